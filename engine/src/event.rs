@@ -1,0 +1,63 @@
+//! What the engine tells while it works. Renderers draw it; the engine prints nothing.
+
+use std::time::Duration;
+
+use ouro_rules::{Diagnostic, Label};
+
+/// Something happened. Closed on purpose: a renderer that misses a case does not compile.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Every action of the build is known.
+    Planned {
+        /// How many there are.
+        actions: usize,
+    },
+    /// An action began to run (not sent for actions answered from the cache).
+    Started {
+        /// The action's place in the plan.
+        action: usize,
+        /// What it does: `compile`.
+        mnemonic: &'static str,
+        /// Whose it is.
+        owner: Label,
+    },
+    /// An action is done.
+    Finished {
+        /// The action's place in the plan.
+        action: usize,
+        /// What it does.
+        mnemonic: &'static str,
+        /// Whose it is.
+        owner: Label,
+        /// How its outputs came to be.
+        how: How,
+        /// How long it took.
+        took: Duration,
+        /// What the tool printed, whole (clang's warnings); empty for most.
+        output: String,
+    },
+    /// An action failed, or a finding came up while actions ran.
+    Failed {
+        /// The action's place in the plan.
+        action: usize,
+        /// What it does.
+        mnemonic: &'static str,
+        /// Whose it is.
+        owner: Label,
+        /// What the tool printed, whole.
+        output: String,
+        /// Findings of actions that ran in the engine.
+        findings: Vec<Diagnostic>,
+    },
+}
+
+/// How an action's outputs came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// They were there and current.
+    UpToDate,
+    /// From the cache.
+    Cached,
+    /// By running it.
+    Ran,
+}

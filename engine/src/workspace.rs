@@ -1,0 +1,1 @@
+//! The workspace: its root folder and `ouro.toml`.

@@ -1,0 +1,76 @@
+//! Actions: one step of work each, from named inputs to named outputs. Data only.
+//!
+//! Knows nothing of how or whether they run; the engine decides that.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::label::Label;
+use crate::native::Native;
+
+/// A file of the build, by its path from the workspace root.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Artifact {
+    /// Written by people: `fw/parse.c`.
+    Source(Arc<str>),
+    /// Made by an action: `ouro-out/x86_64/fw/parse.o`.
+    Output(Arc<str>),
+}
+
+impl Artifact {
+    /// The path from the workspace root.
+    pub fn path(&self) -> &Arc<str> {
+        match self {
+            Artifact::Source(path) | Artifact::Output(path) => path,
+        }
+    }
+}
+
+/// A program that actions run; the engine finds it and puts its identity into the action's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tool {
+    /// The C compiler for `-target bpf`.
+    Clang,
+    /// The bitcode linker of the same LLVM.
+    LlvmLink,
+    /// `/bin/sh`, for genrules.
+    Shell,
+}
+
+/// One step of work.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// A word for people and logs: `compile`.
+    pub mnemonic: &'static str,
+    /// The target it belongs to.
+    pub owner: Label,
+    /// What is done.
+    pub kind: ActionKind,
+    /// Every file it may read, except headers found through `depfile`.
+    pub inputs: Vec<Artifact>,
+    /// Every file it makes; at least one. No two actions make the same.
+    pub outputs: Vec<Artifact>,
+}
+
+/// What an action does.
+#[derive(Debug, Clone)]
+pub enum ActionKind {
+    /// Runs a process in the workspace root, with paths from there in its arguments.
+    Run {
+        /// The program.
+        tool: Tool,
+        /// Its arguments.
+        args: Vec<String>,
+        /// Its whole environment, besides what the engine fixes (`LC_ALL=C`, `SOURCE_DATE_EPOCH=0`, a plain `PATH`).
+        env: BTreeMap<String, String>,
+        /// A make-style dependency file it writes, naming headers that were really read. Not one of `outputs`: the engine
+        /// reads it, keeps what it says and deletes it.
+        depfile: Option<Arc<str>>,
+    },
+    /// Writes these bytes to the only output. Needs no cache.
+    Write(Arc<[u8]>),
+    /// A pure function of the inputs' bytes, run in the engine's own process.
+    Native(Native),
+}

@@ -1,0 +1,199 @@
+//! The table of program types: what each may return, where it attaches, and which may share a jump table.
+//!
+//! Section names and expected attach types as in libbpf's section table; verdict numbers from the kernel's uapi headers.
+
+/// A program type as BUILD files and ELF sections name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hook {
+    /// The libbpf section prefix: `xdp`, `cgroup_skb/egress`, `tracepoint`.
+    pub prefix: &'static str,
+    /// Whether a `/name` follows that says what it attaches to: `tracepoint/sched/sched_switch`.
+    pub takes_name: bool,
+    /// The kernel's program type, without `BPF_PROG_TYPE_`, in lower case.
+    pub prog_type: &'static str,
+    /// The expected attach type loaded with, without `BPF_`; empty when none.
+    pub attach_type: &'static str,
+    /// Multi-buffer packets (XDP frags).
+    pub frags: bool,
+    /// May sleep; such programs cannot make tail calls (KERNEL: "Sleepable programs can only use array, hash, ...").
+    pub sleepable: bool,
+    /// The return values with their names.
+    pub verdicts: Verdicts,
+    /// The attach constructors that take it.
+    pub attach: &'static [&'static str],
+}
+
+/// What a program may return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdicts {
+    /// One of these.
+    Named(&'static [(&'static str, i32)]),
+    /// The value is ignored or free; a miss returns 0 unless told otherwise.
+    Any,
+}
+
+const XDP: Verdicts = Verdicts::Named(&[("aborted", 0), ("drop", 1), ("pass", 2), ("tx", 3), ("redirect", 4)]);
+const TC: Verdicts = Verdicts::Named(&[
+    ("unspec", -1), ("next", -1), ("ok", 0), ("pass", 0), ("reclassify", 1), ("shot", 2), ("drop", 2), ("pipe", 3), ("stolen", 4),
+    ("redirect", 7),
+]);
+const ALLOW: Verdicts = Verdicts::Named(&[("deny", 0), ("drop", 0), ("allow", 1), ("pass", 1)]);
+const SK: Verdicts = Verdicts::Named(&[("drop", 0), ("pass", 1)]);
+const FILTER: Verdicts = Verdicts::Named(&[("drop", 0), ("pass", -1)]);
+const LSM: Verdicts = Verdicts::Named(&[("allow", 0), ("deny", -1)]);
+const NETFILTER: Verdicts = Verdicts::Named(&[("drop", 0), ("accept", 1), ("pass", 1)]);
+const ANY: Verdicts = Verdicts::Any;
+
+const fn hook(prefix: &'static str, prog_type: &'static str, attach_type: &'static str, verdicts: Verdicts) -> Hook {
+    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts, attach: &[] }
+}
+
+const fn named(hook: Hook) -> Hook {
+    Hook { takes_name: true, ..hook }
+}
+
+const fn sleepable(hook: Hook) -> Hook {
+    Hook { sleepable: true, ..hook }
+}
+
+const fn at(hook: Hook, attach: &'static [&'static str]) -> Hook {
+    Hook { attach, ..hook }
+}
+
+/// Every type, sorted by nothing in particular; [`find`] takes the longest prefix.
+pub const HOOKS: &[Hook] = &[
+    at(hook("xdp", "xdp", "XDP", XDP), &["xdp"]),
+    at(Hook { frags: true, ..hook("xdp.frags", "xdp", "XDP", XDP) }, &["xdp"]),
+    hook("xdp/devmap", "xdp", "XDP_DEVMAP", XDP),
+    hook("xdp/cpumap", "xdp", "XDP_CPUMAP", XDP),
+    at(hook("tc", "sched_cls", "", TC), &["tc", "tcx"]),
+    at(hook("classifier", "sched_cls", "", TC), &["tc", "tcx"]),
+    at(hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC), &["tcx"]),
+    at(hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC), &["tcx"]),
+    hook("netkit/primary", "sched_cls", "NETKIT_PRIMARY", TC),
+    hook("netkit/peer", "sched_cls", "NETKIT_PEER", TC),
+    hook("action", "sched_act", "", TC),
+    hook("socket", "socket_filter", "", FILTER),
+    hook("cgroup_skb/ingress", "cgroup_skb", "CGROUP_INET_INGRESS", ALLOW),
+    hook("cgroup_skb/egress", "cgroup_skb", "CGROUP_INET_EGRESS", ALLOW),
+    hook("cgroup/skb", "cgroup_skb", "", ALLOW),
+    hook("cgroup/sock_create", "cgroup_sock", "CGROUP_INET_SOCK_CREATE", ALLOW),
+    hook("cgroup/sock_release", "cgroup_sock", "CGROUP_INET_SOCK_RELEASE", ALLOW),
+    hook("cgroup/post_bind4", "cgroup_sock", "CGROUP_INET4_POST_BIND", ALLOW),
+    hook("cgroup/post_bind6", "cgroup_sock", "CGROUP_INET6_POST_BIND", ALLOW),
+    hook("cgroup/bind4", "cgroup_sock_addr", "CGROUP_INET4_BIND", ALLOW),
+    hook("cgroup/bind6", "cgroup_sock_addr", "CGROUP_INET6_BIND", ALLOW),
+    hook("cgroup/connect4", "cgroup_sock_addr", "CGROUP_INET4_CONNECT", ALLOW),
+    hook("cgroup/connect6", "cgroup_sock_addr", "CGROUP_INET6_CONNECT", ALLOW),
+    hook("cgroup/sendmsg4", "cgroup_sock_addr", "CGROUP_UDP4_SENDMSG", ALLOW),
+    hook("cgroup/sendmsg6", "cgroup_sock_addr", "CGROUP_UDP6_SENDMSG", ALLOW),
+    hook("cgroup/recvmsg4", "cgroup_sock_addr", "CGROUP_UDP4_RECVMSG", ALLOW),
+    hook("cgroup/recvmsg6", "cgroup_sock_addr", "CGROUP_UDP6_RECVMSG", ALLOW),
+    hook("cgroup/dev", "cgroup_device", "CGROUP_DEVICE", ALLOW),
+    hook("cgroup/sysctl", "cgroup_sysctl", "CGROUP_SYSCTL", ALLOW),
+    hook("cgroup/getsockopt", "cgroup_sockopt", "CGROUP_GETSOCKOPT", ALLOW),
+    hook("cgroup/setsockopt", "cgroup_sockopt", "CGROUP_SETSOCKOPT", ALLOW),
+    hook("sockops", "sock_ops", "CGROUP_SOCK_OPS", ANY),
+    hook("sk_msg", "sk_msg", "SK_MSG_VERDICT", SK),
+    hook("sk_skb/stream_parser", "sk_skb", "SK_SKB_STREAM_PARSER", ANY),
+    hook("sk_skb/stream_verdict", "sk_skb", "SK_SKB_STREAM_VERDICT", SK),
+    hook("sk_skb/verdict", "sk_skb", "SK_SKB_VERDICT", SK),
+    hook("sk_lookup", "sk_lookup", "SK_LOOKUP", SK),
+    hook("sk_reuseport", "sk_reuseport", "SK_REUSEPORT_SELECT", SK),
+    hook("flow_dissector", "flow_dissector", "FLOW_DISSECTOR", ANY),
+    hook("netfilter", "netfilter", "NETFILTER", NETFILTER),
+    hook("lwt_in", "lwt_in", "", ANY),
+    hook("lwt_out", "lwt_out", "", ANY),
+    hook("lwt_xmit", "lwt_xmit", "", ANY),
+    named(hook("tracepoint", "tracepoint", "", ANY)),
+    named(hook("tp", "tracepoint", "", ANY)),
+    named(hook("raw_tracepoint", "raw_tracepoint", "", ANY)),
+    named(hook("raw_tp", "raw_tracepoint", "", ANY)),
+    named(hook("tp_btf", "tracing", "TRACE_RAW_TP", ANY)),
+    named(hook("fentry", "tracing", "TRACE_FENTRY", ANY)),
+    named(hook("fexit", "tracing", "TRACE_FEXIT", ANY)),
+    named(hook("fmod_ret", "tracing", "MODIFY_RETURN", ANY)),
+    named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ANY))),
+    named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ANY))),
+    named(hook("iter", "tracing", "TRACE_ITER", ANY)),
+    named(hook("lsm", "lsm", "LSM_MAC", LSM)),
+    named(sleepable(hook("lsm.s", "lsm", "LSM_MAC", LSM))),
+    named(hook("lsm_cgroup", "lsm", "LSM_CGROUP", ALLOW)),
+    named(hook("kprobe", "kprobe", "", ANY)),
+    named(hook("kretprobe", "kprobe", "", ANY)),
+    named(hook("uprobe", "kprobe", "", ANY)),
+    named(hook("uretprobe", "kprobe", "", ANY)),
+    named(sleepable(hook("uprobe.s", "kprobe", "", ANY))),
+    hook("perf_event", "perf_event", "PERF_EVENT", ANY),
+    sleepable(hook("syscall", "syscall", "", ANY)),
+];
+
+/// The type a declared `type` or an ELF section names: the longest prefix that fits.
+pub fn find(section: &str) -> Option<&'static Hook> {
+    let section = section.strip_prefix('?').unwrap_or(section);
+    HOOKS
+        .iter()
+        .filter(|hook| match section.strip_prefix(hook.prefix) {
+            Some("") => true,
+            // libbpf lets `xdp/anything` and `tc/anything` name a section too; the suffix then says nothing.
+            Some(rest) => rest.starts_with('/'),
+            None => false,
+        })
+        .max_by_key(|hook| hook.prefix.len())
+}
+
+impl Hook {
+    /// Programs may share a jump table exactly when this is equal (kernel: owner of a prog array).
+    /// `section` is the declared type: tracing programs of different functions differ.
+    pub fn table_class(&self, section: &str) -> (&'static str, &'static str, bool, String) {
+        let function = if matches!(self.prog_type, "tracing" | "lsm") { section.to_owned() } else { String::new() };
+        (self.prog_type, self.attach_type, self.frags, function)
+    }
+
+    /// The number behind a verdict's name.
+    pub fn verdict(&self, name: &str) -> Option<i32> {
+        match self.verdicts {
+            Verdicts::Named(verdicts) => verdicts.iter().find(|(known, _)| *known == name).map(|(_, number)| *number),
+            Verdicts::Any => None,
+        }
+    }
+
+    /// The names of the verdicts, in order.
+    pub fn verdict_names(&self) -> Vec<&'static str> {
+        match self.verdicts {
+            Verdicts::Named(verdicts) => verdicts.iter().map(|(name, _)| *name).collect(),
+            Verdicts::Any => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_prefix_wins() {
+        assert_eq!(find("xdp").unwrap().attach_type, "XDP");
+        assert_eq!(find("xdp/devmap").unwrap().attach_type, "XDP_DEVMAP");
+        assert_eq!(find("xdp/parse").unwrap().prefix, "xdp");
+        assert_eq!(find("cgroup_skb/egress").unwrap().attach_type, "CGROUP_INET_EGRESS");
+        assert_eq!(find("tracepoint/sched/sched_switch").unwrap().prog_type, "tracepoint");
+        assert!(find("xdpx").is_none() && find("").is_none());
+    }
+
+    #[test]
+    fn verdicts_belong_to_their_hook() {
+        assert_eq!(find("xdp").unwrap().verdict("drop"), Some(1));
+        assert_eq!(find("tc").unwrap().verdict("drop"), Some(2));
+        assert_eq!(find("xdp").unwrap().verdict("shot"), None);
+    }
+
+    #[test]
+    fn tables_are_not_shared_across_attach_types() {
+        let class = |ty: &str| find(ty).unwrap().table_class(ty);
+        assert_ne!(class("tc"), class("tcx/ingress"));
+        assert_ne!(class("xdp"), class("xdp.frags"));
+        assert_ne!(class("lsm/file_open"), class("lsm/file_mprotect"));
+        assert_eq!(class("kprobe/a"), class("kprobe/b"));
+    }
+}

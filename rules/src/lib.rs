@@ -1,0 +1,32 @@
+//! The meaning of BUILD files: labels, attributes, rules, actions, chains, objects, bundles.
+//!
+//! Pure: knows no file system, no process, no kernel and no Starlark. Everything here is plain data and functions over
+//! it, so that a rule written in Rust and a rule written by a user produce the same values.
+
+pub mod label;
+pub mod diagnostic;
+
+pub mod attr;
+pub mod target;
+
+pub mod action;
+pub mod provider;
+pub mod rule;
+pub mod builtin;
+
+pub mod hook;
+pub mod map_type;
+pub mod chain;
+pub mod header;
+pub mod object;
+pub mod native;
+pub mod manifest;
+pub mod bundle;
+
+pub use action::{Action, ActionKind, Artifact, Tool};
+pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
+pub use diagnostic::{Diagnostic, Severity, Span};
+pub use label::{Label, Pattern};
+pub use provider::Providers;
+pub use rule::{Analysis, Config, Context, Rule};
+pub use target::Target;

@@ -1,0 +1,159 @@
+//! The manifest: everything a deployer must know about a chain, in the bundle beside the objects.
+//!
+//! The waist of ouro: above it nothing needs a kernel, below it nothing needs sources.
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the format; a deployer refuses what it does not know.
+pub const FORMAT: u32 = 1;
+
+/// The map in every object that stands for the chain's jump table.
+pub const TABLE_MAP: &str = "ouro_jumps";
+/// The per-CPU array in every object that counts what each edge did: `struct { u64 taken, missed; }` by edge id.
+pub const COUNTS_MAP: &str = "ouro_counts";
+/// The section that holds what the bundle step links: slots, edge ids and the counting switch.
+pub const LINK_SECTION: &str = ".rodata.ouro";
+/// `const volatile __u32 __ouro_slot_<jump>`: the slot of the jump's target.
+pub const SLOT_PREFIX: &str = "__ouro_slot_";
+/// `const volatile __u32 __ouro_edge_<jump>`: the id of the edge.
+pub const EDGE_PREFIX: &str = "__ouro_edge_";
+/// `const volatile __u32 __ouro_counting`: 1 when the chain counts, else 0 and the verifier removes the counting.
+pub const COUNTING: &str = "__ouro_counting";
+
+/// A chain as it is deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The chain's label: `//fw:fw`.
+    pub chain: String,
+    /// The name of the deployment, and of its folder in the bpffs: `fw`.
+    pub name: String,
+    /// The programs' type: `xdp`, `tc`.
+    pub program_type: String,
+    /// Entries of the jump table; 0 when the chain has no jumps.
+    pub table_size: u32,
+    /// Whether edges count.
+    pub counting: bool,
+    /// The programs; the first is the entry.
+    pub programs: Vec<ManifestProgram>,
+    /// The jumps; an edge's id is its place here.
+    pub edges: Vec<Edge>,
+    /// The declared maps, sorted by name.
+    pub maps: Vec<MapSpec>,
+    /// Where the entry is attached.
+    pub attach: Vec<Attach>,
+}
+
+/// One program of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManifestProgram {
+    /// Its label: `//fw:parse`.
+    pub label: String,
+    /// Its name, unique in the chain; the last part of the label.
+    pub name: String,
+    /// The type as declared: `xdp`, `cgroup_skb/egress`.
+    pub ty: String,
+    /// The C function.
+    pub function: String,
+    /// Its place in the jump table; none for an entry nobody jumps to.
+    pub slot: Option<u32>,
+    /// The object file inside the bundle: `objects/parse.o`.
+    pub object: String,
+    /// The blake3 of that file, in hex.
+    pub digest: String,
+}
+
+/// One jump of a chain. Programs are places in [`Manifest::programs`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edge {
+    /// The program that jumps.
+    pub from: u32,
+    /// The program jumped to.
+    pub to: u32,
+    /// The jump's name in the source of `from`.
+    pub name: String,
+    /// The return value when the slot is empty.
+    pub on_miss: i32,
+    /// How often the edge may be taken in one run, when it closes a cycle.
+    pub bound: Option<u32>,
+}
+
+/// A map as the kernel is asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapSpec {
+    /// Its name: the C symbol, the kernel's name and the pin's.
+    pub name: String,
+    /// The type as in BUILD files: `percpu_array` (see [`crate::map_type`]).
+    pub ty: String,
+    /// The key's C type; empty for types without keys.
+    pub key: String,
+    /// The value's C type; empty for types without values.
+    pub value: String,
+    /// Entries, or bytes for ring buffers.
+    pub max_entries: u32,
+    /// `BPF_F_*` bits.
+    pub flags: u32,
+    /// Bytes of a key and a value, once an object told them; 0 before.
+    pub key_size: u32,
+    /// See `key_size`.
+    pub value_size: u32,
+}
+
+/// Where a chain's entry is attached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "hook", rename_all = "snake_case")]
+pub enum Attach {
+    /// The driver's receive path. Kernel 5.9 for links.
+    Xdp {
+        /// The network device.
+        interface: String,
+        /// Where in the receive path.
+        mode: XdpMode,
+    },
+    /// The traffic control layer.
+    Tc {
+        /// The network device.
+        interface: String,
+        /// Which way packets go.
+        direction: Direction,
+        /// The filter's place among others, clsact only: 1 to 65535, lower runs first.
+        priority: u16,
+        /// The mechanism.
+        via: TcVia,
+    },
+}
+
+/// XDP's three places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum XdpMode {
+    /// In the network stack; every device has it.
+    Generic,
+    /// In the driver.
+    Native,
+    /// On the card.
+    Offload,
+}
+
+/// A direction of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Received.
+    Ingress,
+    /// Sent.
+    Egress,
+}
+
+/// The two mechanisms of traffic control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TcVia {
+    /// TCX where the kernel has it, clsact where not.
+    Auto,
+    /// TCX links; kernel 6.6.
+    Tcx,
+    /// A filter of the clsact qdisc.
+    Clsact,
+}

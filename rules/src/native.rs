@@ -1,0 +1,28 @@
+//! Work the engine does in its own process: pure functions from bytes to bytes, named by data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::bundle;
+use crate::chain::ChainSpec;
+use crate::diagnostic::Diagnostic;
+use crate::object;
+
+/// A function and its fixed arguments. Its serialised form is part of the action's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Native {
+    /// Object -> facts: decodes a compiled object and compares it with what its BUILD file declares.
+    Inspect(object::Expected),
+    /// For each program of the chain in order: its object, its facts -> the bundle.
+    Bundle(Box<ChainSpec>),
+}
+
+/// Changes whenever any function here may give other bytes for the same input; part of every native action's key.
+pub const VERSION: u32 = 1;
+
+/// Runs it: the inputs' bytes in the action's order -> the outputs' bytes in the action's order.
+pub fn run(native: &Native, inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Vec<Diagnostic>> {
+    match native {
+        Native::Inspect(expected) => object::inspect(&inputs[0], expected).map(|facts| vec![facts.to_json()]),
+        Native::Bundle(spec) => bundle::link(spec, inputs).map(|bytes| vec![bytes]),
+    }
+}

@@ -1,0 +1,99 @@
+//! Providers: what a target offers to those that depend on it.
+
+use std::sync::Arc;
+
+use crate::action::Artifact;
+use crate::chain::ChainSpec;
+use crate::diagnostic::Span;
+use crate::label::Label;
+use crate::manifest::MapSpec;
+
+/// Everything one target offers. A source file offers `files` alone.
+#[derive(Debug, Clone, Default)]
+pub struct Providers {
+    /// The files `ouro build` makes when asked for the target; what `srcs` of others takes.
+    pub files: Vec<Artifact>,
+    /// Headers for programs that list the target in `deps`.
+    pub headers: Option<Arc<Headers>>,
+    /// A map.
+    pub map: Option<Arc<MapInfo>>,
+    /// A compiled program.
+    pub program: Option<Arc<ProgramInfo>>,
+    /// A chain.
+    pub chain: Option<Arc<ChainInfo>>,
+}
+
+/// Headers of a library and of the libraries below it.
+#[derive(Debug, Clone, Default)]
+pub struct Headers {
+    /// The header files, in the order declared, each once.
+    pub files: Vec<Artifact>,
+    /// Folders to search for `#include <...>` and `"..."`, from the workspace root.
+    pub includes: Vec<String>,
+    /// `-D` definitions.
+    pub defines: Vec<String>,
+}
+
+/// A declared map.
+#[derive(Debug, Clone)]
+pub struct MapInfo {
+    /// Its name in BUILD files.
+    pub label: Label,
+    /// What the kernel is asked for.
+    pub spec: MapSpec,
+    /// Headers that declare its key and value types, and those of the libraries in its `deps`.
+    pub headers: Headers,
+    /// The header files the generated header includes for its key and value types.
+    pub includes: Vec<Artifact>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// A compiled program.
+#[derive(Debug, Clone)]
+pub struct ProgramInfo {
+    /// Its name in BUILD files.
+    pub label: Label,
+    /// Its type as declared, a libbpf section prefix: `xdp`, `tc`, `cgroup_skb/egress`.
+    pub ty: String,
+    /// Where the type was written.
+    pub ty_span: Span,
+    /// The object file.
+    pub object: Artifact,
+    /// What was found in the object: an [`crate::object::Facts`] as JSON.
+    pub facts: Artifact,
+    /// The declared tail calls.
+    pub jumps: Vec<Jump>,
+    /// The maps it uses.
+    pub maps: Vec<Arc<MapInfo>>,
+    /// The slot it asks for, with the place.
+    pub slot: Option<(i64, Span)>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// A declared tail call.
+#[derive(Debug, Clone)]
+pub struct Jump {
+    /// The program jumped to.
+    pub target: Label,
+    /// Its name in the C source: `OURO_JUMP(ctx, name)`.
+    pub name: String,
+    /// The program's return value when the slot is empty.
+    pub on_miss: i32,
+    /// How often the edge may be taken in one run, for edges that close a cycle.
+    pub bound: Option<u32>,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// A validated chain.
+#[derive(Debug, Clone)]
+pub struct ChainInfo {
+    /// Its name in BUILD files.
+    pub label: Label,
+    /// Everything about it that is known before compiling.
+    pub spec: Arc<ChainSpec>,
+    /// The bundle.
+    pub bundle: Artifact,
+}

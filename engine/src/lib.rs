@@ -6,10 +6,10 @@
 pub mod event;
 pub mod workspace;
 
-pub mod load;
-pub mod graph;
 pub mod analyse;
-pub mod plan;
-pub mod toolchain;
 pub mod execute;
+pub mod graph;
+pub mod load;
+pub mod plan;
 pub mod state;
+pub mod toolchain;

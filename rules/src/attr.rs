@@ -90,7 +90,15 @@ pub struct AttrSpec {
 impl AttrSpec {
     /// An optional attribute without a default.
     pub fn new(name: &str, ty: AttrType, doc: &str) -> AttrSpec {
-        AttrSpec { name: name.to_owned(), ty, required: false, default: Value::None, allowed: Vec::new(), edge: None, doc: doc.to_owned() }
+        AttrSpec {
+            name: name.to_owned(),
+            ty,
+            required: false,
+            default: Value::None,
+            allowed: Vec::new(),
+            edge: None,
+            doc: doc.to_owned(),
+        }
     }
 
     /// The same, required.

@@ -34,7 +34,15 @@ pub enum Verdicts {
 
 const XDP: Verdicts = Verdicts::Named(&[("aborted", 0), ("drop", 1), ("pass", 2), ("tx", 3), ("redirect", 4)]);
 const TC: Verdicts = Verdicts::Named(&[
-    ("unspec", -1), ("next", -1), ("ok", 0), ("pass", 0), ("reclassify", 1), ("shot", 2), ("drop", 2), ("pipe", 3), ("stolen", 4),
+    ("unspec", -1),
+    ("next", -1),
+    ("ok", 0),
+    ("pass", 0),
+    ("reclassify", 1),
+    ("shot", 2),
+    ("drop", 2),
+    ("pipe", 3),
+    ("stolen", 4),
     ("redirect", 7),
 ]);
 const ALLOW: Verdicts = Verdicts::Named(&[("deny", 0), ("drop", 0), ("allow", 1), ("pass", 1)]);

@@ -34,10 +34,9 @@ impl Label {
     /// of `repo`.
     pub fn parse(text: &str, repo: &str, package: &str) -> Result<Label, LabelError> {
         let (repo, rest) = match text.strip_prefix('@') {
-            Some(external) => external
-                .split_once("//")
-                .map(|(repo, rest)| (repo, Some(rest)))
-                .ok_or_else(|| LabelError(format!("label `{text}` names a repository but no package; write `@repo//package:name`")))?,
+            Some(external) => external.split_once("//").map(|(repo, rest)| (repo, Some(rest))).ok_or_else(|| {
+                LabelError(format!("label `{text}` names a repository but no package; write `@repo//package:name`"))
+            })?,
             None => (repo, text.strip_prefix("//")),
         };
         let (package, name) = match rest {
@@ -73,7 +72,9 @@ fn check_package(text: &str, package: &str) -> Result<(), LabelError> {
         return Ok(());
     }
     match package.split('/').find(|part| part.is_empty() || *part == "." || *part == "..") {
-        Some(part) => Err(LabelError(format!("label `{text}` has the path component `{part}`; a package is a plain path from the workspace root"))),
+        Some(part) => Err(LabelError(format!(
+            "label `{text}` has the path component `{part}`; a package is a plain path from the workspace root"
+        ))),
         None => check_chars(text, package, "package"),
     }
 }

@@ -3,25 +3,25 @@
 //! Pure: knows no file system, no process, no kernel and no Starlark. Everything here is plain data and functions over
 //! it, so that a rule written in Rust and a rule written by a user produce the same values.
 
-pub mod label;
 pub mod diagnostic;
+pub mod label;
 
 pub mod attr;
 pub mod target;
 
 pub mod action;
+pub mod builtin;
 pub mod provider;
 pub mod rule;
-pub mod builtin;
 
-pub mod hook;
-pub mod map_type;
+pub mod bundle;
 pub mod chain;
 pub mod header;
-pub mod object;
-pub mod native;
+pub mod hook;
 pub mod manifest;
-pub mod bundle;
+pub mod map_type;
+pub mod native;
+pub mod object;
 
 pub use action::{Action, ActionKind, Artifact, Tool};
 pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};

@@ -1,1 +1,42 @@
-fn main() {}
+//! The `ouro` command.
+//!
+//! Parses the command line, runs one command, shows what went wrong, and sets the exit code.
+
+mod cli;
+mod error;
+mod netns;
+mod session;
+
+mod commands;
+mod render;
+mod scaffold;
+mod view;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::error::{CliError, io};
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let session = Session::new(&cli.global);
+    let result = enter(&cli).and_then(|()| commands::run(cli.command, &session));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // When not even standard output can be written to, the exit code is all that is left to say.
+            let _ = session.output.findings(&error.findings, session.sources());
+            ExitCode::from(error.kind.code())
+        }
+    }
+}
+
+fn enter(cli: &Cli) -> Result<(), CliError> {
+    match &cli.global.directory {
+        Some(folder) => std::env::set_current_dir(folder).map_err(io(format!("cannot enter `{}`", folder.display()))),
+        None => Ok(()),
+    }
+}

@@ -1,1 +1,16 @@
-//! ouro-cache
+//! Bytes by digest, and what actions made: a folder that any number of processes may share without a lock.
+//!
+//! Knows nothing of builds, rules or workspaces: an action here is a key, a result is a list of digests.
+
+mod digest;
+mod error;
+mod seal;
+
+mod result;
+mod store;
+
+pub use digest::{Digest, Hasher, ParseDigestError};
+pub use error::CacheError;
+pub use result::{ActionResult, Entry, MAX_ENTRIES, Output, Read};
+pub use seal::{seal, unseal};
+pub use store::Store;

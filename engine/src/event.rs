@@ -7,6 +7,11 @@ use ouro_rules::{Diagnostic, Label};
 /// Something happened. Closed on purpose: a renderer that misses a case does not compile.
 #[derive(Debug, Clone)]
 pub enum Event {
+    /// Another ouro works in this workspace; this one goes on when it is done.
+    Waiting {
+        /// Its process, when it said so.
+        pid: Option<u32>,
+    },
     /// Every action of the build is known.
     Planned {
         /// How many there are.

@@ -1,1 +1,119 @@
-//! execute
+//! Execution: brings the outputs of a plan up to date, by what is in place, by the cache, or by running actions.
+//!
+//! Knows actions as data, not what they are for. An action runs when the bytes of what it reads, its command or its tool
+//! are not the ones of an earlier run; times of files decide nothing but whether bytes must be read again.
+
+pub mod key;
+
+mod action;
+mod depfile;
+mod files;
+mod outputs;
+mod process;
+mod schedule;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use ouro_cache::Store;
+use ouro_rules::ActionKind;
+
+use crate::event::Event;
+use crate::plan::Plan;
+use crate::state::{Lock, Seen, State, StateError};
+use crate::toolchain::{Toolchain, ToolchainError};
+
+/// Where a plan is executed.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'a> {
+    /// The lock of the workspace, whose root all paths start from.
+    pub lock: &'a Lock,
+    /// The tools.
+    pub toolchain: &'a Toolchain,
+    /// Where results are kept.
+    pub store: &'a Store,
+}
+
+/// How a plan is executed. None of it changes what is built.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// How many actions run at once; at least one.
+    pub jobs: usize,
+    /// Whether to go on, after a failure, with what does not depend on it.
+    pub keep_going: bool,
+    /// Whether printed output keeps the compiler's colours.
+    pub color: bool,
+    /// Set it to stop: running processes are ended, their outputs removed.
+    pub cancelled: &'a AtomicBool,
+}
+
+/// What execution did.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Actions that ran: processes, and functions in this process. Files merely written are not among them.
+    pub ran: usize,
+    /// Actions answered from the cache.
+    pub cached: usize,
+    /// Actions whose outputs were in place and current.
+    pub up_to_date: usize,
+    /// Actions that failed.
+    pub failed: usize,
+    /// Actions not tried, because of failures.
+    pub skipped: usize,
+    /// Every file that was looked at, outputs and tools too, each with the stamp from before it was read.
+    pub seen: Vec<Seen>,
+}
+
+/// Why execution ended without a summary.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    /// [`Options::cancelled`] was set.
+    #[error("interrupted")]
+    Cancelled,
+    /// A tool that the plan needs is missing.
+    #[error(transparent)]
+    Toolchain(#[from] ToolchainError),
+    /// The state could not be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// Executes `plan`. Failures of actions are told by events and counted; what was learnt is added to `state` and saved,
+/// also after failures and when cancelled.
+pub fn execute(
+    site: &Site<'_>,
+    plan: &Plan,
+    options: &Options<'_>,
+    state: &mut State,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Summary, ExecuteError> {
+    check_tools(site.toolchain, plan)?;
+    events(Event::Planned { actions: plan.actions.len() });
+    let work = action::Work::new(site, plan, options, state, events);
+    let stopped_at = std::cell::OnceCell::new();
+    let interrupt = || {
+        let cancelled = options.cancelled.load(Ordering::Relaxed);
+        if cancelled {
+            work.interrupt(stopped_at.get_or_init(Instant::now).elapsed());
+        }
+        cancelled
+    };
+    let unfinished = schedule::run(&plan.needs, options.jobs, options.keep_going, &|place| work.perform(place), &interrupt);
+    let (mut summary, learnt) = work.finish();
+    learnt.add_to(state);
+    state.save()?;
+    if options.cancelled.load(Ordering::Relaxed) && unfinished + summary.failed > 0 {
+        return Err(ExecuteError::Cancelled);
+    }
+    summary.skipped = unfinished;
+    summary.seen.extend(site.toolchain.seen.iter().cloned());
+    Ok(summary)
+}
+
+/// A missing tool is one error, not one for each action.
+fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
+    plan.actions.iter().try_for_each(|action| match &action.kind {
+        ActionKind::Run { tool, .. } => toolchain.tool(*tool).map(drop),
+        ActionKind::Write(_) | ActionKind::Native(_) => Ok(()),
+    })
+}

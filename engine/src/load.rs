@@ -1,1 +1,231 @@
-//! load
+//! BUILD files to targets: evaluates what was asked for and everything it depends on.
+//!
+//! The only user of the `starlark` crate, and no value of it leaves. Knows nothing of what rules do: a rule is a name and
+//! its attributes here.
+
+mod stdlib;
+
+mod crew;
+mod discover;
+mod folder;
+mod request;
+
+mod modules;
+mod nesting;
+mod package;
+mod parse;
+
+mod builtins;
+mod coerce;
+mod context;
+mod declare;
+mod errors;
+mod evaluate;
+mod glob;
+mod places;
+mod values;
+mod visibility;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ouro_rules::diagnostic::{Diagnostic, Severity, Span, sorted};
+use ouro_rules::label::{Label, Pattern};
+use ouro_rules::rule::RuleTable;
+use ouro_rules::target::Target;
+use starlark::environment::Globals;
+
+use self::crew::Crew;
+use self::modules::Modules;
+use self::package::{Built, Opened, Text};
+use self::request::Wanted;
+use crate::workspace::{SETTINGS_FILE, Workspace};
+
+pub use self::stdlib::source as stdlib_source;
+
+/// Everything that was asked for and all it depends on.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The packages by their paths, closed under the labels in their targets' attributes.
+    pub packages: BTreeMap<Arc<str>, Package>,
+    /// The targets that the patterns select, sorted.
+    pub requested: Vec<Label>,
+    /// What the result depends on.
+    pub reads: Reads,
+    /// Findings that do not stop the build: what `print()` says.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One BUILD file.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// The folder's path from the workspace root; empty for the root.
+    pub name: Arc<str>,
+    /// The BUILD file's path from the workspace root.
+    pub build_file: Arc<str>,
+    /// What it declares. Besides the attributes of its rule a target has `name`, and `visibility` and `tags` if given.
+    pub targets: BTreeMap<Arc<str>, Target>,
+}
+
+/// Every file and folder a load looked at, as paths from the workspace root. While none of them changes, loading again gives
+/// the same result.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Files whose bytes were read: `ouro.toml`, BUILD and `.star` files.
+    pub files: BTreeSet<Arc<str>>,
+    /// Folders whose entries were listed, for packages or for `glob()`.
+    pub folders: BTreeSet<Arc<str>>,
+    /// Files that were looked for and are not there.
+    pub absent: BTreeSet<Arc<str>>,
+}
+
+impl Loaded {
+    /// The target of this label.
+    pub fn target(&self, label: &Label) -> Option<&Target> {
+        self.packages.get(&label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty())
+    }
+}
+
+impl Reads {
+    fn file(&mut self, path: &Arc<str>) {
+        self.files.insert(path.clone());
+    }
+
+    fn folder(&mut self, path: &str) {
+        if !self.folders.contains(path) {
+            self.folders.insert(path.into());
+        }
+    }
+
+    fn absent(&mut self, path: &Arc<str>) {
+        self.absent.insert(path.clone());
+    }
+
+    fn merge(&mut self, other: Reads) {
+        self.files.extend(other.files);
+        self.folders.extend(other.folders);
+        self.absent.extend(other.absent);
+    }
+}
+
+/// Loads the packages that `patterns` name and those their targets depend on. Reports all findings at once, sorted.
+pub fn load(workspace: &Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
+    crew::on_large_stack(|| Session::new(workspace, table).run(patterns))
+        .unwrap_or_else(|error| Err(vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
+}
+
+/// One load.
+struct Session<'a> {
+    workspace: &'a Workspace,
+    globals: Globals,
+    crew: Crew,
+    modules: Modules,
+    packages: BTreeMap<Arc<str>, Package>,
+    /// Packages that were tried and have findings, or are not there.
+    broken: BTreeSet<Arc<str>>,
+    reads: Reads,
+    findings: Vec<Diagnostic>,
+}
+
+/// A label of a package that is not loaded yet; the place is missing for patterns.
+type Asked = BTreeMap<Arc<str>, Vec<(Label, Span)>>;
+
+impl<'a> Session<'a> {
+    fn new(workspace: &'a Workspace, table: &RuleTable) -> Session<'a> {
+        let mut reads = Reads::default();
+        reads.file(&SETTINGS_FILE.into());
+        Session {
+            workspace,
+            globals: builtins::globals(table),
+            crew: Crew::default(),
+            modules: Modules::default(),
+            packages: BTreeMap::new(),
+            broken: BTreeSet::new(),
+            reads,
+            findings: Vec::new(),
+        }
+    }
+
+    fn run(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
+        let mut wanted = request::packages(self.workspace, &self.crew, patterns, &mut self.reads, &mut self.findings);
+        let mut asked = Asked::new();
+        while !wanted.is_empty() {
+            asked = self.wave(wanted, &asked);
+            wanted = asked.keys().map(|package| Wanted { package: package.clone(), build_file: None }).collect();
+        }
+        let requested = request::select(self.workspace, &self.packages, patterns, &self.broken, &mut self.findings);
+        let findings = sorted(self.findings);
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(findings);
+        }
+        Ok(Loaded { packages: self.packages, requested, reads: self.reads, warnings: findings })
+    }
+
+    /// Loads some packages; returns the ones they name and nobody has loaded.
+    fn wave(&mut self, wanted: Vec<Wanted>, asked: &Asked) -> Asked {
+        let workspace = self.workspace;
+        let opened = self.crew.map(wanted, |wanted| package::open(workspace, wanted));
+        let parsed: Vec<_> = opened.into_iter().filter_map(|opened| self.opened(opened, asked)).collect();
+        let loads = parsed.iter().flat_map(|(_, file)| &file.loads);
+        self.modules.require(workspace, &self.globals, loads, &mut self.reads, &mut self.findings);
+        let (globals, modules) = (&self.globals, &self.modules);
+        let built = self.crew.map(parsed, |(name, file)| package::build(workspace, globals, modules, name, *file));
+        let outside: Vec<_> = built.into_iter().flat_map(|built| self.built(built)).collect();
+        self.unloaded(outside)
+    }
+
+    fn opened(&mut self, opened: Opened, asked: &Asked) -> Option<(Arc<str>, Box<parse::Parsed>)> {
+        self.reads.merge(opened.reads);
+        match opened.text {
+            Text::Parsed(parsed) => return Some((opened.package, parsed)),
+            Text::Bad(finding) => self.findings.push(finding),
+            Text::Missing => self.missing(&opened.package, asked),
+        }
+        self.broken.insert(opened.package);
+        None
+    }
+
+    /// Reports a package that is not there at every place that names it.
+    fn missing(&mut self, package: &Arc<str>, asked: &Asked) {
+        let Some(labels) = asked.get(package) else {
+            return self.findings.push(discover::no_package(self.workspace, package, None));
+        };
+        for (label, span) in labels {
+            let finding = discover::no_package(self.workspace, package, Some(label));
+            self.findings.push(Diagnostic { span: Some(span.clone()), ..finding });
+        }
+    }
+
+    fn built(&mut self, built: Built) -> Vec<(Label, Span)> {
+        if built.is_broken() {
+            self.broken.insert(built.package.name.clone());
+        }
+        self.reads.merge(built.reads);
+        self.findings.extend(built.findings);
+        self.packages.insert(built.package.name.clone(), built.package);
+        built.outside
+    }
+
+    fn unloaded(&mut self, labels: Vec<(Label, Span)>) -> Asked {
+        let mut asked = Asked::new();
+        for (label, span) in labels {
+            if !label.repo.is_empty() {
+                self.findings.push(Diagnostic { span: Some(span), ..request::foreign(&label) });
+            } else if self.broken.contains(&label.package) && !self.packages.contains_key(&label.package) {
+                self.again_missing(&label, &span);
+            } else if !self.packages.contains_key(&label.package) {
+                asked.entry(label.package.clone()).or_default().push((label, span));
+            }
+        }
+        asked
+    }
+
+    /// A package of an earlier wave that is named again; one that is there but does not parse has its finding.
+    fn again_missing(&mut self, label: &Label, span: &Span) {
+        let is_there = folder::BUILD_FILES.iter().any(|name| self.reads.files.contains(ouro_rules::label::join(&label.package, name).as_str()));
+        if !is_there {
+            let finding = discover::no_package(self.workspace, &label.package, Some(label));
+            self.findings.push(Diagnostic { span: Some(span.clone()), ..finding });
+        }
+    }
+}

@@ -1,1 +1,391 @@
-//! toolchain
+//! The programs actions run: where they are, and what tells one version of them from another.
+//!
+//! Knows nothing of actions. A compiler is hundreds of megabytes of libraries, so its identity is remembered in the state
+//! folder for as long as the stamps of its files stay the same.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use ouro_cache::{Digest, Hasher};
+use ouro_rules::Tool;
+use serde::{Deserialize, Serialize};
+
+use crate::state::{self, STATE_FOLDER, Seen, Stamp, StateError};
+use crate::workspace::ToolchainSettings;
+
+/// The kind of record the memory is; the number changes with what goes into an identity.
+const KIND: &str = "ouro toolchain v1";
+
+/// The shell of genrules.
+const SHELL: &str = "/bin/sh";
+
+/// Why there is no toolchain.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolchainError {
+    /// No compiler.
+    #[error("cannot find the C compiler: looked for {looked_for} in `{path}`")]
+    NoClang {
+        /// Names, for people.
+        looked_for: String,
+        /// The folders searched.
+        path: String,
+    },
+    /// The compiler the settings name is not there, or is no program.
+    #[error("`{clang}`, which `[toolchain] clang` in `ouro.toml` names, is no program")]
+    BadSetting {
+        /// What the settings say.
+        clang: String,
+    },
+    /// A tool that some action needs is missing.
+    #[error("cannot find `{name}`, which {needed_for}; looked for {looked_for}")]
+    NoTool {
+        /// Its name.
+        name: &'static str,
+        /// What it is for.
+        needed_for: &'static str,
+        /// Paths, for people.
+        looked_for: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A tool is there and does not work.
+    #[error("`{command}` failed: {reason}")]
+    Broken {
+        /// What was run or read.
+        command: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The identity could not be written down.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl ToolchainError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<String> {
+        let install = "install it (`apt-get install clang`), or name it in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`";
+        match self {
+            ToolchainError::NoClang { .. } => Some(install.to_owned()),
+            ToolchainError::BadSetting { .. } => Some("correct the setting, or remove it to use the `clang` in `PATH`".to_owned()),
+            ToolchainError::NoTool { remedy, .. } => Some(remedy.clone()),
+            ToolchainError::Broken { .. } | ToolchainError::State(_) => None,
+        }
+    }
+}
+
+/// The tools of a workspace.
+#[derive(Debug, Clone)]
+pub struct Toolchain {
+    /// The C compiler's first line about itself: `Debian clang version 19.1.7`.
+    pub version: String,
+    /// The CPU of this machine as in libbpf's `__TARGET_ARCH_*`: `x86`, `arm64`.
+    pub arch: String,
+    /// The system's header folders that `-target bpf` does not search by itself.
+    pub system_includes: Vec<String>,
+    /// The files the identities were made from, as they were before they were read.
+    pub seen: Vec<Seen>,
+    clang: Found,
+    llvm_link: Option<Found>,
+    shell: Option<Found>,
+}
+
+/// A tool that is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Found {
+    /// What to run.
+    pub path: PathBuf,
+    /// What it is: changes when the tool may give other results.
+    pub identity: Digest,
+}
+
+/// What is remembered of a toolchain.
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    stamps: Vec<(Arc<str>, Option<Stamp>)>,
+    version: String,
+    clang: Found,
+    llvm_link: Option<Found>,
+    shell: Option<Found>,
+}
+
+impl Toolchain {
+    /// Finds the tools of the workspace at `root`: the compiler the settings name, or `clang`, or the highest `clang-<n>` in
+    /// `search` (a `PATH`).
+    pub fn find(root: &Path, settings: &ToolchainSettings, search: &OsStr) -> Result<Toolchain, ToolchainError> {
+        let Search { clang, looked_at } = find_clang(root, settings, search)?;
+        let place = root.join(STATE_FOLDER).join("toolchain");
+        let memory = match recall(&place, &clang) {
+            Some(memory) => memory,
+            None => {
+                let memory = Memory::learn(clang)?;
+                let body = postcard::to_stdvec(&memory).expect("BUG: the memory is plain data");
+                state::replace(&place, &ouro_cache::seal(KIND, &body))?;
+                memory
+            }
+        };
+        let mut reading = Reading { stamps: memory.stamps.clone() };
+        looked_at.iter().try_for_each(|path| reading.see(path))?;
+        Ok(memory.into_toolchain(reading.stamps))
+    }
+
+    /// A tool, or what to do about its absence.
+    pub fn tool(&self, tool: Tool) -> Result<&Found, ToolchainError> {
+        match tool {
+            Tool::Clang => Ok(&self.clang),
+            Tool::LlvmLink => self.llvm_link.as_ref().ok_or_else(|| self.no_llvm_link()),
+            Tool::Shell => self.shell.as_ref().ok_or_else(|| ToolchainError::NoTool {
+                name: "sh",
+                needed_for: "runs the commands of genrules",
+                looked_for: format!("`{SHELL}`"),
+                remedy: "install a shell".to_owned(),
+            }),
+        }
+    }
+
+    fn no_llvm_link(&self) -> ToolchainError {
+        let looked_for = llvm_link_places(&self.clang.path).iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>();
+        let suffix = suffix(&self.clang.path);
+        ToolchainError::NoTool {
+            name: "llvm-link",
+            needed_for: "links programs with several sources",
+            looked_for: looked_for.join(", "),
+            remedy: format!("install it (`apt-get install llvm{suffix}`); it must be of the same LLVM as `{}`", self.clang.path.display()),
+        }
+    }
+}
+
+impl Memory {
+    /// Reads everything; 200 MB for a usual clang.
+    fn learn(clang: PathBuf) -> Result<Memory, ToolchainError> {
+        let resources = PathBuf::from(ask(&clang, "-print-resource-dir")?);
+        let version = ask(&clang, "--version")?;
+        let mut reading = Reading::default();
+        let identity = reading.clang(&clang, &resources, &version)?;
+        let llvm_link = match llvm_link_places(&clang).into_iter().find(|path| is_program(path)) {
+            Some(path) => Some(Found { identity: reading.program(&path, identity)?, path }),
+            None => None,
+        };
+        let shell = match is_program(Path::new(SHELL)) {
+            true => Some(Found { path: SHELL.into(), identity: reading.program(Path::new(SHELL), Digest::of(b""))? }),
+            false => None,
+        };
+        for path in llvm_link_places(&clang) {
+            reading.see(&path)?;
+        }
+        let version = version.lines().next().unwrap_or_default().to_owned();
+        Ok(Memory { stamps: reading.stamps, version, clang: Found { path: clang, identity }, llvm_link, shell })
+    }
+
+    fn into_toolchain(self, stamps: Vec<(Arc<str>, Option<Stamp>)>) -> Toolchain {
+        let folder = format!("/usr/include/{}", triple());
+        Toolchain {
+            version: self.version,
+            arch: arch().to_owned(),
+            system_includes: if Path::new(&folder).is_dir() { vec![folder] } else { Vec::new() },
+            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp }).collect(),
+            clang: self.clang,
+            llvm_link: self.llvm_link,
+            shell: self.shell,
+        }
+    }
+}
+
+/// What is remembered, if it is of this compiler and every file is still the same.
+fn recall(place: &Path, clang: &Path) -> Option<Memory> {
+    let bytes = fs::read(place).ok()?;
+    let memory: Memory = postcard::from_bytes(ouro_cache::unseal(KIND, &bytes)?).ok()?;
+    let same = |(path, then): &(Arc<str>, Option<Stamp>)| match (Stamp::of(Path::new(&**path)), then) {
+        (Ok(Some(now)), Some(then)) => now.same(then),
+        (Ok(None), None) => true,
+        _ => false,
+    };
+    (memory.clang.path == clang && memory.stamps.iter().all(same)).then_some(memory)
+}
+
+/// Collects stamps while files are read.
+#[derive(Default)]
+struct Reading {
+    stamps: Vec<(Arc<str>, Option<Stamp>)>,
+}
+
+impl Reading {
+    /// The compiler: its program, the LLVM libraries that came with it, its own headers, and what it says of itself (with
+    /// the platform it runs on). Paths are left out, so that machines with equal compilers share results.
+    fn clang(&mut self, clang: &Path, resources: &Path, version: &str) -> Result<Digest, ToolchainError> {
+        let mut hasher = Hasher::new("ouro clang identity v1");
+        let facts = version.lines().filter(|line| !line.starts_with("InstalledDir:"));
+        facts.for_each(|line| hasher.field(line.as_bytes()));
+        hasher.field(self.digest(clang)?.as_bytes());
+        for library in libraries(clang, version) {
+            hasher.field(self.digest(&library)?.as_bytes());
+        }
+        let headers = resources.join("include");
+        self.see(&headers)?;
+        for (name, path) in files_below(&headers) {
+            hasher.field(name.as_bytes());
+            hasher.field(Digest::of_file(&path).map_err(broken(&path))?.as_bytes());
+        }
+        Ok(hasher.finish())
+    }
+
+    /// A program with something it stands on.
+    fn program(&mut self, path: &Path, base: Digest) -> Result<Digest, ToolchainError> {
+        let mut hasher = Hasher::new("ouro tool identity v1");
+        hasher.field(base.as_bytes());
+        hasher.field(self.digest(path)?.as_bytes());
+        Ok(hasher.finish())
+    }
+
+    fn digest(&mut self, path: &Path) -> Result<Digest, ToolchainError> {
+        self.see(path)?;
+        Digest::of_file(path).map_err(broken(path))
+    }
+
+    fn see(&mut self, path: &Path) -> Result<(), ToolchainError> {
+        let stamp = Stamp::of(path).map_err(broken(path))?;
+        self.stamps.push((path.to_string_lossy().into(), stamp));
+        Ok(())
+    }
+}
+
+fn broken(path: &Path) -> impl Fn(io::Error) -> ToolchainError + '_ {
+    move |error| ToolchainError::Broken { command: path.display().to_string(), reason: error.to_string() }
+}
+
+/// A compiler, and every path whose change could make the search end elsewhere.
+struct Search {
+    clang: PathBuf,
+    looked_at: Vec<PathBuf>,
+}
+
+fn find_clang(root: &Path, settings: &ToolchainSettings, search: &OsStr) -> Result<Search, ToolchainError> {
+    let folders: Vec<PathBuf> = std::env::split_paths(search).filter(|folder| folder.is_absolute()).collect();
+    if let Some(clang) = &settings.clang {
+        let found = if clang.contains('/') { program_in(&[root.to_owned()], clang) } else { program_in(&folders, clang) };
+        return found.ok_or_else(|| ToolchainError::BadSetting { clang: clang.clone() });
+    }
+    program_in(&folders, "clang").or_else(|| highest_clang(folders)).ok_or_else(|| ToolchainError::NoClang {
+        looked_for: "`clang` and `clang-<version>`".to_owned(),
+        path: search.to_string_lossy().into_owned(),
+    })
+}
+
+fn program_in(folders: &[PathBuf], name: &str) -> Option<Search> {
+    let mut looked_at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(name)).collect();
+    let place = looked_at.iter().position(|path| is_program(path))?;
+    looked_at.truncate(place + 1);
+    looked_at.pop().map(|clang| Search { clang, looked_at })
+}
+
+/// `clang-19` rather than `clang-18`; of two in several folders the first.
+fn highest_clang(folders: Vec<PathBuf>) -> Option<Search> {
+    let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix("clang-")?.parse::<u32>().ok();
+    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let versions = entries.filter_map(|entry| Some((version(&entry.path())?, entry.path())));
+    let best = versions.filter(|(_, path)| is_program(path)).reduce(|best, next| if next.0 > best.0 { next } else { best });
+    best.map(|(_, clang)| Search { clang, looked_at: folders })
+}
+
+fn is_program(path: &Path) -> bool {
+    Stamp::of(path).is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.is_file() && stamp.is_executable()))
+}
+
+/// The version suffix of the compiler's name: `-19` of `/usr/bin/clang-19`.
+fn suffix(clang: &Path) -> &str {
+    clang.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix("clang")).unwrap_or_default()
+}
+
+/// Where the bitcode linker of the same LLVM is: beside the compiler's real program, else beside the name it is called by.
+/// A plain `llvm-link` in `PATH` is often another version's, whose bitcode differs.
+fn llvm_link_places(clang: &Path) -> Vec<PathBuf> {
+    let real = fs::canonicalize(clang).unwrap_or_else(|_| clang.to_owned());
+    let mut places = vec![real.with_file_name("llvm-link"), clang.with_file_name(format!("llvm-link{}", suffix(clang)))];
+    places.dedup();
+    places
+}
+
+/// The shared libraries of the compiler's LLVM, links followed, each once: in the `lib` folder beside the real program's
+/// `bin`, and wherever links from there lead (Debian keeps libLLVM in the system's folder, beside those of other versions).
+fn libraries(clang: &Path, version: &str) -> BTreeSet<PathBuf> {
+    let real = fs::canonicalize(clang).unwrap_or_else(|_| clang.to_owned());
+    let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+    let major = major(version);
+    let own: BTreeSet<PathBuf> = ["lib", "lib64"].iter().flat_map(|lib| libraries_in(&prefix.join(lib), major)).collect();
+    let folders: BTreeSet<&Path> = own.iter().filter_map(|library| library.parent()).collect();
+    let beside: BTreeSet<PathBuf> = folders.into_iter().flat_map(|folder| libraries_in(folder, major)).collect();
+    &own | &beside
+}
+
+fn libraries_in(folder: &Path, major: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let of_llvm = entries.filter(|entry| is_llvm_library(&entry.file_name().to_string_lossy(), major));
+    of_llvm.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect()
+}
+
+fn is_llvm_library(name: &str, major: &str) -> bool {
+    (name.starts_with("libLLVM") || name.starts_with("libclang-cpp")) && name.contains(".so") && name.contains(major)
+}
+
+/// `19` of `Debian clang version 19.1.7 (3~deb12u1)`; empty, which every name contains, when it is worded otherwise.
+fn major(version: &str) -> &str {
+    let number = version.split_once("clang version ").map_or("", |(_, number)| number);
+    &number[..number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len())]
+}
+
+/// Every file below a folder by its path from there, sorted.
+fn files_below(folder: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for path in fs::read_dir(next).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            match path.is_dir() {
+                true => folders.push(path),
+                false => found.push((path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned(), path)),
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn ask(clang: &Path, question: &str) -> Result<String, ToolchainError> {
+    let command = || format!("{} {question}", clang.display());
+    let failed = |reason: String| ToolchainError::Broken { command: command(), reason };
+    let output = Command::new(clang).arg(question).env("LC_ALL", "C").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| failed(error.to_string()))?;
+    if !output.status.success() {
+        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The names of libbpf's `bpf_tracing.h`.
+fn arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86" | "x86_64" => "x86",
+        "aarch64" => "arm64",
+        "powerpc" | "powerpc64" => "powerpc",
+        "mips" | "mips64" => "mips",
+        "riscv32" | "riscv64" => "riscv",
+        "sparc" | "sparc64" => "sparc",
+        "s390x" => "s390",
+        "loongarch64" => "loongarch",
+        other => other,
+    }
+}
+
+/// Debian's name of the machine, below which it keeps `asm/types.h`.
+fn triple() -> String {
+    match std::env::consts::ARCH {
+        "powerpc64" if cfg!(target_endian = "little") => "powerpc64le-linux-gnu".to_owned(),
+        "x86" => "i386-linux-gnu".to_owned(),
+        "arm" => "arm-linux-gnueabihf".to_owned(),
+        other => format!("{other}-linux-gnu"),
+    }
+}

@@ -1,7 +1,239 @@
-//! Bundles.
-use crate::chain::ChainSpec;
+//! Bundles: a chain's objects, linked to its slots, and its manifest, in one file whose bytes depend on nothing else.
+//!
+//! The file is a tar archive, so that any tool can look inside: `manifest.json` first, then `objects/<program>.o`, sorted, with
+//! no owner and no time. The blake3 of the whole file is the bundle's identity.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use ouro_cache::Digest;
+
+use crate::chain::{ChainSpec, Member};
 use crate::diagnostic::Diagnostic;
-/// Links.
-pub fn link(_spec: &ChainSpec, _inputs: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
-    Err(vec![])
+use crate::hook;
+use crate::manifest::{COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::object::{self, Facts};
+
+const MANIFEST: &str = "manifest.json";
+
+/// A bundle, read and verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bundle {
+    /// What a deployer must know.
+    pub manifest: Manifest,
+    /// The object files by their names in the manifest.
+    pub objects: BTreeMap<String, Vec<u8>>,
+    /// The blake3 of the whole file, in hex.
+    pub digest: String,
+}
+
+/// Why bytes are no bundle that this ouro can deploy.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// Not a bundle, or cut short.
+    #[error("not a bundle: {0}")]
+    Malformed(String),
+    /// Written by a newer ouro.
+    #[error("bundle has format {0}; this ouro knows format {FORMAT}")]
+    Format(u32),
+    /// Changed after it was written.
+    #[error("`{0}` in the bundle does not match its digest in the manifest")]
+    Corrupt(String),
+}
+
+/// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. `inputs` are, for each program in
+/// the chain's order, its object and its facts.
+pub fn link(spec: &ChainSpec, inputs: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
+    let mut findings = Vec::new();
+    let mut objects = BTreeMap::new();
+    let mut programs = Vec::new();
+    let mut all_facts = Vec::new();
+    for (index, (member, pair)) in spec.programs.iter().zip(inputs.chunks_exact(2)).enumerate() {
+        match link_program(spec, index, member, &pair[0], &pair[1]) {
+            Ok((program, object, facts)) => {
+                objects.insert(program.object.clone(), object);
+                programs.push(program);
+                all_facts.push((member, facts));
+            }
+            Err(finding) => findings.push(finding),
+        }
+    }
+    let maps = maps(spec, &all_facts, &mut findings);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    pack(&manifest(spec, programs, maps), &objects).map_err(|error| vec![Diagnostic::bare(format!("cannot pack the bundle: {error}"))])
+}
+
+fn link_program(spec: &ChainSpec, index: usize, member: &Member, object: &[u8], facts: &[u8]) -> Result<(ManifestProgram, Vec<u8>, Facts), Diagnostic> {
+    let facts = Facts::from_json(facts).map_err(|error| Diagnostic::bare(format!("facts of `{}` cannot be read: {error}", member.label)))?;
+    let linked = patch(spec, index, object).map_err(|message| Diagnostic::bare(format!("cannot link `{}`: {message}", member.label)))?;
+    let program = ManifestProgram {
+        label: member.label.to_string(),
+        name: member.label.name.to_string(),
+        ty: member.ty.clone(),
+        function: facts.function.clone(),
+        slot: member.slot,
+        object: format!("objects/{}.o", member.label.name),
+        digest: Digest::of(&linked).to_string(),
+    };
+    Ok((program, linked, facts))
+}
+
+/// Writes the chain's numbers into the object's link section.
+fn patch(spec: &ChainSpec, index: usize, object: &[u8]) -> Result<Vec<u8>, String> {
+    let mut linked = object.to_vec();
+    for symbol in object::link_symbols(object).map_err(|finding| finding.message)? {
+        let value = value_of(spec, index, &symbol.name)?;
+        let place = linked.get_mut(symbol.file_offset..symbol.file_offset + 4).ok_or("the link section is cut short")?;
+        place.copy_from_slice(&value.to_le_bytes());
+    }
+    Ok(linked)
+}
+
+fn value_of(spec: &ChainSpec, index: usize, symbol: &str) -> Result<u32, String> {
+    let edge_named = |name: &str| {
+        let found = spec.edges.iter().zip(0u32..).find(|(edge, _)| edge.from as usize == index && edge.name == name);
+        found.ok_or_else(|| format!("jump `{name}` is not part of `{}`", spec.chain))
+    };
+    if symbol == COUNTING {
+        return Ok(u32::from(spec.counting));
+    }
+    if let Some(name) = symbol.strip_prefix(EDGE_PREFIX) {
+        return edge_named(name).map(|(_, id)| id);
+    }
+    let name = symbol.strip_prefix(SLOT_PREFIX).ok_or_else(|| format!("unknown symbol `{symbol}`"))?;
+    let (edge, _) = edge_named(name)?;
+    spec.programs[edge.to as usize].slot.ok_or_else(|| format!("`{name}` has no slot"))
+}
+
+fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>) -> Manifest {
+    let entry_type = spec.programs.first().map(|entry| entry.ty.as_str()).unwrap_or_default();
+    Manifest {
+        format: FORMAT,
+        chain: spec.chain.to_string(),
+        name: spec.name.clone(),
+        program_type: hook::find(entry_type).map_or(entry_type, |hook| hook.prefix).to_owned(),
+        table_size: spec.table_size,
+        counting: spec.counting,
+        programs,
+        edges: spec.edges.clone(),
+        maps,
+        attach: spec.attach.clone(),
+    }
+}
+
+/// The declared maps with the sizes the objects tell; two objects that disagree would read each other's bytes wrongly. A map no
+/// object uses has no size and is left out.
+fn maps(spec: &ChainSpec, all_facts: &[(&Member, Facts)], findings: &mut Vec<Diagnostic>) -> Vec<MapSpec> {
+    let mut maps = Vec::new();
+    for declared in &spec.maps {
+        let mut seen: Option<(&Member, &MapSpec)> = None;
+        for (member, facts) in all_facts {
+            let Some(found) = facts.maps.iter().find(|map| map.name == declared.name) else { continue };
+            match seen {
+                Some((first, known)) if (known.key_size, known.value_size) != (found.key_size, found.value_size) => {
+                    findings.push(disagree(declared, first, known, member, found));
+                }
+                Some(_) => {}
+                None => seen = Some((member, found)),
+            }
+        }
+        let sized = seen.map(|(_, map)| MapSpec { key_size: map.key_size, value_size: map.value_size, ..declared.clone() });
+        maps.extend(sized);
+    }
+    maps
+}
+
+fn disagree(declared: &MapSpec, first: &Member, known: &MapSpec, second: &Member, found: &MapSpec) -> Diagnostic {
+    let sizes = |map: &MapSpec| format!("a key of {} and a value of {} bytes", map.key_size, map.value_size);
+    let message = format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first.label, sizes(found), second.label);
+    Diagnostic::bare(message).help("the headers that declare its types must mean the same in both programs; look for `#ifdef`s and defines")
+}
+
+fn pack(manifest: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec_pretty(manifest)?;
+    text.push(b'\n');
+    let mut archive = tar::Builder::new(Vec::new());
+    append(&mut archive, MANIFEST, &text)?;
+    for (name, bytes) in objects {
+        append(&mut archive, name, bytes)?;
+    }
+    archive.into_inner()
+}
+
+fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(bytes.len() as u64);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    archive.append_data(&mut header, name, bytes)
+}
+
+impl Bundle {
+    /// Reads a bundle and checks every object against its digest.
+    pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
+        let mut files = unpack(bytes).map_err(|error| BundleError::Malformed(error.to_string()))?;
+        let text = files.remove(MANIFEST).ok_or_else(|| BundleError::Malformed("it has no manifest.json".to_owned()))?;
+        let manifest = parse_manifest(&text)?;
+        let mut objects = BTreeMap::new();
+        for program in &manifest.programs {
+            let object = files.remove(&program.object).ok_or_else(|| BundleError::Malformed(format!("`{}` is missing", program.object)))?;
+            if Digest::of(&object).to_string() != program.digest {
+                return Err(BundleError::Corrupt(program.object.clone()));
+            }
+            objects.insert(program.object.clone(), object);
+        }
+        check(&manifest)?;
+        Ok(Bundle { manifest, objects, digest: Digest::of(bytes).to_string() })
+    }
+}
+
+fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let malformed = |error: serde_json::Error| BundleError::Malformed(format!("manifest.json: {error}"));
+    let version: Version = serde_json::from_slice(text).map_err(malformed)?;
+    if version.format != FORMAT {
+        return Err(BundleError::Format(version.format));
+    }
+    serde_json::from_slice(text).map_err(malformed)
+}
+
+fn unpack(bytes: &[u8]) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for entry in tar::Archive::new(bytes).entries()? {
+        let mut entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        files.insert(name, content);
+    }
+    Ok(files)
+}
+
+/// A deployer turns names into paths and numbers into indices, so neither may lead astray.
+fn check(manifest: &Manifest) -> Result<(), BundleError> {
+    let malformed = |what: String| Err(BundleError::Malformed(what));
+    let names = manifest.programs.iter().map(|program| &program.name).chain(manifest.maps.iter().map(|map| &map.name)).chain([&manifest.name]);
+    for name in names {
+        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || "_-+@=,~%".contains(c)) {
+            return malformed(format!("`{name}` cannot name a pin"));
+        }
+    }
+    if manifest.programs.is_empty() {
+        return malformed("it has no program".to_owned());
+    }
+    let count = manifest.programs.len();
+    if let Some(edge) = manifest.edges.iter().find(|edge| edge.from as usize >= count || edge.to as usize >= count) {
+        return malformed(format!("edge `{}` leads to no program", edge.name));
+    }
+    match manifest.programs.iter().find(|program| program.slot.is_some_and(|slot| slot >= manifest.table_size)) {
+        Some(program) => malformed(format!("slot of `{}` is beyond the table", program.name)),
+        None => Ok(()),
+    }
 }

@@ -28,5 +28,5 @@ pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value}
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use label::{Label, Pattern};
 pub use provider::Providers;
-pub use rule::{Analysis, Config, Context, Rule};
+pub use rule::{Analysis, Config, Context, Rule, RuleTable};
 pub use target::Target;

@@ -68,6 +68,8 @@ pub struct ProgramInfo {
     pub maps: Vec<Arc<MapInfo>>,
     /// The slot it asks for, with the place.
     pub slot: Option<(i64, Span)>,
+    /// Left out of drawings.
+    pub hidden: bool,
     /// Where it is declared.
     pub span: Span,
 }

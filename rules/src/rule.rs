@@ -1,7 +1,10 @@
 //! The one trait behind every rule, and what analysis hands to it and takes from it.
 
-use crate::action::Action;
-use crate::attr::AttrSpec;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::action::{Action, Artifact};
+use crate::attr::{AttrSpec, RecordSpec, Spanned};
 use crate::diagnostic::Diagnostic;
 use crate::label::{Label, join};
 use crate::provider::Providers;
@@ -19,6 +22,42 @@ pub trait Rule: Send + Sync {
     fn attrs(&self) -> &[AttrSpec];
     /// Turns a target into actions and providers. Pure; reports every finding it can, not only the first.
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>>;
+    /// Checks what only the labels that do not make it wait (jumps) can tell; called once everything is analysed.
+    fn check(&self, _ctx: &Context<'_>) -> Vec<Diagnostic> {
+        Vec::new()
+    }
+}
+
+/// Every rule and constructor a BUILD file can call, by name.
+#[derive(Clone, Default)]
+pub struct RuleTable {
+    rules: BTreeMap<String, Arc<dyn Rule>>,
+    records: BTreeMap<String, Arc<RecordSpec>>,
+}
+
+impl RuleTable {
+    /// A table of these; a later rule replaces an earlier one of the same name.
+    pub fn new(rules: Vec<Arc<dyn Rule>>, records: Vec<RecordSpec>) -> RuleTable {
+        RuleTable {
+            rules: rules.into_iter().map(|rule| (rule.name().to_owned(), rule)).collect(),
+            records: records.into_iter().map(|record| (record.name.clone(), Arc::new(record))).collect(),
+        }
+    }
+
+    /// The rule of this name.
+    pub fn rule(&self, name: &str) -> Option<&Arc<dyn Rule>> {
+        self.rules.get(name)
+    }
+
+    /// Every rule, sorted by name.
+    pub fn rules(&self) -> impl Iterator<Item = &Arc<dyn Rule>> {
+        self.rules.values()
+    }
+
+    /// Every constructor, sorted by name.
+    pub fn records(&self) -> impl Iterator<Item = &Arc<RecordSpec>> {
+        self.records.values()
+    }
 }
 
 /// What a rule sees of the world.
@@ -31,7 +70,24 @@ pub struct Context<'a> {
     pub deps: &'a dyn Fn(&Label) -> Option<&'a Providers>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// What the targets listed in the attribute `name` offer, with the place of each label.
+    pub fn listed(&self, name: &str) -> Vec<(&'a Spanned, &'a Label, Option<&'a Providers>)> {
+        let items = self.target.get(name).items().iter();
+        items.filter_map(|item| item.value.as_label().map(|label| (item, label, (self.deps)(label)))).collect()
+    }
+
+    /// The files of all targets listed in the attribute `name`, each once, in order.
+    pub fn files(&self, name: &str) -> Vec<Artifact> {
+        let mut files: Vec<Artifact> = Vec::new();
+        for file in self.listed(name).iter().filter_map(|(_, _, providers)| *providers).flat_map(|providers| &providers.files) {
+            if !files.contains(file) {
+                files.push(file.clone());
+            }
+        }
+        files
+    }
+
     /// The path of an output of this target from the workspace root.
     pub fn output(&self, name: &str) -> String {
         format!("{}/{}", self.config.out_dir, join(&self.target.label.package, name))

@@ -1,14 +1,44 @@
 //! The built-in rules and constructors, one file per rule.
+//!
+//! A new rule is a file here and a line in [`table`].
 
-use crate::attr::RecordSpec;
-use crate::rule::Rule;
+mod alias;
+mod attach;
+mod bpf_chain;
+mod bpf_library;
+mod bpf_map;
+mod bpf_program;
+mod filegroup;
+mod genrule;
 
-/// Every built-in rule.
-pub fn rules() -> Vec<Box<dyn Rule>> {
-    Vec::new()
+use std::sync::Arc;
+
+use crate::rule::{Rule, RuleTable};
+
+pub use attach::records;
+
+/// Every built-in rule and constructor.
+pub fn table() -> RuleTable {
+    RuleTable::new(rules(), records())
 }
 
-/// Every built-in constructor: `xdp`, `tc`, `tcx`, `jump`.
-pub fn records() -> Vec<RecordSpec> {
-    Vec::new()
+fn rules() -> Vec<Arc<dyn Rule>> {
+    vec![
+        Arc::new(alias::Alias::new()),
+        Arc::new(bpf_chain::BpfChain::new()),
+        Arc::new(bpf_library::BpfLibrary::new()),
+        Arc::new(bpf_map::BpfMap::new()),
+        Arc::new(bpf_program::BpfProgram::new()),
+        Arc::new(filegroup::Filegroup::new()),
+        Arc::new(genrule::Genrule::new()),
+    ]
 }
+
+/// Whether `name` can stand in C source as it is.
+fn is_c_identifier(name: &str) -> bool {
+    let mut chars = name.chars();
+    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// The kernel keeps 15 characters of a name (`BPF_OBJ_NAME_LEN` is 16 with the end mark).
+const KERNEL_NAME: usize = 15;

@@ -2,10 +2,35 @@
 //!
 //! Pure: bytes in, facts or findings out.
 
+mod unreadable;
+
+mod btf;
+mod elf;
+mod insn;
+mod lines;
+
+mod body;
+mod flow;
+mod results;
+mod state;
+mod value;
+
+mod calls;
+mod decoded;
+mod jumps;
+mod maps;
+mod program;
+
 use serde::{Deserialize, Serialize};
 
-use crate::diagnostic::Diagnostic;
-use crate::manifest::MapSpec;
+use self::decoded::Decoded;
+use self::elf::{Image, Symbol};
+use self::unreadable::Unreadable;
+use crate::diagnostic::{Diagnostic, sorted};
+use crate::manifest::{COUNTING, EDGE_PREFIX, LINK_SECTION, MapSpec, SLOT_PREFIX};
+
+/// Bytes of a number the bundle step writes.
+const LINK_BYTES: usize = 4;
 
 /// What a BUILD file says of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +67,7 @@ pub struct Facts {
 }
 
 /// A tail call in the bytecode.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct JumpSite {
     /// The declared jump it takes.
     pub name: String,
@@ -69,6 +94,67 @@ impl Facts {
 }
 
 /// Decodes an object and compares it with what is declared; every finding at once.
-pub fn inspect(_object: &[u8], _expected: &Expected) -> Result<Facts, Vec<Diagnostic>> {
-    Err(vec![Diagnostic::bare("object reading is being written")])
+///
+/// Looked at is what runs when the program does: of several programs in one source, those not chosen are nobody's business.
+pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnostic>> {
+    let unreadable =
+        |error: Unreadable| vec![Diagnostic { message: format!("`{}`: {error}", expected.label), ..error.finding() }];
+    let decoded = Decoded::read(object).map_err(unreadable)?;
+    let mut findings = Vec::new();
+    let program = program::find(&decoded, expected, &mut findings);
+    let license = program::license(&decoded, expected).map_err(|finding| findings.push(finding));
+    let functions = decoded.reachable(program.map_or_else(|| decoded.programs(), |program| vec![program]));
+    let maps = maps::check(&decoded, &functions, expected, &mut findings).map_err(unreadable)?;
+    let Some(program) = program else { return Err(sorted(findings)) };
+    let jumps = jumps::check(&decoded, &functions, expected, &mut findings);
+    let stack = calls::check(&decoded, program, &functions, &mut findings);
+    match license {
+        Ok(license) if findings.is_empty() => Ok(Facts {
+            function: decoded.function(program).name.to_owned(),
+            section: decoded.section_of(program).to_owned(),
+            license,
+            stack,
+            instructions: instructions(&decoded),
+            maps,
+            jumps,
+        }),
+        _ => Err(sorted(findings)),
+    }
+}
+
+fn instructions(decoded: &Decoded<'_>) -> u32 {
+    let count: usize = decoded.image.code.values().map(|code| code.insns.len()).sum();
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// A number the bundle step writes: four bytes, little-endian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkSymbol {
+    /// Its symbol.
+    pub name: String,
+    /// Its offset in the file.
+    pub file_offset: usize,
+}
+
+/// The numbers the bundle step writes, sorted by name: slots, edge ids and the counting switch.
+pub fn link_symbols(object: &[u8]) -> Result<Vec<LinkSymbol>, Diagnostic> {
+    let image = Image::read(object).map_err(|error| error.finding())?;
+    let mut found = Vec::new();
+    for symbol in image.symbols.iter().filter(|symbol| image.section_of(symbol) == Some(LINK_SECTION)) {
+        if symbol.name == COUNTING || symbol.name.starts_with(SLOT_PREFIX) || symbol.name.starts_with(EDGE_PREFIX) {
+            found.push(
+                link_symbol(&image, symbol)
+                    .ok_or_else(|| Unreadable::damaged(format!("`{}` is not four bytes", symbol.name)).finding())?,
+            );
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn link_symbol(image: &Image<'_>, symbol: &Symbol<'_>) -> Option<LinkSymbol> {
+    let section = image.sections.get(symbol.section?)?;
+    let at = usize::try_from(symbol.value).ok()?;
+    section.data.get(at..at.checked_add(LINK_BYTES)?)?;
+    (symbol.size == LINK_BYTES as u64).then(|| LinkSymbol { name: symbol.name.to_owned(), file_offset: section.file_offset + at })
 }

@@ -1,0 +1,44 @@
+# Everything from a clean clone: `make demo` and `make test` install what they need and are the only commands to know.
+
+# Where rustup and Debian put things that a login shell may not have in its path yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# The kernel tests load programs and make network namespaces: their runner becomes root. Compiling does not.
+ARCH := $(shell uname -m | tr a-z A-Z)
+AS_ROOT := CARGO_TARGET_$(ARCH)_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/scripts/as-root'
+
+.PHONY: help deps build test demo bench check install clean
+
+help: ## Show this list (default)
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+		printf '  %-14s %s\n' "$$target" "$$text"; done
+
+deps: ## Install what is missing: clang, libbpf and kernel headers, iproute2, ping, bpftool
+	@scripts/deps
+
+build: deps ## Build ouro in release mode
+	cargo build --locked --release
+
+test: deps ## Build and run all tests, also those with real packets
+	@if cargo nextest --version >/dev/null 2>&1; then \
+		set -x; $(AS_ROOT) cargo nextest run --locked --release --workspace; \
+	else \
+		set -x; $(AS_ROOT) cargo test --locked --release --workspace; \
+	fi
+
+demo: build ## Build, deploy and watch a firewall between two network namespaces
+	@OURO='$(abspath $(TARGET))/release/ouro' scripts/demo
+
+bench: deps ## Compare with bare clang: clean build, null build, one edit
+	cargo bench --locked --bench build
+
+check: ## Formatting and lints
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+install: build ## Install ouro into cargo's bin folder
+	cargo install --locked --path .
+
+clean: ## Remove what was built
+	cargo clean

@@ -1,0 +1,194 @@
+//! Apply: carries steps out one after another, and undoes them in reverse when one fails.
+//!
+//! Decides nothing; [`crate::diff`] did. Knows no conflicts.
+
+use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, MapSpec, TABLE_MAP};
+
+use crate::Error;
+use crate::hook::Hook;
+use crate::kernel::{self, Host, Loader, pins};
+use crate::layout::Layout;
+use crate::map_check::differences;
+use crate::meta::Meta;
+use crate::step::Step;
+
+/// What steps are carried out on.
+pub(crate) struct Target<'a> {
+    layout: &'a Layout,
+    host: &'a Host,
+    bundle: Option<&'a Bundle>,
+    loader: Option<Loader<'a>>,
+}
+
+impl<'a> Target<'a> {
+    /// `bundle` is what generations are made from; none for steps that only remove.
+    pub(crate) fn new(layout: &'a Layout, host: &'a Host, bundle: Option<&'a Bundle>) -> Target<'a> {
+        Target { layout, host, bundle, loader: None }
+    }
+}
+
+/// Carries out `steps`, telling `progress` of each before it starts. On failure everything is as before, unless the error
+/// says otherwise.
+pub(crate) fn apply(target: &mut Target<'_>, steps: &[Step], progress: &mut dyn FnMut(&Step)) -> Result<(), Error> {
+    for (index, step) in steps.iter().enumerate() {
+        progress(step);
+        if let Err(cause) = run(target, step) {
+            let settled = steps[..index].contains(&Step::Settle);
+            let undone = if settled { Ok(()) } else { undo(target, &steps[..index]) };
+            return Err(Error::Failed {
+                step: Box::new(step.clone()),
+                cause: Box::new(cause),
+                undo: undone.err().map(Box::new),
+                settled,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Stops at the first step that cannot be undone: what a hook still runs must stay. The next command sees what there is.
+fn undo(target: &mut Target<'_>, done: &[Step]) -> Result<(), Error> {
+    let mut packets_inside = false;
+    for inverse in done.iter().rev().filter_map(Step::inverse) {
+        if packets_inside && matches!(inverse, Step::RemoveGeneration { .. }) {
+            kernel::settle();
+        }
+        run(target, &inverse)?;
+        packets_inside |= inverse.replaces();
+    }
+    Ok(())
+}
+
+/// Carries out one step, or nothing of it.
+fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
+    let layout = target.layout;
+    match step {
+        Step::CreateFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::create_folder(path)),
+        Step::CreateGeneration { generation } => create_generation(layout, *generation),
+        Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
+        Step::CreateTable { generation, entries } => kernel::create_table(&layout.table(*generation), *entries),
+        Step::CreateCounts { generation, edges } => kernel::create_counts(&layout.counts(*generation), *edges),
+        Step::CreateMap { map } => create_map(target, map),
+        Step::ReuseMap { map } => check_map(target, map),
+        Step::LoadProgram { generation, program } => load(target, *generation, program),
+        Step::FillSlot { generation, slot, program } => {
+            kernel::fill_slot(&layout.table(*generation), *slot, &layout.program(*generation, program))
+        }
+        Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
+        Step::AddQdisc { interface } => kernel::add_qdisc(interface),
+        Step::Attach { hook, generation } => kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook)),
+        Step::Switch { hook, from, to } => kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?),
+        Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
+        Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
+        Step::Settle => {
+            kernel::settle();
+            Ok(())
+        }
+        Step::RemoveQdisc { interface } => kernel::remove_qdisc(interface),
+        Step::RemoveMap { map } => kernel::remove_pin(&layout.map(map)),
+        Step::KeepMeta { generation } => kernel::pin_again(&layout.meta(*generation), &layout.kept()),
+        Step::RemoveGeneration { generation } => remove_generation(layout, *generation),
+        Step::DropKept => kernel::remove_pin(&layout.kept()),
+        Step::RemoveFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path)),
+    }
+}
+
+fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
+    let folders = [layout.programs(generation), layout.own_maps(generation)];
+    folders.iter().try_for_each(|path| kernel::create_folder(path)).inspect_err(|_| {
+        // What failed once is no reason to fail again; the next command removes what is left.
+        let _ = remove_generation(layout, generation);
+    })
+}
+
+/// Removes what the meta names, the meta last, and then the folders unless somebody put something there.
+fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
+    if let Some(Ok(meta)) = Meta::read(&layout.meta(generation))? {
+        meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
+        kernel::remove_pin(&layout.table(generation))?;
+        kernel::remove_pin(&layout.counts(generation))?;
+        kernel::remove_pin(&layout.meta(generation))?;
+    }
+    let folders = [layout.programs(generation), layout.own_maps(generation), layout.generation(generation)];
+    folders.iter().try_for_each(|path| kernel::remove_folder(path))
+}
+
+/// The pin of a generation's first program.
+fn entry(layout: &Layout, generation: u32) -> Result<std::path::PathBuf, Error> {
+    let gone = || Error::Object { of: format!("generation {generation}"), reason: "its record is gone".to_owned() };
+    let meta = Meta::read(&layout.meta(generation))?.and_then(Result::ok).ok_or_else(gone)?;
+    Ok(layout.program(generation, meta.entry()))
+}
+
+fn bundle<'a>(target: &Target<'a>) -> &'a Bundle {
+    target.bundle.expect("BUG: only a bundle's steps build anything")
+}
+
+fn write_meta(target: &Target<'_>, generation: u32, hooks: &[Hook], qdiscs: &[String]) -> Result<(), Error> {
+    let bundle = bundle(target);
+    let meta = Meta::new(&bundle.digest, &bundle.manifest, hooks.to_vec(), qdiscs.to_vec(), target.host.namespace);
+    meta.write(&target.layout.meta(generation))
+}
+
+fn map_spec<'a>(target: &Target<'a>, name: &str) -> Result<&'a MapSpec, Error> {
+    let missing = || Error::Object { of: name.to_owned(), reason: "the manifest does not declare it".to_owned() };
+    bundle(target).manifest.maps.iter().find(|map| map.name == name).ok_or_else(missing)
+}
+
+fn object<'a>(target: &Target<'a>, program: &ManifestProgram) -> Result<&'a [u8], Error> {
+    let missing = || Error::Object { of: program.name.clone(), reason: format!("the bundle has no `{}`", program.object) };
+    bundle(target).objects.get(&program.object).map(Vec::as_slice).ok_or_else(missing)
+}
+
+/// The first object that declares the map makes it, and so gives it its BTF.
+fn create_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
+    let (spec, path) = (map_spec(target, name)?, target.layout.map(name));
+    let mut created = false;
+    for program in &bundle(target).manifest.programs {
+        let object = object(target, program)?;
+        created = target.loader.get_or_insert_with(Loader::new).create_map(object, &spec.name, &path)?;
+        if created {
+            break;
+        }
+    }
+    if !created {
+        return Err(Error::Object { of: name.to_owned(), reason: "no object of the bundle declares this map".to_owned() });
+    }
+    check_map(target, name).inspect_err(|_| {
+        // The reason it is not wanted is reported; an unwanted map is removed by the next command at the latest.
+        let _ = kernel::remove_pin(&path);
+    })
+}
+
+/// From now on objects get the pinned map; it must be what the manifest says, whatever the objects say.
+fn check_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
+    let (spec, path) = (map_spec(target, name)?, target.layout.map(name));
+    let pinned = pins::map_facts(&path)?.unwrap_or_default();
+    let found = differences(spec, &pinned, target.host.page_size);
+    if !found.is_empty() {
+        let fields: Vec<String> = found.iter().map(ToString::to_string).collect();
+        return Err(Error::Object {
+            of: name.to_owned(),
+            reason: format!("the map differs from the manifest: {}", fields.join("; ")),
+        });
+    }
+    target.loader.get_or_insert_with(Loader::new).hand_in(&spec.name, path);
+    Ok(())
+}
+
+fn load(target: &mut Target<'_>, generation: u32, name: &str) -> Result<(), Error> {
+    let manifest = &bundle(target).manifest;
+    let missing = || Error::Object { of: name.to_owned(), reason: "the manifest does not name it".to_owned() };
+    let program = manifest.programs.iter().find(|program| program.name == name).ok_or_else(missing)?;
+    let object = object(target, program)?;
+    let layout = target.layout;
+    let loader = target.loader.get_or_insert_with(Loader::new);
+    if manifest.table_size > 0 {
+        loader.hand_in(TABLE_MAP, layout.table(generation));
+    }
+    if crate::observe::counts_edges(manifest) {
+        loader.hand_in(COUNTS_MAP, layout.counts(generation));
+    }
+    loader.load(object, name, &program.function, &layout.program(generation, name))
+}

@@ -1,0 +1,158 @@
+//! Conflicts: why a bundle cannot be deployed over what is there. Found before anything is changed.
+//!
+//! Pure.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::hook::Hook;
+use crate::map_check::Difference;
+
+/// One reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "conflict", rename_all = "snake_case")]
+pub enum Conflict {
+    /// A name of the bundle that cannot be pinned.
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// A program of a type that cannot be deployed.
+    ProgramType {
+        /// The program.
+        program: String,
+        /// Its type.
+        ty: String,
+    },
+    /// The name is taken by another chain.
+    OtherChain {
+        /// The deployment's name.
+        name: String,
+        /// The chain that is deployed.
+        deployed: String,
+        /// The chain of the bundle.
+        wanted: String,
+    },
+    /// A generation that this version cannot read.
+    Unreadable {
+        /// The generation.
+        generation: u32,
+        /// Why.
+        why: String,
+    },
+    /// There is no such network device.
+    NoDevice {
+        /// The name.
+        interface: String,
+        /// One with a similar name.
+        similar: Option<String>,
+        /// All there are.
+        existing: Vec<String>,
+    },
+    /// Two attach points are the same.
+    Twice {
+        /// The hook.
+        hook: Hook,
+    },
+    /// The kernel has no TCX.
+    NoTcx {
+        /// The hook.
+        hook: Hook,
+    },
+    /// The place is taken by a program that is not ours.
+    Taken {
+        /// The hook.
+        hook: Hook,
+        /// The program's id.
+        program: u32,
+    },
+    /// A hook of ours runs a program that is not ours.
+    Changed {
+        /// The hook.
+        hook: Hook,
+        /// The program's id.
+        program: u32,
+    },
+    /// It was attached in another network namespace.
+    OtherNamespace {
+        /// The hook.
+        hook: Hook,
+    },
+    /// The device it is attached to has another name now, or is in another network namespace.
+    Moved {
+        /// The hook.
+        hook: Hook,
+        /// The index of the device it is attached to.
+        ifindex: u32,
+    },
+    /// A map is pinned that differs from its declaration.
+    MapChanged {
+        /// The deployment.
+        deployment: String,
+        /// The map.
+        map: String,
+        /// Every difference.
+        differences: Vec<Difference>,
+    },
+}
+
+impl Conflict {
+    /// What to do about it.
+    pub fn help(&self) -> String {
+        match self {
+            Conflict::Name { .. } => "use letters, digits, `_` and `-`".to_owned(),
+            Conflict::ProgramType { .. } => "deploy chains of type `xdp` or `tc`".to_owned(),
+            Conflict::OtherChain { name, .. } => {
+                format!("undeploy it first: `ouro undeploy {name}`; or rename one of the chains")
+            }
+            Conflict::Unreadable { .. } => "undeploy it with the ouro that deployed it".to_owned(),
+            Conflict::NoDevice { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
+            Conflict::NoDevice { existing, .. } => format!("there are: {}", existing.join(", ")),
+            Conflict::Twice { .. } => "remove one of them".to_owned(),
+            Conflict::NoTcx { .. } => {
+                "TCX came with kernel 6.6; use `tc(...)`, which takes clsact where there is no TCX".to_owned()
+            }
+            Conflict::Taken { hook: Hook::Clsact { .. }, program } => {
+                format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
+            }
+            Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
+            Conflict::Changed { .. } => "find out who did; then undeploy with `--force`, and deploy again".to_owned(),
+            Conflict::OtherNamespace { .. } => {
+                "run ouro in that namespace (`ip netns exec ...`); if it is gone, undeploy with `--force`".to_owned()
+            }
+            Conflict::Moved { .. } => "undeploy it first".to_owned(),
+            Conflict::MapChanged { deployment, .. } => {
+                format!(
+                    "undeploy first, which drops what the map holds: `ouro undeploy {deployment}`; or give the map another name"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for Conflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Conflict::Name { name } => write!(f, "`{name}` cannot name a pin"),
+            Conflict::ProgramType { program, ty } => write!(f, "program `{program}` has type `{ty}`, which cannot be deployed"),
+            Conflict::OtherChain { name, deployed, wanted } => {
+                write!(f, "the deployment `{name}` belongs to the chain `{deployed}`, not to `{wanted}`")
+            }
+            Conflict::Unreadable { generation, why } => write!(f, "the record of generation {generation} cannot be read: {why}"),
+            Conflict::NoDevice { interface, .. } => write!(f, "there is no network device `{interface}`"),
+            Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
+            Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
+            Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
+            Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
+            Conflict::OtherNamespace { hook } => write!(f, "{hook} was attached in another network namespace"),
+            Conflict::Moved { hook, ifindex } => {
+                write!(f, "{hook} is attached to device {ifindex}, which has another name now or left this network namespace")
+            }
+            Conflict::MapChanged { map, differences, .. } => {
+                let fields: Vec<String> = differences.iter().map(Difference::to_string).collect();
+                write!(f, "map `{map}` is pinned with another definition: {}", fields.join("; "))
+            }
+        }
+    }
+}

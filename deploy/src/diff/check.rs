@@ -1,0 +1,119 @@
+//! Whether a bundle can be deployed over what is there; every reason why not, at once.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+
+use ouro_rules::bundle::Bundle;
+use ouro_rules::hook as types;
+
+use crate::conflict::Conflict;
+use crate::hook::Hook;
+use crate::kernel::find_filter;
+use crate::layout::check_name;
+use crate::map_check::differences;
+use crate::observe::{Attachment, Observed};
+
+pub(super) fn check(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
+    let mut found = names(bundle);
+    found.extend(program_types(bundle));
+    found.extend(unreadable(observed));
+    found.extend(other_chain(bundle, observed));
+    found.extend(twice(hooks));
+    found.extend(hooks.iter().filter_map(|hook| device(observed, hook)));
+    found.extend(hooks.iter().filter_map(|hook| place(observed, hook)));
+    found.extend(attachments(observed));
+    found.extend(maps(bundle, observed));
+    found
+}
+
+fn names(bundle: &Bundle) -> Vec<Conflict> {
+    let manifest = &bundle.manifest;
+    let programs = manifest.programs.iter().map(|program| &program.name);
+    let all = [&manifest.name].into_iter().chain(programs).chain(manifest.maps.iter().map(|map| &map.name));
+    all.filter(|name| check_name(name).is_err()).map(|name| Conflict::Name { name: name.clone() }).collect()
+}
+
+fn program_types(bundle: &Bundle) -> impl Iterator<Item = Conflict> {
+    let deployable = |ty: &str| types::find(ty).is_some_and(|hook| matches!(hook.prog_type, "xdp" | "sched_cls"));
+    let others = bundle.manifest.programs.iter().filter(move |program| !deployable(&program.ty));
+    others.map(|program| Conflict::ProgramType { program: program.name.clone(), ty: program.ty.clone() })
+}
+
+/// Of generations that cannot be read nothing is known, so nothing of them can be removed.
+pub(super) fn unreadable(observed: &Observed) -> impl Iterator<Item = Conflict> {
+    let why = observed.generations.iter().filter_map(|(number, generation)| Some((*number, generation.unreadable.clone()?)));
+    why.map(|(generation, why)| Conflict::Unreadable { generation, why })
+}
+
+fn other_chain(bundle: &Bundle, observed: &Observed) -> Option<Conflict> {
+    let wanted = &bundle.manifest.chain;
+    let deployed = observed.metas().map(|meta| &meta.manifest.chain).find(|chain| *chain != wanted)?;
+    Some(Conflict::OtherChain { name: observed.name.clone(), deployed: deployed.clone(), wanted: wanted.clone() })
+}
+
+fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {
+    let mut seen = BTreeSet::new();
+    hooks.iter().filter(move |hook| !seen.insert(hook.name())).map(|hook| Conflict::Twice { hook: hook.clone() })
+}
+
+fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
+    let devices = &observed.host.devices;
+    let interface = hook.interface();
+    if devices.contains_key(interface) {
+        let lacks_tcx = matches!(hook, Hook::Tcx { .. }) && !observed.host.tcx;
+        return lacks_tcx.then(|| Conflict::NoTcx { hook: hook.clone() });
+    }
+    let nearest = devices.keys().map(|name| (strsim::osa_distance(name, interface), name)).min();
+    let similar = nearest.filter(|(distance, _)| *distance <= 2 && *distance < interface.len()).map(|(_, name)| name.clone());
+    Some(Conflict::NoDevice { interface: interface.to_owned(), similar, existing: devices.keys().cloned().collect() })
+}
+
+/// A device runs one XDP program, and one filter at a priority and handle.
+fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
+    if observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
+        return None;
+    }
+    let device = observed.host.devices.get(hook.interface())?;
+    let program = match hook {
+        Hook::Xdp { .. } => device.xdp?,
+        Hook::Tcx { .. } => return None,
+        Hook::Clsact { direction, priority, .. } => find_filter(&device.filters, *direction, *priority)?.program,
+    };
+    Some(Conflict::Taken { hook: hook.clone(), program })
+}
+
+/// What is attached must be ours still, and seen from the namespace it was attached in. From another one a filter is not seen
+/// at all.
+pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict> {
+    let elsewhere = observed.metas().filter(|meta| meta.namespace != observed.host.namespace);
+    let mut unseen: Vec<&Hook> = elsewhere.flat_map(|meta| &meta.hooks).filter(|hook| !hook.is_link()).collect();
+    unseen.dedup();
+    let unseen = unseen.into_iter().map(|hook| Conflict::OtherNamespace { hook: hook.clone() });
+    unseen.chain(observed.attachments.values().filter_map(|attached| attachment(observed, attached)))
+}
+
+fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
+    if !attached.is_alive() {
+        return None;
+    }
+    if attached.generation.is_none() {
+        return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.program });
+    }
+    if attached.namespace != observed.host.namespace {
+        return Some(Conflict::OtherNamespace { hook: attached.hook.clone() });
+    }
+    let index = observed.host.devices.get(attached.hook.interface()).map(|device| device.index);
+    let moved = || Conflict::Moved { hook: attached.hook.clone(), ifindex: attached.ifindex };
+    (index != Some(attached.ifindex)).then(moved)
+}
+
+fn maps(bundle: &Bundle, observed: &Observed) -> impl Iterator<Item = Conflict> {
+    bundle.manifest.maps.iter().filter_map(|spec| {
+        let differences = differences(spec, observed.maps.get(&spec.name)?, observed.host.page_size);
+        if differences.is_empty() {
+            return None;
+        }
+        Some(Conflict::MapChanged { deployment: observed.name.clone(), map: spec.name.clone(), differences })
+    })
+}

@@ -1,0 +1,156 @@
+//! Diff: what must be done to get from what is there to a bundle, or to nothing. Pure: data in, steps or conflicts out.
+//!
+//! The order of the steps is what makes them safe to stop anywhere: the meta comes before all it names and goes after, the new
+//! generation is whole before a hook runs it, and nothing is removed that a packet may still be in.
+
+mod check;
+mod remove;
+
+use std::collections::BTreeSet;
+
+use ouro_rules::bundle::Bundle;
+
+use crate::conflict::Conflict;
+use crate::hook::Hook;
+use crate::observe::{Observed, counts_edges};
+use crate::step::Step;
+
+pub use remove::{RemoveOptions, remove};
+
+/// What a deploy does beyond the bundle.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Load a new generation even if the same bundle is live.
+    pub force: bool,
+}
+
+/// The steps that make `bundle` live; none if it is.
+pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<Vec<Step>, Vec<Conflict>> {
+    let hooks: Vec<Hook> = bundle.manifest.attach.iter().map(|attach| Hook::new(attach, observed.host.tcx)).collect();
+    let conflicts = check::check(bundle, observed, &hooks);
+    if !conflicts.is_empty() {
+        return Err(conflicts);
+    }
+    let live = observed.live();
+    let reusable = reusable(bundle, observed, &hooks).filter(|_| !options.force);
+    let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
+    let mut steps = Vec::new();
+    let leftovers = observed.generations.keys().filter(|number| !live.contains(number) && **number != target);
+    steps.extend(leftovers.map(|number| Step::RemoveGeneration { generation: *number }));
+    if reusable.is_none() {
+        steps.extend(build(bundle, observed, &hooks, target));
+    }
+    let moves = attach(observed, &hooks, target);
+    let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).collect();
+    let clean_up = clean_up(bundle, observed, &hooks, &obsolete);
+    let settles = moves.iter().any(Step::replaces) || !clean_up.is_empty();
+    steps.extend(moves);
+    steps.extend(settles.then_some(Step::Settle));
+    steps.extend(clean_up);
+    Ok(steps)
+}
+
+/// The newest whole generation of the same bundle.
+fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32> {
+    let same = |meta: &crate::Meta| meta.digest == bundle.digest && meta.manifest == bundle.manifest && meta.hooks == hooks;
+    let maps_there = bundle.manifest.maps.iter().all(|map| observed.maps.contains_key(&map.name));
+    let mut newest_first = observed.generations.iter().rev();
+    newest_first
+        .find(|(_, generation)| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
+        .map(|(number, _)| *number)
+}
+
+/// Builds a generation that nothing runs yet.
+fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) -> Vec<Step> {
+    let manifest = &bundle.manifest;
+    let mut steps = Vec::new();
+    if !observed.has_folders {
+        steps.push(Step::CreateFolders);
+    }
+    steps.push(Step::CreateGeneration { generation });
+    steps.push(Step::WriteMeta { generation, hooks: hooks.to_vec(), qdiscs: our_qdiscs(observed, hooks).into_iter().collect() });
+    if manifest.table_size > 0 {
+        steps.push(Step::CreateTable { generation, entries: manifest.table_size });
+    }
+    if counts_edges(manifest) {
+        steps.push(Step::CreateCounts { generation, edges: u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX) });
+    }
+    steps.extend(manifest.maps.iter().map(|map| match observed.maps.contains_key(&map.name) {
+        true => Step::ReuseMap { map: map.name.clone() },
+        false => Step::CreateMap { map: map.name.clone() },
+    }));
+    steps.extend(manifest.programs.iter().map(|program| Step::LoadProgram { generation, program: program.name.clone() }));
+    let filled = manifest.programs.iter().filter_map(|program| Some((program.slot?, program)));
+    steps.extend(filled.map(|(slot, program)| Step::FillSlot { generation, slot, program: program.name.clone() }));
+    if manifest.table_size > 0 {
+        steps.push(Step::FreezeTable { generation });
+    }
+    steps
+}
+
+/// Leads every hook to `target`, and away from hooks that are wanted no more. A device runs one XDP program at a time, so where
+/// a hook changes its mode it is detached first.
+fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for interface in missing_qdiscs(observed, hooks) {
+        steps.push(Step::AddQdisc { interface });
+    }
+    for hook in hooks {
+        match observed.attachments.get(&hook.name()) {
+            None => steps.push(Step::Attach { hook: hook.clone(), generation: target }),
+            Some(attached) if !attached.is_alive() => {
+                steps.push(Step::RemoveLink { hook: attached.hook.clone() });
+                steps.push(Step::Attach { hook: hook.clone(), generation: target });
+            }
+            Some(attached) => match attached.generation {
+                Some(from) if attached.hook != *hook => {
+                    steps.push(Step::Detach { hook: attached.hook.clone(), generation: from });
+                    steps.push(Step::Attach { hook: hook.clone(), generation: target });
+                }
+                Some(from) if from != target => steps.push(Step::Switch { hook: hook.clone(), from, to: target }),
+                _ => {}
+            },
+        }
+    }
+    let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
+    let unwanted = observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
+    steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
+    steps
+}
+
+fn clean_up(bundle: &Bundle, observed: &Observed, hooks: &[Hook], obsolete: &[u32]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let wanted: BTreeSet<&str> = hooks.iter().filter(|hook| !hook.is_link()).map(Hook::interface).collect();
+    let recorded = recorded_qdiscs(observed);
+    steps.extend(
+        recorded.into_iter().filter(|name| !wanted.contains(name.as_str())).map(|interface| Step::RemoveQdisc { interface }),
+    );
+    let declared: BTreeSet<&String> = bundle.manifest.maps.iter().map(|map| &map.name).collect();
+    let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
+    let dropped = recorded.difference(&declared).filter(|name| observed.maps.contains_key(name.as_str()));
+    steps.extend(dropped.map(|map| Step::RemoveMap { map: (*map).clone() }));
+    steps.extend(obsolete.iter().map(|number| Step::RemoveGeneration { generation: *number }));
+    if observed.kept.is_some() {
+        steps.push(Step::DropKept);
+    }
+    steps
+}
+
+/// Devices that need a clsact qdisc and have none.
+fn missing_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
+    let lacks = |interface: &str| observed.host.devices.get(interface).is_some_and(|device| !device.clsact);
+    hooks.iter().filter(|hook| !hook.is_link() && lacks(hook.interface())).map(|hook| hook.interface().to_owned()).collect()
+}
+
+fn recorded_qdiscs(observed: &Observed) -> BTreeSet<String> {
+    let has = |interface: &&String| observed.host.devices.get(*interface).is_some_and(|device| device.clsact);
+    observed.metas().flat_map(|meta| &meta.qdiscs).filter(has).cloned().collect()
+}
+
+/// Devices whose clsact qdisc is ours: we added it before, or are about to.
+fn our_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
+    let mut ours = recorded_qdiscs(observed);
+    ours.retain(|name| hooks.iter().any(|hook| !hook.is_link() && hook.interface() == name));
+    ours.extend(missing_qdiscs(observed, hooks));
+    ours
+}

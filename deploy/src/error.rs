@@ -1,0 +1,142 @@
+//! What can go wrong below the bundle, with what to do about it.
+//!
+//! Knows no exit codes: [`Error::kind`] says enough to choose one.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::conflict::Conflict;
+use crate::rejection::Rejection;
+use crate::step::Step;
+
+/// Why a deployment could not be changed or looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process lacks rights, or the kernel is locked down.
+    #[error("not permitted: {0}")]
+    NotPermitted(String),
+    /// The folder is not on a bpffs.
+    #[error("`{}` is not on a BPF file system", .0.display())]
+    NoBpffs(PathBuf),
+    /// Another process is changing this deployment.
+    #[error("another ouro is changing `{}`", .0.display())]
+    Busy(PathBuf),
+    /// A name that cannot stand in the bpffs.
+    #[error("`{0}` cannot name a deployment, a program or a map: the BPF file system allows no `.` and no `/` in names")]
+    Name(String),
+    /// The bundle does not fit what is there; every reason at once.
+    #[error("{}", list(.0))]
+    Conflicts(Vec<Conflict>),
+    /// The verifier rejected a program.
+    #[error(transparent)]
+    Rejected(Box<Rejection>),
+    /// An object cannot be loaded.
+    #[error("cannot load `{of}`: {reason}")]
+    Object {
+        /// The program or map it was loaded for.
+        of: String,
+        /// Why.
+        reason: String,
+    },
+    /// A program does not fit into its slot.
+    #[error("slot {slot} cannot hold `{program}`: {reason}")]
+    Slot {
+        /// The slot.
+        slot: u32,
+        /// The program's pin.
+        program: String,
+        /// Why.
+        reason: String,
+    },
+    /// A hook refused the program.
+    #[error("{hook}: {reason}")]
+    Attach {
+        /// The hook.
+        hook: String,
+        /// Why.
+        reason: String,
+    },
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried, with the path.
+        what: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A step failed.
+    #[error("{cause}\n  while trying to {step}; {}", outcome(.undo, *.settled))]
+    Failed {
+        /// The step.
+        step: Box<Step>,
+        /// Why.
+        #[source]
+        cause: Box<Error>,
+        /// Why what was done before could not be undone.
+        undo: Option<Box<Error>>,
+        /// Whether the new state was live already, so that nothing had to be undone.
+        settled: bool,
+    },
+}
+
+/// What an error means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Something in the bundle or on the machine has to change.
+    Failed,
+    /// It would work with other rights or on another machine.
+    NotPermitted,
+}
+
+impl Error {
+    /// A failed system call; one the kernel does not permit becomes [`Error::NotPermitted`].
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Error {
+        let what = what.into();
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Error::NotPermitted(what),
+            _ => Error::System { what, source },
+        }
+    }
+
+    /// What it means for the caller.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::NotPermitted(_) | Error::NoBpffs(_) => ErrorKind::NotPermitted,
+            Error::Failed { cause, .. } => cause.kind(),
+            _ => ErrorKind::Failed,
+        }
+    }
+
+    /// What to do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Error::NotPermitted(_) => {
+                Some("run it as root, or give it CAP_BPF and CAP_NET_ADMIN; a locked-down kernel refuses even root".to_owned())
+            }
+            Error::NoBpffs(path) => Some(format!("mount one: `mount -t bpf bpf {}`", path.display())),
+            Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),
+            Error::Rejected(rejection) => rejection.help.clone(),
+            Error::Failed { cause, .. } => cause.help(),
+            Error::Conflicts(conflicts) => match conflicts.as_slice() {
+                [only] => Some(only.help()),
+                _ => None,
+            },
+            Error::Name(_) | Error::Object { .. } | Error::Slot { .. } | Error::Attach { .. } | Error::System { .. } => None,
+        }
+    }
+}
+
+fn list(conflicts: &[Conflict]) -> String {
+    match conflicts {
+        [only] => only.to_string(),
+        many => many.iter().map(|conflict| format!("{conflict}\n  {}", conflict.help())).collect::<Vec<_>>().join("\n"),
+    }
+}
+
+fn outcome(undo: &Option<Box<Error>>, settled: bool) -> String {
+    match undo {
+        _ if settled => "the new chain is live, and the next command removes the rest of the old one".to_owned(),
+        None => "everything before it was undone".to_owned(),
+        Some(error) => format!("undoing failed too: {error}; the next command finishes or undoes the rest"),
+    }
+}

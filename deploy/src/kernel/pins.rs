@@ -1,0 +1,134 @@
+//! What is pinned: opens pins by path and reads the kernel's facts of programs, maps and links.
+//!
+//! Walks paths, never ids, which would need CAP_SYS_ADMIN. Knows nothing of chains.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::sys;
+use crate::Error;
+
+/// A kind of kernel object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Program,
+    Map,
+    Link,
+}
+
+impl Kind {
+    /// The last part of a descriptor's name in `/proc/self/fd`.
+    fn inode_name(self) -> &'static str {
+        match self {
+            Kind::Program => "bpf-prog",
+            Kind::Map => "bpf-map",
+            Kind::Link => "bpf-link",
+        }
+    }
+}
+
+/// A map as the kernel has it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct MapFacts {
+    /// Its id.
+    pub id: u32,
+    /// `enum bpf_map_type`.
+    pub ty: u32,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value.
+    pub value_size: u32,
+    /// Entries, or bytes for ring buffers.
+    pub max_entries: u32,
+    /// `BPF_F_*` bits.
+    pub flags: u32,
+    /// Whether user space can write it no more.
+    pub frozen: bool,
+}
+
+/// A link as the kernel has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LinkFacts {
+    pub(crate) id: u32,
+    pub(crate) program: u32,
+    /// 0 when the device is gone, and the link dead.
+    pub(crate) ifindex: u32,
+}
+
+/// Opens a pin; `None` if there is none of this kind.
+pub(crate) fn open(path: &Path, kind: Kind) -> Result<Option<OwnedFd>, Error> {
+    let what = || format!("cannot open the pin `{}`", path.display());
+    match sys::get(path) {
+        Ok(fd) => Ok(is(&fd, kind).map_err(|error| Error::io(what(), error))?.then_some(fd)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(what(), error)),
+    }
+}
+
+/// Opens a pin that must be there.
+pub(crate) fn require(path: &Path, kind: Kind) -> Result<OwnedFd, Error> {
+    let missing = || Error::io(format!("cannot open the pin `{}`", path.display()), io::Error::from_raw_os_error(libc::ENOENT));
+    open(path, kind)?.ok_or_else(missing)
+}
+
+/// BPF_OBJ_GET opens any kind, and the facts of one are nonsense for another. The kernel writes `bpf_link` and `bpf-link`.
+fn is(fd: &OwnedFd, kind: Kind) -> io::Result<bool> {
+    let name = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+    Ok(name.to_string_lossy().replace('_', "-").trim_end_matches(']').ends_with(kind.inode_name()))
+}
+
+/// The id of a pinned program.
+pub(crate) fn program_id(path: &Path) -> Result<Option<u32>, Error> {
+    open(path, Kind::Program)?.map(|fd| words(&fd, path).map(|words| words[1])).transpose()
+}
+
+/// The facts of a pinned map.
+pub(crate) fn map_facts(path: &Path) -> Result<Option<MapFacts>, Error> {
+    open(path, Kind::Map)?.map(|fd| facts_of_map(&fd, path)).transpose()
+}
+
+/// The facts of a pinned link.
+pub(crate) fn link_facts(path: &Path) -> Result<Option<LinkFacts>, Error> {
+    open(path, Kind::Link)?.map(|fd| facts_of_link(&fd, path)).transpose()
+}
+
+/// The facts of an open link, pinned at `path`.
+pub(crate) fn facts_of_link(fd: &OwnedFd, path: &Path) -> Result<LinkFacts, Error> {
+    // struct bpf_link_info: type, id, prog_id, padding, then the ifindex for XDP and TCX alike.
+    let words = words(fd, path)?;
+    Ok(LinkFacts { id: words[1], program: words[2], ifindex: words[4] })
+}
+
+fn facts_of_map(fd: &OwnedFd, path: &Path) -> Result<MapFacts, Error> {
+    let words = words(fd, path)?;
+    let frozen = is_frozen(fd).map_err(|error| Error::io(format!("cannot read the state of `{}`", path.display()), error))?;
+    Ok(MapFacts {
+        ty: words[0],
+        id: words[1],
+        key_size: words[2],
+        value_size: words[3],
+        max_entries: words[4],
+        flags: words[5],
+        frozen,
+    })
+}
+
+/// The kernel tells it nowhere but in the descriptor's fdinfo.
+fn is_frozen(fd: &OwnedFd) -> io::Result<bool> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    Ok(text.lines().any(|line| line.strip_prefix("frozen:").is_some_and(|value| value.trim() == "1")))
+}
+
+fn words(fd: &OwnedFd, path: &Path) -> Result<[u32; 32], Error> {
+    sys::info(fd.as_fd()).map_err(|error| Error::io(format!("cannot read the state of `{}`", path.display()), error))
+}
+
+/// The program in a slot of a pinned jump table; `None` if the slot is empty.
+pub(crate) fn slot(table: &OwnedFd, slot: u32) -> io::Result<Option<u32>> {
+    let mut id = [0; 4];
+    Ok(sys::map_lookup(table.as_fd(), slot, &mut id)?.then(|| u32::from_ne_bytes(id)))
+}

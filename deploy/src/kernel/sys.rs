@@ -1,0 +1,234 @@
+//! The bpf(2) commands aya does not offer, and the other system calls of deploying; the only unsafe code of the crate.
+//!
+//! Knows numbers and layouts (include/uapi/linux/bpf.h), not chains.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+const MAP_CREATE: u32 = 0;
+const MAP_LOOKUP: u32 = 1;
+const MAP_UPDATE: u32 = 2;
+const OBJ_PIN: u32 = 6;
+const OBJ_GET: u32 = 7;
+const GET_INFO: u32 = 15;
+const PROG_QUERY: u32 = 16;
+const MAP_FREEZE: u32 = 22;
+const LINK_CREATE: u32 = 28;
+const LINK_UPDATE: u32 = 29;
+const LINK_DETACH: u32 = 34;
+
+/// Update only if the link still runs the program named as the old one.
+const BPF_F_REPLACE: u32 = 4;
+
+/// Size of `union bpf_attr` on Linux 6.1. A newer kernel takes the rest as zero, an older one checks that it is.
+const ATTR_SIZE: usize = 144;
+
+/// A `union bpf_attr`, filled by the offsets of its fields.
+#[repr(C, align(8))]
+struct Attr([u8; ATTR_SIZE]);
+
+impl Attr {
+    fn new() -> Attr {
+        Attr([0; ATTR_SIZE])
+    }
+
+    fn u32(self, offset: usize, value: u32) -> Attr {
+        self.bytes(offset, &value.to_ne_bytes())
+    }
+
+    fn pointer<T: ?Sized>(self, offset: usize, target: *const T) -> Attr {
+        self.bytes(offset, &(target.cast::<u8>() as u64).to_ne_bytes())
+    }
+
+    fn fd(self, offset: usize, fd: BorrowedFd<'_>) -> Attr {
+        self.bytes(offset, &fd.as_raw_fd().to_ne_bytes())
+    }
+
+    fn bytes(mut self, offset: usize, bytes: &[u8]) -> Attr {
+        self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    fn call(mut self, command: u32) -> io::Result<i32> {
+        self.call_mut(command)
+    }
+
+    fn call_mut(&mut self, command: u32) -> io::Result<i32> {
+        // SAFETY: the attribute is as large as told, and every pointer in it refers to memory its caller keeps alive.
+        let result = unsafe { libc::syscall(libc::SYS_bpf, command, self.0.as_mut_ptr(), ATTR_SIZE) };
+        if result < 0 { Err(last_error()) } else { Ok(i32::try_from(result).unwrap_or_default()) }
+    }
+
+    fn call_fd(self, command: u32) -> io::Result<OwnedFd> {
+        // SAFETY: the command gives a new file descriptor that nobody else has.
+        self.call(command).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// The kernel's own ENOTSUPP (524) has no text in the C library.
+fn last_error() -> io::Error {
+    let error = io::Error::last_os_error();
+    if error.raw_os_error() == Some(524) {
+        io::Error::new(io::ErrorKind::Unsupported, "not supported by the kernel")
+    } else {
+        error
+    }
+}
+
+fn path_text(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
+}
+
+/// What a map is created with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct MapShape {
+    pub(super) ty: u32,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) max_entries: u32,
+}
+
+pub(super) fn map_create(name: &str, shape: MapShape) -> io::Result<OwnedFd> {
+    let name = &name.as_bytes()[..name.len().min(15)];
+    let attr = Attr::new().u32(0, shape.ty).u32(4, shape.key_size).u32(8, shape.value_size).u32(12, shape.max_entries);
+    attr.bytes(28, name).call_fd(MAP_CREATE)
+}
+
+/// Reads an element into `value`, which has the map's value size; false if there is none.
+pub(super) fn map_lookup(map: BorrowedFd<'_>, key: u32, value: &mut [u8]) -> io::Result<bool> {
+    let attr = Attr::new().fd(0, map).pointer(8, &raw const key).pointer(16, value.as_mut_ptr());
+    match attr.call(MAP_LOOKUP) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes an element; `value` has the map's value size.
+pub(super) fn map_update(map: BorrowedFd<'_>, key: u32, value: &[u8]) -> io::Result<()> {
+    Attr::new().fd(0, map).pointer(8, &raw const key).pointer(16, value.as_ptr()).call(MAP_UPDATE).map(drop)
+}
+
+pub(super) fn map_freeze(map: BorrowedFd<'_>) -> io::Result<()> {
+    Attr::new().fd(0, map).call(MAP_FREEZE).map(drop)
+}
+
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let path = path_text(path)?;
+    Attr::new().pointer(0, path.as_ptr()).fd(8, object).call(OBJ_PIN).map(drop)
+}
+
+pub(super) fn get(path: &Path) -> io::Result<OwnedFd> {
+    let path = path_text(path)?;
+    Attr::new().pointer(0, path.as_ptr()).call_fd(OBJ_GET)
+}
+
+/// The first words of a `bpf_prog_info`, `bpf_map_info` or `bpf_link_info`.
+pub(super) fn info(object: BorrowedFd<'_>) -> io::Result<[u32; 32]> {
+    let mut words = [0u32; 32];
+    let size = u32::try_from(size_of_val(&words)).expect("BUG: 128 bytes");
+    Attr::new().fd(0, object).u32(4, size).pointer(8, words.as_mut_ptr()).call(GET_INFO)?;
+    Ok(words)
+}
+
+/// Whether the kernel can attach programs of this attach type to the device.
+pub(super) fn attach_type_known(ifindex: u32, attach_type: u32) -> io::Result<bool> {
+    match Attr::new().u32(0, ifindex).u32(4, attach_type).call(PROG_QUERY) {
+        Ok(_) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {
+    Attr::new().fd(0, program).u32(4, ifindex).u32(8, attach_type).u32(12, flags).call_fd(LINK_CREATE)
+}
+
+/// Makes the link run `new`, but only if it still runs `old`; EPERM otherwise.
+pub(super) fn link_replace(link: BorrowedFd<'_>, old: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    Attr::new().fd(0, link).fd(4, new).u32(8, BPF_F_REPLACE).fd(12, old).call(LINK_UPDATE).map(drop)
+}
+
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    Attr::new().fd(0, link).call(LINK_DETACH).map(drop)
+}
+
+/// `MEMBARRIER_CMD_GLOBAL`: returns when every CPU has been through the scheduler, so no run of a program that was current
+/// before is still going on.
+pub(super) fn membarrier() -> io::Result<()> {
+    // SAFETY: no pointers.
+    if unsafe { libc::syscall(libc::SYS_membarrier, 1, 0, 0) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `f_type` of the file system at `path`.
+pub(super) fn file_system(path: &Path) -> io::Result<i64> {
+    let path = path_text(path)?;
+    let mut facts = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel fills the structure, which is valid when zero as well.
+    let facts = unsafe {
+        if libc::statfs(path.as_ptr(), facts.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        facts.assume_init()
+    };
+    Ok(facts.f_type)
+}
+
+/// Locks without waiting; the kernel unlocks when the descriptor is closed, however its process ends.
+pub(super) fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+    // SAFETY: no pointers.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    let error = io::Error::last_os_error();
+    if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
+}
+
+/// The effective capabilities of this thread, one bit each.
+pub(super) fn capabilities() -> io::Result<u64> {
+    // struct __user_cap_header_struct with _LINUX_CAPABILITY_VERSION_3, and two __user_cap_data_struct.
+    let mut header = [0x2008_0522u32, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: version 3 fills exactly two data structures of three words.
+    if unsafe { libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(u64::from(data[0]) | u64::from(data[3]) << 32)
+}
+
+/// Lifts the limit that kernels before 5.11 count maps and programs against. Later ones ignore it, so a failure is no failure.
+pub(super) fn lift_memory_limit() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the kernel reads the structure.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// The size of a page, which the kernel rounds ring buffers to.
+pub(super) fn page_size() -> u32 {
+    // SAFETY: no pointers.
+    u32::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+/// A netlink socket of routing.
+pub(super) fn netlink_socket() -> io::Result<OwnedFd> {
+    // SAFETY: gives a new file descriptor that nobody else has.
+    unsafe {
+        let fd = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_ROUTE);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
+    }
+}
+
+pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel reads `bytes` within its length.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the kernel writes into `buffer` within its length.
+    let received = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
+    usize::try_from(received).map_err(|_| io::Error::last_os_error())
+}

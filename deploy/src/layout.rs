@@ -1,0 +1,133 @@
+//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps},maps,links,kept}`.
+//!
+//! Pure: makes paths, and refuses names that would lead elsewhere.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::hook::Hook;
+
+const PREFIX: &str = "gen-";
+
+/// The folder of one deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    folder: PathBuf,
+    name: String,
+}
+
+/// The folder that holds all deployments.
+pub(crate) fn all(bpffs: &Path) -> PathBuf {
+    bpffs.join("ouro")
+}
+
+/// Fails for a name that the bpffs refuses or that leads out of its folder.
+pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+    let fits = !name.is_empty() && name.len() <= 200 && !name.contains(['/', '.', '\0']);
+    if fits { Ok(()) } else { Err(Error::Name(name.to_owned())) }
+}
+
+impl Layout {
+    /// The layout of the deployment `name`.
+    pub fn new(bpffs: &Path, name: &str) -> Result<Layout, Error> {
+        check_name(name)?;
+        Ok(Layout { folder: all(bpffs).join(name), name: name.to_owned() })
+    }
+
+    /// The deployment's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// `<bpffs>/ouro/<name>`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Everything one generation owns.
+    pub fn generation(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("{PREFIX}{number}"))
+    }
+
+    /// The number of a generation's folder.
+    pub(crate) fn generation_number(name: &str) -> Option<u32> {
+        let number = name.strip_prefix(PREFIX)?.parse().ok()?;
+        (name == format!("{PREFIX}{number}")).then_some(number)
+    }
+
+    /// A generation's programs.
+    pub fn programs(&self, number: u32) -> PathBuf {
+        self.generation(number).join("progs")
+    }
+
+    /// A program.
+    pub fn program(&self, number: u32, name: &str) -> PathBuf {
+        self.programs(number).join(name)
+    }
+
+    /// The maps a generation does not share.
+    pub fn own_maps(&self, number: u32) -> PathBuf {
+        self.generation(number).join("maps")
+    }
+
+    /// The jump table.
+    pub fn table(&self, number: u32) -> PathBuf {
+        self.own_maps(number).join("table")
+    }
+
+    /// The edges' counts.
+    pub fn counts(&self, number: u32) -> PathBuf {
+        self.own_maps(number).join("counts")
+    }
+
+    /// What the generation is.
+    pub fn meta(&self, number: u32) -> PathBuf {
+        self.own_maps(number).join("meta")
+    }
+
+    /// The declared maps, which outlive generations.
+    pub fn maps(&self) -> PathBuf {
+        self.folder.join("maps")
+    }
+
+    /// A declared map.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// The links.
+    pub fn links(&self) -> PathBuf {
+        self.folder.join("links")
+    }
+
+    /// A hook's link.
+    pub fn link(&self, hook: &Hook) -> PathBuf {
+        self.links().join(hook.name())
+    }
+
+    /// The meta of a deployment of which only the maps were kept.
+    pub fn kept(&self) -> PathBuf {
+        self.folder.join("kept")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_cannot_lead_elsewhere() {
+        for name in ["", "..", "a/b", "a.b", "/etc", "a\0b"] {
+            assert!(Layout::new(Path::new("/x"), name).is_err(), "{name:?}");
+        }
+        assert_eq!(Layout::new(Path::new("/x"), "fw").unwrap().table(3), Path::new("/x/ouro/fw/gen-3/maps/table"));
+    }
+
+    #[test]
+    fn only_our_own_folders_are_generations() {
+        assert_eq!(Layout::generation_number("gen-12"), Some(12));
+        for name in ["gen-", "gen-012", "gen-x", "gen--1", "gen-99999999999", "maps"] {
+            assert_eq!(Layout::generation_number(name), None, "{name}");
+        }
+    }
+}

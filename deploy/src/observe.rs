@@ -1,0 +1,244 @@
+//! Observes a deployment: what is pinned, what runs where, and what the machine offers.
+//!
+//! Reads only. Knows no bundle; what to do about it is [`crate::diff`]'s business.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use ouro_rules::manifest::Manifest;
+
+use crate::Error;
+use crate::hook::Hook;
+use crate::kernel::pins::{self, Kind, LinkFacts};
+use crate::kernel::{self, Host, MapFacts};
+use crate::layout::Layout;
+use crate::meta::Meta;
+
+/// Everything there is of one deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Observed {
+    /// Its name.
+    pub name: String,
+    /// Whether its folders are there.
+    pub has_folders: bool,
+    /// Its generations by number.
+    pub generations: BTreeMap<u32, Generation>,
+    /// What is attached, by hook name.
+    pub attachments: BTreeMap<String, Attachment>,
+    /// The declared maps that are pinned.
+    pub maps: BTreeMap<String, MapFacts>,
+    /// What the deployment was of which only the maps were kept.
+    pub kept: Option<Meta>,
+    /// Paths in its folder that ouro did not make.
+    pub foreign: Vec<PathBuf>,
+    /// The machine.
+    pub host: Host,
+}
+
+/// One generation as it is pinned; whole or not.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Generation {
+    /// What it is; `None` if ouro was stopped before writing it.
+    pub meta: Option<Meta>,
+    /// Why its meta cannot be understood.
+    pub unreadable: Option<String>,
+    /// The ids of its programs by name.
+    pub programs: BTreeMap<String, u32>,
+    /// Its jump table.
+    pub table: Option<MapFacts>,
+    /// The program in each slot that a program has.
+    pub slots: BTreeMap<u32, u32>,
+    /// Its counts.
+    pub counts: Option<MapFacts>,
+}
+
+/// A program attached by ouro.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    /// Where.
+    pub hook: Hook,
+    /// The link's id; none for clsact.
+    pub link: Option<u32>,
+    /// The program's id.
+    pub program: u32,
+    /// The network device; 0 when it is gone, and the link dead.
+    pub ifindex: u32,
+    /// The generation the program belongs to; none if somebody attached another.
+    pub generation: Option<u32>,
+    /// The inode of the network namespace it was attached in.
+    pub namespace: u64,
+}
+
+impl Attachment {
+    /// Whether packets can still reach it.
+    pub fn is_alive(&self) -> bool {
+        self.ifindex != 0
+    }
+}
+
+impl Generation {
+    /// The id of its first program.
+    pub fn entry(&self) -> Option<u32> {
+        self.programs.get(self.meta.as_ref()?.entry()).copied()
+    }
+
+    /// Whether everything is there that its manifest names, and every slot is right. Nothing less is ever attached.
+    pub fn is_whole(&self) -> bool {
+        let Some(manifest) = self.meta.as_ref().map(|meta| &meta.manifest) else { return false };
+        let slots_right = manifest.programs.iter().all(|program| match (self.programs.get(&program.name), program.slot) {
+            (None, _) => false,
+            (Some(id), Some(slot)) => self.slots.get(&slot) == Some(id),
+            (Some(_), None) => true,
+        });
+        let table_right = manifest.table_size == 0 || self.table.as_ref().is_some_and(|table| table.frozen);
+        let counts_right = !counts_edges(manifest) || self.counts.is_some();
+        slots_right && table_right && counts_right
+    }
+}
+
+/// Whether a chain has a map that counts.
+pub(crate) fn counts_edges(manifest: &Manifest) -> bool {
+    manifest.counting && !manifest.edges.is_empty()
+}
+
+impl Observed {
+    /// Every meta that was understood, of generations first.
+    pub fn metas(&self) -> impl Iterator<Item = &Meta> {
+        self.generations.values().filter_map(|generation| generation.meta.as_ref()).chain(&self.kept)
+    }
+
+    /// The generations packets run through: those attached, or the newest whole one of a chain that attaches nowhere.
+    pub fn live(&self) -> BTreeSet<u32> {
+        let attached: BTreeSet<u32> = self
+            .attachments
+            .values()
+            .filter(|attachment| attachment.is_alive())
+            .filter_map(|attachment| attachment.generation)
+            .collect();
+        if !attached.is_empty() {
+            return attached;
+        }
+        let unattached =
+            |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(|meta| meta.hooks.is_empty());
+        self.generations
+            .iter()
+            .rev()
+            .find(|(_, generation)| unattached(generation))
+            .map(|(number, _)| *number)
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Observes the deployment `name`, seen from the current network namespace.
+pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
+    let layout = Layout::new(bpffs, name)?;
+    let mut observed = Observed { name: name.to_owned(), host: kernel::host()?, ..Observed::default() };
+    let entries = kernel::entries(layout.folder())?;
+    observed.has_folders = ["links", "maps"].iter().all(|folder| entries.contains(&((*folder).to_owned(), true)));
+    for number in entries.iter().filter_map(|(name, _)| Layout::generation_number(name)) {
+        observed.generations.insert(number, generation(&layout, number)?);
+    }
+    observed.kept = Meta::read(&layout.kept())?.and_then(Result::ok);
+    for (name, _) in kernel::entries(&layout.maps())? {
+        if let Some(facts) = pins::map_facts(&layout.map(&name))? {
+            observed.maps.insert(name, facts);
+        }
+    }
+    observed.attachments = attachments(&layout, &observed)?;
+    observed.foreign = foreign(&layout, &observed)?;
+    Ok(observed)
+}
+
+fn generation(layout: &Layout, number: u32) -> Result<Generation, Error> {
+    let mut found = Generation::default();
+    let meta = match Meta::read(&layout.meta(number))? {
+        None => return Ok(found),
+        Some(Err(why)) => return Ok(Generation { unreadable: Some(why), ..found }),
+        Some(Ok(meta)) => meta,
+    };
+    for program in &meta.manifest.programs {
+        if let Some(id) = pins::program_id(&layout.program(number, &program.name))? {
+            found.programs.insert(program.name.clone(), id);
+        }
+    }
+    found.table = pins::map_facts(&layout.table(number))?;
+    found.slots = slots(layout, number, &meta)?;
+    found.counts = pins::map_facts(&layout.counts(number))?;
+    found.meta = Some(meta);
+    Ok(found)
+}
+
+fn slots(layout: &Layout, number: u32, meta: &Meta) -> Result<BTreeMap<u32, u32>, Error> {
+    let path = layout.table(number);
+    let Some(table) = pins::open(&path, Kind::Map)? else { return Ok(BTreeMap::new()) };
+    let mut found = BTreeMap::new();
+    for slot in meta.manifest.programs.iter().filter_map(|program| program.slot) {
+        let id = pins::slot(&table, slot)
+            .map_err(|error| Error::io(format!("cannot read slot {slot} of `{}`", path.display()), error))?;
+        found.extend(id.map(|id| (slot, id)));
+    }
+    Ok(found)
+}
+
+/// Looks at every hook that any generation names.
+fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, Attachment>, Error> {
+    let mut found = BTreeMap::new();
+    for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
+        let Some(facts) = attached(layout, observed, meta, hook)? else { continue };
+        // Two generations may name one hook in different modes; the one whose program runs is right.
+        let generation = observed.generations.iter().find(|(_, generation)| generation.entry() == Some(facts.program));
+        let names_it =
+            |(_, generation): &(&u32, &Generation)| generation.meta.as_ref().is_some_and(|own| own.hooks.contains(hook));
+        if generation.is_none_or(|generation| names_it(&generation)) {
+            let attachment = Attachment {
+                hook: hook.clone(),
+                link: hook.is_link().then_some(facts.id),
+                program: facts.program,
+                ifindex: facts.ifindex,
+                generation: generation.map(|(number, _)| *number),
+                namespace: meta.namespace,
+            };
+            found.insert(hook.name(), attachment);
+        }
+    }
+    Ok(found)
+}
+
+fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> Result<Option<LinkFacts>, Error> {
+    let Hook::Clsact { interface, direction, priority } = hook else { return pins::link_facts(&layout.link(hook)) };
+    let device = observed.host.devices.get(interface).filter(|_| meta.namespace == observed.host.namespace);
+    let filter = device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, *direction, *priority)?)));
+    Ok(filter.map(|(ifindex, filter)| LinkFacts { id: 0, program: filter.program, ifindex }))
+}
+
+/// Everything in the folder that no meta names.
+fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
+    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept()]);
+    for (number, generation) in &observed.generations {
+        let number = *number;
+        ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);
+        ours.extend([layout.table(number), layout.counts(number), layout.meta(number)]);
+        let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
+        ours.extend(programs.map(|program| layout.program(number, &program.name)));
+    }
+    for meta in observed.metas() {
+        ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&map.name)));
+        ours.extend(meta.hooks.iter().map(|hook| layout.link(hook)));
+    }
+    let mut found = Vec::new();
+    collect_foreign(layout.folder(), &ours, &mut found)?;
+    Ok(found)
+}
+
+fn collect_foreign(folder: &Path, ours: &BTreeSet<PathBuf>, found: &mut Vec<PathBuf>) -> Result<(), Error> {
+    for (name, is_folder) in kernel::entries(folder)? {
+        let path = folder.join(name);
+        match (ours.contains(&path), is_folder) {
+            (false, _) => found.push(path),
+            (true, true) => collect_foreign(&path, ours, found)?,
+            (true, false) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Tests on the real kernel, with real packets: need root, clang-19, iproute2, ping and bpftool.
+
+#[path = "kernel/chain.rs"]
+mod chain;
+#[path = "kernel/crash.rs"]
+mod crash;
+#[path = "kernel/devices.rs"]
+mod devices;
+#[path = "kernel/first.rs"]
+mod first;
+#[path = "kernel/jump.rs"]
+mod jump;
+#[path = "kernel/redeploy.rs"]
+mod redeploy;
+#[path = "kernel/refused.rs"]
+mod refused;
+mod support;
+#[path = "kernel/traffic.rs"]
+mod traffic;
+
+use ouro_deploy::{DeploymentStatus, Error, Options, RemoveOptions, Step};
+use ouro_rules::bundle::Bundle;
+use support::Lab;
+
+/// Deploys; the steps taken.
+fn deploy(lab: &Lab, bundle: &Bundle) -> Result<Vec<Step>, Error> {
+    ouro_deploy::deploy(&lab.bpffs, bundle, &Options::default(), &mut |_| {})
+}
+
+/// Deploys, which must succeed.
+fn deployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
+    deploy(lab, bundle).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The status of the only deployment.
+fn status(lab: &Lab) -> DeploymentStatus {
+    let mut all = ouro_deploy::status(&lab.bpffs).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+/// Undeploys, after which nothing of it is left in the bpffs or in the kernel.
+fn undeployed(lab: &Lab, name: &str) {
+    let before = status(lab);
+    let done = ouro_deploy::undeploy(&lab.bpffs, name, &RemoveOptions::default(), &mut |_| {});
+    done.unwrap_or_else(|error| panic!("{error}"));
+    nothing_left(lab, &before);
+}
+
+/// Nothing that `before` names is left anywhere.
+fn nothing_left(lab: &Lab, before: &DeploymentStatus) {
+    assert!(!lab.bpffs.join("ouro").exists(), "{}", support::sh(&format!("find {}", lab.bpffs.display())));
+    let programs = before.programs.iter().filter_map(|program| Some(("prog", program.id?)));
+    let links = before.hooks.iter().filter_map(|hook| Some(("link", hook.link?)));
+    for (kind, id) in programs.chain(links).chain(before.maps.iter().map(|map| ("map", map.id))) {
+        assert!(support::is_gone(kind, id), "{kind} {id} is left: {before:?}");
+    }
+}

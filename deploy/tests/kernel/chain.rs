@@ -1,0 +1,201 @@
+//! Makes bundles from C, with a stand-in for the generated header whose slots are compiled in.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use ouro_cache::Digest;
+use ouro_rules::bundle::Bundle;
+use ouro_rules::hook;
+use ouro_rules::manifest::{Attach, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, XdpMode};
+
+use crate::support::NEAR;
+
+pub const DROP: i32 = 1;
+
+/// A program of a [`Chain`]; the first is the entry.
+pub struct Program {
+    name: String,
+    section: String,
+    body: String,
+    jumps: Vec<(String, i32)>,
+}
+
+/// A chain in the making. Every program but the entry has a slot, and not the first ones.
+pub struct Chain {
+    pub label: String,
+    pub name: String,
+    pub programs: Vec<Program>,
+    pub maps: Vec<MapSpec>,
+    pub attach: Vec<Attach>,
+    pub table_size: Option<u32>,
+    pub globals: String,
+}
+
+pub fn xdp(interface: &str) -> Attach {
+    Attach::Xdp { interface: interface.to_owned(), mode: XdpMode::Native }
+}
+
+pub fn map(name: &str, ty: &str, max_entries: u32) -> MapSpec {
+    let (key, value) = ("__u32".to_owned(), "__u64".to_owned());
+    MapSpec { name: name.to_owned(), ty: ty.to_owned(), key, value, max_entries, flags: 0, key_size: 4, value_size: 8 }
+}
+
+pub fn ring(name: &str, bytes: u32) -> MapSpec {
+    MapSpec { key: String::new(), value: String::new(), key_size: 0, value_size: 0, ..map(name, "ringbuf", bytes) }
+}
+
+/// The body of a function that runs `udp` for a UDP packet and `rest` for any other.
+pub fn if_udp(udp: &str, rest: &str) -> String {
+    format!(
+        "unsigned char *p = (void *)(long)ctx->data;\n\
+         if (p + 34 <= (unsigned char *)(long)ctx->data_end && p[12] == 8 && p[13] == 0 && p[23] == 17) {{ {udp} }}\n{rest}"
+    )
+}
+
+/// Adds one to the first element of a map.
+pub fn count(map: &str) -> String {
+    format!("{{ __u32 zero = 0; __u64 *n = bpf_map_lookup_elem(&{map}, &zero); if (n) __sync_fetch_and_add(n, 1); }}\n")
+}
+
+impl Chain {
+    pub fn new(name: &str) -> Chain {
+        let (label, name) = (format!("//test:{name}"), name.to_owned());
+        let (programs, maps, globals) = (Vec::new(), Vec::new(), String::new());
+        Chain { label, name, programs, maps, attach: vec![xdp(NEAR)], table_size: None, globals }
+    }
+
+    /// The chain most tests deploy: pings pass through `allow`, UDP is dropped by `block`, a missed jump drops.
+    pub fn firewall() -> Chain {
+        Chain::new("fw")
+            .map(map("seen", "array", 1))
+            .program("parse", "xdp", &if_udp("JUMP(block);", "JUMP(allow);"), &["block", "allow"])
+            .program("block", "xdp", &format!("{}return XDP_DROP;", count("seen")), &[])
+            .program("allow", "xdp", "return XDP_PASS;", &[])
+    }
+
+    pub fn program(mut self, name: &str, section: &str, body: &str, jumps: &[&str]) -> Chain {
+        let jumps = jumps.iter().map(|target| ((*target).to_owned(), DROP)).collect();
+        self.programs.push(Program { name: name.to_owned(), section: section.to_owned(), body: body.to_owned(), jumps });
+        self
+    }
+
+    pub fn map(mut self, map: MapSpec) -> Chain {
+        self.maps.push(map);
+        self
+    }
+
+    pub fn attach(mut self, points: &[Attach]) -> Chain {
+        self.attach = points.to_vec();
+        self
+    }
+
+    /// Compiles and packs it.
+    pub fn bundle(&self, folder: &Path) -> Bundle {
+        let edges = self.edges();
+        let mut objects = BTreeMap::new();
+        let mut programs = Vec::new();
+        for (index, program) in self.programs.iter().enumerate() {
+            let object = compile(folder, &program.name, &self.source(index, &edges));
+            let path = format!("objects/{}.o", program.name);
+            programs.push(ManifestProgram {
+                label: format!("//test:{}", program.name),
+                name: program.name.clone(),
+                ty: program.section.clone(),
+                function: program.name.clone(),
+                slot: slot(index),
+                object: path.clone(),
+                digest: Digest::of(&object).to_string(),
+            });
+            objects.insert(path, object);
+        }
+        let table_size = if edges.is_empty() { 0 } else { 2 * u32::try_from(programs.len()).expect("few programs") };
+        let manifest = Manifest {
+            format: FORMAT,
+            chain: self.label.clone(),
+            name: self.name.clone(),
+            program_type: self.programs[0].section.clone(),
+            table_size: self.table_size.unwrap_or(table_size),
+            counting: true,
+            programs,
+            edges,
+            maps: self.maps.clone(),
+            attach: self.attach.clone(),
+        };
+        let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
+        Bundle { manifest, objects, digest }
+    }
+
+    fn edges(&self) -> Vec<Edge> {
+        let place = |name: &str| self.programs.iter().zip(0u32..).find(|(program, _)| program.name == name).expect("a program of the chain").1;
+        let of = |(program, from): (&Program, u32)| {
+            let edge = move |(name, on_miss): &(String, i32)| Edge { from, to: place(name), name: name.clone(), on_miss: *on_miss, bound: None };
+            program.jumps.iter().map(edge).collect::<Vec<_>>()
+        };
+        self.programs.iter().zip(0u32..).flat_map(of).collect()
+    }
+
+    fn source(&self, index: usize, edges: &[Edge]) -> String {
+        let program = &self.programs[index];
+        let mut text = HEADER.to_owned();
+        for (edge, id) in edges.iter().zip(0u32..).filter(|(edge, _)| edge.from as usize == index) {
+            let slot = slot(edge.to as usize).unwrap_or(0);
+            let Edge { name, on_miss, .. } = edge;
+            writeln!(text, "const volatile __u32 __ouro_slot_{name} SEC(\".rodata.ouro\") __attribute__((weak)) = {slot};").expect("a string");
+            writeln!(text, "const volatile __u32 __ouro_edge_{name} SEC(\".rodata.ouro\") __attribute__((weak)) = {id};").expect("a string");
+            writeln!(text, "enum {{ __ouro_miss_{name} = {on_miss} }};").expect("a string");
+        }
+        for map in &self.maps {
+            let MapSpec { name, ty, key, value, max_entries, .. } = map;
+            let ty = ty.to_uppercase();
+            let types = if key.is_empty() { String::new() } else { format!("__type(key, {key}); __type(value, {value});") };
+            writeln!(
+                text,
+                "struct {{ __uint(type, BPF_MAP_TYPE_{ty}); __uint(max_entries, {max_entries}); {types} }} \
+                 {name} SEC(\".maps\") __attribute__((weak));"
+            )
+            .expect("a string");
+        }
+        let context = hook::find(&program.section).map_or("xdp_md", |hook| if hook.prog_type == "sched_cls" { "__sk_buff" } else { "xdp_md" });
+        let Program { name, section, body, .. } = program;
+        let globals = &self.globals;
+        write!(text, "{globals}\nSEC(\"{section}\") int {name}(struct {context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")
+            .expect("a string");
+        text
+    }
+}
+
+/// Odd numbers, so that a mistaken place in the table is an empty one.
+fn slot(index: usize) -> Option<u32> {
+    (index > 0).then(|| 2 * u32::try_from(index).expect("few programs") - 1)
+}
+
+const HEADER: &str = r#"
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+struct { __uint(type, BPF_MAP_TYPE_PROG_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u32); } ouro_jumps SEC(".maps") __attribute__((weak));
+struct ouro_count { __u64 taken, missed; };
+struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, struct ouro_count); } ouro_counts SEC(".maps") __attribute__((weak));
+#define JUMP(name) do { \
+	struct ouro_count *c = bpf_map_lookup_elem(&ouro_counts, (const void *)&__ouro_edge_##name); \
+	if (c) c->taken++; \
+	asm volatile("r1 = %[c]\n\tr2 = %[t] ll\n\tr3 = %[s] ll\n\tr3 = *(u32 *)(r3 + 0)\n\tcall 12" \
+		: [k] "+r"(c) : [c] "r"(ctx), [t] "i"(&ouro_jumps), [s] "i"(&__ouro_slot_##name) : "r0", "r1", "r2", "r3", "r4", "r5", "memory"); \
+	if (c) { c->taken--; c->missed++; } \
+	return __ouro_miss_##name; \
+} while (0)
+"#;
+
+fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
+    let (input, output) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.o")));
+    fs::write(&input, source).expect("the folder can be written");
+    let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
+    let mut clang = Command::new("clang-19");
+    clang.args(["-target", "bpf", "-O2", "-g", "-Wall", "-Wno-unused-variable", "-c", "-o"]).args([&output, &input]);
+    let done = clang.arg(format!("-I/usr/include/{arch}-linux-gnu")).output().expect("clang-19 runs");
+    assert!(done.status.success(), "clang: {}", String::from_utf8_lossy(&done.stderr));
+    fs::read(output).expect("clang wrote it")
+}

@@ -1,0 +1,90 @@
+//! The files of one build: each looked at once, hashed only when its stamp is not one known from before.
+//!
+//! Knows nothing of what the files are for.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ouro_cache::Digest;
+
+use crate::state::{File, Seen, Stamp, State};
+
+/// What is known of files, by path from the root or absolute.
+pub(super) struct Files<'a> {
+    root: &'a Path,
+    before: &'a State,
+    known: Mutex<HashMap<Arc<str>, Option<File>>>,
+}
+
+impl<'a> Files<'a> {
+    /// Nothing but what earlier builds knew.
+    pub(super) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
+        Files { root, before, known: Mutex::default() }
+    }
+
+    /// Where a file is.
+    pub(super) fn place(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// A file as it is; nothing when there is none.
+    pub(super) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
+        if let Some(known) = self.known().get(path) {
+            return Ok(*known);
+        }
+        let file = self.look(path)?;
+        Ok(*self.known().entry(path.clone()).or_insert(file))
+    }
+
+    /// Says what a file is, because this build just made it, or found it gone.
+    pub(super) fn set(&self, path: &Arc<str>, file: Option<File>) {
+        self.known().insert(path.clone(), file);
+    }
+
+    /// Has a file looked at anew when it is next asked for.
+    pub(super) fn forget(&self, path: &str) {
+        self.known().remove(path);
+    }
+
+    /// Whether a file is still what it was. Its bytes are compared again where the stamp leaves a doubt: it had changed just
+    /// before it was read, so that one more change may not show, or it got a link or other permissions.
+    pub(super) fn unchanged(&self, path: &str, file: &File) -> bool {
+        let place = self.place(path);
+        let Ok(Some(now)) = Stamp::of(&place) else { return false };
+        let sure = now.same(&file.stamp) && !file.stamp.is_racy();
+        sure || (now.written_alike(&file.stamp) && Digest::of_file(&place).is_ok_and(|digest| digest == file.digest))
+    }
+
+    /// Everything known, sorted by path.
+    pub(super) fn into_known(self) -> Vec<(Arc<str>, Option<File>)> {
+        let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut known: Vec<_> = known.into_iter().collect();
+        known.sort_by(|a, b| a.0.cmp(&b.0));
+        known
+    }
+
+    fn look(&self, path: &str) -> io::Result<Option<File>> {
+        let place = self.place(path);
+        let Some(stamp) = Stamp::of(&place)? else { return Ok(None) };
+        if let Some(digest) = self.before.file(path, &stamp).filter(|_| !stamp.is_racy()) {
+            return Ok(Some(File { stamp, digest }));
+        }
+        if !stamp.is_file() {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is no plain file"));
+        }
+        let mut file = std::fs::File::open(&place)?;
+        let stamp = Stamp::of_file(&file)?;
+        Ok(Some(File { stamp, digest: Digest::of_reader(&mut file)? }))
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<File>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a snapshot needs of known files.
+pub(super) fn seen(known: &[(Arc<str>, Option<File>)]) -> Vec<Seen> {
+    known.iter().map(|(path, file)| Seen { path: path.clone(), stamp: file.map(|file| file.stamp) }).collect()
+}

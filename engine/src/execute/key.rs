@@ -1,0 +1,278 @@
+//! The key of an action: the digest of everything its result depends on and that is known before it runs.
+//!
+//! Knows nothing of caches. This file is the only author of keys: [`ingredients`] lists what goes in, [`digest`] hashes that
+//! list, and whoever explains why an action ran compares two such lists.
+//!
+//! | ingredient | of | why |
+//! |---|---|---|
+//! | version | all | [`KEY_VERSION`]: what an engine does besides running the tool |
+//! | mnemonic | all | two kinds of work never share a result |
+//! | tool | processes | another compiler makes other objects |
+//! | argument | processes | in order |
+//! | environment | processes | the action's own and [`FIXED_ENVIRONMENT`] |
+//! | dependency file | processes | whether headers are found or declared |
+//! | work | functions | [`ouro_rules::native::VERSION`], and the function with its arguments |
+//! | content | writes | the bytes (writes need no cache; this is for whoever explains) |
+//! | input | all | path and digest, in the action's order |
+//! | permitted | processes with a dependency file | the path of a header they may read |
+//! | output | all | path: results are put there |
+//!
+//! Processes that write a dependency file have two levels. Here only the inputs named in their arguments count by their
+//! bytes, the others as permissions. What was really read (also system headers) stands with its digest in the entries under
+//! the key, and an entry holds only while all of it is unchanged (see [`ouro_cache::Entry`]). So a header that is permitted
+//! and not included makes nothing run. This trusts the compiler to name all it reads; clang does so for `#include`,
+//! `#embed` and precompiled headers, and not for the assembler's `.incbin`.
+//!
+//! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use ouro_cache::{Digest, Hasher};
+use ouro_rules::{Action, ActionKind, native};
+
+/// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
+pub const KEY_VERSION: u32 = 1;
+
+/// What every process finds in its environment. Nothing of the user's is passed on.
+pub const FIXED_ENVIRONMENT: [(&str, &str); 3] = [("LC_ALL", "C"), ("PATH", "/usr/bin:/bin"), ("SOURCE_DATE_EPOCH", "0")];
+
+/// An input and its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// From the workspace root.
+    pub path: Arc<str>,
+    /// Of its bytes.
+    pub digest: Digest,
+}
+
+/// One thing a result depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ingredient<'a> {
+    /// [`KEY_VERSION`].
+    Version(u32),
+    /// The kind of work.
+    Mnemonic(&'a str),
+    /// The identity of the program that runs.
+    Tool(Digest),
+    /// One argument.
+    Argument(&'a str),
+    /// One variable of the environment.
+    Environment(&'a str, &'a str),
+    /// Where the process writes what it read.
+    Depfile(&'a str),
+    /// A function of this process: its version, and itself as JSON.
+    Work(u32, String),
+    /// The bytes that are written.
+    Content(Digest),
+    /// A file by path and bytes.
+    Input(&'a str, Digest),
+    /// A file that may be read, by path.
+    Permitted(&'a str),
+    /// A file that is made.
+    Output(&'a str),
+}
+
+/// Everything `action` depends on; `tool` is the identity of its program, if it runs one.
+pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [Input]) -> Vec<Ingredient<'a>> {
+    let mut list = vec![Ingredient::Version(KEY_VERSION), Ingredient::Mnemonic(action.mnemonic)];
+    list.extend(tool.map(Ingredient::Tool));
+    let mut named = None;
+    match &action.kind {
+        ActionKind::Run { args, env, depfile, .. } => {
+            list.extend(args.iter().map(|arg| Ingredient::Argument(arg)));
+            list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
+            list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
+            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).collect::<HashSet<&str>>());
+        }
+        ActionKind::Native(work) => {
+            let json = serde_json::to_string(work).expect("BUG: native work is plain data");
+            list.push(Ingredient::Work(native::VERSION, json));
+        }
+        ActionKind::Write(bytes) => list.push(Ingredient::Content(Digest::of(bytes))),
+    }
+    let by_bytes = |input: &Input| named.as_ref().is_none_or(|named| named.contains(&*input.path));
+    list.extend(inputs.iter().map(|input| match by_bytes(input) {
+        true => Ingredient::Input(&input.path, input.digest),
+        false => Ingredient::Permitted(&input.path),
+    }));
+    list.extend(action.outputs.iter().map(|output| Ingredient::Output(output.path())));
+    list
+}
+
+/// The key.
+pub fn digest(ingredients: &[Ingredient<'_>]) -> Digest {
+    let mut hasher = Hasher::new("ouro action key");
+    for ingredient in ingredients {
+        ingredient.feed(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The whole environment of a process with these variables of its own.
+pub(super) fn environment(own: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+    FIXED_ENVIRONMENT.into_iter().chain(own.iter().map(|(name, value)| (&**name, &**value))).collect()
+}
+
+impl Ingredient<'_> {
+    /// A word for its kind, then its parts: no two kinds, and no two splits into parts, give the same bytes.
+    fn feed(&self, hasher: &mut Hasher) {
+        let mut fields = |kind: &str, parts: [&[u8]; 2]| {
+            hasher.field(kind.as_bytes());
+            parts.iter().for_each(|part| hasher.field(part));
+        };
+        match self {
+            Ingredient::Version(version) => fields("version", [&version.to_le_bytes(), b""]),
+            Ingredient::Mnemonic(mnemonic) => fields("mnemonic", [mnemonic.as_bytes(), b""]),
+            Ingredient::Tool(identity) => fields("tool", [identity.as_bytes(), b""]),
+            Ingredient::Argument(argument) => fields("argument", [argument.as_bytes(), b""]),
+            Ingredient::Environment(name, value) => fields("environment", [name.as_bytes(), value.as_bytes()]),
+            Ingredient::Depfile(path) => fields("depfile", [path.as_bytes(), b""]),
+            Ingredient::Work(version, json) => fields("work", [&version.to_le_bytes(), json.as_bytes()]),
+            Ingredient::Content(digest) => fields("content", [digest.as_bytes(), b""]),
+            Ingredient::Input(path, digest) => fields("input", [path.as_bytes(), digest.as_bytes()]),
+            Ingredient::Permitted(path) => fields("permitted", [path.as_bytes(), b""]),
+            Ingredient::Output(path) => fields("output", [path.as_bytes(), b""]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ouro_rules::native::Native;
+    use ouro_rules::object::Expected;
+    use ouro_rules::{Artifact, Label, Tool};
+
+    use super::*;
+
+    fn action(kind: ActionKind) -> Action {
+        let file = |path: &str| Artifact::Source(path.into());
+        let outputs = vec![Artifact::Output("out/a.o".into())];
+        Action { mnemonic: "compile", owner: Label::new("fw", "a"), kind, inputs: vec![file("a.c"), file("a.h")], outputs }
+    }
+
+    fn run(change: impl FnOnce(&mut Vec<String>, &mut BTreeMap<String, String>, &mut Option<Arc<str>>)) -> Action {
+        let mut args = ["-c", "a.c", "-o", "out/a.o"].map(str::to_owned).to_vec();
+        let (mut env, mut depfile) = (BTreeMap::from([("A".to_owned(), "1".to_owned())]), None);
+        change(&mut args, &mut env, &mut depfile);
+        action(ActionKind::Run { tool: Tool::Clang, args, env, depfile })
+    }
+
+    fn compiled() -> Action {
+        run(|_, _, depfile| *depfile = Some("out/a.d".into()))
+    }
+
+    fn inspect(label: &str) -> Action {
+        let expected = Expected { label: label.to_owned(), ty: "xdp".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() };
+        action(ActionKind::Native(Native::Inspect(expected)))
+    }
+
+    fn input(path: &str, bytes: &str) -> Input {
+        Input { path: path.into(), digest: Digest::of(bytes.as_bytes()) }
+    }
+
+    fn inputs() -> Vec<Input> {
+        vec![input("a.c", "source"), input("a.h", "header")]
+    }
+
+    fn key_of(action: &Action, tool: &str, inputs: &[Input]) -> Digest {
+        digest(&ingredients(action, Some(Digest::of(tool.as_bytes())), inputs))
+    }
+
+    fn key(action: &Action) -> Digest {
+        key_of(action, "clang", &inputs())
+    }
+
+    #[test]
+    fn same_actions_have_the_same_key() {
+        assert_eq!(key(&run(|_, _, _| {})), key(&run(|_, _, _| {})));
+        assert_eq!(key(&inspect("//fw:a")), key(&inspect("//fw:a")));
+    }
+
+    #[test]
+    fn the_owner_is_no_ingredient() {
+        let mut other = compiled();
+        other.owner = Label::new("fw", "b");
+        assert_eq!(key(&other), key(&compiled()));
+    }
+
+    #[test]
+    fn version_differs() {
+        let list = ingredients(&BASE, None, &[]);
+        let next: Vec<_> = [Ingredient::Version(KEY_VERSION + 1)].into_iter().chain(list[1..].iter().cloned()).collect();
+        assert_eq!(list[0], Ingredient::Version(KEY_VERSION));
+        assert_ne!(digest(&list), digest(&next));
+    }
+
+    static BASE: std::sync::LazyLock<Action> = std::sync::LazyLock::new(|| run(|_, _, _| {}));
+
+    #[test]
+    fn mnemonic_differs() {
+        let mut other = run(|_, _, _| {});
+        other.mnemonic = "link";
+        assert_ne!(key(&other), key(&BASE));
+    }
+
+    #[test]
+    fn tool_differs() {
+        assert_ne!(key_of(&BASE, "clang 18", &inputs()), key_of(&BASE, "clang 19", &inputs()));
+    }
+
+    #[test]
+    fn argument_differs() {
+        assert_ne!(key(&run(|args, _, _| args.push("-O2".to_owned()))), key(&BASE));
+        assert_ne!(key(&run(|args, _, _| args.swap(0, 2))), key(&BASE));
+        assert_ne!(key(&run(|args, _, _| args[0] = "-ca.c".to_owned())), key(&BASE));
+    }
+
+    #[test]
+    fn environment_differs() {
+        assert_ne!(key(&run(|_, env, _| drop(env.insert("A".to_owned(), "2".to_owned())))), key(&BASE));
+        assert_ne!(key(&run(|_, env, _| drop(env.insert("PATH".to_owned(), "/bin".to_owned())))), key(&BASE));
+        let list = ingredients(&BASE, None, &[]);
+        assert!(FIXED_ENVIRONMENT.iter().all(|(name, value)| list.contains(&Ingredient::Environment(name, value))));
+    }
+
+    #[test]
+    fn depfile_differs() {
+        assert_ne!(key(&compiled()), key(&run(|_, _, depfile| *depfile = Some("out/b.d".into()))));
+        assert_ne!(key(&compiled()), key(&BASE));
+    }
+
+    #[test]
+    fn work_differs() {
+        assert_ne!(key(&inspect("//fw:a")), key(&inspect("//fw:b")));
+        let versions = [1, 2].map(|version| digest(&[Ingredient::Work(version, "{}".to_owned())]));
+        assert_ne!(versions[0], versions[1]);
+    }
+
+    #[test]
+    fn content_differs() {
+        let write = |text: &str| action(ActionKind::Write(text.as_bytes().into()));
+        assert_ne!(key(&write("a")), key(&write("b")));
+    }
+
+    #[test]
+    fn input_differs() {
+        let with = |second: Input| key_of(&BASE, "clang", &[input("a.c", "source"), second]);
+        assert_ne!(with(input("a.h", "changed")), key(&BASE));
+        assert_ne!(with(input("b.h", "header")), key(&BASE));
+        let swapped: Vec<Input> = inputs().into_iter().rev().collect();
+        assert_ne!(key_of(&BASE, "clang", &swapped), key(&BASE));
+    }
+
+    #[test]
+    fn permitted_differs_by_path_alone() {
+        let with = |list: &[Input]| key_of(&compiled(), "clang", list);
+        assert_eq!(with(&[input("a.c", "source"), input("a.h", "changed")]), key(&compiled()));
+        assert_ne!(with(&[input("a.c", "source"), input("b.h", "header")]), key(&compiled()));
+        assert_ne!(with(&[input("a.c", "changed"), input("a.h", "header")]), key(&compiled()));
+    }
+
+    #[test]
+    fn output_differs() {
+        let mut other = run(|_, _, _| {});
+        other.outputs = vec![Artifact::Output("out/b.o".into())];
+        assert_ne!(key(&other), key(&BASE));
+    }
+}

@@ -1,0 +1,107 @@
+//! Output files: room is made for them before an action, they are gathered after it, and removed when it fails.
+//!
+//! Knows nothing of how they are made.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use ouro_cache::{CacheError, Output, Store};
+use ouro_rules::Diagnostic;
+
+use crate::state::{File, Stamp};
+
+/// An operation on a file failed.
+pub(super) fn trouble(doing: &str, path: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::bare(format!("cannot {doing} `{path}`: {error}")).maybe_help(remedy(error).map(str::to_owned))
+}
+
+/// An operation on the store failed.
+pub(super) fn store_trouble(error: &CacheError) -> Diagnostic {
+    Diagnostic::bare(error.to_string()).maybe_help(remedy(&error.source).map(str::to_owned))
+}
+
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free space there and build again"),
+        io::ErrorKind::PermissionDenied => Some("check who owns it; a build as another user may have made it"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("build in a place that can be written to"),
+        _ => None,
+    }
+}
+
+/// Makes the folder of an output. An output of an earlier plan that stands where the folder must be goes away.
+pub(super) fn make_folder(root: &Path, path: &str) -> Result<(), Diagnostic> {
+    let Some((folder, _)) = path.rsplit_once('/') else { return Ok(()) };
+    let place = root.join(folder);
+    let Err(first) = fs::create_dir_all(&place) else { return Ok(()) };
+    let obstacle = folder.match_indices('/').map(|(end, _)| &folder[..end]).chain([folder]).skip(1);
+    let removed = obstacle.map(|part| root.join(part)).find(|part| part.is_file()).map(fs::remove_file);
+    match removed {
+        Some(Ok(())) => fs::create_dir_all(&place).map_err(|error| trouble("create the folder", folder, &error)),
+        _ => Err(trouble("create the folder", folder, &first)),
+    }
+}
+
+/// Makes the folder of an output and removes what is in its place: a tool that fails halfway must not leave the old file,
+/// and none may append to it.
+pub(super) fn make_room(root: &Path, path: &str) -> Result<(), Diagnostic> {
+    make_folder(root, path)?;
+    remove(root, path).map_err(|error| trouble("remove", path, &error))
+}
+
+/// Removes an output, or the folder an earlier plan made in its place.
+pub(super) fn remove(root: &Path, path: &str) -> io::Result<()> {
+    let place = root.join(path);
+    match fs::remove_file(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(&place),
+        other => other,
+    }
+}
+
+/// Puts these bytes in place of an output.
+pub(super) fn write(root: &Path, path: &str, bytes: &[u8]) -> Result<Stamp, Diagnostic> {
+    make_folder(root, path)?;
+    let place = root.join(path);
+    let written = write_renamed(&place, bytes);
+    let written = match written {
+        // The folder an earlier plan made in its place.
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => remove(root, path).and_then(|()| write_renamed(&place, bytes)),
+        other => other,
+    };
+    written.and_then(|()| own_stamp(&place)).map_err(|error| trouble("write", path, &error))
+}
+
+fn write_renamed(place: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = place.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(0o444)).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(place).map(drop).map_err(|error| error.error)
+}
+
+/// The stamp of a file this build wrote.
+pub(super) fn own_stamp(place: &Path) -> io::Result<Stamp> {
+    Stamp::of(place)?.map(Stamp::settled).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
+}
+
+/// Takes an output a process made: makes it read-only and keeps a copy. Nothing when there is none.
+pub(super) fn gather(root: &Path, path: &str, store: &Store) -> Result<Option<(Output, File)>, Diagnostic> {
+    let place = root.join(path);
+    let made = match fs::symlink_metadata(&place) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        other => other.map_err(|error| trouble("read", path, &error))?,
+    };
+    let digest = store.insert_file(&place).map_err(|error| store_trouble(&error))?;
+    let executable = fs::metadata(&place).is_ok_and(|target| target.mode() & libc::S_IXUSR != 0);
+    if made.is_file() && made.nlink() == 1 {
+        let mode = if executable { 0o555 } else { 0o444 };
+        fs::set_permissions(&place, Permissions::from_mode(mode)).map_err(|error| trouble("write", path, &error))?;
+    } else {
+        // A link: what it leads to may be a source, which must neither become read-only nor change with the output.
+        store.materialise(&digest, &place, executable).map_err(|error| store_trouble(&error))?;
+    }
+    let stamp = own_stamp(&place).map_err(|error| trouble("read", path, &error))?;
+    Ok(Some((Output { digest, executable }, File { stamp, digest })))
+}

@@ -1,0 +1,144 @@
+//! Values of the interpreter to values of attributes, checked against their types.
+//!
+//! Reports every finding it can and leaves nothing of the interpreter in what it makes.
+
+use ouro_rules::attr::{AttrSpec, AttrType, Spanned, Value as Attr};
+use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean};
+use ouro_rules::label::Label;
+use starlark::values::dict::DictRef;
+use starlark::values::list::ListRef;
+use starlark::values::{UnpackValue, Value, ValueLike};
+
+use super::context::Context;
+use super::places::Place;
+use super::values::{RecordValue, is_unknown};
+
+/// The attribute a value is given to.
+pub(super) struct Slot<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) attr: &'a AttrSpec,
+}
+
+impl Slot<'_> {
+    /// The value; `None` when a finding was reported.
+    pub(super) fn coerce(&self, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
+        self.typed(&self.attr.ty, value, place).map(|value| Spanned { value, span: place.span() })
+    }
+
+    fn typed(&self, ty: &AttrType, value: Value<'_>, place: Place<'_>) -> Option<Attr> {
+        if is_unknown(value) {
+            return None;
+        }
+        let ty = first_fit(ty, value).or_else(|| self.report(mismatch(&self.attr.name, ty, value, &place.span())))?;
+        match ty {
+            AttrType::Bool => value.unpack_bool().map(Attr::Bool),
+            AttrType::Int => self.integer(value, place),
+            AttrType::String => self.string(value.unpack_str()?, place),
+            AttrType::Label => self.label(value.unpack_str()?, place),
+            AttrType::List(item) => self.list(item, ListRef::from_value(value)?, place),
+            AttrType::Dict => self.dict(&DictRef::from_value(value)?, place),
+            AttrType::Record(_) => Some(Attr::Record((*value.downcast_ref::<RecordValue>()?.0).clone())),
+            AttrType::OneOf(_) => None,
+        }
+    }
+
+    fn integer(&self, value: Value<'_>, place: Place<'_>) -> Option<Attr> {
+        match i64::unpack_value(value) {
+            Ok(Some(n)) => Some(Attr::Int(n)),
+            _ => self.report(Diagnostic::error(&place.span(), format!("{value} does not fit into 64 bits"))),
+        }
+    }
+
+    fn string(&self, text: &str, place: Place<'_>) -> Option<Attr> {
+        let allowed = &self.attr.allowed;
+        if allowed.is_empty() || allowed.iter().any(|one| one == text) {
+            return Some(Attr::Str(text.into()));
+        }
+        let list = allowed.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
+        let help = did_you_mean(text, allowed.iter().map(String::as_str)).unwrap_or_else(|| format!("use one of {list}"));
+        self.report(Diagnostic::error(&place.span(), format!("`{text}` is no value of `{}`", self.attr.name)).help(help))
+    }
+
+    fn label(&self, text: &str, place: Place<'_>) -> Option<Attr> {
+        match Label::parse(text, self.context.repo, self.context.package) {
+            Ok(label) => Some(Attr::Label(label)),
+            Err(error) => self.report(Diagnostic::error(&place.span(), error.to_string())),
+        }
+    }
+
+    fn list(&self, item: &AttrType, list: &ListRef<'_>, place: Place<'_>) -> Option<Attr> {
+        let len = list.len();
+        let items = list.iter().enumerate().map(|(index, value)| {
+            let place = place.item(index, len);
+            self.typed(item, value, place).map(|value| Spanned { value, span: place.span() })
+        });
+        // Every item is looked at, also behind a bad one.
+        let items: Vec<Option<Spanned>> = items.collect();
+        items.into_iter().collect::<Option<Vec<Spanned>>>().map(Attr::List)
+    }
+
+    fn dict(&self, dict: &DictRef<'_>, place: Place<'_>) -> Option<Attr> {
+        let entries = dict.iter().enumerate().map(|(index, (key, value))| {
+            let (key_place, value_place) = place.pair(index);
+            Some((self.entry(key, key_place)?, self.entry(value, value_place)?))
+        });
+        let entries: Vec<Option<(Spanned, Spanned)>> = entries.collect();
+        entries.into_iter().collect::<Option<Vec<_>>>().map(Attr::Dict)
+    }
+
+    fn entry(&self, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
+        self.typed(&AttrType::String, value, place).map(|value| Spanned { value, span: place.span() })
+    }
+
+    fn report<T>(&self, finding: Diagnostic) -> Option<T> {
+        self.context.report(finding);
+        None
+    }
+}
+
+/// The type itself, or the first of its alternatives, that takes this kind of value.
+fn first_fit<'t>(ty: &'t AttrType, value: Value<'_>) -> Option<&'t AttrType> {
+    let fits = match ty {
+        AttrType::Bool => value.unpack_bool().is_some(),
+        AttrType::Int => value.get_type() == "int",
+        AttrType::String | AttrType::Label => value.unpack_str().is_some(),
+        AttrType::List(_) => ListRef::from_value(value).is_some(),
+        AttrType::Dict => DictRef::from_value(value).is_some(),
+        AttrType::Record(kinds) => value.downcast_ref::<RecordValue>().is_some_and(|made| kinds.iter().any(|kind| **kind == *made.0.kind)),
+        AttrType::OneOf(types) => return types.iter().find_map(|ty| first_fit(ty, value)),
+    };
+    fits.then_some(ty)
+}
+
+fn mismatch(attr: &str, ty: &AttrType, value: Value<'_>, span: &Span) -> Diagnostic {
+    let finding = Diagnostic::error(span, format!("expected {} for `{attr}`, got {}", ty.describe(), describe(value)));
+    finding.maybe_help(remedy(ty, value))
+}
+
+/// Brackets too few or too many are the usual mistake.
+fn remedy(ty: &AttrType, value: Value<'_>) -> Option<String> {
+    let lists = |ty: &AttrType| matches!(ty, AttrType::List(item) if first_fit(item, value).is_some());
+    let wraps = lists(ty) || matches!(ty, AttrType::OneOf(types) if types.iter().any(lists));
+    if wraps {
+        return Some(format!("write `[{}]`", value.to_repr()));
+    }
+    match ListRef::from_value(value)?.content() {
+        [only] if first_fit(ty, *only).is_some() => Some(format!("write `{}`", only.to_repr())),
+        _ => None,
+    }
+}
+
+fn describe(value: Value<'_>) -> String {
+    match value.get_type() {
+        "string" => "a string".to_owned(),
+        "int" => "an integer".to_owned(),
+        "bool" => "a boolean".to_owned(),
+        "list" => "a list".to_owned(),
+        "dict" => "a dictionary".to_owned(),
+        "tuple" => "a tuple".to_owned(),
+        "float" => "a float".to_owned(),
+        "NoneType" => "`None`".to_owned(),
+        "record" => format!("`{value}`"),
+        other => format!("a {other}"),
+    }
+}

@@ -1,0 +1,101 @@
+//! Packages on disk: all below a folder, or one by its name.
+//!
+//! Reads folders and probes for BUILD files; parses nothing.
+
+use std::sync::Arc;
+
+use ouro_rules::diagnostic::{Diagnostic, nearest};
+use ouro_rules::label::{Label, join};
+
+use super::Reads;
+use super::crew::Crew;
+use super::folder::{self, BUILD_FILES};
+use crate::workspace::{SETTINGS_FILE, Workspace};
+
+/// A package that exists.
+pub(super) struct Found {
+    pub(super) package: Arc<str>,
+    pub(super) build_file: &'static str,
+}
+
+/// Every package in the folder `root` and below, sorted by nothing in particular. Folders are listed in parallel, one depth
+/// after the other.
+pub(super) fn below(workspace: &Workspace, crew: &Crew, root: &str, reads: &mut Reads, findings: &mut Vec<Diagnostic>) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut depth: Vec<Arc<str>> = vec![root.into()];
+    while !depth.is_empty() {
+        depth.iter().for_each(|path| reads.folder(path));
+        let visits = crew.map(depth, |path| visit(workspace, root, path));
+        depth = Vec::new();
+        for visit in visits {
+            match visit {
+                Ok(visit) => {
+                    found.extend(visit.found);
+                    depth.extend(visit.folders);
+                }
+                Err(finding) => findings.push(finding),
+            }
+        }
+    }
+    found
+}
+
+struct Visit {
+    found: Option<Found>,
+    folders: Vec<Arc<str>>,
+}
+
+fn visit(workspace: &Workspace, root: &str, path: Arc<str>) -> Result<Visit, Diagnostic> {
+    let listing = match folder::list(&workspace.root.join(&*path)) {
+        Ok(listing) => listing,
+        // The folder a pattern names may be missing; that is told with the pattern.
+        Err(error) if *path == *root && super::parse::is_absent(&error) => return Ok(Visit { found: None, folders: Vec::new() }),
+        Err(error) => return Err(folder::unreadable(&path, &error)),
+    };
+    // A workspace inside this one has its own root, so its labels mean nothing here.
+    if *path != *root && listing.entries.iter().any(|(name, _)| name == SETTINGS_FILE) {
+        return Ok(Visit { found: None, folders: Vec::new() });
+    }
+    let inner = listing.folders().into_iter().map(|name| join(&path, name));
+    let folders = inner.filter(|path| !workspace.ignores(path)).map(Arc::from).collect();
+    Ok(Visit { found: listing.build_file().map(|build_file| Found { package: path, build_file }), folders })
+}
+
+/// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.
+pub(super) fn no_package(workspace: &Workspace, package: &str, asked: Option<&Label>) -> Diagnostic {
+    if !workspace.root.join(package).is_dir() {
+        let near = near_folder(workspace, package).map(|near| format!("did you mean `//{near}`?"));
+        return Diagnostic::bare(format!("no package `//{package}`: there is no such folder")).maybe_help(near);
+    }
+    let finding = Diagnostic::bare(format!("no package `//{package}`: the folder has no `BUILD.ouro` or `BUILD`"));
+    match (enclosing(workspace, package), asked) {
+        (Some(above), Some(label)) => {
+            let inner = label.path();
+            let name = inner.strip_prefix(above).map_or(&*inner, |rest| rest.trim_start_matches('/'));
+            finding.help(format!("the folder belongs to the package `//{above}`; write `//{above}:{name}`"))
+        }
+        _ => finding.help(format!("create `{}`", join(package, "BUILD.ouro"))),
+    }
+}
+
+/// The nearest package above a folder.
+fn enclosing<'p>(workspace: &Workspace, package: &'p str) -> Option<&'p str> {
+    let above = package.rmatch_indices('/').map(|(at, _)| &package[..at]).chain([""]);
+    above.into_iter().find(|folder| BUILD_FILES.iter().any(|build| workspace.root.join(folder).join(build).is_file()))
+}
+
+/// The path with its first missing part replaced by the folder of the nearest name.
+fn near_folder(workspace: &Workspace, package: &str) -> Option<String> {
+    let mut known = String::new();
+    let mut parts = package.split('/');
+    for part in parts.by_ref() {
+        let path = join(&known, part);
+        if !workspace.root.join(&path).is_dir() {
+            let listing = folder::list(&workspace.root.join(&known)).ok()?;
+            let near = join(&known, nearest(part, listing.folders())?);
+            return Some(parts.fold(near, |path, part| join(&path, part)));
+        }
+        known = path;
+    }
+    None
+}

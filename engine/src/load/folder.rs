@@ -1,0 +1,81 @@
+//! Folders: what is in them, and which of them are packages.
+//!
+//! Knows nothing of what BUILD files say.
+
+use std::io;
+use std::path::Path;
+
+use ouro_rules::diagnostic::Diagnostic;
+
+/// The names of BUILD files; the first one found makes the folder a package.
+pub(super) const BUILD_FILES: [&str; 2] = ["BUILD.ouro", "BUILD"];
+
+/// What a folder holds.
+#[derive(Default)]
+pub(super) struct Listing {
+    /// Files and folders by name, unsorted. Symbolic links to files count as files; links to folders are left out, because
+    /// they may lead in circles.
+    pub(super) entries: Vec<(String, Entry)>,
+    /// Names that are not UTF-8, as well as they can be shown.
+    pub(super) unnamable: Vec<String>,
+}
+
+/// What a name in a folder is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    File,
+    Folder,
+}
+
+impl Listing {
+    /// The BUILD file that makes the folder a package.
+    pub(super) fn build_file(&self) -> Option<&'static str> {
+        BUILD_FILES.into_iter().find(|build| self.entries.iter().any(|(name, entry)| name == build && *entry == Entry::File))
+    }
+
+    /// The folders in it that may hold packages, sorted.
+    pub(super) fn folders(&self) -> Vec<&str> {
+        let is_open = |(name, entry): &&(String, Entry)| *entry == Entry::Folder && !name.starts_with('.');
+        let mut folders: Vec<&str> = self.entries.iter().filter(is_open).map(|(name, _)| name.as_str()).collect();
+        folders.sort_unstable();
+        folders
+    }
+}
+
+/// Reads a folder.
+pub(super) fn list(path: &Path) -> io::Result<Listing> {
+    let mut listing = Listing::default();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        match (kind(&entry), entry.file_name().into_string()) {
+            (Some(kind), Ok(name)) => listing.entries.push((name, kind)),
+            (Some(_), Err(name)) => listing.unnamable.push(name.to_string_lossy().into_owned()),
+            (None, _) => {}
+        }
+    }
+    Ok(listing)
+}
+
+fn kind(entry: &std::fs::DirEntry) -> Option<Entry> {
+    // The kind comes with the listing on Linux; only links cost a call of their own.
+    let kind = entry.file_type().ok()?;
+    let is_file = |path: &Path| std::fs::metadata(path).is_ok_and(|target| target.is_file());
+    if kind.is_dir() {
+        Some(Entry::Folder)
+    } else if kind.is_file() || (kind.is_symlink() && is_file(&entry.path())) {
+        Some(Entry::File)
+    } else {
+        None
+    }
+}
+
+/// A folder that cannot be read.
+pub(super) fn unreadable(path: &str, error: &io::Error) -> Diagnostic {
+    Diagnostic::bare(format!("cannot read the folder `{path}`: {error}"))
+        .help("make it readable, or list it under `ignore` of `[workspace]` in `ouro.toml`")
+}
+
+/// A name no label can hold.
+pub(super) fn unnamable(path: &str, name: &str) -> Diagnostic {
+    Diagnostic::bare(format!("`{name}` in the folder `{path}` has a name that is not UTF-8")).help("rename it")
+}

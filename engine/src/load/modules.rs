@@ -1,0 +1,261 @@
+//! `.star` files: read once, evaluated once, each after those it loads.
+//!
+//! Knows nothing of targets.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
+use ouro_rules::label::Label;
+use starlark::environment::{FrozenModule, Globals, Module};
+use starlark::eval::FileLoader;
+
+use super::Reads;
+use super::context::Context;
+use super::evaluate::evaluate;
+use super::folder::{self, Entry};
+use super::parse::{self, Language, Load, Parsed};
+use super::stdlib;
+use super::values::Unknown;
+use crate::workspace::Workspace;
+
+/// Every `.star` file met so far.
+#[derive(Default)]
+pub(super) struct Modules {
+    done: BTreeMap<Label, State>,
+}
+
+enum State {
+    /// Evaluated.
+    Ready(FrozenModule),
+    /// There is no such file; each `load()` of it gets this finding.
+    Missing(Diagnostic),
+    /// Something is wrong with it and has been reported.
+    Failed,
+}
+
+impl Modules {
+    /// Reads and evaluates what these statements load, and what that loads.
+    pub(super) fn require<'l>(
+        &mut self,
+        workspace: &Workspace,
+        globals: &Globals,
+        loads: impl Iterator<Item = &'l Load>,
+        reads: &mut Reads,
+        findings: &mut Vec<Diagnostic>,
+    ) {
+        let mut parsed = self.read(workspace, loads, reads, findings);
+        let order = order(&parsed, findings);
+        for label in order.into_iter() {
+            let Some(file) = parsed.remove(&label) else { continue };
+            let state = self.evaluate(&label, file, globals, findings);
+            self.done.insert(label, state);
+        }
+        // What is left is part of a cycle.
+        self.done.extend(parsed.into_keys().map(|label| (label, State::Failed)));
+    }
+
+    /// Reads every file not yet known that can be reached.
+    fn read<'l>(
+        &mut self,
+        workspace: &Workspace,
+        loads: impl Iterator<Item = &'l Load>,
+        reads: &mut Reads,
+        findings: &mut Vec<Diagnostic>,
+    ) -> BTreeMap<Label, Parsed> {
+        let targets = |load: &Load| load.target.clone().ok();
+        let mut wanted: Vec<Label> = loads.filter_map(targets).collect();
+        let mut parsed = BTreeMap::new();
+        while let Some(label) = wanted.pop() {
+            if self.done.contains_key(&label) || parsed.contains_key(&label) {
+                continue;
+            }
+            match read_module(workspace, &label, reads) {
+                Ok(Some(file)) => {
+                    wanted.extend(file.loads.iter().filter_map(targets));
+                    parsed.insert(label, file);
+                }
+                Ok(None) => {
+                    let finding = missing(workspace, &label);
+                    self.done.insert(label, State::Missing(finding));
+                }
+                Err(finding) => {
+                    findings.push(finding);
+                    self.done.insert(label, State::Failed);
+                }
+            }
+        }
+        parsed
+    }
+
+    fn evaluate(&self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
+        let (imports, complete) = self.imports(&file.loads, findings);
+        let context = Context { repo: &label.repo, package: &label.package, findings: RefCell::default(), build: None };
+        let module = evaluate(file, globals, &imports, &context);
+        findings.extend(context.findings.into_inner());
+        module.filter(|_| complete).map_or(State::Failed, State::Ready)
+    }
+
+    /// What the statements of one file bring in, and whether all of it is there. What is not there is reported and stands in
+    /// as [`Unknown`].
+    pub(super) fn imports(&self, loads: &[Load], findings: &mut Vec<Diagnostic>) -> (Imports, bool) {
+        let mut sources: BTreeMap<&str, (Option<&FrozenModule>, BTreeSet<&str>)> = BTreeMap::new();
+        let mut complete = true;
+        for load in loads {
+            let module = self.module(load, findings);
+            complete &= module.is_some();
+            let (_, unknown) = sources.entry(&load.text).or_insert((module, BTreeSet::new()));
+            for (name, span) in &load.symbols {
+                let finding = module.and_then(|module| symbol(module, name, load)).map(|finding| Diagnostic { span: Some(span.clone()), ..finding });
+                if finding.is_some() || module.is_none() {
+                    unknown.insert(name);
+                    complete = false;
+                }
+                findings.extend(finding);
+            }
+        }
+        let names = |text: &str| loads.iter().filter(|load| load.text == *text).flat_map(|load| load.symbols.iter().map(|(name, _)| name.as_str())).collect();
+        let modules = sources.into_iter().filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &names(text), &unknown)?)));
+        (Imports(modules.collect()), complete)
+    }
+
+    fn module(&self, load: &Load, findings: &mut Vec<Diagnostic>) -> Option<&FrozenModule> {
+        let label = match &load.target {
+            Ok(label) => label,
+            Err(finding) => {
+                findings.push(finding.clone());
+                return None;
+            }
+        };
+        match self.done.get(label) {
+            Some(State::Ready(module)) => Some(module),
+            Some(State::Missing(finding)) => {
+                findings.push(Diagnostic { span: Some(load.span.clone()), ..finding.clone() });
+                None
+            }
+            Some(State::Failed) | None => None,
+        }
+    }
+}
+
+/// Modules by the text of their `load()` statement.
+pub(super) struct Imports(HashMap<String, FrozenModule>);
+
+impl FileLoader for Imports {
+    fn load(&self, text: &str) -> starlark::Result<FrozenModule> {
+        let module = self.0.get(text).cloned();
+        module.ok_or_else(|| super::errors::refuse(Diagnostic::bare(format!("`{text}` is not loaded"))))
+    }
+}
+
+/// The module itself when nothing is unknown, else one that has all names and says [`Unknown`] for the unknown ones.
+fn stand_in(module: Option<&FrozenModule>, names: &BTreeSet<&str>, unknown: &BTreeSet<&str>) -> Option<FrozenModule> {
+    if let (Some(module), true) = (module, unknown.is_empty()) {
+        return Some(module.clone());
+    }
+    Module::with_temp_heap(|made| {
+        for name in names {
+            let known = module.and_then(|module| module.get(name).ok()).filter(|_| !unknown.contains(name));
+            let value = known.map_or_else(|| made.heap().alloc(Unknown), |value| made.heap().access_owned_frozen_value(&value));
+            made.set(name, value);
+        }
+        made.freeze().ok()
+    })
+}
+
+/// What is wrong with loading `name` from `module`, without its place.
+fn symbol(module: &FrozenModule, name: &str, load: &Load) -> Option<Diagnostic> {
+    // Private names are refused by the interpreter itself.
+    if name.starts_with('_') || module.get(name).is_ok() {
+        return None;
+    }
+    let names: Vec<&str> = module.names().map(|name| name.as_str()).collect();
+    Some(Diagnostic::bare(format!("`{}` has no `{name}`", load.text)).maybe_help(did_you_mean(name, names)))
+}
+
+/// Reads one file; `None` when there is none.
+fn read_module(workspace: &Workspace, label: &Label, reads: &mut Reads) -> Result<Option<Parsed>, Diagnostic> {
+    let path = label.path();
+    let (file, text): (Arc<str>, _) = if &*label.repo == stdlib::REPO {
+        (format!("@{}//{path}", stdlib::REPO).into(), stdlib::text(&path).map(str::to_owned))
+    } else {
+        let file: Arc<str> = path.as_str().into();
+        reads.file(&file);
+        let text = parse::read(&workspace.root.join(&path), &file)?;
+        (file, text)
+    };
+    text.map(|text| parse::parse(&file, text, Language::Star, &label.repo, &label.package)).transpose()
+}
+
+fn missing(workspace: &Workspace, label: &Label) -> Diagnostic {
+    let path = label.path();
+    let finding = Diagnostic::bare(format!("no file `{path}`"));
+    if &*label.repo == stdlib::REPO {
+        let near = did_you_mean(&path, stdlib::paths());
+        return Diagnostic { message: format!("no file `{path}` in `@{}`", stdlib::REPO), ..finding }.maybe_help(near);
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    let listing = folder::list(&workspace.root.join(folder)).unwrap_or_default();
+    let files = listing.entries.iter().filter(|(_, entry)| *entry == Entry::File).map(|(name, _)| name.as_str());
+    finding.maybe_help(did_you_mean(name, files))
+}
+
+/// The files, each after those it loads; files in cycles are left out, and the cycles reported.
+fn order(parsed: &BTreeMap<Label, Parsed>, findings: &mut Vec<Diagnostic>) -> Vec<Label> {
+    let mut walk = Walk { parsed, marks: BTreeMap::new(), path: Vec::new(), order: Vec::new(), findings };
+    parsed.keys().for_each(|label| walk.visit(label));
+    walk.order.into_iter().cloned().collect()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// On the path from the first file to the current one.
+    Open,
+    /// Everything below it has been seen.
+    Closed,
+    /// Part of a cycle.
+    Cyclic,
+}
+
+struct Walk<'a> {
+    parsed: &'a BTreeMap<Label, Parsed>,
+    marks: BTreeMap<&'a Label, Mark>,
+    path: Vec<(&'a Label, &'a Load)>,
+    order: Vec<&'a Label>,
+    findings: &'a mut Vec<Diagnostic>,
+}
+
+impl<'a> Walk<'a> {
+    fn visit(&mut self, label: &'a Label) {
+        let Some(file) = self.parsed.get(label).filter(|_| !self.marks.contains_key(label)) else { return };
+        self.marks.insert(label, Mark::Open);
+        for load in &file.loads {
+            let Ok(target) = &load.target else { continue };
+            self.path.push((label, load));
+            match self.marks.get(target) {
+                Some(Mark::Open) => self.cycle(target),
+                _ => self.visit(target),
+            }
+            self.path.pop();
+        }
+        if self.marks.insert(label, Mark::Closed) == Some(Mark::Cyclic) {
+            self.marks.insert(label, Mark::Cyclic);
+        } else {
+            self.order.push(label);
+        }
+    }
+
+    /// The path has come back to `target`.
+    fn cycle(&mut self, target: &Label) {
+        let start = self.path.iter().position(|(label, _)| *label == target).unwrap_or_default();
+        let steps = &self.path[start..];
+        let names: Vec<String> = steps.iter().map(|(label, _)| label.to_string()).chain([target.to_string()]).collect();
+        let finding = Diagnostic::error(&steps[0].1.span, format!("load cycle: `{}`", names.join(" -> ")));
+        let others = steps.iter().skip(1);
+        let finding = others.fold(finding, |finding, (label, load)| finding.related(&load.span, format!("`{label}` goes on here")));
+        self.findings.push(finding.help("move what both sides need into a file of its own"));
+        let members: Vec<&Label> = steps.iter().map(|(label, _)| *label).collect();
+        self.marks.extend(members.into_iter().map(|label| (label, Mark::Cyclic)));
+    }
+}

@@ -1,0 +1,126 @@
+//! One BUILD file to one package.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ouro_rules::Target;
+use ouro_rules::diagnostic::{Diagnostic, Severity, Span};
+use ouro_rules::label::{Label, join};
+use starlark::environment::Globals;
+
+use super::context::{Build, Context};
+use super::evaluate::evaluate;
+use super::folder::BUILD_FILES;
+use super::modules::Modules;
+use super::parse::{self, Language, Parsed};
+use super::places::Places;
+use super::request::Wanted;
+use super::{Package, Reads};
+use crate::workspace::Workspace;
+
+/// A package whose BUILD file was looked for.
+pub(super) struct Opened {
+    pub(super) package: Arc<str>,
+    pub(super) reads: Reads,
+    pub(super) text: Text,
+}
+
+/// What became of a BUILD file.
+pub(super) enum Text {
+    Parsed(Box<Parsed>),
+    /// There is none.
+    Missing,
+    /// It cannot be read or parsed.
+    Bad(Diagnostic),
+}
+
+/// Finds, reads and parses a BUILD file.
+pub(super) fn open(workspace: &Workspace, wanted: Wanted) -> Opened {
+    let Wanted { package, build_file } = wanted;
+    let mut reads = Reads::default();
+    let names = build_file.as_slice();
+    let text = if names.is_empty() { first_of(workspace, &package, &BUILD_FILES, &mut reads) } else { first_of(workspace, &package, names, &mut reads) };
+    Opened { package, reads, text }
+}
+
+fn first_of(workspace: &Workspace, package: &str, names: &[&str], reads: &mut Reads) -> Text {
+    for name in names {
+        let file: Arc<str> = join(package, name).into();
+        match parse::read(&workspace.root.join(&*file), &file) {
+            Ok(None) => reads.absent(&file),
+            Ok(Some(text)) => {
+                reads.file(&file);
+                return match parse::parse(&file, text, Language::Build, "", package) {
+                    Ok(parsed) => Text::Parsed(Box::new(parsed)),
+                    Err(finding) => Text::Bad(finding),
+                };
+            }
+            Err(finding) => return Text::Bad(finding),
+        }
+    }
+    Text::Missing
+}
+
+/// A package that was evaluated.
+pub(super) struct Built {
+    pub(super) package: Package,
+    pub(super) reads: Reads,
+    pub(super) findings: Vec<Diagnostic>,
+    /// Labels of other packages in its targets' attributes, with their places.
+    pub(super) outside: Vec<(Label, Span)>,
+}
+
+impl Built {
+    /// Whether something was wrong with it.
+    pub(super) fn is_broken(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// Evaluates a BUILD file.
+pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules, name: Arc<str>, parsed: Parsed) -> Built {
+    let mut findings = Vec::new();
+    let (imports, _) = modules.imports(&parsed.loads, &mut findings);
+    let build_file = parsed.file.clone();
+    let build = Build {
+        workspace,
+        places: Places::new(&parsed.file, &parsed.ast),
+        targets: RefCell::default(),
+        without_visibility: RefCell::default(),
+        default_visibility: RefCell::default(),
+        package_call: RefCell::default(),
+        reads: RefCell::default(),
+    };
+    let context = Context { repo: "", package: &name, findings: RefCell::new(findings), build: Some(build) };
+    evaluate(parsed, globals, &imports, &context);
+    let Context { findings, build, .. } = context;
+    let build = build.expect("BUG: it was put there above");
+    let reads = build.reads.take();
+    let targets = finish(build);
+    let outside = outside(&name, &targets);
+    Built { package: Package { name, build_file, targets }, reads, findings: findings.into_inner(), outside }
+}
+
+fn finish(build: Build<'_>) -> BTreeMap<Arc<str>, Target> {
+    let mut targets = build.targets.into_inner();
+    let default = build.default_visibility.into_inner();
+    for name in build.without_visibility.into_inner() {
+        if let Some(target) = targets.get_mut(&name) {
+            target.visibility = default.clone();
+        }
+    }
+    targets
+}
+
+fn outside(package: &str, targets: &BTreeMap<Arc<str>, Target>) -> Vec<(Label, Span)> {
+    let mut labels = Vec::new();
+    for attr in targets.values().flat_map(|target| target.attrs.values()) {
+        attr.value.each_label(&attr.span, &mut |label, span| {
+            if *label.package != *package || !label.repo.is_empty() {
+                labels.push((label.clone(), span.clone()));
+            }
+        });
+    }
+    labels
+}

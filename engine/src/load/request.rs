@@ -1,0 +1,102 @@
+//! Patterns: which packages they need, and which targets they select.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use ouro_rules::Target;
+use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
+use ouro_rules::label::{Label, Pattern, Scope, is_below};
+
+use super::crew::Crew;
+use super::discover::{self, Found};
+use super::{Package, Reads};
+use crate::workspace::Workspace;
+
+/// A package to load.
+pub(super) struct Wanted {
+    pub(super) package: Arc<str>,
+    /// Its BUILD file, when a walk has seen it.
+    pub(super) build_file: Option<&'static str>,
+}
+
+/// The packages that positive patterns name; negative ones need none.
+pub(super) fn packages(workspace: &Workspace, crew: &Crew, patterns: &[Pattern], reads: &mut Reads, findings: &mut Vec<Diagnostic>) -> Vec<Wanted> {
+    let mut wanted: BTreeMap<Arc<str>, Option<&'static str>> = BTreeMap::new();
+    for scope in patterns.iter().filter(|pattern| !pattern.negative).map(|pattern| &pattern.scope) {
+        match scope {
+            Scope::Target(label) if !label.repo.is_empty() => findings.push(foreign(label)),
+            Scope::Target(Label { package, .. }) | Scope::Package(package) => {
+                wanted.entry(package.clone()).or_default();
+            }
+            Scope::Subtree(root) => {
+                let before = findings.len();
+                let found = discover::below(workspace, crew, root, reads, findings);
+                if found.is_empty() && findings.len() == before {
+                    findings.push(nothing_below(workspace, root));
+                }
+                wanted.extend(found.into_iter().map(|Found { package, build_file }| (package, Some(build_file))));
+            }
+        }
+    }
+    wanted.into_iter().map(|(package, build_file)| Wanted { package, build_file }).collect()
+}
+
+fn nothing_below(workspace: &Workspace, root: &str) -> Diagnostic {
+    if !workspace.root.join(root).is_dir() {
+        return discover::no_package(workspace, root, None);
+    }
+    let pattern = if root.is_empty() { "//...".to_owned() } else { format!("//{root}/...") };
+    Diagnostic::bare(format!("no package matches `{pattern}`")).help("a package is a folder with a `BUILD.ouro` or `BUILD` file")
+}
+
+/// A label outside of the workspace where only targets can stand.
+pub(super) fn foreign(label: &Label) -> Diagnostic {
+    Diagnostic::bare(format!("`{label}` is no target of this workspace")).help("`@ouro//` holds only files for `load()`")
+}
+
+/// The targets that the patterns select, applied in order. `broken` packages have findings of their own, so that a target
+/// missing there is not one more.
+pub(super) fn select(
+    workspace: &Workspace,
+    packages: &BTreeMap<Arc<str>, Package>,
+    patterns: &[Pattern],
+    broken: &BTreeSet<Arc<str>>,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Label> {
+    let mut selected: BTreeSet<Label> = BTreeSet::new();
+    for pattern in patterns {
+        match &pattern.scope {
+            _ if pattern.negative => selected.retain(|label| !pattern.matches(label)),
+            Scope::Target(label) => match packages.get(&label.package) {
+                Some(package) if package.targets.contains_key(&label.name) => {
+                    selected.insert(label.clone());
+                }
+                Some(package) if !broken.contains(&label.package) => findings.push(no_target(workspace, package, label)),
+                _ => {}
+            },
+            Scope::Package(package) => selected.extend(packages.get(package).into_iter().flat_map(automatic)),
+            Scope::Subtree(root) => {
+                selected.extend(packages.values().filter(|package| is_below(&package.name, root)).flat_map(automatic));
+            }
+        }
+    }
+    selected.into_iter().collect()
+}
+
+/// The targets of a package that need not be named one by one.
+fn automatic(package: &Package) -> impl Iterator<Item = Label> {
+    let is_automatic = |target: &&Target| !target.tags.iter().any(|tag| &**tag == "manual");
+    package.targets.values().filter(is_automatic).map(|target| target.label.clone())
+}
+
+fn no_target(workspace: &Workspace, package: &Package, label: &Label) -> Diagnostic {
+    let finding = Diagnostic::bare(format!("no target `{}` in `{}`", label.name, package.build_file));
+    if workspace.root.join(label.path()).is_file() {
+        return finding.help(format!("`{}` is a file; name the target that uses it", label.path()));
+    }
+    let names = package.targets.keys().map(|name| &**name);
+    finding.help(did_you_mean(&label.name, names).unwrap_or_else(|| match package.targets.len() {
+        0 => "the package has no targets".to_owned(),
+        _ => format!("`//{}:all` selects every target of the package", package.name),
+    }))
+}

@@ -1,0 +1,156 @@
+//! The lock on a workspace: builds that write to the same folders come one after the other.
+//!
+//! Knows nothing of what is done under it.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{STATE_FOLDER, StateError};
+use crate::event::Event;
+use crate::workspace::OUT_FOLDER;
+
+/// How often a waiting process looks again. `flock` itself could not be interrupted.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A held lock. The kernel frees it when its owner dies, however that happens.
+#[derive(Debug)]
+pub struct Lock {
+    root: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Waits for the lock of the workspace at `root`, and makes the folders builds write to. Take it before anything is
+    /// read: making folders changes the stamp of the root. Says once with an event that it waits.
+    pub fn acquire(root: &Path, cancelled: &AtomicBool, events: &(dyn Fn(Event) + Sync)) -> Result<Lock, StateError> {
+        let mut told = false;
+        loop {
+            match Lock::attempt(root)? {
+                Ok(lock) => return Ok(lock),
+                Err(_) if cancelled.load(Ordering::Relaxed) => return Err(StateError::Cancelled),
+                Err(pid) => {
+                    if !std::mem::replace(&mut told, true) {
+                        events(Event::Waiting { pid });
+                    }
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+            }
+        }
+    }
+
+    /// The root of the workspace.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// One try; the holder's process id if there is one and it is known.
+    fn attempt(root: &Path) -> Result<Result<Lock, Option<u32>>, StateError> {
+        for folder in [STATE_FOLDER, OUT_FOLDER] {
+            let path = root.join(folder);
+            fs::create_dir_all(&path).map_err(StateError::at("create the folder", &path))?;
+        }
+        let path = root.join(STATE_FOLDER).join("lock");
+        let locking = StateError::at("lock", &path);
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = match open {
+            // The holder is removing the folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Err(None)),
+            other => other.map_err(&locking)?,
+        };
+        if !try_flock(&file).map_err(&locking)? {
+            return Ok(Err(holder(&mut file)));
+        }
+        // The file may have been removed with the whole folder while it was waited for; the lock of a removed file is none.
+        if !is_at(&file, &path) {
+            return Ok(Err(None));
+        }
+        write_holder(&mut file).map_err(&locking)?;
+        Ok(Ok(Lock { root: root.to_owned(), _file: file }))
+    }
+}
+
+fn try_flock(file: &File) -> io::Result<bool> {
+    // SAFETY: the descriptor is open for the length of the call, which touches no memory of ours.
+    if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+        return Ok(true);
+    }
+    match io::Error::last_os_error() {
+        error if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        error => Err(error),
+    }
+}
+
+fn is_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, there) = (file.metadata().map(identity), fs::metadata(path).map(identity));
+    open.is_ok_and(|open| there.is_ok_and(|there| open == there))
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    static NEVER: AtomicBool = AtomicBool::new(false);
+
+    #[test]
+    fn the_second_waits_says_for_whom_and_goes_on() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let first = Lock::acquire(dir.path(), &NEVER, &|_| panic!("nobody holds it")).unwrap();
+        let waiting = Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                Lock::acquire(dir.path(), &NEVER, &|event| match event {
+                    Event::Waiting { pid } => waiting.lock().unwrap().push(pid),
+                    other => panic!("{other:?}"),
+                })
+                .unwrap()
+            });
+            while waiting.lock().unwrap().is_empty() {
+                std::thread::sleep(LOOK_AGAIN / 4);
+            }
+            assert!(!second.is_finished());
+            drop(first);
+            second.join().unwrap();
+        });
+        assert_eq!(*waiting.lock().unwrap(), [Some(std::process::id())]);
+    }
+
+    #[test]
+    fn waiting_can_be_interrupted() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let _first = Lock::acquire(dir.path(), &NEVER, &|_| {}).unwrap();
+        let cancelled = Lock::acquire(dir.path(), &AtomicBool::new(true), &|_| {});
+        assert!(matches!(cancelled, Err(StateError::Cancelled)));
+    }
+
+    #[test]
+    fn a_lock_outlives_cleaning() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let first = Lock::acquire(dir.path(), &NEVER, &|_| {}).unwrap();
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Lock::acquire(dir.path(), &NEVER, &|_| {}).unwrap());
+            super::super::clean(first).unwrap();
+            let second = second.join().unwrap();
+            assert!(is_at(&second._file, &dir.path().join(".ouro/lock")));
+        });
+    }
+}

@@ -1,0 +1,93 @@
+//! Golden workspaces: a folder each, with what is expected beside it.
+//!
+//! An `ok` workspace has `expected.txt`, the dump of what the phase makes of it. A `fail` workspace says what is found in
+//! comments at the lines that are wrong, see [`super::comments`]. `patterns.txt` holds target patterns, one a line; without
+//! it everything is asked for.
+
+use std::path::{Path, PathBuf};
+
+use ouro_engine::workspace::Workspace;
+use ouro_rules::label::Pattern;
+use ouro_rules::{Diagnostic, Span};
+
+use super::comments;
+
+/// The file with the patterns of a workspace.
+pub const PATTERNS: &str = "patterns.txt";
+
+const EXPECTED: &str = "expected.txt";
+
+/// A golden workspace.
+pub struct Case {
+    root: PathBuf,
+}
+
+impl Case {
+    /// The workspace.
+    pub fn workspace(&self) -> Result<Workspace, Vec<Diagnostic>> {
+        Workspace::find(&self.root)
+    }
+
+    /// What is asked for, seen from the root.
+    pub fn patterns(&self, workspace: &Workspace) -> Result<Vec<Pattern>, Vec<Diagnostic>> {
+        let text = std::fs::read_to_string(self.root.join(PATTERNS)).unwrap_or_else(|_| "//...".to_owned());
+        let lines = text.lines().enumerate().map(|(index, line)| (index, line.split('#').next().unwrap_or_default().trim()));
+        lines
+            .filter(|(_, line)| !line.is_empty())
+            .map(|(index, line)| {
+                let bad = |error: ouro_rules::label::LabelError| vec![Diagnostic::error(&Span::point(PATTERNS, index as u32 + 1, 1), error.0)];
+                Pattern::parse(line, &workspace.cwd).map_err(bad)
+            })
+            .collect()
+    }
+}
+
+/// Runs every workspace of a phase; `produce` makes the dump of a workspace, or its findings.
+pub fn run(phase: &str, produce: impl Fn(&Case) -> Result<String, Vec<Diagnostic>>) {
+    let bless = std::env::var_os("OURO_BLESS").is_some();
+    let mut failures = Vec::new();
+    let cases = cases(phase);
+    assert!(!cases.is_empty(), "no golden workspace begins with `{phase}-`");
+    for (name, case) in cases {
+        let result = produce(&case);
+        let verdict = if name.starts_with(&format!("{phase}-ok-")) { accept(&case.root, result, bless) } else { refuse(&case.root, result) };
+        failures.extend(verdict.err().map(|reason| format!("--- {name}\n{reason}")));
+    }
+    assert!(failures.is_empty(), "\n{}\nto accept new dumps: OURO_BLESS=1 cargo test -p ouro-engine --test golden {phase}\n", failures.join("\n"));
+}
+
+fn cases(phase: &str) -> Vec<(String, Case)> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden");
+    let entries = std::fs::read_dir(&golden).expect("tests/golden is there");
+    let names = entries.map(|entry| entry.expect("a readable folder").file_name().into_string().expect("a UTF-8 name"));
+    let is_ours = |name: &String| ["ok", "fail"].iter().any(|kind| name.starts_with(&format!("{phase}-{kind}-")));
+    let mut cases: Vec<_> = names.filter(is_ours).map(|name| (name.clone(), Case { root: golden.join(name) })).collect();
+    cases.sort_by(|a, b| a.0.cmp(&b.0));
+    cases
+}
+
+fn accept(root: &Path, result: Result<String, Vec<Diagnostic>>, bless: bool) -> Result<(), String> {
+    let dump = result.map_err(|findings| findings.iter().map(comments::show).collect::<String>())?;
+    let path = root.join(EXPECTED);
+    if bless {
+        return std::fs::write(&path, &dump).map_err(|error| format!("cannot write {EXPECTED}: {error}"));
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if dump == expected { Ok(()) } else { Err(difference(&expected, &dump)) }
+}
+
+fn refuse(root: &Path, result: Result<String, Vec<Diagnostic>>) -> Result<(), String> {
+    match result {
+        Ok(dump) => Err(format!("findings were expected, but the phase succeeded:\n{dump}")),
+        Err(findings) => comments::compare(root, &findings),
+    }
+}
+
+/// The lines that only one side has.
+fn difference(expected: &str, actual: &str) -> String {
+    let only = |mark: char, these: &str, those: &str| -> String {
+        these.lines().filter(|line| !those.lines().any(|other| other == *line)).map(|line| format!("{mark} {line}\n")).collect()
+    };
+    let lines = only('-', expected, actual) + &only('+', actual, expected);
+    if lines.is_empty() { "the same lines in another order, or other blank lines\n".to_owned() } else { lines }
+}

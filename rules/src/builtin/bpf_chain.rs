@@ -1,0 +1,134 @@
+//! `bpf_chain`: an entry program and all it can reach by jumps, deployed as one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::attach::{ATTACH, attach};
+use crate::action::{Action, ActionKind, Artifact};
+use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
+use crate::chain::{self, Draft};
+use crate::diagnostic::Diagnostic;
+use crate::label::Label;
+use crate::native::Native;
+use crate::provider::{ChainInfo, ProgramInfo, Providers};
+use crate::rule::{Analysis, Context, Rule};
+
+pub(super) struct BpfChain {
+    attrs: Vec<AttrSpec>,
+}
+
+impl BpfChain {
+    pub(super) fn new() -> BpfChain {
+        let empty = || Value::List(Vec::new());
+        let points = AttrType::Record(ATTACH.iter().map(|name| (*name).to_owned()).collect());
+        let attrs = vec![
+            AttrSpec::new("entry", AttrType::Label, "The first program.").required().edge(EdgeKind::Entry),
+            AttrSpec::new("attach", points.list(), "Where the entry is attached: `xdp()`, `tc()`, `tcx()`.").default(empty()),
+            AttrSpec::new("programs", AttrType::Label.list(), "Programs that must be part of the chain; an unreachable one is an error.")
+                .default(empty())
+                .edge(EdgeKind::Member),
+            AttrSpec::new("table_size", AttrType::Int, "Entries of the jump table; as many as needed by default."),
+            AttrSpec::new("counting", AttrType::Bool, "Whether each jump counts how often it was taken and missed. When off it costs nothing.")
+                .default(Value::Bool(true)),
+        ];
+        BpfChain { attrs }
+    }
+}
+
+impl Rule for BpfChain {
+    fn name(&self) -> &str {
+        "bpf_chain"
+    }
+
+    fn doc(&self) -> &str {
+        "An entry program and all it can reach by jumps. Owns the jump table; building it makes the bundle that is deployed."
+    }
+
+    fn attrs(&self) -> &[AttrSpec] {
+        &self.attrs
+    }
+
+    fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
+        let entry = entry(ctx)?;
+        let programs = reachable(ctx, &entry);
+        let (attach, mut findings) = attach_points(ctx);
+        let draft = Draft {
+            chain: &ctx.target.label,
+            span: &ctx.target.span,
+            entry: &entry,
+            programs: &programs,
+            listed: listed(ctx),
+            attach,
+            table_size: ctx.target.get("table_size").as_int().map(|size| (size, ctx.target.span_of("table_size"))),
+            counting: ctx.target.get("counting").as_bool().unwrap_or(true),
+        };
+        match chain::validate(&draft) {
+            Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, &programs)),
+            Ok(_) => Err(findings),
+            Err(more) => {
+                findings.extend(more);
+                Err(findings)
+            }
+        }
+    }
+}
+
+fn entry(ctx: &Context<'_>) -> Result<Arc<ProgramInfo>, Vec<Diagnostic>> {
+    let label = ctx.target.get("entry").as_label();
+    let program = label.and_then(|label| (ctx.deps)(label)).and_then(|providers| providers.program.clone());
+    program.ok_or_else(|| {
+        let shown = label.map_or_else(String::new, Label::to_string);
+        vec![Diagnostic::error(ctx.target.span_of("entry"), format!("`{shown}` is no program")).help("name a `bpf_program` as `entry`")]
+    })
+}
+
+/// Every program that jumps lead to, by its own label; the names jumps use may be aliases.
+fn reachable(ctx: &Context<'_>, entry: &Arc<ProgramInfo>) -> BTreeMap<Label, Arc<ProgramInfo>> {
+    let mut found = BTreeMap::from([(entry.label.clone(), entry.clone())]);
+    let mut open = vec![entry.clone()];
+    while let Some(program) = open.pop() {
+        for jump in &program.jumps {
+            let Some(next) = (ctx.deps)(&jump.target).and_then(|providers| providers.program.clone()) else { continue };
+            if found.insert(jump.target.clone(), next.clone()).is_none() {
+                open.push(next);
+            }
+        }
+    }
+    found
+}
+
+fn listed<'a>(ctx: &Context<'a>) -> Vec<(Label, &'a Spanned)> {
+    let own_label = |providers: &Providers| providers.program.as_ref().map(|program| program.label.clone());
+    ctx.listed("programs").into_iter().map(|(item, label, found)| (found.and_then(own_label).unwrap_or_else(|| label.clone()), item)).collect()
+}
+
+fn attach_points<'a>(ctx: &Context<'a>) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
+    let (mut points, mut findings) = (Vec::new(), Vec::new());
+    for item in ctx.target.get("attach").items() {
+        match attach(item) {
+            Ok(point) => points.push((point, item)),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    (points, findings)
+}
+
+fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label, Arc<ProgramInfo>>) -> Analysis {
+    let label = ctx.target.label.clone();
+    let bundle = Artifact::Output(ctx.output(&format!("{}.bundle", label.name)).into());
+    let by_label: BTreeMap<&Label, &Arc<ProgramInfo>> = programs.values().map(|program| (&program.label, program)).collect();
+    let inputs = spec.programs.iter().flat_map(|member| {
+        let program = by_label[&member.label];
+        [program.object.clone(), program.facts.clone()]
+    });
+    let action = Action {
+        mnemonic: "bundle",
+        owner: label.clone(),
+        inputs: inputs.collect(),
+        kind: ActionKind::Native(Native::Bundle(Box::new(spec.clone()))),
+        outputs: vec![bundle.clone()],
+    };
+    let chain = ChainInfo { label, spec: Arc::new(spec), bundle: bundle.clone() };
+    let providers = Providers { files: vec![bundle], chain: Some(Arc::new(chain)), ..Providers::default() };
+    Analysis { actions: vec![action], providers, warnings: Vec::new() }
+}

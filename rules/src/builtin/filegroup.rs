@@ -1,0 +1,37 @@
+//! `filegroup`: files under one name.
+
+use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
+use crate::diagnostic::Diagnostic;
+use crate::provider::Providers;
+use crate::rule::{Analysis, Context, Rule};
+
+pub(super) struct Filegroup {
+    attrs: Vec<AttrSpec>,
+}
+
+impl Filegroup {
+    pub(super) fn new() -> Filegroup {
+        let srcs = AttrSpec::new("srcs", AttrType::Label.list(), "Files, and targets that make files.")
+            .default(Value::List(Vec::new()))
+            .edge(EdgeKind::Source);
+        Filegroup { attrs: vec![srcs] }
+    }
+}
+
+impl Rule for Filegroup {
+    fn name(&self) -> &str {
+        "filegroup"
+    }
+
+    fn doc(&self) -> &str {
+        "Files under one name."
+    }
+
+    fn attrs(&self) -> &[AttrSpec] {
+        &self.attrs
+    }
+
+    fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
+        Ok(Analysis { providers: Providers { files: ctx.files("srcs"), ..Providers::default() }, ..Analysis::default() })
+    }
+}

@@ -1,0 +1,168 @@
+//! Chains: an entry program and all it can reach by jumps; slots, and everything that can be wrong with them.
+//!
+//! Pure; knows no object files. What needs the bytecode is checked by [`crate::object`].
+
+mod fit;
+mod shape;
+mod slots;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::attr::Spanned;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::label::Label;
+use crate::manifest::{Attach, Edge, MapSpec};
+use crate::provider::{Jump, MapInfo, ProgramInfo};
+
+pub use fit::check_jump;
+
+/// Tail calls the kernel allows in one run after the entry (`MAX_TAIL_CALL_CNT`, the same on all kernels since 5.17).
+pub const MAX_DEPTH: u32 = 33;
+
+/// Most entries of a jump table; each costs the kernel eight bytes.
+pub const MAX_TABLE: i64 = 65_536;
+
+/// A validated chain before compiling; what the bundle step links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainSpec {
+    /// The chain's label.
+    pub chain: Label,
+    /// The name of its deployment.
+    pub name: String,
+    /// The programs; the first is the entry, the others in the order of their slots.
+    pub programs: Vec<Member>,
+    /// The jumps; an edge's id is its place here.
+    pub edges: Vec<Edge>,
+    /// The declared maps, sorted by name.
+    pub maps: Vec<MapSpec>,
+    /// Where the entry is attached.
+    pub attach: Vec<Attach>,
+    /// Entries of the jump table; 0 when there are no jumps.
+    pub table_size: u32,
+    /// Whether edges count.
+    pub counting: bool,
+}
+
+/// A program of a chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its label.
+    pub label: Label,
+    /// Its declared type.
+    pub ty: String,
+    /// Its place in the jump table; none for an entry nobody jumps to.
+    pub slot: Option<u32>,
+    /// The maps it declares, as places in [`ChainSpec::maps`].
+    pub maps: Vec<u32>,
+    /// Left out of drawings.
+    pub hidden: bool,
+}
+
+/// A chain as declared.
+pub struct Draft<'a> {
+    /// The chain's label.
+    pub chain: &'a Label,
+    /// The place of its declaration.
+    pub span: &'a Span,
+    /// The first program.
+    pub entry: &'a Arc<ProgramInfo>,
+    /// Every program jumps lead to from the entry, by each name that jumps use for it (an alias is a name too).
+    pub programs: &'a BTreeMap<Label, Arc<ProgramInfo>>,
+    /// Programs that must be part of it.
+    pub listed: Vec<(Label, &'a Spanned)>,
+    /// Where the entry is attached.
+    pub attach: Vec<(Attach, &'a Spanned)>,
+    /// Entries asked for.
+    pub table_size: Option<(i64, &'a Span)>,
+    /// Whether edges count.
+    pub counting: bool,
+}
+
+/// The programs of a chain as a graph: the entry is node 0, the others follow sorted by label.
+struct Graph<'a> {
+    programs: Vec<&'a ProgramInfo>,
+    jumps: Vec<GraphEdge<'a>>,
+}
+
+struct GraphEdge<'a> {
+    from: usize,
+    to: usize,
+    jump: &'a Jump,
+}
+
+/// Checks a chain and assigns its slots; every finding at once.
+pub fn validate(draft: &Draft<'_>) -> Result<ChainSpec, Vec<Diagnostic>> {
+    let graph = graph(draft);
+    let mut findings = shape::check(draft, &graph);
+    findings.extend(fit::check(draft, &graph));
+    let slots = slots::assign(draft, &graph).unwrap_or_else(|more| {
+        findings.extend(more);
+        slots::Slots::default()
+    });
+    if findings.is_empty() { Ok(spec(draft, &graph, slots)) } else { Err(findings) }
+}
+
+fn graph<'a>(draft: &Draft<'a>) -> Graph<'a> {
+    let mut programs: Vec<&ProgramInfo> = draft.programs.values().map(|program| &**program).collect();
+    programs.sort_by_key(|program| (program.label != draft.entry.label, &program.label));
+    programs.dedup_by_key(|program| &program.label);
+    let place: BTreeMap<&Label, usize> = programs.iter().enumerate().map(|(index, program)| (&program.label, index)).collect();
+    let mut jumps = Vec::new();
+    for (from, program) in programs.iter().enumerate() {
+        for jump in &program.jumps {
+            if let Some(to) = draft.programs.get(&jump.target).map(|target| place[&target.label]) {
+                jumps.push(GraphEdge { from, to, jump });
+            }
+        }
+    }
+    Graph { programs, jumps }
+}
+
+fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec {
+    let mut order: Vec<usize> = (0..graph.programs.len()).collect();
+    order.sort_by_key(|index| (*index != 0, slots.of[*index], *index));
+    let mut place = vec![0u32; order.len()];
+    order.iter().zip(0..).for_each(|(old, new)| place[*old] = new);
+    let maps = maps(graph);
+    let map_place: BTreeMap<&str, u32> = maps.keys().map(|name| name.as_str()).zip(0..).collect();
+    let member = |index: &usize| {
+        let program = graph.programs[*index];
+        let used: Vec<u32> = program.maps.iter().map(|map| map_place[map.spec.name.as_str()]).collect();
+        Member { label: program.label.clone(), ty: program.ty.clone(), slot: slots.of[*index], maps: used, hidden: program.hidden }
+    };
+    let mut edges: Vec<Edge> = graph.jumps.iter().map(|edge| manifest_edge(edge, &place)).collect();
+    edges.sort_by(|a, b| (a.from, a.to, &a.name).cmp(&(b.from, b.to, &b.name)));
+    ChainSpec {
+        chain: draft.chain.clone(),
+        name: deployment_name(draft.chain),
+        programs: order.iter().map(member).collect(),
+        edges,
+        maps: maps.values().map(|map| map.spec.clone()).collect(),
+        attach: draft.attach.iter().map(|(point, _)| point.clone()).collect(),
+        table_size: slots.table_size,
+        counting: draft.counting && slots.table_size > 0,
+    }
+}
+
+fn manifest_edge(edge: &GraphEdge<'_>, place: &[u32]) -> Edge {
+    let jump = edge.jump;
+    Edge { from: place[edge.from], to: place[edge.to], name: jump.name.clone(), on_miss: jump.on_miss, bound: jump.bound }
+}
+
+/// The maps of all programs by name; [`fit`] has made sure that a name means one map.
+fn maps<'a>(graph: &Graph<'a>) -> BTreeMap<&'a String, &'a Arc<MapInfo>> {
+    graph.programs.iter().flat_map(|program| &program.maps).map(|map| (&map.spec.name, map)).collect()
+}
+
+/// The name of a chain's deployment, as a folder of the bpffs: `//fw:fw` -> `fw`, `//net/edge:main` -> `net-edge-main`.
+/// The bpffs allows no `.` in names.
+pub fn deployment_name(chain: &Label) -> String {
+    let mut parts: Vec<&str> = chain.package.split('/').filter(|part| !part.is_empty()).collect();
+    if parts.last() != Some(&&*chain.name) {
+        parts.extend(chain.name.split('/'));
+    }
+    parts.join("-").replace('.', "_")
+}

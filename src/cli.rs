@@ -1,0 +1,263 @@
+//! The command line: what can be said to ouro. Doc comments here are the help.
+//!
+//! Knows nothing of what commands do.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Build and deploy chained eBPF programs.
+#[derive(Debug, Parser)]
+#[command(name = "ouro", version, max_term_width = 110, propagate_version = true)]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What applies to every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Run as if started in this folder.
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Say more.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
+    /// Findings as text for people, or one JSON object a line.
+    #[arg(long, global = true, value_enum, default_value_t = MessageFormat::Human, value_name = "FORMAT")]
+    pub message_format: MessageFormat,
+}
+
+/// When to do something that only suits a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How findings are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// With source lines and carets.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands, in the order of use.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a workspace that builds and deploys at once.
+    Init(Init),
+    /// Add a program to a package.
+    Add(Add),
+    /// Build targets.
+    Build(Build),
+    /// Draw a chain: programs, slots, jumps, maps.
+    Graph(Graph),
+    /// Write compile_commands.json and .clangd for editors.
+    Generate(Generate),
+    /// Remove what was built; the cache stays.
+    Clean,
+    /// Build a chain and write its bundle.
+    Bundle(Bundle),
+    /// Load a chain into the kernel and attach it, replacing the one that runs.
+    Deploy(Deploy),
+    /// Show what is deployed.
+    Status(Status),
+    /// Detach a chain and remove what was pinned for it.
+    Undeploy(Undeploy),
+    /// Deploy, show the counts as they change, undeploy on Ctrl-C.
+    Run(Run),
+}
+
+/// `ouro init`
+#[derive(Debug, Args)]
+pub struct Init {
+    /// The folder; made if missing.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+}
+
+/// `ouro add`
+#[derive(Debug, Args)]
+pub struct Add {
+    /// The program's name, in the package of this folder or with its package: `limit`, `//fw:limit`.
+    pub name: String,
+    /// Its type, a libbpf section prefix.
+    #[arg(long = "type", default_value = "xdp", value_name = "TYPE")]
+    pub ty: String,
+    /// The program that jumps to it.
+    #[arg(long, value_name = "PROGRAM")]
+    pub after: Option<String>,
+}
+
+/// `ouro build`
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Target patterns: `//fw:parse`, `//fw:all`, `//fw/...`, `//...`, `:parse`; one with `-` in front takes away.
+    #[arg(required = true, allow_hyphen_values = true, value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// How to run it.
+    #[command(flatten)]
+    pub how: BuildFlags,
+}
+
+/// How a build runs.
+#[derive(Debug, Clone, Args)]
+pub struct BuildFlags {
+    /// Actions run at once; the number of CPUs by default.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: Option<u16>,
+    /// After a failure, go on with what does not depend on it.
+    #[arg(short, long)]
+    pub keep_going: bool,
+    /// The folder of the action cache; by default `ouro/v1` in `$XDG_CACHE_HOME` or `~/.cache`.
+    #[arg(long, env = "OURO_CACHE", value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+}
+
+/// `ouro graph`
+#[derive(Debug, Args)]
+pub struct Graph {
+    /// The chain's label.
+    pub chain: String,
+    /// The drawing's format.
+    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    pub format: GraphFormat,
+}
+
+/// A drawing's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// A tree for the terminal.
+    Text,
+    /// Graphviz.
+    Dot,
+    /// Mermaid, for Markdown.
+    Mermaid,
+    /// For programs.
+    Json,
+    /// A picture.
+    Svg,
+}
+
+/// `ouro generate`
+#[derive(Debug, Args)]
+pub struct Generate {
+    /// Target patterns.
+    #[arg(default_value = "//...", allow_hyphen_values = true, value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+}
+
+/// `ouro bundle`
+#[derive(Debug, Args)]
+pub struct Bundle {
+    /// The chain's label.
+    pub chain: String,
+    /// Where to write it; `<name>.bundle` by default.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// How to build it.
+    #[command(flatten)]
+    pub how: BuildFlags,
+}
+
+/// Where deployments live.
+#[derive(Debug, Clone, Args)]
+pub struct Place {
+    /// The mounted bpffs; `[deploy] bpffs` in ouro.toml, else /sys/fs/bpf.
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
+    /// The network namespace: a name that `ip netns` knows, or a path.
+    #[arg(long, value_name = "NAME")]
+    pub netns: Option<String>,
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is deployed.
+#[derive(Debug, Clone, Args)]
+pub struct What {
+    /// The chain's label; built first.
+    #[arg(required_unless_present = "bundle")]
+    pub chain: Option<String>,
+    /// Deploy this bundle instead; needs no workspace.
+    #[arg(long, value_name = "FILE", conflicts_with = "chain")]
+    pub bundle: Option<PathBuf>,
+    /// Attach to this device instead of the one in the BUILD file.
+    #[arg(long, value_name = "DEVICE")]
+    pub interface: Option<String>,
+    /// How to build it.
+    #[command(flatten)]
+    pub how: BuildFlags,
+}
+
+/// `ouro deploy`
+#[derive(Debug, Args)]
+pub struct Deploy {
+    /// What is deployed.
+    #[command(flatten)]
+    pub what: What,
+    /// Show the steps and take none.
+    #[arg(long)]
+    pub plan: bool,
+    /// Make a new generation even when the same bundle is live.
+    #[arg(long)]
+    pub force: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `ouro status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// One deployment's name; all by default.
+    pub name: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `ouro undeploy`
+#[derive(Debug, Args)]
+pub struct Undeploy {
+    /// The deployment's name, or its chain's label.
+    pub name: String,
+    /// Leave the maps and what they hold for the next deploy.
+    #[arg(long)]
+    pub keep_maps: bool,
+    /// Remove our links even when they run programs of others.
+    #[arg(long)]
+    pub force: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `ouro run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// What is deployed.
+    #[command(flatten)]
+    pub what: What,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}

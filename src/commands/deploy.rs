@@ -1,0 +1,101 @@
+//! `ouro deploy`
+
+use std::fs;
+use std::path::PathBuf;
+
+use ouro_deploy::{ErrorKind, Options, Step};
+use ouro_rules::Diagnostic;
+use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::Attach;
+use serde_json::json;
+
+use crate::cli::{Deploy, Place, What};
+use crate::commands::bundle::built;
+use crate::error::{CliError, Kind, io};
+use crate::netns;
+use crate::session::Session;
+
+/// Makes a chain live, or shows how it would.
+pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
+    let bundle = bundle(session, &args.what)?;
+    let bpffs = bpffs(session, &args.place)?;
+    netns::enter(args.place.netns.as_deref())?;
+    let options = Options { force: args.force };
+    if args.plan {
+        let steps = ouro_deploy::plan(&bpffs, &bundle, &options).map_err(failure)?;
+        return show_plan(session, &bundle, &steps, args.place.json);
+    }
+    let steps = deploy(session, &bpffs, &bundle, &options)?;
+    if args.place.json { session.fact(&facts(&bundle, &steps)) } else { Ok(()) }
+}
+
+/// Makes a bundle live and says so.
+pub fn deploy(session: &Session, bpffs: &std::path::Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
+    let steps = ouro_deploy::deploy(bpffs, bundle, options, &mut |step| session.detail(&format!("{step}"))).map_err(failure)?;
+    let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
+    match steps.as_slice() {
+        [] => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
+        _ => session.output.status(&format!("deployed `{chain}` as `{name}` in {} steps\n", steps.len())),
+    }
+    Ok(steps)
+}
+
+/// The bundle to deploy: a file, or what the chain builds to; attached where the command line says.
+pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
+    let (bytes, name) = match (&what.bundle, &what.chain) {
+        (Some(file), _) => (fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))?, file.display().to_string()),
+        (None, Some(chain)) => (built(session, chain, &what.how)?, chain.clone()),
+        (None, None) => return Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
+    };
+    let mut bundle = Bundle::read(&bytes).map_err(|error| CliError::new(Kind::Failed, format!("`{name}`: {error}")))?;
+    if let Some(interface) = &what.interface {
+        attach_to(&mut bundle.manifest.attach, interface)?;
+    }
+    Ok(bundle)
+}
+
+/// Replaces the device of a chain's only attach point.
+fn attach_to(attach: &mut [Attach], device: &str) -> Result<(), CliError> {
+    let count = attach.len();
+    let [Attach::Xdp { interface, .. } | Attach::Tc { interface, .. }] = attach else {
+        let message = format!("`--interface` replaces the device of one attach point, and the chain has {count}");
+        return Err(CliError::new(Kind::Usage, message).help("name the devices in the BUILD file's `attach`"));
+    };
+    device.clone_into(interface);
+    Ok(())
+}
+
+/// The bpffs to use: the flag, `[deploy] bpffs` of the workspace if there is one, else the usual place.
+pub fn bpffs(session: &Session, place: &Place) -> Result<PathBuf, CliError> {
+    if let Some(folder) = &place.bpffs {
+        return Ok(folder.clone());
+    }
+    let set = session.workspace_if_any().and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
+    Ok(set.unwrap_or_else(|| PathBuf::from(ouro_deploy::BPFFS)))
+}
+
+fn show_plan(session: &Session, bundle: &Bundle, steps: &[Step], as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return session.fact(&facts(bundle, steps));
+    }
+    if steps.is_empty() {
+        return session.fact(&format!("`{}` is live already; nothing to do\n", bundle.manifest.chain));
+    }
+    let lines = steps.iter().zip(1..).map(|(step, number)| format!("{number:>4}  {step}\n"));
+    session.fact(&format!("plan for `{}` as `{}`:\n{}", bundle.manifest.chain, bundle.manifest.name, lines.collect::<String>()))
+}
+
+fn facts(bundle: &Bundle, steps: &[Step]) -> String {
+    let manifest = &bundle.manifest;
+    format!("{:#}\n", json!({ "name": manifest.name, "chain": manifest.chain, "digest": bundle.digest, "steps": steps }))
+}
+
+/// A deployer's error as the command's failure.
+pub fn failure(error: ouro_deploy::Error) -> CliError {
+    let kind = match error.kind() {
+        ErrorKind::Failed => Kind::Failed,
+        ErrorKind::NotPermitted => Kind::Refused,
+    };
+    let finding = Diagnostic::bare(error.to_string()).maybe_help(error.help());
+    CliError { kind, findings: vec![finding] }
+}

@@ -1,0 +1,34 @@
+//! The commands, one file each.
+
+mod add;
+mod build;
+mod bundle;
+mod clean;
+mod deploy;
+mod generate;
+mod graph;
+mod init;
+mod run;
+mod status;
+mod undeploy;
+
+use crate::cli::Command;
+use crate::error::CliError;
+use crate::session::Session;
+
+/// Runs one command.
+pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
+    match command {
+        Command::Init(args) => init::run(session, &args),
+        Command::Add(args) => add::run(session, &args),
+        Command::Build(args) => build::run(session, &args),
+        Command::Graph(args) => graph::run(session, &args),
+        Command::Generate(args) => generate::run(session, &args),
+        Command::Clean => clean::run(session),
+        Command::Bundle(args) => bundle::run(session, &args),
+        Command::Deploy(args) => deploy::run(session, &args),
+        Command::Status(args) => status::run(session, &args),
+        Command::Undeploy(args) => undeploy::run(session, &args),
+        Command::Run(args) => run::run(session, &args),
+    }
+}

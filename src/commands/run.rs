@@ -1,0 +1,77 @@
+//! `ouro run`
+
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ouro_deploy::{DeploymentStatus, Options, RemoveOptions};
+
+use crate::cli::Run;
+use crate::commands::deploy::{bpffs, bundle, deploy, failure};
+use crate::commands::status::draw;
+use crate::commands::undeploy::undeploy;
+use crate::error::CliError;
+use crate::netns;
+use crate::session::{self, Session};
+
+/// How often counts are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// How soon Ctrl-C is seen.
+const WAKE: Duration = Duration::from_millis(50);
+
+/// Deploys, follows the counts, and undeploys when interrupted.
+pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
+    let bundle = bundle(session, &args.what)?;
+    let bpffs = bpffs(session, &args.place)?;
+    netns::enter(args.place.netns.as_deref())?;
+    session::catch_interrupts();
+    deploy(session, &bpffs, &bundle, &Options::default())?;
+    session.output.status("press Ctrl-C to undeploy\n");
+    let followed = follow(session, &bpffs, &bundle.manifest.name, args.place.json);
+    // Whatever ended the following, nothing is left behind.
+    undeploy(session, &bpffs, &bundle.manifest.name, &RemoveOptions::default())?;
+    followed
+}
+
+fn follow(session: &Session, bpffs: &Path, name: &str, as_json: bool) -> Result<(), CliError> {
+    let mut shown: Option<DeploymentStatus> = None;
+    while !session::interrupted().load(Ordering::SeqCst) {
+        let now = ouro_deploy::status(bpffs).map_err(failure)?.into_iter().find(|deployment| deployment.name == name);
+        let Some(now) = now else {
+            session.output.status(&format!("`{name}` was undeployed by somebody else\n"));
+            return Ok(());
+        };
+        if shown.as_ref() != Some(&now) {
+            show(session, &now, shown.as_ref(), as_json)?;
+            shown = Some(now);
+        }
+        wait();
+    }
+    Ok(())
+}
+
+/// The whole status first, then a line for each jump whose counts changed.
+fn show(session: &Session, now: &DeploymentStatus, before: Option<&DeploymentStatus>, as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        let text = serde_json::to_string(now).map_err(|error| CliError::new(crate::error::Kind::Failed, error.to_string()))?;
+        return session.fact(&format!("{text}\n"));
+    }
+    let Some(before) = before else { return session.fact(&draw(now, session.output.settings().out.color)) };
+    let mut text = String::new();
+    for (edge, old) in now.edges.iter().zip(&before.edges).filter(|(edge, old)| edge != old) {
+        let (Some(counts), Some(old)) = (&edge.counts, &old.counts) else { continue };
+        let more = counts.taken.saturating_sub(old.taken);
+        let missed = if counts.missed > 0 { format!(", {} missed", counts.missed) } else { String::new() };
+        text += &format!("  {} -> {}  {} taken (+{more}){missed}\n", edge.from, edge.to, counts.taken);
+    }
+    text += &now.problems.iter().filter(|problem| !before.problems.contains(problem)).map(|problem| format!("  drift: {problem}\n")).collect::<String>();
+    session.fact(&text)
+}
+
+fn wait() {
+    let mut waited = Duration::ZERO;
+    while waited < LOOK && !session::interrupted().load(Ordering::SeqCst) {
+        std::thread::sleep(WAKE);
+        waited += WAKE;
+    }
+}

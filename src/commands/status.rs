@@ -1,0 +1,95 @@
+//! `ouro status`
+
+use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus};
+
+use crate::cli::Status;
+use crate::commands::deploy::{bpffs, failure};
+use crate::error::{CliError, Kind};
+use crate::netns;
+use crate::render::output::{Ink, paint};
+use crate::session::Session;
+
+/// Shows what is deployed.
+pub fn run(session: &Session, args: &Status) -> Result<(), CliError> {
+    let bpffs = bpffs(session, &args.place)?;
+    netns::enter(args.place.netns.as_deref())?;
+    let mut found = ouro_deploy::status(&bpffs).map_err(failure)?;
+    if let Some(name) = &args.name {
+        found.retain(|deployment| deployment.name == *name || deployment.chain == *name);
+        if found.is_empty() {
+            return Err(CliError::new(Kind::Failed, format!("nothing is deployed as `{name}` under `{}`", bpffs.display())));
+        }
+    }
+    if args.place.json {
+        let text = serde_json::to_string_pretty(&found).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
+        return session.fact(&format!("{text}\n"));
+    }
+    if found.is_empty() {
+        return session.fact(&format!("nothing is deployed under `{}`\n", bpffs.display()));
+    }
+    let color = session.output.settings().out.color;
+    session.fact(&found.iter().map(|deployment| draw(deployment, color)).collect::<Vec<_>>().join("\n"))
+}
+
+/// A deployment as text for people.
+pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
+    let generation = deployment.generation.map_or("not live".to_owned(), |number| format!("generation {number}"));
+    let short = deployment.digest.get(..12).unwrap_or(&deployment.digest);
+    let mut text = format!("{}  {}  {generation}  bundle {short}\n", paint(color, Ink::Bold, &deployment.name), deployment.chain);
+    for problem in &deployment.problems {
+        text += &format!("  {} {problem}\n", paint(color, Ink::Red, "drift:"));
+    }
+    text += &section(color, "hook", &deployment.hooks.iter().map(hook).collect::<Vec<_>>());
+    let programs = deployment.programs.iter().map(|program| {
+        let slot = program.slot.map_or("entry".to_owned(), |slot| format!("slot {slot}"));
+        [program.name.clone(), slot, program.id.map_or("gone".to_owned(), |id| format!("id {id}"))]
+    });
+    text += &section(color, "program", &programs.collect::<Vec<_>>());
+    text += &section(color, "jump", &deployment.edges.iter().map(edge).collect::<Vec<_>>());
+    let maps = deployment.maps.iter().map(|map| [map.name.clone(), format!("{} of {}", map.ty, map.max_entries), format!("id {}", map.id)]);
+    text + &section(color, "map", &maps.collect::<Vec<_>>())
+}
+
+fn hook(status: &HookStatus) -> [String; 3] {
+    let what = match &status.hook {
+        Hook::Xdp { mode, .. } => format!("xdp {mode:?}").to_lowercase(),
+        Hook::Tcx { direction, .. } => format!("tcx {direction:?}").to_lowercase(),
+        Hook::Clsact { direction, priority, .. } => format!("clsact {direction:?} priority {priority}").to_lowercase(),
+    };
+    let state = match (status.alive, status.program) {
+        (true, Some(program)) => format!("runs program {program}"),
+        _ => "not attached".to_owned(),
+    };
+    [status.hook.interface().to_owned(), what, state]
+}
+
+fn edge(edge: &EdgeStatus) -> [String; 3] {
+    let counts = edge.counts.as_ref().map_or(["not counted".to_owned(), String::new()], |counts| {
+        let missed = if counts.missed == 0 { String::new() } else { format!("{} MISSED", counts.missed) };
+        [format!("{} taken", counts.taken), missed]
+    });
+    let [taken, missed] = counts;
+    [format!("{} -> {}", edge.from, edge.to), taken, missed]
+}
+
+/// Lines of three columns, each led by what they are.
+fn section(color: bool, title: &str, rows: &[[String; 3]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    let line = |row: &[String; 3]| {
+        let cells = format!("{:first$}  {:second$}  {}", row[0], row[1], row[2]);
+        format!("  {}  {}\n", paint(color, Ink::Dim, &format!("{title:7}")), cells.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_nothing_trails() {
+        let rows = [["a", "bb", "c"], ["aaa", "b", ""]].map(|row| row.map(str::to_owned));
+        assert_eq!(section(false, "jump", &rows), "  jump     a    bb  c\n  jump     aaa  b\n");
+    }
+}

@@ -1,0 +1,69 @@
+//! What can go wrong with a command, and the exit code it ends with.
+//!
+//! The one place where errors of all crates become kinds, hints and codes.
+
+use ouro_rules::Diagnostic;
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct CliError {
+    /// Its kind; decides the exit code.
+    pub kind: Kind,
+    /// What is shown; empty when everything was shown already.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// Kinds of failures, by exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// 1: the build or deploy failed.
+    Failed,
+    /// 2: the command or its arguments make no sense.
+    Usage,
+    /// 3: not allowed or not supported here.
+    Refused,
+    /// 130: interrupted.
+    Interrupted,
+}
+
+impl Kind {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Refused => 3,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+impl CliError {
+    /// A failure with one message.
+    pub fn new(kind: Kind, message: impl Into<String>) -> CliError {
+        CliError { kind, findings: vec![Diagnostic::bare(message)] }
+    }
+
+    /// A failure that was shown already.
+    pub fn shown(kind: Kind) -> CliError {
+        CliError { kind, findings: Vec::new() }
+    }
+
+    /// The same, with a remedy.
+    pub fn help(mut self, text: impl Into<String>) -> CliError {
+        let text = text.into();
+        self.findings.iter_mut().for_each(|finding| finding.help = Some(text.clone()));
+        self
+    }
+}
+
+impl From<Vec<Diagnostic>> for CliError {
+    fn from(findings: Vec<Diagnostic>) -> CliError {
+        CliError { kind: Kind::Failed, findings }
+    }
+}
+
+/// An I/O error with what was being done.
+pub fn io(doing: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> CliError {
+    move |error| CliError::new(Kind::Failed, format!("{doing}: {error}"))
+}

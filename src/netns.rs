@@ -1,0 +1,30 @@
+//! Entering a network namespace, so that devices are the ones in there.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::{CliError, Kind, io};
+
+/// Where `ip netns add` keeps its names.
+const NAMED: &str = "/run/netns";
+
+/// Moves this thread into a network namespace: a name that `ip netns` knows, or a path such as `/proc/1234/ns/net`. The rest of
+/// the process stays; nothing of ouro that has threads touches the network.
+pub fn enter(name: Option<&str>) -> Result<(), CliError> {
+    let Some(name) = name else { return Ok(()) };
+    let path = if name.contains('/') { PathBuf::from(name) } else { Path::new(NAMED).join(name) };
+    let file = File::open(&path).map_err(|error| {
+        CliError::new(Kind::Usage, format!("cannot open the network namespace `{}`: {error}", path.display()))
+            .help("`ip netns list` shows the names; a path such as `/proc/<pid>/ns/net` works too")
+    })?;
+    // SAFETY: `setns` reads a descriptor that is open for the length of the call.
+    match unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } {
+        0 => Ok(()),
+        _ => {
+            let error = std::io::Error::last_os_error();
+            let kind = if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Refused } else { Kind::Failed };
+            Err(CliError { kind, ..io(format!("cannot enter the network namespace `{}`", path.display()))(error) })
+        }
+    }
+}

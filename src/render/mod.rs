@@ -1,0 +1,8 @@
+//! What a person sees: findings, progress and results, through one door.
+//!
+//! Knows nothing of how to build or deploy.
+
+pub mod diagnostic;
+pub mod output;
+pub mod progress;
+pub mod sources;

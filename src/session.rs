@@ -1,0 +1,136 @@
+//! What all commands share: the output, the workspace, and whether Ctrl-C was pressed.
+//!
+//! With `main` the only place that reads the environment.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ouro_engine::workspace::Workspace;
+use ouro_rules::Diagnostic;
+use ouro_rules::label::{Label, Pattern};
+
+use crate::cli::{Global, MessageFormat, When};
+use crate::error::{CliError, Kind, io};
+use crate::render::output::{ColorChoice, Output, Settings, Verbosity};
+use crate::render::sources::Sources;
+
+/// What all commands share.
+pub struct Session {
+    /// Where everything is written.
+    pub output: Output,
+    sources: OnceLock<Sources>,
+}
+
+impl Session {
+    /// For these flags.
+    pub fn new(global: &Global) -> Session {
+        let color = match global.color {
+            When::Auto => ColorChoice::Auto,
+            When::Always => ColorChoice::Always,
+            When::Never => ColorChoice::Never,
+        };
+        let verbosity = match (global.quiet, global.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let settings = Settings::detect(color, verbosity, global.message_format == MessageFormat::Json);
+        Session { output: Output::standard(settings), sources: OnceLock::new() }
+    }
+
+    /// The workspace around the current folder.
+    pub fn workspace(&self) -> Result<Workspace, CliError> {
+        let cwd = env::current_dir().map_err(io("cannot tell the current folder"))?;
+        let workspace = Workspace::find(&cwd).map_err(|findings| CliError { kind: Kind::Usage, findings })?;
+        self.sources.get_or_init(|| Sources::new(&workspace.root));
+        Ok(workspace)
+    }
+
+    /// The workspace around the current folder, for commands that work without one, too.
+    pub fn workspace_if_any(&self) -> Option<Workspace> {
+        env::current_dir().ok().and_then(|cwd| Workspace::find(&cwd).ok())
+    }
+
+    /// Says something that only those who asked for more want to know.
+    pub fn detail(&self, text: &str) {
+        if self.output.settings().verbosity == Verbosity::Verbose {
+            self.output.status(&format!("  {text}\n"));
+        }
+    }
+
+    /// The source files findings point to.
+    pub fn sources(&self) -> &Sources {
+        self.sources.get_or_init(|| Sources::new("."))
+    }
+
+    /// Shows findings.
+    pub fn findings(&self, findings: &[Diagnostic]) -> Result<(), CliError> {
+        self.output.findings(findings, self.sources()).map_err(io("cannot write to standard output"))
+    }
+
+    /// Writes facts to standard output. A reader that has gone away (`ouro status | head -1`) is no failure of ours.
+    pub fn fact(&self, text: &str) -> Result<(), CliError> {
+        match self.output.fact(text) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            result => result.map_err(io("cannot write to standard output")),
+        }
+    }
+}
+
+/// Reads target patterns as seen from the workspace's current folder.
+pub fn patterns(workspace: &Workspace, texts: &[String]) -> Result<Vec<Pattern>, CliError> {
+    texts.iter().map(|text| Pattern::parse(text, &workspace.cwd).map_err(|error| CliError::new(Kind::Usage, error.to_string()))).collect()
+}
+
+/// Reads one label as seen from the workspace's current folder.
+pub fn label(workspace: &Workspace, text: &str) -> Result<Label, CliError> {
+    Label::parse(text, "", &workspace.cwd).map_err(|error| CliError::new(Kind::Usage, error.to_string()))
+}
+
+/// The folder of the action cache: a flag or `OURO_CACHE`, `[cache] dir` of ouro.toml (from the workspace root), or the user's own.
+pub fn cache_folder(workspace: &Workspace, flag: Option<&PathBuf>) -> Result<PathBuf, CliError> {
+    if let Some(folder) = flag {
+        return std::path::absolute(folder).map_err(io(format!("cannot use `{}` as cache", folder.display())));
+    }
+    if let Some(folder) = &workspace.settings.cache.dir {
+        return Ok(workspace.root.join(folder));
+    }
+    let base = non_empty("XDG_CACHE_HOME").or_else(|| non_empty("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("ouro/v1")).ok_or_else(|| {
+        CliError::new(Kind::Usage, "there is no folder for the action cache: neither `XDG_CACHE_HOME` nor `HOME` is set")
+            .help("name one with `--cache DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml")
+    })
+}
+
+fn non_empty(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// Where tools are searched.
+pub fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether Ctrl-C (or a polite kill) came since [`catch_interrupts`].
+pub fn interrupted() -> &'static AtomicBool {
+    &INTERRUPTED
+}
+
+/// From now on Ctrl-C sets a flag; a second one ends the process.
+pub fn catch_interrupts() {
+    extern "C" fn remember(signal: libc::c_int) {
+        if INTERRUPTED.swap(true, Ordering::SeqCst) {
+            // SAFETY: `_exit` may be called in a signal handler.
+            unsafe { libc::_exit(128 + signal) }
+        }
+    }
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: the handler only touches an atomic and `_exit`.
+        unsafe { libc::signal(signal, remember as *const () as libc::sighandler_t) };
+    }
+}

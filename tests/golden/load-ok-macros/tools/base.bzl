@@ -1,0 +1,2 @@
+TYPE = "xdp"
+DEFAULT = xdp(interface = "eth0")

@@ -66,7 +66,11 @@ fn null_build(folder: &Path) -> bool {
 fn edit(workspace: &Path, round: usize) -> Duration {
     let source = workspace.join(format!("p{}/p{}.c", round * 7, round * 7));
     let text = fs::read_to_string(&source).expect("a source");
-    fs::write(&source, text.replace("return XDP_PASS;", &format!("return ctx->ingress_ifindex == {round} ? XDP_DROP : XDP_PASS;"))).expect("an edit");
+    fs::write(
+        &source,
+        text.replace("return XDP_PASS;", &format!("return ctx->ingress_ifindex == {round} ? XDP_DROP : XDP_PASS;")),
+    )
+    .expect("an edit");
     timed(|| ouro(workspace, &["build", "//..."]))
 }
 
@@ -74,7 +78,10 @@ fn edit(workspace: &Path, round: usize) -> Duration {
 fn workspace(folder: &Path, count: usize) -> PathBuf {
     let root = folder.join(format!("ws{count}"));
     write(&root.join("ouro.toml"), "[cache]\ndir = \".cache\"\n");
-    write(&root.join("lib/BUILD.ouro"), "bpf_library(name = \"lib\", hdrs = [\"lib.h\"], visibility = [\"//visibility:public\"])\n");
+    write(
+        &root.join("lib/BUILD.ouro"),
+        "bpf_library(name = \"lib\", hdrs = [\"lib.h\"], visibility = [\"//visibility:public\"])\n",
+    );
     write(&root.join("lib/lib.h"), "#pragma once\n#define LIMIT 64\n");
     for index in 0..count {
         let build = format!("bpf_program(name = \"p{index}\", srcs = [\"p{index}.c\"], type = \"xdp\", deps = [\"//lib\"])\n");
@@ -122,9 +129,16 @@ fn clang_once(workspace: &Path) -> Duration {
     ouro(workspace, &["generate", "//..."]);
     let text = fs::read_to_string(workspace.join("compile_commands.json")).expect("compile_commands.json");
     let commands: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
-    let arguments: Vec<&str> = commands[0]["arguments"].as_array().expect("arguments").iter().filter_map(|argument| argument.as_str()).collect();
+    let arguments: Vec<&str> =
+        commands[0]["arguments"].as_array().expect("arguments").iter().filter_map(|argument| argument.as_str()).collect();
     let times: Vec<Duration> = (0..SHORT_ROUNDS)
-        .map(|_| timed(|| assert!(Command::new(arguments[0]).args(&arguments[1..]).current_dir(workspace).status().expect("clang").success())))
+        .map(|_| {
+            timed(|| {
+                assert!(
+                    Command::new(arguments[0]).args(&arguments[1..]).current_dir(workspace).status().expect("clang").success()
+                )
+            })
+        })
         .collect();
     median(&times)
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what commands do.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -16,6 +17,22 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Stands for the `-` of an exclusion while clap looks at the arguments.
+const EXCLUDE: &str = "\u{1}";
+
+/// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    std::env::args_os().map(|argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+        Some(rest) if rest.starts_with(['/', ':', '@']) => format!("{EXCLUDE}{rest}").into(),
+        _ => argument,
+    })
+}
+
+/// Takes the disguise off again.
+fn pattern(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.strip_prefix(EXCLUDE).map_or_else(|| text.to_owned(), |rest| format!("-{rest}")))
 }
 
 /// What applies to every command.
@@ -110,7 +127,7 @@ pub struct Add {
 #[derive(Debug, Args)]
 pub struct Build {
     /// Target patterns: `//fw:parse`, `//fw:all`, `//fw/...`, `//...`, `:parse`; one with `-` in front takes away.
-    #[arg(required = true, allow_hyphen_values = true, value_name = "PATTERN")]
+    #[arg(required = true, value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
     /// How to run it.
     #[command(flatten)]
@@ -160,7 +177,7 @@ pub enum GraphFormat {
 #[derive(Debug, Args)]
 pub struct Generate {
     /// Target patterns.
-    #[arg(default_value = "//...", allow_hyphen_values = true, value_name = "PATTERN")]
+    #[arg(default_value = "//...", value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
 }
 

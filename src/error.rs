@@ -44,11 +44,6 @@ impl CliError {
         CliError { kind, findings: vec![Diagnostic::bare(message)] }
     }
 
-    /// A failure that was shown already.
-    pub fn shown(kind: Kind) -> CliError {
-        CliError { kind, findings: Vec::new() }
-    }
-
     /// The same, with a remedy.
     pub fn help(mut self, text: impl Into<String>) -> CliError {
         let text = text.into();

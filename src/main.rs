@@ -21,7 +21,7 @@ use crate::error::{CliError, io};
 use crate::session::Session;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse_from(cli::arguments());
     let session = Session::new(&cli.global);
     let result = enter(&cli).and_then(|()| commands::run(cli.command, &session));
     match result {

@@ -82,7 +82,10 @@ impl Session {
 
 /// Reads target patterns as seen from the workspace's current folder.
 pub fn patterns(workspace: &Workspace, texts: &[String]) -> Result<Vec<Pattern>, CliError> {
-    texts.iter().map(|text| Pattern::parse(text, &workspace.cwd).map_err(|error| CliError::new(Kind::Usage, error.to_string()))).collect()
+    texts
+        .iter()
+        .map(|text| Pattern::parse(text, &workspace.cwd).map_err(|error| CliError::new(Kind::Usage, error.to_string())))
+        .collect()
 }
 
 /// Reads one label as seen from the workspace's current folder.

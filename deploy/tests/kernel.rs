@@ -10,6 +10,8 @@ mod devices;
 mod first;
 #[path = "kernel/jump.rs"]
 mod jump;
+#[path = "kernel/raw.rs"]
+mod raw;
 #[path = "kernel/redeploy.rs"]
 mod redeploy;
 #[path = "kernel/refused.rs"]
@@ -25,6 +27,12 @@ use support::Lab;
 /// Deploys; the steps taken.
 fn deploy(lab: &Lab, bundle: &Bundle) -> Result<Vec<Step>, Error> {
     ouro_deploy::deploy(&lab.bpffs, bundle, &Options::default(), &mut |_| {})
+}
+
+/// Loads a new generation of what is live.
+fn redeployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
+    let steps = ouro_deploy::deploy(&lab.bpffs, bundle, &Options { force: true }, &mut |_| {});
+    steps.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Deploys, which must succeed.

@@ -102,9 +102,9 @@ pub fn build(request: &Request<'_>, cache: &Path, options: &Options<'_>, events:
     {
         return Ok(Built { targets, ..Built::default() });
     }
+    let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
     let began = SystemTime::now();
-    let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let loaded = load::load(request.workspace, request.patterns, request.rules)?;
     let analysis = Analysis::of(request, &loaded, &config(&toolchain))?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;

@@ -110,7 +110,7 @@ impl Reads {
 
 /// Loads the packages that `patterns` name and those their targets depend on. Reports all findings at once, sorted.
 pub fn load(workspace: &Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
-    crew::on_large_stack(|| Session::new(workspace, table).run(patterns))
+    crew::on_large_stack(|| Session::run(workspace, patterns, table))
         .unwrap_or_else(|error| Err(vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
 }
 
@@ -127,32 +127,35 @@ struct Session<'a> {
     findings: Vec<Diagnostic>,
 }
 
-/// A label of a package that is not loaded yet; the place is missing for patterns.
+/// Labels of packages that are not loaded yet, by package, with the places that name them.
 type Asked = BTreeMap<Arc<str>, Vec<(Label, Span)>>;
 
 impl<'a> Session<'a> {
-    fn new(workspace: &'a Workspace, table: &RuleTable) -> Session<'a> {
-        let mut reads = Reads::default();
+    fn run(workspace: &'a Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
+        let crew = Crew::default();
+        let (mut reads, mut findings) = (Reads::default(), Vec::new());
         reads.file(&SETTINGS_FILE.into());
-        Session {
-            workspace,
-            globals: builtins::globals(table),
-            crew: Crew::default(),
-            modules: Modules::default(),
-            packages: BTreeMap::new(),
-            broken: BTreeSet::new(),
-            reads,
-            findings: Vec::new(),
-        }
+        // The interpreter takes some milliseconds to set up in a new process; folders are walked meanwhile.
+        let (globals, wanted) = std::thread::scope(|scope| {
+            let globals = scope.spawn(|| builtins::globals(table));
+            let wanted = request::packages(workspace, &crew, patterns, &mut reads, &mut findings);
+            (globals.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), wanted)
+        });
+        let (modules, packages, broken) = (Modules::default(), BTreeMap::new(), BTreeSet::new());
+        let mut session = Session { workspace, globals, crew, modules, packages, broken, reads, findings };
+        session.waves(wanted);
+        session.finish(patterns)
     }
 
-    fn run(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
-        let mut wanted = request::packages(self.workspace, &self.crew, patterns, &mut self.reads, &mut self.findings);
+    fn waves(&mut self, mut wanted: Vec<Wanted>) {
         let mut asked = Asked::new();
         while !wanted.is_empty() {
             asked = self.wave(wanted, &asked);
             wanted = asked.keys().map(|package| Wanted { package: package.clone(), build_file: None }).collect();
         }
+    }
+
+    fn finish(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
         let requested = request::select(self.workspace, &self.packages, patterns, &self.broken, &mut self.findings);
         let findings = sorted(self.findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
@@ -222,7 +225,9 @@ impl<'a> Session<'a> {
 
     /// A package of an earlier wave that is named again; one that is there but does not parse has its finding.
     fn again_missing(&mut self, label: &Label, span: &Span) {
-        let is_there = folder::BUILD_FILES.iter().any(|name| self.reads.files.contains(ouro_rules::label::join(&label.package, name).as_str()));
+        let is_there = folder::BUILD_FILES
+            .iter()
+            .any(|name| self.reads.files.contains(ouro_rules::label::join(&label.package, name).as_str()));
         if !is_there {
             let finding = discover::no_package(self.workspace, &label.package, Some(label));
             self.findings.push(Diagnostic { span: Some(span.clone()), ..finding });

@@ -148,7 +148,9 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Diagnostic>> {
     let document = DeTable::parse(text).map_err(broken)?;
     let mut findings = Vec::new();
     for (name, value) in document.get_ref() {
-        findings.extend(check_table(name, value).into_iter().map(|(range, finding)| Diagnostic { span: Some(place(range)), ..finding }));
+        findings.extend(
+            check_table(name, value).into_iter().map(|(range, finding)| Diagnostic { span: Some(place(range)), ..finding }),
+        );
     }
     if !findings.is_empty() {
         return Err(ouro_rules::diagnostic::sorted(findings));
@@ -164,7 +166,10 @@ fn check_table(name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValu
         return vec![(name.span(), unknown("table", name.get_ref(), known))];
     };
     let Some(table) = value.get_ref().as_table() else {
-        return vec![(name.span(), Diagnostic::bare(format!("`{}` is a table", name.get_ref())).help(format!("write `[{}]`", name.get_ref())))];
+        return vec![(
+            name.span(),
+            Diagnostic::bare(format!("`{}` is a table", name.get_ref())).help(format!("write `[{}]`", name.get_ref())),
+        )];
     };
     table.iter().flat_map(|(key, value)| check_key(keys, key, value)).collect()
 }
@@ -180,7 +185,9 @@ fn check_value(kind: Kind, key: &str, value: &Spanned<DeValue<'_>>) -> Found {
     let expected = match (kind, value.get_ref()) {
         (Kind::Text, DeValue::String(_)) => return Vec::new(),
         (Kind::Folders, DeValue::Array(items)) => return items.iter().flat_map(|item| check_folder(key, item)).collect(),
-        (Kind::Count, DeValue::Integer(n)) if u32::from_str_radix(n.as_str(), n.radix()).is_ok_and(|n| n > 0) => return Vec::new(),
+        (Kind::Count, DeValue::Integer(n)) if u32::from_str_radix(n.as_str(), n.radix()).is_ok_and(|n| n > 0) => {
+            return Vec::new();
+        }
         (Kind::Text, _) => "a string",
         (Kind::Folders, _) => "a list of folders",
         (Kind::Count, _) => "a whole number from 1",
@@ -194,7 +201,8 @@ fn check_folder(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
         Some(folder) if plain(folder) => Vec::new(),
         Some(folder) => vec![(
             item.span(),
-            Diagnostic::bare(format!("`{folder}` is no plain path from the workspace root")).help("write it as `third_party/sources`"),
+            Diagnostic::bare(format!("`{folder}` is no plain path from the workspace root"))
+                .help("write it as `third_party/sources`"),
         )],
         None => vec![(item.span(), Diagnostic::bare(format!("`{key}` is a list of folders")))],
     }
@@ -202,7 +210,8 @@ fn check_folder(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
 
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
     let list = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    Diagnostic::bare(format!("unknown {what} `{name}`")).help(did_you_mean(name, known).unwrap_or_else(|| format!("known here: {list}")))
+    Diagnostic::bare(format!("unknown {what} `{name}`"))
+        .help(did_you_mean(name, known).unwrap_or_else(|| format!("known here: {list}")))
 }
 
 /// The place of a byte range of `ouro.toml`.

@@ -5,8 +5,8 @@
 mod support;
 
 use ouro_engine::build::{Analysis, Request};
-use ouro_engine::plan::{self, Plan};
 use ouro_engine::load;
+use ouro_engine::plan::{self, Plan};
 use ouro_rules::{Config, Diagnostic, builtin};
 use support::golden::{Case, run};
 use support::{analysis, dump, rules};

@@ -59,7 +59,10 @@ pub fn failure(error: BuildError) -> CliError {
         BuildError::Findings(findings) => findings.into(),
         BuildError::Failed(summary) => {
             let skipped = if summary.skipped > 0 { format!(", {} not tried", summary.skipped) } else { String::new() };
-            CliError::new(Kind::Failed, format!("build failed: {} actions failed{skipped}", summary.failed))
+            CliError::new(
+                Kind::Failed,
+                format!("build failed: {}{skipped}", count(summary.failed, "action failed", "actions failed")),
+            )
         }
         BuildError::Toolchain(error) => {
             let finding = Diagnostic::bare(error.to_string()).maybe_help(error.remedy());
@@ -68,4 +71,8 @@ pub fn failure(error: BuildError) -> CliError {
         BuildError::Execute(ExecuteError::Cancelled) => CliError::new(Kind::Interrupted, "interrupted"),
         BuildError::State(_) | BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

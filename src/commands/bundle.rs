@@ -27,7 +27,12 @@ pub fn built(session: &Session, chain: &str, how: &BuildFlags) -> Result<Vec<u8>
     let workspace = session.workspace()?;
     let label = session::label(&workspace, chain)?;
     let built = build(session, &workspace, &[only(&label)], how)?;
-    let file = built.targets.iter().flat_map(|target| &target.files).find(|file| file.ends_with(".bundle")).ok_or_else(|| not_a_chain(&label))?;
+    let file = built
+        .targets
+        .iter()
+        .flat_map(|target| &target.files)
+        .find(|file| file.ends_with(".bundle"))
+        .ok_or_else(|| not_a_chain(&label))?;
     let path = workspace.root.join(file);
     fs::read(&path).map_err(io(format!("cannot read `{}`", path.display())))
 }

@@ -70,7 +70,9 @@ pub fn bpffs(session: &Session, place: &Place) -> Result<PathBuf, CliError> {
     if let Some(folder) = &place.bpffs {
         return Ok(folder.clone());
     }
-    let set = session.workspace_if_any().and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
+    let set = session
+        .workspace_if_any()
+        .and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
     Ok(set.unwrap_or_else(|| PathBuf::from(ouro_deploy::BPFFS)))
 }
 

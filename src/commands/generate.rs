@@ -28,7 +28,8 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let patterns = session::patterns(&workspace, &args.patterns)?;
     let (rules, search_path) = (builtin::table(), session::search_path());
     let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path };
-    let toolchain = Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
+    let toolchain =
+        Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     let loaded = load::load(&workspace, &patterns, &rules)?;
     let analysis = Analysis::of(&request, &loaded, &config(&toolchain))?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
@@ -50,7 +51,8 @@ fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain,
     let store = Store::open(&session::cache_folder(workspace, None)?).map_err(|error| failure(error.into()))?;
     let lock = Lock::acquire(&workspace.root, session::interrupted(), &events).map_err(|error| failure(error.into()))?;
     let site = Site { lock: &lock, toolchain, store: &store };
-    let options = Options { jobs: 1, keep_going: true, color: session.output.settings().err.color, cancelled: session::interrupted() };
+    let options =
+        Options { jobs: 1, keep_going: true, color: session.output.settings().err.color, cancelled: session::interrupted() };
     let summary = execute::execute(&site, plan, &options, &mut State::load(&workspace.root), &events);
     progress.finish();
     let summary = summary.map_err(|error| failure(error.into()))?;
@@ -73,5 +75,7 @@ fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_jso
 
 fn write(workspace: &Workspace, name: &str, text: &str) -> Result<(), CliError> {
     let path = workspace.root.join(name);
-    fs::write(&path, text).map_err(io(format!("cannot write `{}`", path.display()))).map_err(|error| CliError { kind: Kind::Failed, ..error })
+    fs::write(&path, text)
+        .map_err(io(format!("cannot write `{}`", path.display())))
+        .map_err(|error| CliError { kind: Kind::Failed, ..error })
 }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use ouro_engine::build::{Analysis, Request, config};
 use ouro_engine::load;
 use ouro_engine::toolchain::Toolchain;
+use ouro_rules::builtin;
 use ouro_rules::chain::ChainSpec;
 use ouro_rules::label::{Label, Pattern, Scope};
-use ouro_rules::builtin;
 
 use crate::cli::{Graph, GraphFormat};
 use crate::commands::build::failure;
@@ -34,7 +34,8 @@ fn chain(session: &Session, text: &str) -> Result<Arc<ChainSpec>, CliError> {
     let patterns = [only(&label)];
     let (rules, search_path) = (builtin::table(), session::search_path());
     let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path };
-    let toolchain = Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
+    let toolchain =
+        Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     let loaded = load::load(&workspace, &patterns, &rules)?;
     let analysis = Analysis::of(&request, &loaded, &config(&toolchain))?;
     let chain = analysis.providers(&label).and_then(|providers| providers.chain.clone());

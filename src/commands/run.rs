@@ -64,7 +64,12 @@ fn show(session: &Session, now: &DeploymentStatus, before: Option<&DeploymentSta
         let missed = if counts.missed > 0 { format!(", {} missed", counts.missed) } else { String::new() };
         text += &format!("  {} -> {}  {} taken (+{more}){missed}\n", edge.from, edge.to, counts.taken);
     }
-    text += &now.problems.iter().filter(|problem| !before.problems.contains(problem)).map(|problem| format!("  drift: {problem}\n")).collect::<String>();
+    text += &now
+        .problems
+        .iter()
+        .filter(|problem| !before.problems.contains(problem))
+        .map(|problem| format!("  drift: {problem}\n"))
+        .collect::<String>();
     session.fact(&text)
 }
 

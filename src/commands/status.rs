@@ -46,7 +46,10 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     });
     text += &section(color, "program", &programs.collect::<Vec<_>>());
     text += &section(color, "jump", &deployment.edges.iter().map(edge).collect::<Vec<_>>());
-    let maps = deployment.maps.iter().map(|map| [map.name.clone(), format!("{} of {}", map.ty, map.max_entries), format!("id {}", map.id)]);
+    let maps = deployment
+        .maps
+        .iter()
+        .map(|map| [map.name.clone(), format!("{} of {}", map.ty, map.max_entries), format!("id {}", map.id)]);
     text + &section(color, "map", &maps.collect::<Vec<_>>())
 }
 

@@ -21,14 +21,21 @@ pub fn run(session: &Session, args: &Undeploy) -> Result<(), CliError> {
     let options = RemoveOptions { keep_maps: args.keep_maps, force: args.force };
     let undeployed = undeploy(session, &bpffs, &name, &options)?;
     if args.place.json {
-        return session.fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": undeployed.foreign })));
+        return session
+            .fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": undeployed.foreign })));
     }
     Ok(())
 }
 
 /// Removes a deployment and says so.
-pub fn undeploy(session: &Session, bpffs: &Path, name: &str, options: &RemoveOptions) -> Result<ouro_deploy::Undeployed, CliError> {
-    let undeployed = ouro_deploy::undeploy(bpffs, name, options, &mut |step| session.detail(&format!("{step}"))).map_err(failure)?;
+pub fn undeploy(
+    session: &Session,
+    bpffs: &Path,
+    name: &str,
+    options: &RemoveOptions,
+) -> Result<ouro_deploy::Undeployed, CliError> {
+    let undeployed =
+        ouro_deploy::undeploy(bpffs, name, options, &mut |step| session.detail(&format!("{step}"))).map_err(failure)?;
     match undeployed.steps.as_slice() {
         [] => session.output.status(&format!("nothing is deployed as `{name}` under `{}`\n", bpffs.display())),
         _ => session.output.status(&format!("undeployed `{name}`\n")),

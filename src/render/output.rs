@@ -108,10 +108,6 @@ pub enum Ink {
     Dim,
     /// Failure.
     Red,
-    /// Success.
-    Green,
-    /// Warning.
-    Yellow,
     /// Something to type or to find again.
     Cyan,
 }
@@ -122,8 +118,6 @@ pub fn paint(color: bool, ink: Ink, text: &str) -> String {
         Ink::Bold => "1",
         Ink::Dim => "2",
         Ink::Red => "1;31",
-        Ink::Green => "1;32",
-        Ink::Yellow => "1;33",
         Ink::Cyan => "36",
     };
     if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }

@@ -61,6 +61,8 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 /// Writes a workspace into a folder, which is made if missing; tells the files. Overwrites nothing: with one of the files
 /// there, none is written, except that a `.gitignore` of yours is left as it is.
 pub fn init(folder: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
+    // `.` would only make the names longer.
+    let folder = folder.strip_prefix(".").unwrap_or(folder);
     let wanted = FILES.iter().map(|(name, text)| Change::create(folder.join(name), *text));
     let keeps = |path: &Path| path.ends_with(GITIGNORE) && path.exists();
     let changes: Vec<Change> = wanted.filter(|change| !keeps(&change.path)).collect();

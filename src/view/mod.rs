@@ -30,17 +30,6 @@ pub enum Format {
     Svg,
 }
 
-impl Format {
-    /// Every format with its name on the command line.
-    pub const ALL: [(&'static str, Format); 5] = [
-        ("text", Format::Text),
-        ("dot", Format::Dot),
-        ("mermaid", Format::Mermaid),
-        ("json", Format::Json),
-        ("svg", Format::Svg),
-    ];
-}
-
 /// A chain in a format; ends in a line feed. `color` matters to `Format::Text` alone.
 ///
 /// # JSON

@@ -27,7 +27,7 @@ pub(crate) fn require(path: &Path) -> Result<(), Error> {
 /// The exclusive right to change one deployment, until dropped or the process ends. A folder left empty is removed.
 pub(crate) struct Lock {
     folder: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -55,16 +55,18 @@ impl Lock {
         }
         let locked = file.metadata().map_err(failed)?;
         let same = fs::metadata(folder).is_ok_and(|now| now.ino() == locked.ino());
-        Ok(same.then(|| Lock { folder: folder.to_owned(), _file: file }))
+        Ok(same.then(|| Lock { folder: folder.to_owned(), file }))
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Only empty folders can be removed this way. The descriptor, and with it the lock, is closed after this.
+        // Only empty folders can be removed this way.
         if fs::remove_dir(&self.folder).is_ok() {
             let _ = self.folder.parent().map(fs::remove_dir);
         }
+        // Closing is not enough: a process another thread has just forked holds a copy of the descriptor until it executes.
+        sys::unlock(self.file.as_fd());
     }
 }
 

@@ -177,7 +177,7 @@ pub(super) fn file_system(path: &Path) -> io::Result<i64> {
     Ok(facts.f_type)
 }
 
-/// Locks without waiting; the kernel unlocks when the descriptor is closed, however its process ends.
+/// Locks without waiting; the kernel unlocks when the last copy of the descriptor is closed, however its process ends.
 pub(super) fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     // SAFETY: no pointers.
     if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
@@ -185,6 +185,12 @@ pub(super) fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
     let error = io::Error::last_os_error();
     if error.kind() == io::ErrorKind::WouldBlock { Ok(false) } else { Err(error) }
+}
+
+/// Gives a lock back, for all copies of the descriptor. It cannot fail for one that is open.
+pub(super) fn unlock(file: BorrowedFd<'_>) {
+    // SAFETY: no pointers.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
 }
 
 /// The effective capabilities of this thread, one bit each.

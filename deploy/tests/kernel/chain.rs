@@ -9,7 +9,7 @@ use std::process::Command;
 use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, XdpMode};
 
 use crate::support::NEAR;
 
@@ -32,6 +32,7 @@ pub struct Chain {
     pub attach: Vec<Attach>,
     pub table_size: Option<u32>,
     pub globals: String,
+    pub slot_section: &'static str,
 }
 
 pub fn xdp(interface: &str) -> Attach {
@@ -64,7 +65,7 @@ impl Chain {
     pub fn new(name: &str) -> Chain {
         let (label, name) = (format!("//test:{name}"), name.to_owned());
         let (programs, maps, globals) = (Vec::new(), Vec::new(), String::new());
-        Chain { label, name, programs, maps, attach: vec![xdp(NEAR)], table_size: None, globals }
+        Chain { label, name, programs, maps, attach: vec![xdp(NEAR)], table_size: None, globals, slot_section: LINK_SECTION }
     }
 
     /// The chain most tests deploy: pings pass through `allow`, UDP is dropped by `block`, a missed jump drops.
@@ -143,8 +144,9 @@ impl Chain {
         for (edge, id) in edges.iter().zip(0u32..).filter(|(edge, _)| edge.from as usize == index) {
             let slot = slot(edge.to as usize).unwrap_or(0);
             let Edge { name, on_miss, .. } = edge;
-            writeln!(text, "const volatile __u32 __ouro_slot_{name} SEC(\".rodata.ouro\") __attribute__((weak)) = {slot};").expect("a string");
-            writeln!(text, "const volatile __u32 __ouro_edge_{name} SEC(\".rodata.ouro\") __attribute__((weak)) = {id};").expect("a string");
+            let (section, constant) = (self.slot_section, if self.slot_section == LINK_SECTION { "const" } else { "" });
+            writeln!(text, "{constant} volatile __u32 __ouro_slot_{name} SEC(\"{section}\") __attribute__((weak)) = {slot};").expect("a string");
+            writeln!(text, "const volatile __u32 __ouro_edge_{name} SEC(\"{LINK_SECTION}\") __attribute__((weak)) = {id};").expect("a string");
             writeln!(text, "enum {{ __ouro_miss_{name} = {on_miss} }};").expect("a string");
         }
         for map in &self.maps {
@@ -198,4 +200,18 @@ fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
     let done = clang.arg(format!("-I/usr/include/{arch}-linux-gnu")).output().expect("clang-19 runs");
     assert!(done.status.success(), "clang: {}", String::from_utf8_lossy(&done.stderr));
     fs::read(output).expect("clang wrote it")
+}
+
+/// Writes a bundle to a folder, for another process.
+pub fn save(bundle: &Bundle, folder: &Path) {
+    let manifest = serde_json::to_vec(&(&bundle.manifest, &bundle.digest)).expect("plain data");
+    fs::write(folder.join("manifest"), manifest).expect("the folder can be written");
+}
+
+/// Reads what [`save`] wrote; the objects lie where they were compiled.
+pub fn load(folder: &Path) -> Bundle {
+    let text = fs::read(folder.join("manifest")).expect("it was saved");
+    let (manifest, digest): (Manifest, String) = serde_json::from_slice(&text).expect("it was saved");
+    let object = |program: &ManifestProgram| (program.object.clone(), fs::read(folder.join(format!("{}.o", program.name))).expect("compiled"));
+    Bundle { objects: manifest.programs.iter().map(object).collect(), manifest, digest }
 }

@@ -1,1 +1,146 @@
-//! x
+//! Traffic control: TCX links, and clsact filters as on kernels before 6.6.
+
+use ouro_deploy::{Conflict, Error, Hook, Problem, Step};
+use ouro_rules::manifest::{Attach, Direction, TcVia};
+
+use crate::chain::{Chain, count, if_udp, map};
+use crate::support::{NEAR, bpftool, is_gone, lab, sh};
+use crate::{deploy, deployed, redeployed, status, undeployed};
+
+fn tc(direction: Direction, priority: u16, via: TcVia) -> Attach {
+    Attach::Tc { interface: NEAR.to_owned(), direction, priority, via }
+}
+
+/// UDP is dropped by the second program, everything else passes on.
+fn firewall(attach: &[Attach]) -> Chain {
+    Chain::new("fw")
+        .map(map("seen", "array", 1))
+        .program("parse", "tc", &if_udp("JUMP(block);", "JUMP(allow);"), &["block", "allow"])
+        .program("block", "classifier", &format!("{}return TC_ACT_SHOT;", count("seen")), &[])
+        .program("allow", "tc/allow", "return TC_ACT_UNSPEC;", &[])
+        .attach(attach)
+}
+
+/// A packet that is dropped shows in the counts; one that passes is answered.
+fn works(lab: &crate::support::Lab) {
+    let taken = || status(lab).edges.iter().map(|edge| edge.counts.unwrap().taken).collect::<Vec<_>>();
+    let before = taken();
+    assert_eq!(lab.ping(10), 10);
+    lab.udp(4000, 5);
+    let after = taken();
+    let edges: Vec<String> = status(lab).edges.iter().map(|edge| edge.to.clone()).collect();
+    let rise = |name: &str| edges.iter().position(|to| to == name).map(|index| after[index] - before[index]).unwrap();
+    assert_eq!(rise("block"), 5);
+    assert!(rise("allow") >= 10);
+}
+
+#[test]
+fn tcx_links_carry_a_chain() {
+    lab(|lab| {
+        let bundle = firewall(&[tc(Direction::Ingress, 1, TcVia::Auto)]).bundle(lab.folder());
+        deployed(lab, &bundle);
+        works(lab);
+        let hook = status(lab).hooks.remove(0);
+        assert_eq!(hook.hook, Hook::Tcx { interface: NEAR.to_owned(), direction: Direction::Ingress });
+        let link = bpftool(&["link", "show", "pinned", hook.path.unwrap().to_str().unwrap()]);
+        assert_eq!((link["id"].as_u64(), link["prog_id"].as_u64()), (hook.link.map(u64::from), hook.program.map(u64::from)));
+        assert!(!sh("tc qdisc show").contains("clsact"));
+        let flood = lab.flood();
+        (0..20).for_each(|_| drop(redeployed(lab, &bundle)));
+        let (sent, received) = flood.stop();
+        assert_eq!(sent, received);
+        works(lab);
+        undeployed(lab, "fw");
+    });
+}
+
+#[test]
+fn clsact_filters_carry_a_chain() {
+    lab(|lab| {
+        let bundle = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
+        let steps = deployed(lab, &bundle);
+        assert!(steps.contains(&Step::AddQdisc { interface: NEAR.to_owned() }));
+        works(lab);
+        assert!(sh("tc filter show dev near0 ingress").contains("pref 7"));
+        let first = status(lab);
+        assert_eq!((first.problems.as_slice(), first.hooks[0].link), (&[][..], None));
+        let flood = lab.flood();
+        (0..20).for_each(|_| drop(redeployed(lab, &bundle)));
+        let (sent, received) = flood.stop();
+        assert_eq!(sent, received);
+        works(lab);
+        assert_eq!(deployed(lab, &bundle), []);
+        assert!(is_gone("prog", first.programs[0].id.unwrap()));
+        undeployed(lab, "fw");
+        assert!(!sh("tc qdisc show").contains("clsact"), "the qdisc was ours");
+    });
+}
+
+#[test]
+fn filters_of_others_stay() {
+    lab(|lab| {
+        deployed(lab, &Chain { name: "other".to_owned(), ..firewall(&[]) }.bundle(lab.folder()));
+        let theirs = lab.bpffs.join("ouro/other/gen-1/progs/allow");
+        sh(&format!("tc qdisc add dev near0 clsact && tc filter add dev near0 ingress pref 7 handle 1 bpf da object-pinned {}", theirs.display()));
+        let taken = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
+        let Error::Conflicts(conflicts) = deploy(lab, &taken).unwrap_err() else { panic!("the place is taken") };
+        assert!(matches!(conflicts.as_slice(), [Conflict::Taken { .. }]), "{conflicts:?}");
+        let bundle = firewall(&[tc(Direction::Ingress, 6, TcVia::Clsact), tc(Direction::Egress, 6, TcVia::Clsact)]).bundle(lab.folder());
+        deployed(lab, &bundle);
+        assert!(sh("tc filter show dev near0 ingress").contains("pref 6") && sh("tc filter show dev near0 egress").contains("pref 6"));
+        assert_eq!(lab.ping(5), 5);
+        ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap();
+        let left = sh("tc filter show dev near0 ingress");
+        assert!(left.contains("pref 7") && !left.contains("pref 6"), "{left}");
+        assert!(sh("tc qdisc show").contains("clsact"), "the qdisc was not ours");
+    });
+}
+
+#[test]
+fn a_filter_somebody_replaced_is_theirs() {
+    lab(|lab| {
+        let bundle = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
+        deployed(lab, &bundle);
+        let before = status(lab);
+        let theirs = lab.bpffs.join("ouro/fw/gen-1/progs/allow");
+        sh(&format!("tc filter replace dev near0 ingress pref 7 handle 1 bpf da object-pinned {}", theirs.display()));
+        assert!(matches!(status(lab).problems.as_slice(), [Problem::NothingLive, Problem::ForeignProgram { .. }]), "{:?}", status(lab).problems);
+        let Error::Conflicts(conflicts) = deploy(lab, &bundle).unwrap_err() else { panic!("it is theirs") };
+        assert!(matches!(conflicts.as_slice(), [Conflict::Changed { .. }]), "{conflicts:?}");
+        ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap();
+        assert!(sh("tc filter show dev near0 ingress").contains("pref 7"), "their filter stays");
+        assert!(is_gone("prog", before.programs[0].id.unwrap()) && !lab.bpffs.join("ouro").exists());
+    });
+}
+
+#[test]
+fn a_filter_is_not_forgotten_in_another_namespace() {
+    lab(|lab| {
+        let bundle = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
+        deployed(lab, &bundle);
+        // A thread of its own, so that this one stays where it is.
+        let elsewhere = || {
+            // SAFETY: no pointers.
+            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+            ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap_err()
+        };
+        let error = std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap());
+        assert!(error.to_string().contains("another network namespace"), "{error}");
+        works(lab);
+        undeployed(lab, "fw");
+    });
+}
+
+#[test]
+fn a_chain_can_change_its_mechanism() {
+    lab(|lab| {
+        deployed(lab, &firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder()));
+        let flood = lab.flood();
+        deployed(lab, &firewall(&[tc(Direction::Ingress, 7, TcVia::Tcx)]).bundle(lab.folder()));
+        let (sent, received) = flood.stop();
+        assert_eq!(sent, received, "the new one is attached before the old one goes");
+        works(lab);
+        assert!(!sh("tc qdisc show").contains("clsact"));
+        undeployed(lab, "fw");
+    });
+}

@@ -8,7 +8,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// The near end of the cable, in the test's own namespace.
 pub const NEAR: &str = "near0";
@@ -85,15 +88,28 @@ impl Lab {
     /// Pings `address` from the far end.
     pub fn ping_address(&self, address: &str, count: u32) -> u32 {
         let count = count.to_string();
-        let output = self.far("ping").args(["-n", "-q", "-i", "0.01", "-W", "1", "-c", &count, address]).output().expect("ping runs");
+        let output =
+            self.far("ping").args(["-n", "-q", "-i", "0.01", "-W", "1", "-c", &count, address]).output().expect("ping runs");
         received(&String::from_utf8_lossy(&output.stdout))
     }
 
-    /// Starts a flood of pings at the near end, until [`Flood::stop`] and not much longer than a minute.
+    /// Starts a flood of pings at the near end, until [`Flood::stop`].
     pub fn flood(&self) -> Flood {
-        let mut command = self.far("ping");
-        command.args(["-n", "-q", "-f", "-w", "80", NEAR_ADDRESS]).stdout(Stdio::piped()).stderr(Stdio::null());
-        Flood(command.spawn().expect("ping runs"))
+        let stop = Arc::new(AtomicBool::new(false));
+        let (until, far) = (stop.clone(), self.far.try_clone().expect("a descriptor"));
+        let run = move || {
+            let (mut sent, mut received) = (0, 0);
+            while !until.load(Ordering::Relaxed) {
+                // Stopped by a signal, ping would not wait for the last answer; after a count it does.
+                let mut ping = in_namespace(Command::new("ping"), far.as_raw_fd());
+                let output = ping.args(["-n", "-q", "-f", "-c", "2000", "-W", "2", NEAR_ADDRESS]).output().expect("ping runs");
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                sent += number_before(&text, " packets transmitted");
+                received += number_before(&text, " received");
+            }
+            (sent, received)
+        };
+        Flood { stop, thread: Some(std::thread::spawn(run)) }
     }
 
     /// Sends this many UDP packets to a port of the near end, from the far one.
@@ -121,23 +137,22 @@ impl Drop for Lab {
 }
 
 /// A flood of pings.
-pub struct Flood(Child);
+pub struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<(u32, u32)>>,
+}
 
 impl Flood {
     /// Ends it; how many were sent and how many answers came.
     pub fn stop(mut self) -> (u32, u32) {
-        signal(&self.0, libc::SIGINT);
-        let mut text = String::new();
-        io::Read::read_to_string(&mut self.0.stdout.take().expect("piped"), &mut text).expect("ping ends");
-        self.0.wait().expect("ping ends");
-        (number_before(&text, " packets transmitted"), received(&text))
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().expect("it is stopped once").join().expect("pinging does not panic")
     }
 }
 
 impl Drop for Flood {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        self.stop.store(true, Ordering::Relaxed);
     }
 }
 
@@ -147,13 +162,11 @@ fn received(text: &str) -> u32 {
 
 fn number_before(text: &str, words: &str) -> u32 {
     let before = text.split(words).next().unwrap_or_default();
-    before.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no `{words}` in: {text}"))
-}
-
-/// Sends a signal to a child.
-pub fn signal(child: &Child, signal: i32) {
-    // SAFETY: no pointers; the child is not waited for yet, so its id is its own.
-    unsafe { libc::kill(i32::try_from(child.id()).expect("a process id"), signal) };
+    before
+        .rsplit(|c: char| !c.is_ascii_digit())
+        .next()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or_else(|| panic!("no `{words}` in: {text}"))
 }
 
 /// Runs a shell command in the current namespaces; panics with its output if it fails.

@@ -104,7 +104,9 @@ fn first_fit<'t>(ty: &'t AttrType, value: Value<'_>) -> Option<&'t AttrType> {
         AttrType::String | AttrType::Label => value.unpack_str().is_some(),
         AttrType::List(_) => ListRef::from_value(value).is_some(),
         AttrType::Dict => DictRef::from_value(value).is_some(),
-        AttrType::Record(kinds) => value.downcast_ref::<RecordValue>().is_some_and(|made| kinds.iter().any(|kind| **kind == *made.0.kind)),
+        AttrType::Record(kinds) => {
+            value.downcast_ref::<RecordValue>().is_some_and(|made| kinds.iter().any(|kind| **kind == *made.0.kind))
+        }
         AttrType::OneOf(types) => return types.iter().find_map(|ty| first_fit(ty, value)),
     };
     fits.then_some(ty)

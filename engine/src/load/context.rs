@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use ouro_rules::diagnostic::{Diagnostic, Span};
+use ouro_rules::diagnostic::{Diagnostic, Severity, Span};
 use ouro_rules::target::{Target, Visibility};
 use starlark::any::ProvidesStaticType;
 use starlark::eval::Evaluator;
@@ -19,6 +19,8 @@ use crate::workspace::Workspace;
 /// One evaluation.
 #[derive(ProvidesStaticType)]
 pub(super) struct Context<'a> {
+    /// The file's name in places.
+    pub(super) file: &'a Arc<str>,
     /// Where labels start.
     pub(super) repo: &'a str,
     pub(super) package: &'a Arc<str>,
@@ -48,6 +50,11 @@ impl<'a> Context<'a> {
         context.ok_or_else(|| refuse(Diagnostic::bare("called outside of a BUILD file")))
     }
 
+    /// Whether an error was found.
+    pub(super) fn is_broken(&self) -> bool {
+        self.findings.borrow().iter().any(|finding| finding.severity == Severity::Error)
+    }
+
     /// Records a finding; evaluation goes on.
     pub(super) fn report(&self, finding: Diagnostic) {
         self.findings.borrow_mut().push(finding);
@@ -66,7 +73,7 @@ impl<'a> Context<'a> {
         }
         let frames = eval.call_stack().into_frames();
         let mut spans = frames.iter().filter_map(|frame| frame.location.as_ref()).map(errors::span);
-        let span = spans.next().unwrap_or_else(|| Span::point(self.package.clone(), 1, 1));
+        let span = spans.next().unwrap_or_else(|| Span::point(self.file.clone(), 1, 1));
         Site { span, trace: spans.collect(), written: None }
     }
 }

@@ -39,7 +39,8 @@ const COMMON: &[&str] = &["name", "visibility", "tags"];
 /// A call of a rule: adds a target.
 pub(super) fn target<'v>(call: &Call<'_>, build: &Build<'_>, args: &Arguments<'v, '_>, heap: Heap<'v>) -> starlark::Result<()> {
     if args.positions(heap)?.next().is_some() {
-        let finding = Diagnostic::error(&call.site.positional().span(), format!("`{}` takes its arguments by name", call.schema.name));
+        let finding =
+            Diagnostic::error(&call.site.positional().span(), format!("`{}` takes its arguments by name", call.schema.name));
         call.context.report(finding.help("write `name = \"...\"`"));
     }
     let given = named(args)?;
@@ -101,7 +102,8 @@ impl Call<'_> {
     fn is_twice(&self, given: &[Argument<'_, '_>], name: &str) -> bool {
         let twice = given.iter().any(|argument| argument.name == name);
         if twice {
-            let finding = Diagnostic::error(&self.site.name_of(name), format!("`{name}` of `{}` is given twice", self.schema.name));
+            let finding =
+                Diagnostic::error(&self.site.name_of(name), format!("`{name}` of `{}` is given twice", self.schema.name));
             self.context.report(finding);
         }
         twice
@@ -112,7 +114,8 @@ impl Call<'_> {
         let known = || self.schema.attrs.iter().map(|(name, _)| &**name).chain(common.iter().copied());
         let mut fine = true;
         for name in given.iter().map(|argument| argument.name).filter(|name| !known().any(|other| other == *name)) {
-            let finding = Diagnostic::error(&self.site.name_of(name), format!("unknown {what} `{name}` of `{}`", self.schema.name));
+            let finding =
+                Diagnostic::error(&self.site.name_of(name), format!("unknown {what} `{name}` of `{}`", self.schema.name));
             let list = || format!("known are {}", known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "));
             self.context.report(finding.help(did_you_mean(name, known()).unwrap_or_else(list)));
             fine = false;
@@ -179,7 +182,8 @@ impl Call<'_> {
         let mut targets = build.targets.borrow_mut();
         if let Some(first) = targets.get(&name) {
             let finding = Diagnostic::error(target.span_of("name"), format!("duplicate target `{name}`"));
-            self.context.report(finding.related(first.span_of("name"), "first declared here").help("give one of them another name"));
+            self.context
+                .report(finding.related(first.span_of("name"), "first declared here").help("give one of them another name"));
             return;
         }
         if without_visibility {

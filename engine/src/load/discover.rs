@@ -20,7 +20,13 @@ pub(super) struct Found {
 
 /// Every package in the folder `root` and below, sorted by nothing in particular. Folders are listed in parallel, one depth
 /// after the other.
-pub(super) fn below(workspace: &Workspace, crew: &Crew, root: &str, reads: &mut Reads, findings: &mut Vec<Diagnostic>) -> Vec<Found> {
+pub(super) fn below(
+    workspace: &Workspace,
+    crew: &Crew,
+    root: &str,
+    reads: &mut Reads,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Found> {
     let mut found = Vec::new();
     let mut depth: Vec<Arc<str>> = vec![root.into()];
     while !depth.is_empty() {

@@ -46,11 +46,16 @@ pub(super) fn syntax(error: &starlark::Error, language: Language) -> Diagnostic 
         ("`def` is not allowed in this dialect", _) => {
             ("a BUILD file defines no functions".to_owned(), Some("move the function to a `.star` file and `load()` it"))
         }
-        (text, Language::Build) if statement => {
-            (format!("a BUILD file has no {} statement", keyword(text)), Some("use a list comprehension, or a macro in a `.star` file"))
+        (text, Language::Build) if statement => (
+            format!("a BUILD file has no {} statement", keyword(text)),
+            Some("use a list comprehension, or a macro in a `.star` file"),
+        ),
+        (text, Language::Star) if statement => {
+            (format!("{} outside of a function", keyword(text)), Some("put it into a function"))
         }
-        (text, Language::Star) if statement => (format!("{} outside of a function", keyword(text)), Some("put it into a function")),
-        (text, Language::Build) if text.starts_with("type annotations") => ("a BUILD file has no type annotations".to_owned(), None),
+        (text, Language::Build) if text.starts_with("type annotations") => {
+            ("a BUILD file has no type annotations".to_owned(), None)
+        }
         (text, _) => (format!("syntax error: {}", text.strip_prefix("parse error: ").unwrap_or(text)), None),
     };
     Diagnostic::error(&first_line(at), message).maybe_help(help.map(str::to_owned))
@@ -126,7 +131,8 @@ fn at_the_cause(finding: Diagnostic, places: &[Span]) -> Diagnostic {
 
 /// The name that an error says is not defined, if that is what it says.
 pub(super) fn unknown_name(error: &starlark::Error) -> Option<&FileSpan> {
-    let is_scope = matches!(error.kind(), ErrorKind::Scope(_)) && error.without_diagnostic().to_string().starts_with("Variable `");
+    let is_scope =
+        matches!(error.kind(), ErrorKind::Scope(_)) && error.without_diagnostic().to_string().starts_with("Variable `");
     error.span().filter(|_| is_scope)
 }
 

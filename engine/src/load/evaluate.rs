@@ -2,7 +2,7 @@
 //!
 //! Findings stay in the context; nothing of the interpreter survives, but for what a `.star` file offers to others.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use ouro_rules::diagnostic::Diagnostic;
 use starlark::codemap::FileSpan;
@@ -28,12 +28,12 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
     let Parsed { file, language, ast, .. } = parsed;
     let mut ast = Some(ast);
     // Names nobody defines; each ends the evaluation before it begins, so it is begun again with the name known.
-    let mut unknown: BTreeMap<String, ()> = BTreeMap::new();
+    let mut unknown: BTreeSet<String> = BTreeSet::new();
     while let Some(tree) = ast.take() {
         match once(tree, language, globals, imports, context, &unknown) {
-            Ok(module) => return module.filter(|_| context.findings.borrow().is_empty()),
+            Ok(module) => return module.filter(|_| !context.is_broken()),
             Err(error) => match errors::unknown_name(&error) {
-                Some(at) if unknown.insert(at.source_span().to_owned(), ()).is_none() => {
+                Some(at) if unknown.insert(at.source_span().to_owned()) => {
                     context.report(not_defined(at, globals));
                     ast = reparse(&file, at.file.source(), language);
                 }
@@ -56,10 +56,10 @@ fn once(
     globals: &Globals,
     imports: &Imports,
     context: &Context<'_>,
-    unknown: &BTreeMap<String, ()>,
+    unknown: &BTreeSet<String>,
 ) -> starlark::Result<Option<FrozenModule>> {
     Module::with_temp_heap(|module| {
-        unknown.keys().for_each(|name| module.set(name, module.heap().alloc(Unknown)));
+        unknown.iter().for_each(|name| module.set(name, module.heap().alloc(Unknown)));
         {
             let mut eval = Evaluator::new(&module);
             eval.set_loader(imports);

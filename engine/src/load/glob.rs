@@ -19,16 +19,30 @@ pub(super) struct Patterns {
 }
 
 /// Runs `glob()`; findings are reported and the files that were found are returned.
-pub(super) fn call(context: &Context<'_>, build: &Build<'_>, site: &Site<'_>, patterns: &Patterns, allow_empty: bool) -> Vec<String> {
+pub(super) fn call(
+    context: &Context<'_>,
+    build: &Build<'_>,
+    site: &Site<'_>,
+    patterns: &Patterns,
+    allow_empty: bool,
+) -> Vec<String> {
     let include = set(context, &patterns.include, included(site));
     let exclude = set(context, &patterns.exclude, site.argument("exclude"));
     let (Some(include), Some(exclude)) = (include, exclude) else { return Vec::new() };
-    let mut walk = Walk { workspace: build.workspace, package: context.package, patterns, found: Vec::new(), findings: Vec::new(), reads: Reads::default() };
+    let mut walk = Walk {
+        workspace: build.workspace,
+        package: context.package,
+        patterns,
+        found: Vec::new(),
+        findings: Vec::new(),
+        reads: Reads::default(),
+    };
     walk.folder("");
     build.reads.borrow_mut().merge(walk.reads);
     let complete = walk.findings.is_empty();
     walk.findings.into_iter().for_each(|finding| context.report(Diagnostic { span: Some(site.span.clone()), ..finding }));
-    let mut files: Vec<String> = walk.found.into_iter().filter(|file| include.is_match(file) && !exclude.is_match(file)).collect();
+    let mut files: Vec<String> =
+        walk.found.into_iter().filter(|file| include.is_match(file) && !exclude.is_match(file)).collect();
     files.sort_unstable();
     if files.is_empty() && complete && !allow_empty {
         context.report(matches_nothing(context, site, patterns));
@@ -54,7 +68,9 @@ fn set(context: &Context<'_>, patterns: &[String], place: Place<'_>) -> Option<G
     let mut builder = GlobSetBuilder::new();
     let mut fine = true;
     for (index, pattern) in patterns.iter().enumerate() {
-        match check(pattern).and_then(|()| GlobBuilder::new(pattern).literal_separator(true).build().map_err(|e| e.kind().to_string())) {
+        match check(pattern)
+            .and_then(|()| GlobBuilder::new(pattern).literal_separator(true).build().map_err(|e| e.kind().to_string()))
+        {
             Ok(glob) => {
                 builder.add(glob);
             }
@@ -108,7 +124,8 @@ impl Walk<'_> {
     }
 
     fn enters(&self, below: &str) -> bool {
-        !self.workspace.ignores(&join(self.package, below)) && self.patterns.include.iter().any(|pattern| may_match_in(pattern, below))
+        !self.workspace.ignores(&join(self.package, below))
+            && self.patterns.include.iter().any(|pattern| may_match_in(pattern, below))
     }
 }
 

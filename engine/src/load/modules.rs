@@ -47,7 +47,7 @@ impl Modules {
     ) {
         let mut parsed = self.read(workspace, loads, reads, findings);
         let order = order(&parsed, findings);
-        for label in order.into_iter() {
+        for label in order {
             let Some(file) = parsed.remove(&label) else { continue };
             let state = self.evaluate(&label, file, globals, findings);
             self.done.insert(label, state);
@@ -91,7 +91,9 @@ impl Modules {
 
     fn evaluate(&self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
         let (imports, complete) = self.imports(&file.loads, findings);
-        let context = Context { repo: &label.repo, package: &label.package, findings: RefCell::default(), build: None };
+        let name = file.file.clone();
+        let context =
+            Context { file: &name, repo: &label.repo, package: &label.package, findings: RefCell::default(), build: None };
         let module = evaluate(file, globals, &imports, &context);
         findings.extend(context.findings.into_inner());
         module.filter(|_| complete).map_or(State::Failed, State::Ready)
@@ -107,7 +109,9 @@ impl Modules {
             complete &= module.is_some();
             let (_, unknown) = sources.entry(&load.text).or_insert((module, BTreeSet::new()));
             for (name, span) in &load.symbols {
-                let finding = module.and_then(|module| symbol(module, name, load)).map(|finding| Diagnostic { span: Some(span.clone()), ..finding });
+                let finding = module
+                    .and_then(|module| symbol(module, name, load))
+                    .map(|finding| Diagnostic { span: Some(span.clone()), ..finding });
                 if finding.is_some() || module.is_none() {
                     unknown.insert(name);
                     complete = false;
@@ -115,8 +119,16 @@ impl Modules {
                 findings.extend(finding);
             }
         }
-        let names = |text: &str| loads.iter().filter(|load| load.text == *text).flat_map(|load| load.symbols.iter().map(|(name, _)| name.as_str())).collect();
-        let modules = sources.into_iter().filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &names(text), &unknown)?)));
+        let names = |text: &str| {
+            loads
+                .iter()
+                .filter(|load| load.text == *text)
+                .flat_map(|load| load.symbols.iter().map(|(name, _)| name.as_str()))
+                .collect()
+        };
+        let modules = sources
+            .into_iter()
+            .filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &names(text), &unknown)?)));
         (Imports(modules.collect()), complete)
     }
 
@@ -253,7 +265,8 @@ impl<'a> Walk<'a> {
         let names: Vec<String> = steps.iter().map(|(label, _)| label.to_string()).chain([target.to_string()]).collect();
         let finding = Diagnostic::error(&steps[0].1.span, format!("load cycle: `{}`", names.join(" -> ")));
         let others = steps.iter().skip(1);
-        let finding = others.fold(finding, |finding, (label, load)| finding.related(&load.span, format!("`{label}` goes on here")));
+        let finding =
+            others.fold(finding, |finding, (label, load)| finding.related(&load.span, format!("`{label}` goes on here")));
         self.findings.push(finding.help("move what both sides need into a file of its own"));
         let members: Vec<&Label> = steps.iter().map(|(label, _)| *label).collect();
         self.marks.extend(members.into_iter().map(|label| (label, Mark::Cyclic)));

@@ -40,7 +40,11 @@ pub(super) fn open(workspace: &Workspace, wanted: Wanted) -> Opened {
     let Wanted { package, build_file } = wanted;
     let mut reads = Reads::default();
     let names = build_file.as_slice();
-    let text = if names.is_empty() { first_of(workspace, &package, &BUILD_FILES, &mut reads) } else { first_of(workspace, &package, names, &mut reads) };
+    let text = if names.is_empty() {
+        first_of(workspace, &package, &BUILD_FILES, &mut reads)
+    } else {
+        first_of(workspace, &package, names, &mut reads)
+    };
     Opened { package, reads, text }
 }
 
@@ -92,7 +96,7 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules,
         package_call: RefCell::default(),
         reads: RefCell::default(),
     };
-    let context = Context { repo: "", package: &name, findings: RefCell::new(findings), build: Some(build) };
+    let context = Context { file: &build_file, repo: "", package: &name, findings: RefCell::new(findings), build: Some(build) };
     evaluate(parsed, globals, &imports, &context);
     let Context { findings, build, .. } = context;
     let build = build.expect("BUG: it was put there above");

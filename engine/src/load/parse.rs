@@ -123,7 +123,9 @@ fn module_label(text: &str, span: &Span, repo: &str, package: &str) -> Result<La
     if !text.contains(':') && text.contains("//") {
         let (package, name) = text.rsplit_once('/').unwrap_or(("/", text));
         let package = if package.ends_with('/') { format!("{package}/") } else { package.to_owned() };
-        return Err(Diagnostic::error(span, format!("`{text}` names a package, not a file")).help(format!("write `{package}:{name}`")));
+        return Err(
+            Diagnostic::error(span, format!("`{text}` names a package, not a file")).help(format!("write `{package}:{name}`"))
+        );
     }
     match &*label.repo {
         "" | super::stdlib::REPO => Ok(label),

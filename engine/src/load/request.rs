@@ -20,7 +20,13 @@ pub(super) struct Wanted {
 }
 
 /// The packages that positive patterns name; negative ones need none.
-pub(super) fn packages(workspace: &Workspace, crew: &Crew, patterns: &[Pattern], reads: &mut Reads, findings: &mut Vec<Diagnostic>) -> Vec<Wanted> {
+pub(super) fn packages(
+    workspace: &Workspace,
+    crew: &Crew,
+    patterns: &[Pattern],
+    reads: &mut Reads,
+    findings: &mut Vec<Diagnostic>,
+) -> Vec<Wanted> {
     let mut wanted: BTreeMap<Arc<str>, Option<&'static str>> = BTreeMap::new();
     for scope in patterns.iter().filter(|pattern| !pattern.negative).map(|pattern| &pattern.scope) {
         match scope {

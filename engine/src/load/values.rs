@@ -28,7 +28,10 @@ pub(super) struct Schema {
 
 impl Schema {
     fn new(name: &str, attrs: &[AttrSpec]) -> Arc<Schema> {
-        Arc::new(Schema { name: name.into(), attrs: attrs.iter().map(|attr| (attr.name.as_str().into(), attr.clone())).collect() })
+        Arc::new(Schema {
+            name: name.into(),
+            attrs: attrs.iter().map(|attr| (attr.name.as_str().into(), attr.clone())).collect(),
+        })
     }
 }
 

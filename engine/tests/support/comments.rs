@@ -34,7 +34,8 @@ struct Comment {
 pub fn compare(root: &Path, findings: &[Diagnostic]) -> Result<(), String> {
     let mut comments = Vec::new();
     collect(root, root, &mut comments);
-    let (related, mut expected): (Vec<Comment>, Vec<Comment>) = comments.into_iter().partition(|comment| comment.kind == Kind::Related);
+    let (related, mut expected): (Vec<Comment>, Vec<Comment>) =
+        comments.into_iter().partition(|comment| comment.kind == Kind::Related);
     let mut report = String::new();
     for finding in findings {
         match expected.iter().position(|comment| speaks_of(comment, finding)) {
@@ -43,13 +44,16 @@ pub fn compare(root: &Path, findings: &[Diagnostic]) -> Result<(), String> {
         }
     }
     let lost = expected.iter().chain(related.iter().filter(|comment| !is_related(comment, findings)));
-    lost.for_each(|comment| report += &format!("not found: {}:{}: {:?}: {}\n", comment.file, comment.line, comment.kind, comment.text));
+    lost.for_each(|comment| {
+        report += &format!("not found: {}:{}: {:?}: {}\n", comment.file, comment.line, comment.kind, comment.text)
+    });
     if report.is_empty() { Ok(()) } else { Err(report) }
 }
 
 /// A finding on a few lines.
 pub fn show(finding: &Diagnostic) -> String {
-    let at = |span: &ouro_rules::Span| format!("{}:{}:{}-{}:{}", span.file, span.line, span.column, span.end_line, span.end_column);
+    let at =
+        |span: &ouro_rules::Span| format!("{}:{}:{}-{}:{}", span.file, span.line, span.column, span.end_line, span.end_column);
     let place = finding.span.as_ref().map_or_else(|| "(no place)".to_owned(), at);
     let related: String = finding.related.iter().map(|(span, text)| format!("    {}: {text}\n", at(span))).collect();
     let help = finding.help.as_ref().map(|help| format!("    help: {help}\n")).unwrap_or_default();
@@ -76,7 +80,9 @@ fn check_help(comment: &Comment, finding: &Diagnostic) -> String {
 
 fn is_related(comment: &Comment, findings: &[Diagnostic]) -> bool {
     let places = findings.iter().flat_map(|finding| &finding.related);
-    places.into_iter().any(|(span, text)| *span.file == *comment.file && span.line == comment.line && text.contains(&comment.text))
+    places
+        .into_iter()
+        .any(|(span, text)| *span.file == *comment.file && span.line == comment.line && text.contains(&comment.text))
 }
 
 fn collect(root: &Path, folder: &Path, comments: &mut Vec<Comment>) {

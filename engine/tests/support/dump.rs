@@ -14,7 +14,8 @@ pub fn loaded(loaded: &Loaded) -> String {
     for target in loaded.packages.values().flat_map(|package| package.targets.values()) {
         text += &self::target(target);
     }
-    let lines = |title: &str, lines: Vec<String>| lines.iter().fold(format!("{title}:\n"), |text, line| text + &format!("  {line}\n"));
+    let lines =
+        |title: &str, lines: Vec<String>| lines.iter().fold(format!("{title}:\n"), |text, line| text + &format!("  {line}\n"));
     text += &lines("requested", loaded.requested.iter().map(ToString::to_string).collect());
     text += &lines("files", loaded.reads.files.iter().map(ToString::to_string).collect());
     text += &lines("folders", loaded.reads.folders.iter().map(|folder| format!("`{folder}`")).collect());
@@ -52,7 +53,10 @@ fn value(attr: &Spanned, call: &Span) -> String {
         Value::Label(label) => label.to_string(),
         Value::List(items) => format!("[{}]", items.iter().map(inner).collect::<Vec<_>>().join(", ")),
         Value::Dict(entries) => {
-            format!("{{{}}}", entries.iter().map(|(key, value)| format!("{}: {}", inner(key), inner(value))).collect::<Vec<_>>().join(", "))
+            format!(
+                "{{{}}}",
+                entries.iter().map(|(key, value)| format!("{}: {}", inner(key), inner(value))).collect::<Vec<_>>().join(", ")
+            )
         }
         Value::Record(record) => {
             let fields = record.fields.iter().map(|(name, field)| format!("{name} = {}", inner(field)));

@@ -35,7 +35,9 @@ impl Case {
         lines
             .filter(|(_, line)| !line.is_empty())
             .map(|(index, line)| {
-                let bad = |error: ouro_rules::label::LabelError| vec![Diagnostic::error(&Span::point(PATTERNS, index as u32 + 1, 1), error.0)];
+                let bad = |error: ouro_rules::label::LabelError| {
+                    vec![Diagnostic::error(&Span::point(PATTERNS, index as u32 + 1, 1), error.0)]
+                };
                 Pattern::parse(line, &workspace.cwd).map_err(bad)
             })
             .collect()
@@ -50,10 +52,18 @@ pub fn run(phase: &str, produce: impl Fn(&Case) -> Result<String, Vec<Diagnostic
     assert!(!cases.is_empty(), "no golden workspace begins with `{phase}-`");
     for (name, case) in cases {
         let result = produce(&case);
-        let verdict = if name.starts_with(&format!("{phase}-ok-")) { accept(&case.root, result, bless) } else { refuse(&case.root, result) };
+        let verdict = if name.starts_with(&format!("{phase}-ok-")) {
+            accept(&case.root, result, bless)
+        } else {
+            refuse(&case.root, result)
+        };
         failures.extend(verdict.err().map(|reason| format!("--- {name}\n{reason}")));
     }
-    assert!(failures.is_empty(), "\n{}\nto accept new dumps: OURO_BLESS=1 cargo test -p ouro-engine --test golden {phase}\n", failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "\n{}\nto accept new dumps: OURO_BLESS=1 cargo test -p ouro-engine --test golden {phase}\n",
+        failures.join("\n")
+    );
 }
 
 fn cases(phase: &str) -> Vec<(String, Case)> {

@@ -62,7 +62,10 @@ fn program() -> Vec<AttrSpec> {
 }
 
 fn map() -> Vec<AttrSpec> {
-    vec![AttrSpec::new("type", AttrType::String, "").required(), AttrSpec::new("max_entries", AttrType::Int, "").default(Value::Int(1))]
+    vec![
+        AttrSpec::new("type", AttrType::String, "").required(),
+        AttrSpec::new("max_entries", AttrType::Int, "").default(Value::Int(1)),
+    ]
 }
 
 fn chain() -> Vec<AttrSpec> {

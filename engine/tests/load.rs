@@ -76,7 +76,7 @@ fn names_that_are_not_utf8_are_findings_in_globs_and_ignored_elsewhere() {
     let found = messages(load(folder.path(), &["//..."]));
     assert!(
         found.starts_with(
-            "fw/BUILD:1:30-1:64: Error: `\u{fffd}.c` in the folder `fw` has a name that is not UTF-8\n    help: rename it"
+            "fw/BUILD:1:30-1:63: Error: `\u{fffd}.c` in the folder `fw` has a name that is not UTF-8\n    help: rename it"
         ),
         "{found}"
     );
@@ -174,5 +174,5 @@ fn the_standard_library_declares_a_pipeline_with_the_real_rules() {
         b"load('@ouro//xdp:defs.star', 'xdp_pipeline')\nxdp_pipeline(name = 'fw', stages = [], interface = 'eth0')\n",
     );
     let found = messages(load_with(folder.path(), &["//fw:all"], &ouro_rules::builtin::table()));
-    assert!(found.starts_with("fw/BUILD:2:1-2:58: Error: `stages` of `fw` is empty"), "{found}");
+    assert!(found.starts_with("fw/BUILD:2:1-2:59: Error: `stages` of `fw` is empty"), "{found}");
 }

@@ -11,6 +11,7 @@ pub mod target;
 
 pub mod action;
 pub mod builtin;
+pub mod reference;
 pub mod provider;
 pub mod rule;
 

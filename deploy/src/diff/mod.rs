@@ -42,7 +42,7 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<V
     }
     let moves = attach(observed, &hooks, target);
     let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).collect();
-    let clean_up = clean_up(bundle, observed, &hooks, &obsolete);
+    let clean_up = clean_up(bundle, observed, &obsolete);
     let settles = moves.iter().any(Step::replaces) || !clean_up.is_empty();
     steps.extend(moves);
     steps.extend(settles.then_some(Step::Settle));
@@ -118,13 +118,9 @@ fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
     steps
 }
 
-fn clean_up(bundle: &Bundle, observed: &Observed, hooks: &[Hook], obsolete: &[u32]) -> Vec<Step> {
+/// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
+fn clean_up(bundle: &Bundle, observed: &Observed, obsolete: &[u32]) -> Vec<Step> {
     let mut steps = Vec::new();
-    let wanted: BTreeSet<&str> = hooks.iter().filter(|hook| !hook.is_link()).map(Hook::interface).collect();
-    let recorded = recorded_qdiscs(observed);
-    steps.extend(
-        recorded.into_iter().filter(|name| !wanted.contains(name.as_str())).map(|interface| Step::RemoveQdisc { interface }),
-    );
     let declared: BTreeSet<&String> = bundle.manifest.maps.iter().map(|map| &map.name).collect();
     let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
     let dropped = recorded.difference(&declared).filter(|name| observed.maps.contains_key(name.as_str()));
@@ -149,8 +145,5 @@ fn recorded_qdiscs(observed: &Observed) -> BTreeSet<String> {
 
 /// Devices whose clsact qdisc is ours: we added it before, or are about to.
 fn our_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
-    let mut ours = recorded_qdiscs(observed);
-    ours.retain(|name| hooks.iter().any(|hook| !hook.is_link() && hook.interface() == name));
-    ours.extend(missing_qdiscs(observed, hooks));
-    ours
+    recorded_qdiscs(observed).into_iter().chain(missing_qdiscs(observed, hooks)).collect()
 }

@@ -130,9 +130,17 @@ impl Chain {
     }
 
     fn edges(&self) -> Vec<Edge> {
-        let place = |name: &str| self.programs.iter().zip(0u32..).find(|(program, _)| program.name == name).expect("a program of the chain").1;
+        let place = |name: &str| {
+            self.programs.iter().zip(0u32..).find(|(program, _)| program.name == name).expect("a program of the chain").1
+        };
         let of = |(program, from): (&Program, u32)| {
-            let edge = move |(name, on_miss): &(String, i32)| Edge { from, to: place(name), name: name.clone(), on_miss: *on_miss, bound: None };
+            let edge = move |(name, on_miss): &(String, i32)| Edge {
+                from,
+                to: place(name),
+                name: name.clone(),
+                on_miss: *on_miss,
+                bound: None,
+            };
             program.jumps.iter().map(edge).collect::<Vec<_>>()
         };
         self.programs.iter().zip(0u32..).flat_map(of).collect()
@@ -145,8 +153,10 @@ impl Chain {
             let slot = slot(edge.to as usize).unwrap_or(0);
             let Edge { name, on_miss, .. } = edge;
             let (section, constant) = (self.slot_section, if self.slot_section == LINK_SECTION { "const" } else { "" });
-            writeln!(text, "{constant} volatile __u32 __ouro_slot_{name} SEC(\"{section}\") __attribute__((weak)) = {slot};").expect("a string");
-            writeln!(text, "const volatile __u32 __ouro_edge_{name} SEC(\"{LINK_SECTION}\") __attribute__((weak)) = {id};").expect("a string");
+            writeln!(text, "{constant} volatile __u32 __ouro_slot_{name} SEC(\"{section}\") __attribute__((weak)) = {slot};")
+                .expect("a string");
+            writeln!(text, "const volatile __u32 __ouro_edge_{name} SEC(\"{LINK_SECTION}\") __attribute__((weak)) = {id};")
+                .expect("a string");
             writeln!(text, "enum {{ __ouro_miss_{name} = {on_miss} }};").expect("a string");
         }
         for map in &self.maps {
@@ -160,7 +170,8 @@ impl Chain {
             )
             .expect("a string");
         }
-        let context = hook::find(&program.section).map_or("xdp_md", |hook| if hook.prog_type == "sched_cls" { "__sk_buff" } else { "xdp_md" });
+        let context = hook::find(&program.section)
+            .map_or("xdp_md", |hook| if hook.prog_type == "sched_cls" { "__sk_buff" } else { "xdp_md" });
         let Program { name, section, body, .. } = program;
         let globals = &self.globals;
         write!(text, "{globals}\nSEC(\"{section}\") int {name}(struct {context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")
@@ -212,6 +223,8 @@ pub fn save(bundle: &Bundle, folder: &Path) {
 pub fn load(folder: &Path) -> Bundle {
     let text = fs::read(folder.join("manifest")).expect("it was saved");
     let (manifest, digest): (Manifest, String) = serde_json::from_slice(&text).expect("it was saved");
-    let object = |program: &ManifestProgram| (program.object.clone(), fs::read(folder.join(format!("{}.o", program.name))).expect("compiled"));
+    let object = |program: &ManifestProgram| {
+        (program.object.clone(), fs::read(folder.join(format!("{}.o", program.name))).expect("compiled"))
+    };
     Bundle { objects: manifest.programs.iter().map(object).collect(), manifest, digest }
 }

@@ -56,9 +56,9 @@ fn killed_redeploys_lose_no_packet() {
         assert_eq!(sent, received);
         let status = status(lab);
         assert_eq!((&status.problems, &status.foreign), (&vec![], &vec![]));
-        let generations = std::fs::read_dir(lab.bpffs.join("ouro/fw")).unwrap().filter(|entry| {
-            entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("gen-")
-        });
+        let generations = std::fs::read_dir(lab.bpffs.join("ouro/fw"))
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().starts_with("gen-"));
         assert_eq!(generations.count(), 1);
         undeployed(lab, "fw");
     });

@@ -83,7 +83,10 @@ fn a_second_device_that_refuses_undoes_the_first() {
         lab.far("ip").args(["link", "set", "far1", "mtu", "9000"]).status().unwrap();
         let both = Chain::firewall().attach(&[xdp(NEAR), xdp("near1")]).bundle(lab.folder());
         let error = deploy(lab, &both).unwrap_err();
-        assert!(matches!(&error, Error::Failed { undo: None, settled: false, .. }) && error.to_string().contains("MTU"), "{error}");
+        assert!(
+            matches!(&error, Error::Failed { undo: None, settled: false, .. }) && error.to_string().contains("MTU"),
+            "{error}"
+        );
         assert!(!lab.bpffs.join("ouro").exists(), "nothing is left of a first deploy");
         assert!(!sh("ip link show near0").contains("xdp"));
 

@@ -50,7 +50,10 @@ fn bpftool_agrees_with_status() {
         assert_eq!(sh("cat /proc/net/dev").lines().filter(|line| line.contains("near0")).count(), 1);
         let maps = &status.maps[0];
         let map = bpftool(&["map", "show", "pinned", maps.path.to_str().unwrap()]);
-        assert_eq!((map["id"].as_u64(), map["type"].as_str(), map["max_entries"].as_u64()), (Some(maps.id.into()), Some("array"), Some(1)));
+        assert_eq!(
+            (map["id"].as_u64(), map["type"].as_str(), map["max_entries"].as_u64()),
+            (Some(maps.id.into()), Some("array"), Some(1))
+        );
         let generation = lab.bpffs.join("ouro/fw/gen-1/maps");
         let table = bpftool(&["map", "show", "pinned", generation.join("table").to_str().unwrap()]);
         assert_eq!((table["type"].as_str(), table["frozen"].as_u64()), (Some("prog_array"), Some(1)));
@@ -63,7 +66,9 @@ fn bpftool_agrees_with_status() {
 /// The first eight bytes of each CPU's value, added up.
 fn taken(element: &serde_json::Value) -> u64 {
     let byte = |value: &serde_json::Value| u8::from_str_radix(value.as_str().unwrap().trim_start_matches("0x"), 16).unwrap();
-    let low = |cpu: &serde_json::Value| cpu["value"].as_array().unwrap()[..8].iter().rev().fold(0, |sum, digit| sum << 8 | u64::from(byte(digit)));
+    let low = |cpu: &serde_json::Value| {
+        cpu["value"].as_array().unwrap()[..8].iter().rev().fold(0, |sum, digit| sum << 8 | u64::from(byte(digit)))
+    };
     element["values"].as_array().unwrap().iter().map(low).sum()
 }
 
@@ -72,7 +77,12 @@ fn nothing_is_left_in_the_kernel() {
     lab(|lab| {
         let chain = Chain::firewall().map(ring("ring", 5000));
         let body = count("seen");
-        let chain = chain.program("logs", "xdp", &format!("{body} void *e = bpf_ringbuf_reserve(&ring, 8, 0); if (e) bpf_ringbuf_discard(e, 0); return XDP_PASS;"), &[]);
+        let chain = chain.program(
+            "logs",
+            "xdp",
+            &format!("{body} void *e = bpf_ringbuf_reserve(&ring, 8, 0); if (e) bpf_ringbuf_discard(e, 0); return XDP_PASS;"),
+            &[],
+        );
         deployed(lab, &chain.bundle(lab.folder()));
         let status = status(lab);
         // Also the maps nobody pinned: read-only data and the like.
@@ -128,7 +138,9 @@ fn it_works_inside_ip_netns_exec() {
     lab(|lab| {
         let namespace = Namespace(format!("ouro-test-{}", std::process::id()));
         let name = &namespace.0;
-        sh(&format!("ip netns add {name} && ip link set near0 netns {name} && ip -n {name} addr add 10.99.0.1/24 dev near0 && ip -n {name} link set near0 up"));
+        sh(&format!(
+            "ip netns add {name} && ip link set near0 netns {name} && ip -n {name} addr add 10.99.0.1/24 dev near0 && ip -n {name} link set near0 up"
+        ));
         let exe = std::env::current_exe().unwrap();
         let test = "first::it_works_inside_ip_netns_exec";
         sh(&format!("{INSIDE}={} ip netns exec {name} {} --exact {test} --nocapture", lab.bpffs.display(), exe.display()));

@@ -61,11 +61,17 @@ fn shared_maps_outlive_generations() {
         let before = status(lab);
         // Another `block` that counts twice, and a map more.
         let chain = Chain::new("fw").map(map("seen", "array", 1)).map(map("more", "hash", 8));
-        let chain = chain
-            .program("parse", "xdp", &crate::chain::if_udp("JUMP(block);", "return XDP_PASS;"), &["block"])
-            .program("block", "xdp", &format!("{0}{0}{1}return XDP_DROP;", count("seen"), count("more")), &[]);
+        let chain = chain.program("parse", "xdp", &crate::chain::if_udp("JUMP(block);", "return XDP_PASS;"), &["block"]).program(
+            "block",
+            "xdp",
+            &format!("{0}{0}{1}return XDP_DROP;", count("seen"), count("more")),
+            &[],
+        );
         let steps = deployed(lab, &chain.bundle(lab.folder()));
-        assert!(steps.contains(&Step::ReuseMap { map: "seen".to_owned() }) && steps.contains(&Step::CreateMap { map: "more".to_owned() }));
+        assert!(
+            steps.contains(&Step::ReuseMap { map: "seen".to_owned() })
+                && steps.contains(&Step::CreateMap { map: "more".to_owned() })
+        );
         lab.udp(4000, 10);
         assert_eq!(seen(lab), 30);
         assert_eq!(status(lab).maps.iter().find(|map| map.name == "seen"), before.maps.first());
@@ -111,8 +117,12 @@ fn a_failing_redeploy_leaves_the_old_chain() {
     lab(|lab| {
         deployed(lab, &Chain::firewall().bundle(lab.folder()));
         let before = status(lab);
-        let rejected = Chain::firewall().program("broken", "xdp", "return *(__u8 *)(long)ctx->data;", &[]).map(map("more", "array", 4));
-        let rejected = Chain { globals: "__attribute__((used)) static void touch(void) { bpf_map_lookup_elem(&more, &more); }".to_owned(), ..rejected };
+        let rejected =
+            Chain::firewall().program("broken", "xdp", "return *(__u8 *)(long)ctx->data;", &[]).map(map("more", "array", 4));
+        let rejected = Chain {
+            globals: "__attribute__((used)) static void touch(void) { bpf_map_lookup_elem(&more, &more); }".to_owned(),
+            ..rejected
+        };
         let bundle = rejected.bundle(lab.folder());
         let flood = lab.flood();
         for _ in 0..10 {

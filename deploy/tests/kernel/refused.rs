@@ -27,7 +27,10 @@ fn conflicts(error: Error) -> Vec<Conflict> {
 fn a_missing_device_is_named_with_its_neighbours() {
     lab(|lab| {
         let error = refused(lab, &Chain::firewall().attach(&[xdp("naer0")]));
-        assert_eq!((error.to_string().as_str(), error.help().as_deref()), ("there is no network device `naer0`", Some("did you mean `near0`?")));
+        assert_eq!(
+            (error.to_string().as_str(), error.help().as_deref()),
+            ("there is no network device `naer0`", Some("did you mean `near0`?"))
+        );
         let error = refused(lab, &Chain::firewall().attach(&[xdp("wlp3s0")]));
         assert_eq!(error.help().as_deref(), Some("there are: lo, near0"));
         assert_eq!(error.kind(), ErrorKind::Failed);
@@ -41,7 +44,10 @@ fn a_folder_that_is_no_bpffs() {
         for folder in [lab.folder().to_owned(), lab.folder().join("missing")] {
             let error = ouro_deploy::deploy(&folder, &bundle, &Options::default(), &mut |_| {}).unwrap_err();
             assert!(matches!(error, Error::NoBpffs(_)), "{error}");
-            assert_eq!((error.help(), error.kind()), (Some(format!("mount one: `mount -t bpf bpf {}`", folder.display())), ErrorKind::NotPermitted));
+            assert_eq!(
+                (error.help(), error.kind()),
+                (Some(format!("mount one: `mount -t bpf bpf {}`", folder.display())), ErrorKind::NotPermitted)
+            );
             assert!(ouro_deploy::status(&folder).is_err() && !folder.join("ouro").exists());
         }
     });
@@ -107,7 +113,10 @@ fn the_verifier_says_no() {
         assert_eq!(rejection.program, "broken");
         assert!(rejection.reason.contains("packet"), "{rejection}");
         let place = rejection.place.as_ref().unwrap();
-        assert!(place.text.contains("return packet[40]") && place.file.as_deref().unwrap().ends_with("broken.c"), "{rejection:?}");
+        assert!(
+            place.text.contains("return packet[40]") && place.file.as_deref().unwrap().ends_with("broken.c"),
+            "{rejection:?}"
+        );
         let source = fs::read_to_string(lab.folder().join("broken.c")).unwrap();
         let line = source.lines().nth(place.line.unwrap() as usize - 1).unwrap();
         assert_eq!(line.trim(), "return packet[40];");
@@ -139,7 +148,12 @@ fn programs_of_different_types_share_no_table() {
             .program("last", "xdp", "return XDP_PASS;", &[]);
         let error = refused(lab, &mixed).to_string();
         assert!(error.contains("`next`") && error.contains("belongs to programs of another type"), "{error}");
-        let inserted = Chain::new("fw").program("parse", "xdp", "JUMP(next);", &["next"]).program("next", "xdp.frags", "return XDP_PASS;", &[]);
+        let inserted = Chain::new("fw").program("parse", "xdp", "JUMP(next);", &["next"]).program(
+            "next",
+            "xdp.frags",
+            "return XDP_PASS;",
+            &[],
+        );
         let error = refused(lab, &inserted).to_string();
         assert!(error.contains("slot 1") && error.contains("differ"), "{error}");
     });
@@ -191,7 +205,9 @@ fn a_device_that_runs_another_program() {
 fn a_deployment_of_another_chain() {
     lab(|lab| {
         deployed(lab, &Chain::firewall().bundle(lab.folder()));
-        let found = conflicts(deploy(lab, &Chain { label: "//other:fw".to_owned(), ..Chain::firewall() }.bundle(lab.folder())).unwrap_err());
+        let found = conflicts(
+            deploy(lab, &Chain { label: "//other:fw".to_owned(), ..Chain::firewall() }.bundle(lab.folder())).unwrap_err(),
+        );
         assert_eq!(found[0].to_string(), "the deployment `fw` belongs to the chain `//test:fw`, not to `//other:fw`");
         assert_eq!(found.len(), 1);
         undeployed(lab, "fw");

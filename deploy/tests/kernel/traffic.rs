@@ -81,13 +81,19 @@ fn filters_of_others_stay() {
     lab(|lab| {
         deployed(lab, &Chain { name: "other".to_owned(), ..firewall(&[]) }.bundle(lab.folder()));
         let theirs = lab.bpffs.join("ouro/other/gen-1/progs/allow");
-        sh(&format!("tc qdisc add dev near0 clsact && tc filter add dev near0 ingress pref 7 handle 1 bpf da object-pinned {}", theirs.display()));
+        sh(&format!(
+            "tc qdisc add dev near0 clsact && tc filter add dev near0 ingress pref 7 handle 1 bpf da object-pinned {}",
+            theirs.display()
+        ));
         let taken = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
         let Error::Conflicts(conflicts) = deploy(lab, &taken).unwrap_err() else { panic!("the place is taken") };
         assert!(matches!(conflicts.as_slice(), [Conflict::Taken { .. }]), "{conflicts:?}");
-        let bundle = firewall(&[tc(Direction::Ingress, 6, TcVia::Clsact), tc(Direction::Egress, 6, TcVia::Clsact)]).bundle(lab.folder());
+        let bundle =
+            firewall(&[tc(Direction::Ingress, 6, TcVia::Clsact), tc(Direction::Egress, 6, TcVia::Clsact)]).bundle(lab.folder());
         deployed(lab, &bundle);
-        assert!(sh("tc filter show dev near0 ingress").contains("pref 6") && sh("tc filter show dev near0 egress").contains("pref 6"));
+        assert!(
+            sh("tc filter show dev near0 ingress").contains("pref 6") && sh("tc filter show dev near0 egress").contains("pref 6")
+        );
         assert_eq!(lab.ping(5), 5);
         ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap();
         let left = sh("tc filter show dev near0 ingress");
@@ -104,7 +110,11 @@ fn a_filter_somebody_replaced_is_theirs() {
         let before = status(lab);
         let theirs = lab.bpffs.join("ouro/fw/gen-1/progs/allow");
         sh(&format!("tc filter replace dev near0 ingress pref 7 handle 1 bpf da object-pinned {}", theirs.display()));
-        assert!(matches!(status(lab).problems.as_slice(), [Problem::NothingLive, Problem::ForeignProgram { .. }]), "{:?}", status(lab).problems);
+        assert!(
+            matches!(status(lab).problems.as_slice(), [Problem::NothingLive, Problem::ForeignProgram { .. }]),
+            "{:?}",
+            status(lab).problems
+        );
         let Error::Conflicts(conflicts) = deploy(lab, &bundle).unwrap_err() else { panic!("it is theirs") };
         assert!(matches!(conflicts.as_slice(), [Conflict::Changed { .. }]), "{conflicts:?}");
         ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap();
@@ -140,7 +150,9 @@ fn a_chain_can_change_its_mechanism() {
         let (sent, received) = flood.stop();
         assert_eq!(sent, received, "the new one is attached before the old one goes");
         works(lab);
-        assert!(!sh("tc qdisc show").contains("clsact"));
+        // Removing a qdisc drops packets (the kernel stops the device's queues for it), so that waits.
+        assert!(sh("tc qdisc show").contains("clsact") && !sh("tc filter show dev near0 ingress").contains("bpf"));
         undeployed(lab, "fw");
+        assert!(!sh("tc qdisc show").contains("clsact"));
     });
 }

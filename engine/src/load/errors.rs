@@ -139,8 +139,8 @@ pub(super) fn unknown_name(error: &starlark::Error) -> Option<&FileSpan> {
 /// The first line of the error as a lowercase fragment.
 fn message(error: &starlark::Error) -> String {
     let text = match error.kind() {
-        // The interpreter puts `fail:` before the words of the macro's author.
-        ErrorKind::Fail(words) => return words.to_string(),
+        // The words of the macro's author, as they are; the interpreter puts a space before each.
+        ErrorKind::Fail(words) => return words.to_string().trim().to_owned(),
         _ => error.without_diagnostic().to_string(),
     };
     let line = text.lines().next().unwrap_or_default().trim_end_matches('.');

@@ -1,0 +1,84 @@
+//! The reference of the BUILD language, written from the rule table itself, so that it cannot be out of date.
+//!
+//! Knows Markdown, nothing of files.
+
+use std::fmt::Write as _;
+
+use crate::attr::{AttrSpec, Value};
+use crate::hook::{HOOKS, Verdicts};
+use crate::map_type::{MAP_TYPES, Need};
+use crate::rule::RuleTable;
+
+const HEAD: &str = "# Rules\n\n\
+    What a `BUILD.ouro` file can call. Written from the rule table; a test holds it to that.\n\n\
+    Every rule has three more attributes: `name` (required), `visibility` (`[\"//visibility:public\"]`, `[\"//pkg:__pkg__\"]`,\n\
+    `[\"//pkg:__subpackages__\"]`; the package itself by default) and `tags` (`manual` keeps a target out of `:all` and `...`).\n\
+    Besides rules there are `load()`, `glob()`, `package()`, `package_name()`, `print()` and `fail()`.\n";
+
+/// The whole reference, as Markdown.
+pub fn markdown(table: &RuleTable) -> String {
+    let mut text = HEAD.to_owned();
+    for rule in table.rules() {
+        section(&mut text, rule.name(), rule.doc(), rule.attrs());
+    }
+    text += "\n# Constructors\n\nValues for attributes such as `attach` and `jumps`. The first argument may be given by position.\n";
+    for record in table.records() {
+        section(&mut text, &record.name, &record.doc, &record.attrs);
+    }
+    hooks(&mut text);
+    map_types(&mut text);
+    text
+}
+
+fn section(text: &mut String, name: &str, doc: &str, attrs: &[AttrSpec]) {
+    let _ = write!(text, "\n## {name}\n\n{doc}\n\n| attribute | takes | default | |\n|---|---|---|---|\n");
+    for attr in attrs {
+        let takes = if attr.allowed.is_empty() { attr.ty.describe() } else { quoted(&attr.allowed) };
+        let default = if attr.required { "required".to_owned() } else { shown(&attr.default) };
+        let _ = writeln!(text, "| `{}` | {takes} | {default} | {} |", attr.name, attr.doc.replace('|', "\\|"));
+    }
+}
+
+fn quoted(words: &[String]) -> String {
+    words.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>().join(", ")
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::None => String::new(),
+        Value::Bool(true) => "`True`".to_owned(),
+        Value::Bool(false) => "`False`".to_owned(),
+        Value::Int(number) => format!("`{number}`"),
+        Value::Str(text) => format!("`\"{text}\"`"),
+        Value::Label(label) => format!("`{label}`"),
+        Value::List(_) => "`[]`".to_owned(),
+        Value::Dict(_) => "`{}`".to_owned(),
+        Value::Record(record) => format!("`{}()`", record.kind),
+    }
+}
+
+fn hooks(text: &mut String) {
+    *text += "\n# Program types\n\nWhat `type` takes; those with `/...` need a name. Only types with an attach constructor are deployed by ouro.\n\n\
+        | type | verdicts | attached by |\n|---|---|---|\n";
+    for hook in HOOKS {
+        let suffix = if hook.takes_name { "/..." } else { "" };
+        let verdicts = match hook.verdicts {
+            Verdicts::Named(names) => names.iter().map(|(name, number)| format!("{name} ({number})")).collect::<Vec<_>>().join(", "),
+            Verdicts::Any => "any number; 0 on a miss".to_owned(),
+        };
+        let attach = hook.attach.iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "| `{}{suffix}` | {verdicts} | {attach} |", hook.prefix);
+    }
+}
+
+fn map_types(text: &mut String) {
+    *text += "\n# Map types\n\n| type | key | value |\n|---|---|---|\n";
+    let need = |need: Need| match need {
+        Need::Nothing => "none",
+        Need::Any => "any C type",
+        Need::U32 => "`__u32`",
+    };
+    for ty in MAP_TYPES {
+        let _ = writeln!(text, "| `{}` | {} | {} |", ty.name, need(ty.key), need(ty.value));
+    }
+}

@@ -117,6 +117,11 @@ pub fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
 }
 
+/// This program's own file.
+pub fn program() -> Option<PathBuf> {
+    env::current_exe().ok()
+}
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Whether Ctrl-C (or a polite kill) came since [`catch_interrupts`].

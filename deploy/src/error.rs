@@ -43,7 +43,7 @@ pub enum Error {
     Slot {
         /// The slot.
         slot: u32,
-        /// The program's pin.
+        /// The program.
         program: String,
         /// Why.
         reason: String,

@@ -105,6 +105,7 @@ pub struct MapStatus {
     /// Its id.
     pub id: u32,
     /// Its type as in BUILD files.
+    #[serde(rename = "type")]
     pub ty: String,
     /// Bytes of a key.
     pub key_size: u32,

@@ -181,7 +181,7 @@ fn the_same_bundle_with_a_broken_chain_is_deployed_anew() {
     let bundle = bundle("a", &[xdp("eth0")]);
     let breakages: [fn(&mut Observed); 5] = [
         |observed| observed.generations.get_mut(&1).unwrap().table.as_mut().unwrap().frozen = false,
-        |observed| drop(observed.generations.get_mut(&1).unwrap().slots.insert(0, 99)),
+        |observed| *observed.generations.get_mut(&1).unwrap().slots.get_mut(&0).unwrap() = 99,
         |observed| observed.generations.get_mut(&1).unwrap().slots.clear(),
         |observed| observed.generations.get_mut(&1).unwrap().counts = None,
         |observed| observed.maps.clear(),

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use ouro_cache::{CacheError, Digest, Hasher, Store};
@@ -31,6 +32,8 @@ pub struct Request<'a> {
     pub rules: &'a RuleTable,
     /// Where tools are searched: a `PATH`.
     pub search_path: &'a OsStr,
+    /// The program that asks, when it can tell: another one may mean something else by the same request.
+    pub program: Option<&'a Path>,
 }
 
 /// Why a build ended without its files.
@@ -121,7 +124,7 @@ pub fn build(request: &Request<'_>, cache: &Path, options: &Options<'_>, events:
     warnings.extend(analysis.analysed.warnings.iter().cloned());
     // A build that had something to warn of is not replaced by silence the next time.
     if warnings.is_empty()
-        && let Some(read) = seen_by_load(root, &loaded.reads, began)
+        && let Some(read) = seen_before_load(request, &loaded.reads, began)
     {
         summary.seen.extend(read);
         let payload = postcard::to_stdvec(&targets).expect("BUG: labels and paths are plain data");
@@ -192,12 +195,13 @@ fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
     hasher.finish()
 }
 
-/// What loading read, as it was when it was read: a file that changed after `began` may have changed after it was read, too,
+/// What loading read and the program itself, as they were when they were read: a file that changed after `began` may have changed after it was read, too,
 /// and then there is nothing to go by.
-fn seen_by_load(root: &Path, reads: &Reads, began: SystemTime) -> Option<Vec<Seen>> {
+fn seen_before_load(request: &Request<'_>, reads: &Reads, began: SystemTime) -> Option<Vec<Seen>> {
+    let program = request.program.and_then(Path::to_str).map(Arc::from);
     let mut seen = Vec::new();
-    for path in reads.files.iter().chain(&reads.folders).chain(&reads.absent) {
-        let stamp = Stamp::of(&root.join(&**path)).ok()?;
+    for path in reads.files.iter().chain(&reads.folders).chain(&reads.absent).chain(&program) {
+        let stamp = Stamp::of(&request.workspace.root.join(&**path)).ok()?;
         if stamp.is_some_and(|stamp| !stamp.older_than(began)) {
             return None;
         }

@@ -31,8 +31,8 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     session::catch_interrupts();
     let began = Instant::now();
     let cache = session::cache_folder(workspace, flags.cache.as_ref())?;
-    let (rules, search_path) = (builtin::table(), session::search_path());
-    let request = Request { workspace, patterns, rules: &rules, search_path: &search_path };
+    let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
+    let request = Request { workspace, patterns, rules: &rules, search_path: &search_path, program: program.as_deref() };
     let options = Options {
         jobs: jobs(workspace, flags),
         keep_going: flags.keep_going,

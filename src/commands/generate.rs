@@ -27,7 +27,7 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
     let (rules, search_path) = (builtin::table(), session::search_path());
-    let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path };
+    let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path, program: None };
     let toolchain =
         Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     let loaded = load::load(&workspace, &patterns, &rules)?;

@@ -33,7 +33,7 @@ fn chain(session: &Session, text: &str) -> Result<Arc<ChainSpec>, CliError> {
     let label = session::label(&workspace, text)?;
     let patterns = [only(&label)];
     let (rules, search_path) = (builtin::table(), session::search_path());
-    let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path };
+    let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path, program: None };
     let toolchain =
         Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     let loaded = load::load(&workspace, &patterns, &rules)?;

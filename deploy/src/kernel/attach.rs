@@ -28,8 +28,7 @@ pub(crate) const HANDLE: u32 = 1;
 /// Attaches a pinned program; a link is pinned at `link` at once, as it lasts only as long as its pin.
 pub(crate) fn attach(hook: &Hook, program: &Path, link: &Path) -> Result<(), Error> {
     let failed = |error: io::Error| not_attached(hook, error);
-    let ifindex = host::host()?.devices.get(hook.interface()).map(|device| device.index);
-    let ifindex = ifindex.ok_or_else(|| failed(io::Error::from_raw_os_error(libc::ENODEV)))?;
+    let ifindex = sys::device_index(hook.interface()).map_err(failed)?;
     let created = match hook {
         Hook::Clsact { direction, priority, .. } => return add_filter(hook, *direction, *priority, program),
         Hook::Xdp { mode, .. } => sys::link_create(open(program)?.as_fd(), ifindex, XDP, xdp_flags(*mode)),
@@ -169,9 +168,8 @@ fn remove_filter(interface: &str, direction: Direction, priority: u16) -> io::Re
 }
 
 fn expect_filter(hook: &Hook, direction: Direction, priority: u16, program: &Path) -> Result<(), Error> {
-    let host = host::host()?;
-    let filters = host.devices.get(hook.interface()).map(|device| device.filters.as_slice()).unwrap_or_default();
-    let found = find_filter(filters, direction, priority).map(|filter| filter.program);
+    let filters = sys::device_index(hook.interface()).and_then(host::filters).map_err(|error| not_attached(hook, error))?;
+    let found = find_filter(&filters, direction, priority).map(|filter| filter.program);
     if found.is_some() && found == pins::program_id(program)? { Ok(()) } else { Err(changed(hook)) }
 }
 

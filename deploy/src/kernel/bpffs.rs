@@ -33,13 +33,18 @@ pub(crate) struct Lock {
 impl Lock {
     /// Creates the folder where missing and locks it.
     pub(crate) fn take(folder: &Path) -> Result<Lock, Error> {
-        loop {
-            create_folder(folder)?;
-            // `None` means that another removed the folder in between.
+        // Another may remove the folder in between, or the one above it; hardly more than once.
+        for _ in 0..100 {
+            let created = create_folder(folder);
             if let Some(lock) = Lock::existing(folder)? {
                 return Ok(lock);
             }
+            match created {
+                Err(Error::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
         }
+        Err(Error::Busy(folder.to_owned()))
     }
 
     /// Locks the folder; `None` if there is none.

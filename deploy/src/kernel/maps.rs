@@ -72,7 +72,7 @@ pub(crate) fn fill_slot(table: &Path, slot: u32, program: &Path) -> Result<(), E
     let fd = pins::require(program, Kind::Program)?;
     sys::map_update(map.as_fd(), slot, &fd.as_raw_fd().to_ne_bytes()).map_err(|error| Error::Slot {
         slot,
-        program: program.display().to_string(),
+        program: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         reason: match error.raw_os_error() {
             Some(libc::EINVAL) => "its type, attach type or frags differ from the programs before it".to_owned(),
             Some(libc::EBUSY) => "it is extended by an freplace program".to_owned(),

@@ -218,6 +218,14 @@ pub(super) fn page_size() -> u32 {
     u32::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
 }
 
+/// The index of a network device of the current namespace.
+pub(super) fn device_index(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    // SAFETY: the string lives until the call returns.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
+}
+
 /// A netlink socket of routing.
 pub(super) fn netlink_socket() -> io::Result<OwnedFd> {
     // SAFETY: gives a new file descriptor that nobody else has.

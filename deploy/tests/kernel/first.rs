@@ -111,6 +111,19 @@ fn a_chain_of_one_program_needs_no_table() {
 }
 
 #[test]
+fn a_chain_that_does_not_count_has_no_counts() {
+    lab(|lab| {
+        let mut bundle = Chain::firewall().bundle(lab.folder());
+        bundle.manifest.counting = false;
+        let steps = deployed(lab, &bundle);
+        assert!(!steps.iter().any(|step| matches!(step, Step::CreateCounts { .. })), "{steps:?}");
+        assert_eq!(lab.ping(5), 5);
+        assert!(status(lab).edges.iter().all(|edge| edge.counts.is_none()));
+        undeployed(lab, "fw");
+    });
+}
+
+#[test]
 fn a_chain_that_attaches_nowhere_is_live_when_whole() {
     lab(|lab| {
         let bundle = Chain::firewall().attach(&[]).bundle(lab.folder());

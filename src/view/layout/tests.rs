@@ -1,3 +1,5 @@
+//! Layouts of chains of all shapes.
+
 use super::*;
 
 const SIZE: Size = Size { width: 100.0, height: 40.0 };

@@ -13,6 +13,7 @@ mod layout;
 mod map_check;
 mod meta;
 mod observe;
+mod problem;
 mod rejection;
 mod status;
 mod step;
@@ -30,8 +31,9 @@ pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
 pub use observe::{Attachment, Generation, Observed, observe};
+pub use problem::Problem;
 pub use rejection::{Place, Rejection};
-pub use status::{Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, Problem, ProgramStatus, status};
+pub use status::{Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus, status};
 pub use step::Step;
 
 use kernel::Lock;

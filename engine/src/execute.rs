@@ -11,6 +11,7 @@ mod files;
 mod outputs;
 mod process;
 mod schedule;
+mod spawn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;

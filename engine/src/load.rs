@@ -12,6 +12,7 @@ mod request;
 
 mod modules;
 mod nesting;
+mod order;
 mod package;
 mod parse;
 

@@ -1,15 +1,14 @@
-//! The workspace: its root folder and what `ouro.toml` says.
+//! The workspace: its root folder and `ouro.toml`.
 //!
 //! Knows nothing of packages, BUILD files or what the settings are used for.
 
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod settings;
 
-use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean};
-use serde::Deserialize;
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use std::path::{Path, PathBuf};
+
+use ouro_rules::diagnostic::Diagnostic;
+
+pub use self::settings::{BuildSettings, CacheSettings, DeploySettings, Settings, ToolchainSettings, WorkspaceSettings};
 
 /// The file that makes a folder the root of a workspace.
 pub const SETTINGS_FILE: &str = "ouro.toml";
@@ -28,64 +27,6 @@ pub struct Workspace {
     pub settings: Settings,
 }
 
-/// The tables of `ouro.toml`; every one, and every key, may be missing.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Settings {
-    /// `[workspace]`
-    pub workspace: WorkspaceSettings,
-    /// `[toolchain]`
-    pub toolchain: ToolchainSettings,
-    /// `[cache]`
-    pub cache: CacheSettings,
-    /// `[build]`
-    pub build: BuildSettings,
-    /// `[deploy]`
-    pub deploy: DeploySettings,
-}
-
-/// `[workspace]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct WorkspaceSettings {
-    /// A name for people.
-    pub name: Option<String>,
-    /// Folders, from the root, in which no package is looked for and into which no glob descends.
-    pub ignore: Vec<String>,
-}
-
-/// `[toolchain]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ToolchainSettings {
-    /// The C compiler: a path, or a name looked up in `PATH`.
-    pub clang: Option<String>,
-}
-
-/// `[cache]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct CacheSettings {
-    /// The folder of the store; a relative path starts at the root.
-    pub dir: Option<PathBuf>,
-}
-
-/// `[build]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BuildSettings {
-    /// How many actions run at once.
-    pub jobs: Option<u32>,
-}
-
-/// `[deploy]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DeploySettings {
-    /// The mount point of the bpffs that holds ouro's folder.
-    pub bpffs: Option<PathBuf>,
-}
-
 impl Workspace {
     /// Finds the root from the folder `start` upward and reads its `ouro.toml`.
     pub fn find(start: &Path) -> Result<Workspace, Vec<Diagnostic>> {
@@ -101,7 +42,7 @@ impl Workspace {
         let path = root.join(SETTINGS_FILE);
         let text = std::fs::read_to_string(&path)
             .map_err(|error| vec![Diagnostic::bare(format!("cannot read `{}`: {error}", path.display()))])?;
-        let settings = parse(&text)?;
+        let settings = settings::parse(&text)?;
         Ok(Workspace { root, cwd, settings })
     }
 
@@ -121,151 +62,9 @@ fn not_unicode(path: &Path) -> Diagnostic {
         .help("rename the folder; packages are named by their folders")
 }
 
-/// What a key of `ouro.toml` takes.
-#[derive(Clone, Copy)]
-enum Kind {
-    Text,
-    Folders,
-    Count,
-}
-
-/// Every table with its keys. Checked before serde sees the text, because serde stops at the first thing it dislikes.
-const TABLES: &[(&str, &[(&str, Kind)])] = &[
-    ("workspace", &[("name", Kind::Text), ("ignore", Kind::Folders)]),
-    ("toolchain", &[("clang", Kind::Text)]),
-    ("cache", &[("dir", Kind::Text)]),
-    ("build", &[("jobs", Kind::Count)]),
-    ("deploy", &[("bpffs", Kind::Text)]),
-];
-
-/// Reads the text of an `ouro.toml`.
-pub fn parse(text: &str) -> Result<Settings, Vec<Diagnostic>> {
-    let place = |range: Range<usize>| span(text, range);
-    let broken = |error: toml::de::Error| {
-        let at = place(error.span().unwrap_or_default());
-        vec![Diagnostic::error(&at, error.message().lines().next().unwrap_or("not valid TOML").to_owned())]
-    };
-    let document = DeTable::parse(text).map_err(broken)?;
-    let mut findings = Vec::new();
-    for (name, value) in document.get_ref() {
-        findings.extend(
-            check_table(name, value).into_iter().map(|(range, finding)| Diagnostic { span: Some(place(range)), ..finding }),
-        );
-    }
-    if !findings.is_empty() {
-        return Err(ouro_rules::diagnostic::sorted(findings));
-    }
-    toml::from_str(text).map_err(broken)
-}
-
-type Found = Vec<(Range<usize>, Diagnostic)>;
-
-fn check_table(name: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> Found {
-    let Some((_, keys)) = TABLES.iter().find(|(table, _)| *table == name.get_ref()) else {
-        let known = TABLES.iter().map(|(table, _)| *table);
-        return vec![(name.span(), unknown("table", name.get_ref(), known))];
-    };
-    let Some(table) = value.get_ref().as_table() else {
-        return vec![(
-            name.span(),
-            Diagnostic::bare(format!("`{}` is a table", name.get_ref())).help(format!("write `[{}]`", name.get_ref())),
-        )];
-    };
-    table.iter().flat_map(|(key, value)| check_key(keys, key, value)).collect()
-}
-
-fn check_key(keys: &[(&str, Kind)], key: &Spanned<std::borrow::Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> Found {
-    match keys.iter().find(|(known, _)| *known == key.get_ref()) {
-        None => vec![(key.span(), unknown("key", key.get_ref(), keys.iter().map(|(known, _)| *known)))],
-        Some((_, kind)) => check_value(*kind, key.get_ref(), value),
-    }
-}
-
-fn check_value(kind: Kind, key: &str, value: &Spanned<DeValue<'_>>) -> Found {
-    let expected = match (kind, value.get_ref()) {
-        (Kind::Text, DeValue::String(_)) => return Vec::new(),
-        (Kind::Folders, DeValue::Array(items)) => return items.iter().flat_map(|item| check_folder(key, item)).collect(),
-        (Kind::Count, DeValue::Integer(n)) if u32::from_str_radix(n.as_str(), n.radix()).is_ok_and(|n| n > 0) => {
-            return Vec::new();
-        }
-        (Kind::Text, _) => "a string",
-        (Kind::Folders, _) => "a list of folders",
-        (Kind::Count, _) => "a whole number from 1",
-    };
-    vec![(value.span(), Diagnostic::bare(format!("`{key}` is {expected}")))]
-}
-
-fn check_folder(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
-    let plain = |folder: &str| folder.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    match item.get_ref().as_str() {
-        Some(folder) if plain(folder) => Vec::new(),
-        Some(folder) => vec![(
-            item.span(),
-            Diagnostic::bare(format!("`{folder}` is no plain path from the workspace root"))
-                .help("write it as `third_party/sources`"),
-        )],
-        None => vec![(item.span(), Diagnostic::bare(format!("`{key}` is a list of folders")))],
-    }
-}
-
-fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
-    let list = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    Diagnostic::bare(format!("unknown {what} `{name}`"))
-        .help(did_you_mean(name, known).unwrap_or_else(|| format!("known here: {list}")))
-}
-
-/// The place of a byte range of `ouro.toml`.
-fn span(text: &str, range: Range<usize>) -> Span {
-    let (line, column) = position(text, range.start);
-    let (end_line, end_column) = position(text, range.end.max(range.start + 1));
-    Span { file: Arc::from(SETTINGS_FILE), line, column, end_line, end_column }
-}
-
-fn position(text: &str, at: usize) -> (u32, u32) {
-    let before = text.get(..at).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |end| end + 1);
-    let line = before.matches('\n').count() + 1;
-    (line as u32, before[line_start..].chars().count() as u32 + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn findings(text: &str) -> Vec<String> {
-        let show = |d: Diagnostic| {
-            let at = d.span.expect("findings of a file have a place");
-            format!("{}:{}-{}: {} ({})", at.line, at.column, at.end_column, d.message, d.help.unwrap_or_default())
-        };
-        parse(text).map_or_else(|found| found.into_iter().map(show).collect(), |_| Vec::new())
-    }
-
-    #[test]
-    fn every_key_is_read_and_all_are_optional() {
-        assert_eq!(parse("").unwrap(), Settings::default());
-        let all = "[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\n[build]\njobs = 4\n[deploy]\nbpffs = '/b'\n";
-        let settings = parse(all).unwrap();
-        assert_eq!(settings.workspace.ignore, ["a/b"]);
-        assert_eq!((settings.build.jobs, settings.toolchain.clang.as_deref()), (Some(4), Some("clang-19")));
-        assert_eq!((settings.cache.dir, settings.deploy.bpffs), (Some("/c".into()), Some("/b".into())));
-    }
-
-    #[test]
-    fn all_findings_come_at_once_with_place_and_near_match() {
-        let found = findings("[workspce]\nname = 'é'\n[build]\njbos = 4\njobs = 0\n[workspace]\nignore = ['../x', 3]\n");
-        assert_eq!(
-            found,
-            [
-                "1:2-10: unknown table `workspce` (did you mean `workspace`?)",
-                "4:1-5: unknown key `jbos` (did you mean `jobs`?)",
-                "5:8-9: `jobs` is a whole number from 1 ()",
-                "7:11-17: `../x` is no plain path from the workspace root (write it as `third_party/sources`)",
-                "7:19-20: `ignore` is a list of folders ()",
-            ]
-        );
-        assert_eq!(findings("workspace = 3\n"), ["1:1-10: `workspace` is a table (write `[workspace]`)"]);
-        assert!(findings("[build\njobs = 1\n")[0].starts_with("1:7"), "{:?}", findings("[build\njobs = 1\n"));
-    }
 
     #[test]
     fn the_root_is_found_from_below() {

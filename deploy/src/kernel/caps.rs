@@ -13,10 +13,12 @@ const CAP_BPF: u32 = 39;
 pub(crate) fn require() -> Result<(), Error> {
     let held = sys::capabilities().map_err(|error| Error::io("cannot read the capabilities of this process", error))?;
     let has = |capability: u32| held & (1 << capability) != 0;
-    let missing: Vec<&str> = [(CAP_BPF, "CAP_BPF"), (CAP_NET_ADMIN, "CAP_NET_ADMIN")]
-        .into_iter()
-        .filter(|(capability, _)| !has(*capability) && !(*capability == CAP_BPF && has(CAP_SYS_ADMIN)))
-        .map(|(_, name)| name)
-        .collect();
+    let mut missing = Vec::new();
+    if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
+        missing.push("CAP_BPF");
+    }
+    if !has(CAP_NET_ADMIN) {
+        missing.push("CAP_NET_ADMIN");
+    }
     if missing.is_empty() { Ok(()) } else { Err(Error::NotPermitted(format!("this process lacks {}", missing.join(" and ")))) }
 }

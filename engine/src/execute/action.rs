@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -17,6 +16,7 @@ use super::files::{Files, seen};
 use super::key::{self, Input};
 use super::process::{Ended, Processes, without_colors};
 use super::schedule::End;
+use super::spawn::Command;
 use super::{Options, Site, Summary, depfile, outputs};
 use crate::event::{Event, How};
 use crate::plan::Plan;
@@ -327,12 +327,12 @@ impl<'a> Work<'a> {
             self.files.set(path, None);
         }
         let program = self.site.toolchain.tool(*tool).map_err(|error| Diagnostic::bare(error.to_string()))?;
-        let mut command = Command::new(&program.path);
         // Always with colours, so that the cache holds what a terminal shows; they are removed where nobody wants them.
-        command.args((*tool == Tool::Clang).then_some("-fcolor-diagnostics")).args(args);
-        command.env_clear().envs(key::environment(env)).current_dir(root);
+        let colors = (*tool == Tool::Clang).then_some("-fcolor-diagnostics");
+        let args = colors.into_iter().chain(args.iter().map(String::as_str));
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
-        Ok(self.processes.run(&mut command).map_err(trouble)?)
+        let command = Command::new(&program.path, args, key::environment(env), root).map_err(trouble)?;
+        Ok(self.processes.run(&command).map_err(trouble)?)
     }
 
     /// The files a dependency file names, besides the declared inputs that are in the key by their bytes.

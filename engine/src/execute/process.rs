@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::FromRawFd;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::spawn::Command;
 
 /// The processes that run now.
 #[derive(Debug, Default)]
@@ -27,17 +29,14 @@ pub(super) struct Ended {
 
 impl Processes {
     /// Runs a command to its end.
-    pub(super) fn run(&self, command: &mut Command) -> io::Result<Ended> {
+    pub(super) fn run(&self, command: &Command) -> io::Result<Ended> {
         let mut printed = unnamed_file()?;
-        command.stdin(Stdio::null()).stdout(printed.try_clone()?).stderr(printed.try_clone()?).process_group(0);
-        die_with_us(command);
-        let mut child = command.spawn()?;
-        let group = child.id() as libc::pid_t;
+        let group = command.spawn(&File::open("/dev/null")?, &printed)?;
         self.groups().insert(group);
         let waited = wait_without_reaping(group);
         // Until it is reaped its number is not given to another process: nobody else can be hit by `stop`.
         self.groups().remove(&group);
-        let status = waited.and_then(|()| child.wait()).inspect_err(|_| give_up(&mut child))?;
+        let status = waited.and_then(|()| reap(group))?;
         Ok(Ended { status, printed: contents(&mut printed)? })
     }
 
@@ -50,7 +49,7 @@ impl Processes {
         }
     }
 
-    fn groups(&self) -> std::sync::MutexGuard<'_, BTreeSet<libc::pid_t>> {
+    fn groups(&self) -> MutexGuard<'_, BTreeSet<libc::pid_t>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -74,18 +73,6 @@ fn contents(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
 }
 
-/// Has the kernel kill the process when we die, however that happens.
-fn die_with_us(command: &mut Command) {
-    let parent = std::process::id() as libc::pid_t;
-    let hook = move || {
-        // SAFETY: both calls are plain system calls, allowed between fork and exec.
-        let orphan = unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 || libc::getppid() != parent };
-        if orphan { Err(io::Error::from_raw_os_error(libc::ESRCH)) } else { Ok(()) }
-    };
-    // SAFETY: the hook allocates nothing and takes no lock.
-    unsafe { command.pre_exec(hook) };
-}
-
 fn wait_without_reaping(process: libc::pid_t) -> io::Result<()> {
     loop {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
@@ -101,9 +88,13 @@ fn wait_without_reaping(process: libc::pid_t) -> io::Result<()> {
     }
 }
 
-/// Waiting failed, so nothing is known of the process; it must not go on writing.
-fn give_up(child: &mut Child) {
-    let _ = child.kill();
+fn reap(process: libc::pid_t) -> io::Result<ExitStatus> {
+    let mut status = 0;
+    // SAFETY: the buffer has room for one status. The process has ended, so the call does not wait.
+    match unsafe { libc::waitpid(process, &raw mut status, 0) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(ExitStatus::from_raw(status)),
+    }
 }
 
 /// The text without the escape sequences that colour it.
@@ -121,27 +112,62 @@ pub(super) fn without_colors(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
     use std::time::{Duration, Instant};
 
     use super::*;
 
     fn sh(script: &str) -> Command {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", script]);
-        command
+        Command::new(Path::new("/bin/sh"), ["-c", script], [("A", "1")], Path::new("/")).unwrap()
+    }
+
+    fn printed(script: &str) -> String {
+        Processes::default().run(&sh(script)).unwrap().printed
     }
 
     #[test]
     fn both_streams_are_kept_in_order() {
-        let ended = Processes::default().run(&mut sh("echo one; echo two >&2; echo three; exit 3")).unwrap();
+        let ended = Processes::default().run(&sh("echo one; echo two >&2; echo three; exit 3")).unwrap();
         assert_eq!(ended.printed, "one\ntwo\nthree\n");
         assert_eq!(ended.status.code(), Some(3));
     }
 
     #[test]
+    fn it_gets_what_it_is_given_and_no_more() {
+        assert_eq!(printed("echo $A $B; pwd; cat; echo $#"), "1\n/\n0\n");
+        assert_eq!(printed("ls /proc/self/fd | sort -n | head -4 | tr '\\n' ' '"), "0 1 2 3 ", "3 is the folder `ls` reads");
+        assert_eq!(printed("test $(cut -d' ' -f5 /proc/self/stat) = $$ && echo leads its group"), "leads its group\n");
+    }
+
+    #[test]
+    fn signals_are_as_programs_expect_them() {
+        let status = printed("cat /proc/self/status");
+        let set = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            u64::from_str_radix(line.trim(), 16).unwrap()
+        };
+        assert_eq!((set("SigBlk:"), set("SigCgt:")), (0, 0));
+        let ignored = set("SigIgn:");
+        assert_eq!(ignored & (1 << (libc::SIGPIPE - 1)), 0, "a broken pipe ends programs");
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_an_error() {
+        let kind = |program: &str, folder: &str| {
+            let command = Command::new(Path::new(program), [], [], Path::new(folder)).unwrap();
+            Processes::default().run(&command).unwrap_err().kind()
+        };
+        assert_eq!(kind("/no/such/program", "/"), io::ErrorKind::NotFound);
+        assert_eq!(kind("/bin/sh", "/no/such/folder"), io::ErrorKind::NotFound);
+        assert_eq!(kind("/", "/"), io::ErrorKind::PermissionDenied);
+        let bad = Command::new(Path::new("/bin/sh"), ["a\0b"], [], Path::new("/"));
+        assert_eq!(bad.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+
+    #[test]
     fn what_stays_in_the_background_is_not_waited_for() {
         let start = Instant::now();
-        let ended = Processes::default().run(&mut sh("sleep 20 & echo $!")).unwrap();
+        let ended = Processes::default().run(&sh("sleep 20 & echo $!")).unwrap();
         assert!(start.elapsed() < Duration::from_secs(10));
         let background = ended.printed.trim().parse().unwrap();
         // SAFETY: ends the process the line above started.
@@ -153,7 +179,7 @@ mod tests {
         let processes = Processes::default();
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&mut sh("sleep 20; sleep 20")).unwrap());
+            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20")).unwrap());
             while processes.groups().is_empty() {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -17,6 +17,8 @@ use ouro_engine::plan::Plan;
 use ouro_engine::state::{Lock, State};
 use ouro_engine::toolchain::Toolchain;
 use ouro_engine::workspace::ToolchainSettings;
+use ouro_rules::native::Native;
+use ouro_rules::object::Expected;
 use ouro_rules::{Action, ActionKind, Artifact, Label, Tool};
 use tempfile::TempDir;
 
@@ -215,6 +217,13 @@ pub fn script(name: &str, script: &str, inputs: &[&str], outputs: &[&str]) -> Ac
     let args = ["-e", "-c", script].map(str::to_owned).to_vec();
     let kind = ActionKind::Run { tool: Tool::Shell, args, env: BTreeMap::new(), depfile: None };
     action("genrule", name, kind, inputs, outputs)
+}
+
+/// Looks into an object.
+pub fn inspect(name: &str, object: &str, facts: &str) -> Action {
+    let label = format!("//fw:{name}");
+    let expected = Expected { label, ty: "xdp".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() };
+    action("inspect", name, ActionKind::Native(Native::Inspect(expected)), &[object], &[facts])
 }
 
 /// Writes a file.

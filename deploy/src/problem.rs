@@ -1,0 +1,161 @@
+//! Problems: where a deployment differs from what was deployed.
+//!
+//! Pure.
+
+use std::fmt;
+
+use ouro_rules::manifest::Manifest;
+use serde::Serialize;
+
+use crate::hook::Hook;
+use crate::observe::{Generation, Observed};
+
+/// Where a deployment differs from what was deployed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "problem", rename_all = "snake_case")]
+pub enum Problem {
+    /// Nothing runs it: a deploy was stopped before its end.
+    NothingLive,
+    /// Hooks run different generations: a deploy was stopped between them.
+    Mixed {
+        /// The generations.
+        generations: Vec<u32>,
+    },
+    /// A generation that nothing runs.
+    Leftover {
+        /// The generation.
+        generation: u32,
+    },
+    /// A generation another version made.
+    Unreadable {
+        /// The generation.
+        generation: u32,
+        /// Why it cannot be read.
+        why: String,
+    },
+    /// A program's pin is gone.
+    ProgramGone {
+        /// Its name.
+        program: String,
+    },
+    /// A slot leads elsewhere.
+    Slot {
+        /// The slot.
+        slot: u32,
+        /// The program that belongs there.
+        program: String,
+        /// The id of the one that is there; none if it is empty.
+        found: Option<u32>,
+    },
+    /// The jump table is gone.
+    TableGone,
+    /// The jump table can be written.
+    NotFrozen,
+    /// A declared map's pin is gone.
+    MapGone {
+        /// Its name.
+        map: String,
+    },
+    /// Nothing is attached where something was.
+    NotAttached {
+        /// The hook's name.
+        hook: String,
+    },
+    /// The network device is gone, and the link dead.
+    DeadLink {
+        /// The hook's name.
+        hook: String,
+    },
+    /// A hook runs a program that is not ours.
+    ForeignProgram {
+        /// The hook's name.
+        hook: String,
+        /// The program's id.
+        program: u32,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NothingLive => write!(f, "nothing is live: deploy again, or undeploy"),
+            Problem::Mixed { generations } => write!(f, "hooks run different generations {generations:?}: deploy again"),
+            Problem::Leftover { generation } => write!(f, "generation {generation} is left over; the next deploy removes it"),
+            Problem::Unreadable { generation, why } => write!(f, "the record of generation {generation} cannot be read: {why}"),
+            Problem::ProgramGone { program } => write!(f, "the pin of program `{program}` is gone"),
+            Problem::Slot { slot, program, found: Some(id) } => {
+                write!(f, "slot {slot} holds program {id} instead of `{program}`")
+            }
+            Problem::Slot { slot, program, found: None } => write!(f, "slot {slot} is empty instead of holding `{program}`"),
+            Problem::TableGone => write!(f, "the jump table is gone"),
+            Problem::NotFrozen => write!(f, "the jump table is not frozen: it can be changed"),
+            Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
+            Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
+            Problem::DeadLink { hook } => write!(f, "the network device of `{hook}` is gone; deploy again once it is back"),
+            Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
+        }
+    }
+}
+
+/// Everything that is wrong with the generation shown.
+pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &Manifest, hooks: &[Hook]) -> Vec<Problem> {
+    let live = observed.live();
+    let mut found = Vec::new();
+    if live.is_empty() {
+        found.push(Problem::NothingLive);
+    }
+    if live.len() > 1 {
+        found.push(Problem::Mixed { generations: live.iter().copied().collect() });
+    }
+    found.extend(leftovers(observed, live.is_empty().then_some(generation)));
+    found.extend(table_problems(generation, manifest));
+    let gone = manifest.maps.iter().filter(|map| !observed.maps.contains_key(&map.name));
+    found.extend(gone.map(|map| Problem::MapGone { map: map.name.clone() }));
+    found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));
+    found
+}
+
+/// What nothing runs. `shown` is the generation the rest of the status is about, when it is not live.
+pub(crate) fn leftovers(observed: &Observed, shown: Option<&Generation>) -> Vec<Problem> {
+    let live = observed.live();
+    let others = observed.generations.iter().filter(|(number, _)| !live.contains(number));
+    let others = others.filter(|(_, generation)| shown.is_none_or(|shown| !std::ptr::eq(shown, *generation)));
+    let problem = |(number, generation): (&u32, &Generation)| match &generation.unreadable {
+        Some(why) => Problem::Unreadable { generation: *number, why: why.clone() },
+        None => Problem::Leftover { generation: *number },
+    };
+    others.map(problem).collect()
+}
+
+fn table_problems(generation: &Generation, manifest: &Manifest) -> Vec<Problem> {
+    let mut found = Vec::new();
+    for program in &manifest.programs {
+        let id = generation.programs.get(&program.name);
+        if id.is_none() {
+            found.push(Problem::ProgramGone { program: program.name.clone() });
+        }
+        if let Some(slot) = program.slot {
+            let there = generation.slots.get(&slot);
+            let wrong = Problem::Slot { slot, program: program.name.clone(), found: there.copied() };
+            found.extend((there.is_none() || (id.is_some() && there != id)).then_some(wrong));
+        }
+    }
+    match &generation.table {
+        None if manifest.table_size > 0 => found.push(Problem::TableGone),
+        Some(table) if !table.frozen => found.push(Problem::NotFrozen),
+        _ => {}
+    }
+    found
+}
+
+fn hook_problem(observed: &Observed, hook: &Hook) -> Option<Problem> {
+    let name = hook.name();
+    match observed.attachments.get(&name) {
+        None => Some(Problem::NotAttached { hook: name }),
+        Some(attached) if !attached.is_alive() => Some(Problem::DeadLink { hook: name }),
+        Some(attached) if attached.generation.is_none() => {
+            Some(Problem::ForeignProgram { hook: name, program: attached.program })
+        }
+        Some(_) => None,
+    }
+}

@@ -49,6 +49,15 @@ impl Store {
         Ok(digest)
     }
 
+    /// Keeps a file that its owner will replace but not write to: by a link where the file system allows, which costs neither a
+    /// copy nor a new inode. Should someone write to it all the same, that shows when the blob is next read, as any damage.
+    pub fn adopt(&self, source: &Path) -> Result<Digest, CacheError> {
+        let digest = Digest::of_file(source).map_err(CacheError::at("read", source))?;
+        let blob = self.blob(&digest);
+        let size = fs::metadata(source).map_err(CacheError::at("read", source))?.len();
+        if has_size(&blob, size) || link(source, &blob) { Ok(digest) } else { self.insert_file(source) }
+    }
+
     /// Keeps a copy of a file.
     pub fn insert_file(&self, source: &Path) -> Result<Digest, CacheError> {
         let reading = CacheError::at("read", source);
@@ -156,6 +165,18 @@ fn persist(file: NamedTempFile, path: &Path) -> Result<(), CacheError> {
         fs::create_dir_all(folder).map_err(CacheError::at("create the folder", folder))?;
     }
     error.file.persist(path).map(drop).map_err(|error| writing(error.error))
+}
+
+/// False when it cannot be done: another disk, too many links, a damaged blob in the way.
+fn link(source: &Path, blob: &Path) -> bool {
+    let folder_is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    let made = blob.parent().map(|folder| {
+        fs::hard_link(source, blob).or_else(|error| match folder_is_missing(&error) {
+            true => fs::create_dir_all(folder).and_then(|()| fs::hard_link(source, blob)),
+            false => Err(error),
+        })
+    });
+    made.is_some_and(|made| made.is_ok())
 }
 
 fn copy_hashed(source: &mut File, target: &mut File) -> io::Result<Digest> {

@@ -1,7 +1,7 @@
 //! The store against real files: damage, rivals, full disks.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -70,6 +70,35 @@ fn files_of_every_size_are_kept() {
         assert_eq!(store.read(&Digest::of(&bytes)).unwrap(), Some(bytes));
     }
     assert_eq!(files(&dir.path().join("cache/v1/tmp")), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_adopted_file_is_kept_without_a_copy_and_writing_to_it_is_found_out() {
+    let (dir, store) = store();
+    let path = dir.path().join("file");
+    fs::write(&path, "bytes").unwrap();
+    for _ in 0..2 {
+        assert_eq!(store.adopt(&path).unwrap(), Digest::of(b"bytes"));
+    }
+    assert_eq!(fs::metadata(&path).unwrap().nlink(), 2);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(store.read(&Digest::of(b"bytes")).unwrap().as_deref(), Some(&b"bytes"[..]));
+
+    store.materialise(&Digest::of(b"bytes"), &path, false).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().nlink(), 1, "who gets a file gets a copy");
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "other").unwrap();
+    let other = store.adopt(&path).unwrap();
+    fs::write(&path, "OTHER").unwrap();
+    assert_eq!(store.read(&other).unwrap(), None);
+    assert_eq!(fs::read(&path).unwrap(), b"OTHER", "only the damaged name is removed");
+}
+
+#[test]
+fn a_file_of_another_disk_is_adopted_by_a_copy() {
+    let (_dir, store) = store();
+    let digest = store.adopt(Path::new("/proc/sys/kernel/ostype")).unwrap();
+    assert_eq!(store.read(&digest).unwrap().as_deref(), Some(&b"Linux\n"[..]));
 }
 
 #[test]

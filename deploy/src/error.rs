@@ -110,9 +110,10 @@ impl Error {
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {
-            Error::NotPermitted(_) => {
-                Some("run it as root, or give it CAP_BPF and CAP_NET_ADMIN; a locked-down kernel refuses even root".to_owned())
-            }
+            Error::NotPermitted(_) => Some(
+                "run it as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a locked-down kernel refuses even root"
+                    .to_owned(),
+            ),
             Error::NoBpffs(path) => Some(format!("mount one: `mount -t bpf bpf {}`", path.display())),
             Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),
             Error::Rejected(rejection) => rejection.help.clone(),

@@ -27,7 +27,7 @@ pub struct Rejection {
 pub struct Place {
     /// Its text.
     pub text: String,
-    /// The file, where the kernel tells it (6.10).
+    /// The file, where the kernel tells it (6.9).
     pub file: Option<String>,
     /// The line, with the file.
     pub line: Option<u32>,
@@ -64,7 +64,7 @@ impl fmt::Display for Rejection {
 
 impl std::error::Error for Rejection {}
 
-/// `; int x = *p; @ parse.c:12`, or without the place before kernel 6.10.
+/// `; int x = *p; @ parse.c:12`, or without the place before kernel 6.9.
 fn source_line(line: &str) -> Option<Place> {
     let text = line.trim().strip_prefix("; ")?;
     let with_place = text.rsplit_once(" @ ").and_then(|(text, place)| {

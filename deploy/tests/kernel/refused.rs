@@ -8,7 +8,7 @@ use ouro_deploy::{Conflict, Error, ErrorKind, Options, Problem, RemoveOptions};
 
 use crate::chain::{Chain, map, xdp};
 use crate::raw::{link_update, map_update};
-use crate::support::{Lab, lab, sh};
+use crate::support::{Lab, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, nothing_left, status, undeployed};
 
 /// Deploys, which must fail, and leave nothing behind.
@@ -80,10 +80,12 @@ fn a_process_without_rights_is_told_which() {
 }
 
 #[test]
-fn two_capabilities_are_enough() {
+fn few_capabilities_are_enough() {
     lab(|lab| {
+        // Without CAP_PERFMON older kernels also verify what a processor may do speculatively, and refuse the jump's counter.
+        let capabilities = if kernel_is_at_least(6, 18) { 1 << 39 | 1 << 12 } else { 1 << 39 | 1 << 12 | 1 << 38 };
         let bundle = Chain::firewall().bundle(lab.folder());
-        with_capabilities(1 << 39 | 1 << 12, || {
+        with_capabilities(capabilities, || {
             deployed(lab, &bundle);
             crate::redeployed(lab, &bundle);
             assert_eq!(status(lab).problems, []);
@@ -113,13 +115,13 @@ fn the_verifier_says_no() {
         assert_eq!(rejection.program, "broken");
         assert!(rejection.reason.contains("packet"), "{rejection}");
         let place = rejection.place.as_ref().unwrap();
-        assert!(
-            place.text.contains("return packet[40]") && place.file.as_deref().unwrap().ends_with("broken.c"),
-            "{rejection:?}"
-        );
-        let source = fs::read_to_string(lab.folder().join("broken.c")).unwrap();
-        let line = source.lines().nth(place.line.unwrap() as usize - 1).unwrap();
-        assert_eq!(line.trim(), "return packet[40];");
+        assert!(place.text.contains("return packet[40]"), "{rejection:?}");
+        if kernel_is_at_least(6, 9) {
+            assert!(place.file.as_deref().unwrap().ends_with("broken.c"), "{rejection:?}");
+            let source = fs::read_to_string(lab.folder().join("broken.c")).unwrap();
+            let line = source.lines().nth(place.line.unwrap() as usize - 1).unwrap();
+            assert_eq!(line.trim(), "return packet[40];");
+        }
         assert!(rejection.log.contains("processed "), "{}", rejection.log);
     });
 }

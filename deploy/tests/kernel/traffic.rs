@@ -4,7 +4,7 @@ use ouro_deploy::{Conflict, Error, Hook, Problem, Step};
 use ouro_rules::manifest::{Attach, Direction, TcVia};
 
 use crate::chain::{Chain, count, if_udp, map};
-use crate::support::{NEAR, bpftool, is_gone, lab, sh};
+use crate::support::{NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, redeployed, status, undeployed};
 
 fn tc(direction: Direction, priority: u16, via: TcVia) -> Attach {
@@ -34,8 +34,30 @@ fn works(lab: &crate::support::Lab) {
     assert!(rise("allow") >= 10);
 }
 
+/// TCX came with kernel 6.6.
+fn has_tcx() -> bool {
+    kernel_is_at_least(6, 6)
+}
+
+#[test]
+fn the_mechanism_is_the_kernels_best() {
+    lab(|lab| {
+        deployed(lab, &firewall(&[tc(Direction::Ingress, 1, TcVia::Auto)]).bundle(lab.folder()));
+        assert_eq!(matches!(status(lab).hooks[0].hook, Hook::Tcx { .. }), has_tcx());
+        works(lab);
+        undeployed(lab, "fw");
+        if !has_tcx() {
+            let error = deploy(lab, &firewall(&[tc(Direction::Ingress, 1, TcVia::Tcx)]).bundle(lab.folder())).unwrap_err();
+            assert!(error.help().is_some_and(|help| help.contains("6.6")), "{error}");
+        }
+    });
+}
+
 #[test]
 fn tcx_links_carry_a_chain() {
+    if !has_tcx() {
+        return;
+    }
     lab(|lab| {
         let bundle = firewall(&[tc(Direction::Ingress, 1, TcVia::Auto)]).bundle(lab.folder());
         deployed(lab, &bundle);
@@ -143,6 +165,9 @@ fn a_filter_is_not_forgotten_in_another_namespace() {
 
 #[test]
 fn a_chain_can_change_its_mechanism() {
+    if !has_tcx() {
+        return;
+    }
     lab(|lab| {
         deployed(lab, &firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder()));
         let flood = lab.flood();

@@ -179,6 +179,13 @@ fn check(output: &Output, what: &str) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// Whether the kernel has at least this version. Tests ask for versions, not features, so that a newer kernel that lacks one fails.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = sh("uname -r");
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
+    (numbers.next().expect("a version"), numbers.next().expect("a version")) >= (major, minor)
+}
+
 /// What `bpftool --json` prints, read.
 pub fn bpftool(args: &[&str]) -> serde_json::Value {
     let output = Command::new("bpftool").arg("--json").args(args).output().expect("bpftool runs");

@@ -32,11 +32,12 @@ fn clean_build(folder: &Path) -> bool {
     let workspace = workspace(folder, CLEAN);
     ouro(&workspace, &["generate", "//..."]);
     ouro(&workspace, &["build", "//..."]);
+    let clang = compile_commands(&workspace)[0]["arguments"][0].as_str().expect("a path").to_owned();
     let commands = command_lines(&workspace);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        theirs.push(timed(|| xargs(&workspace, &commands, cores)));
+        theirs.push(timed(|| xargs(&workspace, &clang, &commands, cores)));
         ouro(&workspace, &["clean"]);
         fs::remove_dir_all(cache(&workspace)).expect("the cache is there");
         ours.push(timed(|| ouro(&workspace, &["build", "//..."])));
@@ -103,32 +104,36 @@ fn cache(workspace: &Path) -> PathBuf {
     workspace.join(".cache")
 }
 
-/// What `ouro generate` says clang is run with, one command a line, as xargs reads them.
-fn command_lines(workspace: &Path) -> String {
+fn compile_commands(workspace: &Path) -> Vec<serde_json::Value> {
     let text = fs::read_to_string(workspace.join("compile_commands.json")).expect("compile_commands.json");
-    let commands: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// What `ouro generate` says clang is run with, the arguments of one run a line, as xargs reads them.
+fn command_lines(workspace: &Path) -> String {
+    let commands = compile_commands(workspace);
     assert_eq!(commands.len(), CLEAN, "one command for each program");
     let mut lines = String::new();
     for command in &commands {
-        let arguments = command["arguments"].as_array().expect("arguments");
+        // The first is the compiler, which xargs runs itself.
+        let arguments = &command["arguments"].as_array().expect("arguments")[1..];
         let quoted: Vec<String> = arguments.iter().map(|argument| format!("'{}'", argument.as_str().expect("text"))).collect();
         writeln!(lines, "{}", quoted.join(" ")).expect("memory");
     }
     lines
 }
 
-fn xargs(workspace: &Path, commands: &str, cores: usize) {
+fn xargs(workspace: &Path, clang: &str, commands: &str, cores: usize) {
     let lines = workspace.join(".commands");
     fs::write(&lines, commands).expect("the command lines");
     let input = fs::File::open(&lines).expect("the command lines");
-    let status = Command::new("xargs").args(["-L1", &format!("-P{cores}"), "env"]).current_dir(workspace).stdin(input).status();
+    let status = Command::new("xargs").args(["-L1", &format!("-P{cores}"), clang]).current_dir(workspace).stdin(input).status();
     assert!(status.expect("xargs").success(), "xargs failed");
 }
 
 fn clang_once(workspace: &Path) -> Duration {
     ouro(workspace, &["generate", "//..."]);
-    let text = fs::read_to_string(workspace.join("compile_commands.json")).expect("compile_commands.json");
-    let commands: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+    let commands = compile_commands(workspace);
     let arguments: Vec<&str> =
         commands[0]["arguments"].as_array().expect("arguments").iter().filter_map(|argument| argument.as_str()).collect();
     let times: Vec<Duration> = (0..SHORT_ROUNDS)

@@ -25,7 +25,7 @@ const EXCLUDE: &str = "\u{1}";
 /// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them.
 pub fn arguments() -> impl Iterator<Item = OsString> {
     std::env::args_os().map(|argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
-        Some(rest) if rest.starts_with(['/', ':', '@']) => format!("{EXCLUDE}{rest}").into(),
+        Some(rest) if rest.starts_with(['/', ':', '@', '.']) => format!("{EXCLUDE}{rest}").into(),
         _ => argument,
     })
 }
@@ -143,8 +143,8 @@ pub struct BuildFlags {
     /// After a failure, go on with what does not depend on it.
     #[arg(short, long)]
     pub keep_going: bool,
-    /// The folder of the action cache; by default `ouro/v1` in `$XDG_CACHE_HOME` or `~/.cache`.
-    #[arg(long, env = "OURO_CACHE", value_name = "DIR")]
+    /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
+    #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
 }
 
@@ -152,6 +152,7 @@ pub struct BuildFlags {
 #[derive(Debug, Args)]
 pub struct Graph {
     /// The chain's label.
+    #[arg(value_parser = pattern)]
     pub chain: String,
     /// The drawing's format.
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
@@ -185,6 +186,7 @@ pub struct Generate {
 #[derive(Debug, Args)]
 pub struct Bundle {
     /// The chain's label.
+    #[arg(value_parser = pattern)]
     pub chain: String,
     /// Where to write it; `<name>.bundle` by default.
     #[arg(short, long, value_name = "FILE")]
@@ -212,7 +214,7 @@ pub struct Place {
 #[derive(Debug, Clone, Args)]
 pub struct What {
     /// The chain's label; built first.
-    #[arg(required_unless_present = "bundle")]
+    #[arg(required_unless_present = "bundle", value_parser = pattern)]
     pub chain: Option<String>,
     /// Deploy this bundle instead; needs no workspace.
     #[arg(long, value_name = "FILE", conflicts_with = "chain")]
@@ -245,7 +247,7 @@ pub struct Deploy {
 /// `ouro status`
 #[derive(Debug, Args)]
 pub struct Status {
-    /// One deployment's name; all by default.
+    /// One deployment's name, or its chain's label; all by default.
     pub name: Option<String>,
     /// Where.
     #[command(flatten)]

@@ -4,6 +4,7 @@
 
 mod cli;
 mod error;
+mod files;
 mod netns;
 mod session;
 

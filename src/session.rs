@@ -4,13 +4,13 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ouro_engine::workspace::Workspace;
+use ouro_engine::workspace::{SETTINGS_FILE, Workspace};
 use ouro_rules::Diagnostic;
-use ouro_rules::label::{Label, Pattern};
+use ouro_rules::label::{Label, Pattern, Scope};
 
 use crate::cli::{Global, MessageFormat, When};
 use crate::error::{CliError, Kind, io};
@@ -44,14 +44,19 @@ impl Session {
     /// The workspace around the current folder.
     pub fn workspace(&self) -> Result<Workspace, CliError> {
         let cwd = env::current_dir().map_err(io("cannot tell the current folder"))?;
-        let workspace = Workspace::find(&cwd).map_err(|findings| CliError { kind: Kind::Usage, findings })?;
-        self.sources.get_or_init(|| Sources::new(&workspace.root));
-        Ok(workspace)
+        // Findings in `ouro.toml` itself are drawn with its lines, too.
+        if let Some(root) = root_around(&cwd) {
+            self.sources.get_or_init(|| Sources::new(root));
+        }
+        Workspace::find(&cwd).map_err(|findings| CliError { kind: Kind::Usage, findings })
     }
 
     /// The workspace around the current folder, for commands that work without one, too.
-    pub fn workspace_if_any(&self) -> Option<Workspace> {
-        env::current_dir().ok().and_then(|cwd| Workspace::find(&cwd).ok())
+    pub fn workspace_if_any(&self) -> Result<Option<Workspace>, CliError> {
+        match env::current_dir() {
+            Ok(cwd) if root_around(&cwd).is_some() => self.workspace().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Says something that only those who asked for more want to know.
@@ -88,15 +93,26 @@ pub fn patterns(workspace: &Workspace, texts: &[String]) -> Result<Vec<Pattern>,
         .collect()
 }
 
-/// Reads one label as seen from the workspace's current folder.
+/// Reads one label as seen from the workspace's current folder, in all the forms patterns have.
 pub fn label(workspace: &Workspace, text: &str) -> Result<Label, CliError> {
-    Label::parse(text, "", &workspace.cwd).map_err(|error| CliError::new(Kind::Usage, error.to_string()))
+    match Pattern::parse(text, &workspace.cwd) {
+        Ok(Pattern { negative: false, scope: Scope::Target(label) }) => Ok(label),
+        Ok(_) => {
+            Err(CliError::new(Kind::Usage, format!("`{text}` selects more than one target")).help("name one: `//package:name`"))
+        }
+        Err(error) => Err(CliError::new(Kind::Usage, error.to_string())),
+    }
+}
+
+/// The folder with `ouro.toml` at or above `folder`.
+fn root_around(folder: &Path) -> Option<&Path> {
+    folder.ancestors().find(|folder| folder.join(SETTINGS_FILE).exists())
 }
 
 /// The folder of the action cache: a flag or `OURO_CACHE`, `[cache] dir` of ouro.toml (from the workspace root), or the user's own.
 pub fn cache_folder(workspace: &Workspace, flag: Option<&PathBuf>) -> Result<PathBuf, CliError> {
-    if let Some(folder) = flag {
-        return std::path::absolute(folder).map_err(io(format!("cannot use `{}` as cache", folder.display())));
+    if let Some(folder) = flag.cloned().or_else(|| non_empty("OURO_CACHE")) {
+        return std::path::absolute(&folder).map_err(io(format!("cannot use `{}` as cache", folder.display())));
     }
     if let Some(folder) = &workspace.settings.cache.dir {
         return Ok(workspace.root.join(folder));

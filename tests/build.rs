@@ -269,8 +269,53 @@ fn a_new_workspace_builds_at_once_and_grows() {
     let listing = run(&["-v", "build", "//..."], &root).err;
     let chain = listing.lines().find(|line| line.ends_with(".bundle")).expect("a chain").to_owned();
     assert!(root.join(chain.trim()).is_file());
+    run(&["add", "//fw:no_ping", "--after", "count", "-v"], &root);
+    let grown = run(&["build", "-j1", "//..."], &root);
+    assert!(grown.err.contains("compile //fw:no_ping") && grown.err.contains("bundle //fw:fw"), "{}", grown.err);
+    let drawing =
+        Said::of(Command::new(OURO).args(["graph", "//fw:fw"]).current_dir(&root).env("PATH", "/nonexistent").output().unwrap());
+    assert!(drawing.out.contains("no_ping") && drawing.code == 0, "a drawing needs no compiler\n{}{}", drawing.out, drawing.err);
     let again = Said::of(Command::new(OURO).args(["init", "guard"]).current_dir(folder.path()).output().unwrap());
     assert_eq!(again.code, 1, "{}", again.err);
+}
+
+#[test]
+fn a_chain_is_drawn_in_every_format() {
+    let workspace = Workspace::example("firewall");
+    for (format, starts) in [("text", "//fw:fw"), ("dot", "digraph"), ("mermaid", "flowchart"), ("json", "{"), ("svg", "<svg")] {
+        let drawing = workspace.ok(&["graph", "//fw:fw", "--format", format]).out;
+        assert!(drawing.contains(starts), "{format}: {drawing}");
+        for name in ["parse", "block_list", "rate_limit", "allow", "verdicts", "eth0"] {
+            assert!(drawing.contains(name), "{format} has no `{name}`: {drawing}");
+        }
+    }
+    workspace.fails(2, &["graph", "//fw:parse"]).says("is no chain");
+    workspace.fails(2, &["graph", "//fw:all"]).says("more than one target");
+}
+
+#[test]
+fn a_bundle_is_written_whole_or_not_at_all() {
+    let workspace = Workspace::example("02-two-program-chain");
+    workspace.ok(&["build", "//..."]);
+    fs::create_dir(workspace.path("small")).unwrap();
+    let script =
+        "mount -t tmpfs -o size=8k small small && \"$0\" bundle //:two -o small/two.bundle; code=$?; ls -A small; exit $code";
+    let ouro = workspace.command(&[]);
+    let environment = ouro.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "sh", "-c", script, OURO]).current_dir(workspace.root()).envs(environment);
+    let said = Said::of(unshare.output().unwrap());
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{}", said.err);
+    said.says("small/two.bundle").says("No space left");
+}
+
+#[test]
+fn a_broken_ouro_toml_is_never_passed_over() {
+    let workspace = Workspace::example("01-hello-xdp");
+    workspace.write("ouro.toml", "[deploy]\nbpfs = \"/x\"\n");
+    for command in [&["status"][..], &["undeploy", "hello"], &["-C", ".", "build", "//..."]] {
+        workspace.fails(2, command).says("bpfs").says("bpffs").says("ouro.toml:2");
+    }
 }
 
 #[test]

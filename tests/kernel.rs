@@ -224,6 +224,19 @@ fn run_follows_and_undeploys_when_interrupted() {
 }
 
 #[test]
+fn run_leaves_a_deployment_of_others_alone() {
+    lab(|lab| {
+        let workspace = Workspace::example("02-two-program-chain");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        let said = ouro(lab, &workspace, &["run", "//:two", "--interface", NEAR]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says("is deployed already").says("ouro undeploy two");
+        assert_eq!(lab.ping(3), 0, "it still drops");
+        ok(lab, &workspace, &["undeploy", ":two"]);
+    });
+}
+
+#[test]
 fn a_network_namespace_can_be_named() {
     lab(|lab| {
         let workspace = Workspace::example("01-hello-xdp");

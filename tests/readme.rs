@@ -26,7 +26,8 @@ fn the_tour_works_as_written() {
     assert!(script.contains("ouro init") && script.contains("ouro undeploy"), "the README has a tour");
     let folder = tempfile::Builder::new().prefix("tour").tempdir().unwrap();
     // A bpffs and a place for namespaces' names of its own: they vanish with the mount namespace, whatever the tour leaves.
-    let wrapped = format!("set -e\nmount -t bpf bpf /sys/fs/bpf\nmkdir -p /run/netns\nmount -t tmpfs names /run/netns\nset -x\n{script}");
+    let wrapped =
+        format!("set -e\nmount -t bpf bpf /sys/fs/bpf\nmkdir -p /run/netns\nmount -t tmpfs names /run/netns\nset -x\n{script}");
     let bin = Path::new(env!("CARGO_BIN_EXE_ouro")).parent().unwrap();
     let path = format!("{}:{}:/usr/sbin:/sbin", bin.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new("unshare");

@@ -8,8 +8,12 @@ fn root() -> &'static Path {
 }
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).map(|entry| entry.unwrap().path());
-    entries.flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] }).filter(|path| path.extension().is_some_and(|ending| ending == "rs")).collect()
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())).map(|entry| entry.unwrap().path());
+    entries
+        .flat_map(|path| if path.is_dir() { rust_files(&path) } else { vec![path] })
+        .filter(|path| path.extension().is_some_and(|ending| ending == "rs"))
+        .collect()
 }
 
 const SOURCES: &[&str] = &["cache/src", "rules/src", "engine/src", "deploy/src", "src"];
@@ -36,7 +40,12 @@ fn every_module_stands_in_the_architecture() {
 /// One door for each heavy dependency: nobody else may name it.
 #[test]
 fn heavy_dependencies_have_one_door() {
-    let doors = [("starlark::", "engine/src/load"), ("aya", "deploy/src/kernel"), ("clap::", "src/cli.rs"), ("indicatif::", "src/render")];
+    let doors = [
+        ("starlark::", "engine/src/load"),
+        ("aya", "deploy/src/kernel"),
+        ("clap::", "src/cli.rs"),
+        ("indicatif::", "src/render"),
+    ];
     for file in SOURCES.iter().flat_map(|folder| rust_files(&root().join(folder))) {
         let path = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&file).unwrap();
@@ -49,8 +58,17 @@ fn heavy_dependencies_have_one_door() {
 
 #[test]
 fn crates_depend_one_way() {
-    let uses = |krate: &str, other: &str| fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap().contains(&format!("{other}.workspace"));
-    for (krate, other) in [("cache", "ouro-rules"), ("cache", "ouro-engine"), ("rules", "ouro-engine"), ("rules", "ouro-deploy"), ("engine", "ouro-deploy"), ("deploy", "ouro-engine")] {
+    let uses = |krate: &str, other: &str| {
+        fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap().contains(&format!("{other}.workspace"))
+    };
+    for (krate, other) in [
+        ("cache", "ouro-rules"),
+        ("cache", "ouro-engine"),
+        ("rules", "ouro-engine"),
+        ("rules", "ouro-deploy"),
+        ("engine", "ouro-deploy"),
+        ("deploy", "ouro-engine"),
+    ] {
         assert!(!uses(krate, other), "{krate} depends on {other}");
     }
 }

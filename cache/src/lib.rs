@@ -6,6 +6,7 @@ mod digest;
 mod error;
 mod seal;
 
+mod records;
 mod result;
 mod store;
 

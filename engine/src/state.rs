@@ -199,7 +199,8 @@ impl Disk {
         for (number, stamp, digest, build) in self.files {
             state.files.insert(path(number)?, (File { stamp, digest }, build));
         }
-        let reads: Option<Vec<Read>> = self.reads.iter().map(|(number, digest)| Some(Read { path: path(*number)?, digest: *digest })).collect();
+        let reads: Option<Vec<Read>> =
+            self.reads.iter().map(|(number, digest)| Some(Read { path: path(*number)?, digest: *digest })).collect();
         let reads = reads?;
         for disk in self.results {
             let own: Option<Vec<Read>> = disk.reads.iter().map(|number| reads.get(*number as usize).cloned()).collect();

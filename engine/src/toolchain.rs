@@ -72,7 +72,9 @@ impl ToolchainError {
         let install = "install it (`apt-get install clang`), or name it in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`";
         match self {
             ToolchainError::NoClang { .. } => Some(install.to_owned()),
-            ToolchainError::BadSetting { .. } => Some("correct the setting, or remove it to use the `clang` in `PATH`".to_owned()),
+            ToolchainError::BadSetting { .. } => {
+                Some("correct the setting, or remove it to use the `clang` in `PATH`".to_owned())
+            }
             ToolchainError::NoTool { remedy, .. } => Some(remedy.clone()),
             ToolchainError::Broken { .. } | ToolchainError::State(_) => None,
         }
@@ -149,13 +151,17 @@ impl Toolchain {
     }
 
     fn no_llvm_link(&self) -> ToolchainError {
-        let looked_for = llvm_link_places(&self.clang.path).iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>();
+        let looked_for =
+            llvm_link_places(&self.clang.path).iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>();
         let suffix = suffix(&self.clang.path);
         ToolchainError::NoTool {
             name: "llvm-link",
             needed_for: "links programs with several sources",
             looked_for: looked_for.join(", "),
-            remedy: format!("install it (`apt-get install llvm{suffix}`); it must be of the same LLVM as `{}`", self.clang.path.display()),
+            remedy: format!(
+                "install it (`apt-get install llvm{suffix}`); it must be of the same LLVM as `{}`",
+                self.clang.path.display()
+            ),
         }
     }
 }
@@ -366,7 +372,7 @@ fn ask(clang: &Path, question: &str) -> Result<String, ToolchainError> {
 }
 
 /// The names of libbpf's `bpf_tracing.h`.
-fn arch() -> &'static str {
+pub fn arch() -> &'static str {
     match std::env::consts::ARCH {
         "x86" | "x86_64" => "x86",
         "aarch64" => "arm64",

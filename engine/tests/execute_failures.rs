@@ -23,7 +23,11 @@ fn a_failing_compiler_is_quoted_whole_and_leaves_nothing() {
             _ => None,
         });
         let (output, findings) = failed.expect("the action fails");
-        for part in ["fw/bad.c:1:2: warning: careful", "fw/bad.c:4:12: error: use of undeclared identifier 'missing'", "2 errors generated"] {
+        for part in [
+            "fw/bad.c:1:2: warning: careful",
+            "fw/bad.c:4:12: error: use of undeclared identifier 'missing'",
+            "2 errors generated",
+        ] {
             assert!(output.contains(part), "{output}");
         }
         assert!(findings.is_empty(), "the compiler said it all: {findings:?}");
@@ -46,7 +50,8 @@ fn a_header_that_is_not_declared_is_refused() {
     let workspace = Workspace::new();
     workspace.write("fw/secret.h", "#define SECRET 1\n");
     workspace.write("lib/other.h", "#define OTHER 1\n");
-    workspace.write("fw/a.c", "#include \"secret.h\"\n#include \"../lib/other.h\"\nint a(void *ctx) { return SECRET + OTHER; }\n");
+    workspace
+        .write("fw/a.c", "#include \"secret.h\"\n#include \"../lib/other.h\"\nint a(void *ctx) { return SECRET + OTHER; }\n");
     let built = workspace.build(vec![compile("a", &[])]);
     let complaints = built.complaints();
     for header in ["fw/secret.h", "lib/other.h"] {
@@ -64,7 +69,9 @@ fn a_generated_header_must_be_declared_too() {
     let workspace = Workspace::new();
     workspace.write("fw/a.c", "#include \"limit.h\"\nint a(void *ctx) { return LIMIT; }\n");
     let header = "ouro-out/x/limit.h";
-    let actions = |declared: &[&str]| vec![script("gen", &format!("echo '#define LIMIT 1' > {header}"), &[], &[header]), compile("a", declared)];
+    let actions = |declared: &[&str]| {
+        vec![script("gen", &format!("echo '#define LIMIT 1' > {header}"), &[], &[header]), compile("a", declared)]
+    };
     workspace.build(actions(&[header]));
     let built = workspace.build(actions(&[]));
     assert!(built.complaints().contains(&format!("`//fw:a` includes `{header}`")), "{}", built.complaints());
@@ -77,7 +84,14 @@ fn one_header_by_many_names_is_one_header() {
     fs::create_dir_all(workspace.root.join("links")).unwrap();
     std::os::unix::fs::symlink("../fw/deep", workspace.root.join("links/deep")).unwrap();
     let absolute = workspace.root.join("fw/deep/x.h");
-    for name in ["deep/x.h", "./deep/../deep/x.h", "../fw//deep/x.h", "links/deep/x.h", "links/deep/../deep/x.h", absolute.to_str().unwrap()] {
+    for name in [
+        "deep/x.h",
+        "./deep/../deep/x.h",
+        "../fw//deep/x.h",
+        "links/deep/x.h",
+        "links/deep/../deep/x.h",
+        absolute.to_str().unwrap(),
+    ] {
         workspace.write("fw/a.c", &format!("#include \"{name}\"\nint a(void *ctx) {{ return X; }}\n"));
         let built = workspace.build(vec![compile("a", &["fw/deep/x.h"])]);
         assert_eq!(built.which("ran"), ["a"], "{name}: {}", built.complaints());
@@ -150,7 +164,8 @@ fn keep_going_goes_on_with_what_does_not_need_the_failure() {
 fn an_input_that_changes_meanwhile_is_built_again() {
     let workspace = Workspace::new();
     workspace.write("in.txt", "old");
-    let text = "if test -e once; then cat in.txt > ouro-out/out; else touch once; cat in.txt > ouro-out/out; printf new > in.txt; fi";
+    let text =
+        "if test -e once; then cat in.txt > ouro-out/out; else touch once; cat in.txt > ouro-out/out; printf new > in.txt; fi";
     let actions = vec![script("copy", text, &["in.txt"], &["ouro-out/out"])];
     let built = workspace.build(actions.clone());
     assert_eq!((built.which("ran"), workspace.read("ouro-out/out").as_slice()), (vec!["copy".to_owned()], &b"new"[..]));

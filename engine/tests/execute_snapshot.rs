@@ -39,7 +39,9 @@ fn a_build_can_be_recognised() {
     let built = workspace.build(actions);
     let request = Digest::of(b"//...");
     let seen = &built.summary().seen;
-    assert!(seen.iter().any(|seen| &*seen.path == "ouro-out/x/fw/a.o") && seen.iter().any(|seen| seen.path.ends_with("linux/bpf.h")));
+    assert!(
+        seen.iter().any(|seen| &*seen.path == "ouro-out/x/fw/a.o") && seen.iter().any(|seen| seen.path.ends_with("linux/bpf.h"))
+    );
     assert!(snapshot::write(&workspace.root, &request, seen, b"3 actions").unwrap());
     assert_eq!(snapshot::check(&workspace.root, &request).as_deref(), Some(&b"3 actions"[..]));
     for path in ["fw/a.c", "fw/lib.h", "ouro-out/x/fw/c.o"] {

@@ -14,7 +14,10 @@ use ouro_engine::execute::ExecuteError;
 /// Writes half of its output, and the rest much later.
 fn slow() -> Vec<ouro_rules::Action> {
     let text = "printf half > ouro-out/slow; sleep 2; printf ' and half' >> ouro-out/slow";
-    vec![script("slow", text, &[], &["ouro-out/slow"]), script("after", "cp ouro-out/slow ouro-out/after", &["ouro-out/slow"], &["ouro-out/after"])]
+    vec![
+        script("slow", text, &[], &["ouro-out/slow"]),
+        script("after", "cp ouro-out/slow ouro-out/after", &["ouro-out/slow"], &["ouro-out/after"]),
+    ]
 }
 
 fn wait_for(what: impl Fn() -> bool) {

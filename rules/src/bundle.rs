@@ -111,6 +111,7 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
     let entry_type = spec.programs.first().map(|entry| entry.ty.as_str()).unwrap_or_default();
     Manifest {
         format: FORMAT,
+        workspace: spec.workspace.clone(),
         chain: spec.chain.to_string(),
         name: spec.name.clone(),
         program_type: hook::find(entry_type).map_or(entry_type, |hook| hook.prefix).to_owned(),

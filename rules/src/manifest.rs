@@ -25,6 +25,9 @@ pub const COUNTING: &str = "__ouro_counting";
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
+    /// The workspace's name in `ouro.toml`, if it has one: tells two projects with the same labels apart.
+    #[serde(default)]
+    pub workspace: Option<String>,
     /// The chain's label: `//fw:fw`.
     pub chain: String,
     /// The name of the deployment, and of its folder in the bpffs: `fw`.
@@ -43,6 +46,16 @@ pub struct Manifest {
     pub maps: Vec<MapSpec>,
     /// Where the entry is attached.
     pub attach: Vec<Attach>,
+}
+
+impl Manifest {
+    /// Whose deployment it is, for people: the chain's label, with its workspace if that has a name.
+    pub fn owner(&self) -> String {
+        match &self.workspace {
+            Some(workspace) => format!("{} of {workspace}", self.chain),
+            None => self.chain.clone(),
+        }
+    }
 }
 
 /// One program of a chain.

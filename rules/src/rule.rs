@@ -108,6 +108,8 @@ pub struct Analysis {
 /// What is built for; part of output paths and command lines, never of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// The workspace's name in `ouro.toml`, if it has one.
+    pub workspace: Option<String>,
     /// Outputs go below this folder of the workspace: `ouro-out/x86_64`.
     pub out_dir: String,
     /// The CPU that will run the programs, as in libbpf's `__TARGET_ARCH_*`: `x86`, `arm64`.

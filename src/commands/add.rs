@@ -14,7 +14,8 @@ pub fn run(session: &Session, args: &Add) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let label = session::label(&workspace, &args.name)?;
     // A bare name means a neighbour of the new program, wherever one stands.
-    let neighbour = |text: &str| Label::parse(text, "", &label.package).map_err(|error| CliError::new(Kind::Usage, error.to_string()));
+    let neighbour =
+        |text: &str| Label::parse(text, "", &label.package).map_err(|error| CliError::new(Kind::Usage, error.to_string()));
     let after = args.after.as_deref().map(neighbour).transpose()?;
     let added = add(&Request { root: &workspace.root, label: &label, ty: &args.ty, after: after.as_ref() })?;
     let shown = |path: &Path| path.strip_prefix(&workspace.root).unwrap_or(path).display().to_string();

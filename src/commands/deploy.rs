@@ -10,7 +10,7 @@ use ouro_rules::manifest::Attach;
 use serde_json::json;
 
 use crate::cli::{Deploy, Place, What};
-use crate::commands::bundle::built;
+use crate::commands::bundle::{self, built};
 use crate::error::{CliError, Kind, io};
 use crate::netns;
 use crate::session::Session;
@@ -47,7 +47,7 @@ pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
         (None, Some(chain)) => (built(session, chain, &what.how)?, chain.clone()),
         (None, None) => return Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
     };
-    let mut bundle = Bundle::read(&bytes).map_err(|error| CliError::new(Kind::Failed, format!("`{name}`: {error}")))?;
+    let mut bundle = bundle::read(&bytes, &name)?;
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }
@@ -70,9 +70,8 @@ pub fn bpffs(session: &Session, place: &Place) -> Result<PathBuf, CliError> {
     if let Some(folder) = &place.bpffs {
         return Ok(folder.clone());
     }
-    let set = session
-        .workspace_if_any()
-        .and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
+    let workspace = session.workspace_if_any()?;
+    let set = workspace.and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
     Ok(set.unwrap_or_else(|| PathBuf::from(ouro_deploy::BPFFS)))
 }
 

@@ -1,6 +1,5 @@
 //! `ouro generate`
 
-use std::fs;
 use std::path::Path;
 
 use ouro_cache::Store;
@@ -15,7 +14,8 @@ use serde_json::json;
 
 use crate::cli::Generate;
 use crate::commands::build::failure;
-use crate::error::{CliError, Kind, io};
+use crate::error::CliError;
+use crate::files;
 use crate::render::progress::Progress;
 use crate::session::{self, Session};
 
@@ -31,7 +31,7 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let toolchain =
         Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     let loaded = load::load(&workspace, &patterns, &rules)?;
-    let analysis = Analysis::of(&request, &loaded, &config(&toolchain))?;
+    let analysis = Analysis::of(&request, &loaded, &config(&workspace, &toolchain))?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     make_headers(session, &workspace, &toolchain, &headers_of(&plan))?;
     let commands = commands(&workspace.root, &toolchain, &plan)?;
@@ -66,7 +66,7 @@ fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_jso
         ActionKind::Run { tool: Tool::Clang, args, depfile: Some(_), .. } => {
             let arguments: Vec<String> = std::iter::once(clang.path.display().to_string()).chain(args.iter().cloned()).collect();
             let (file, output) = (action.inputs.first()?.path(), action.outputs.first()?.path());
-            Some(json!({ "directory": root, "file": file, "arguments": arguments, "output": output }))
+            Some(json!({ "directory": root.to_string_lossy(), "file": file, "arguments": arguments, "output": output }))
         }
         _ => None,
     };
@@ -74,8 +74,5 @@ fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_jso
 }
 
 fn write(workspace: &Workspace, name: &str, text: &str) -> Result<(), CliError> {
-    let path = workspace.root.join(name);
-    fs::write(&path, text)
-        .map_err(io(format!("cannot write `{}`", path.display())))
-        .map_err(|error| CliError { kind: Kind::Failed, ..error })
+    files::replace(&workspace.root.join(name), text.as_bytes())
 }

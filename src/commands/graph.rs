@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use ouro_engine::build::{Analysis, Request, config};
+use ouro_engine::build::{Analysis, Request};
 use ouro_engine::load;
-use ouro_engine::toolchain::Toolchain;
-use ouro_rules::builtin;
+use ouro_engine::toolchain;
+use ouro_engine::workspace::OUT_FOLDER;
 use ouro_rules::chain::ChainSpec;
 use ouro_rules::label::{Label, Pattern, Scope};
+use ouro_rules::{Config, builtin};
 
 use crate::cli::{Graph, GraphFormat};
-use crate::commands::build::failure;
 use crate::error::{CliError, Kind};
 use crate::session::{self, Session};
 use crate::view::{self, Format};
@@ -34,10 +34,16 @@ fn chain(session: &Session, text: &str) -> Result<Arc<ChainSpec>, CliError> {
     let patterns = [only(&label)];
     let (rules, search_path) = (builtin::table(), session::search_path());
     let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path, program: None };
-    let toolchain =
-        Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     let loaded = load::load(&workspace, &patterns, &rules)?;
-    let analysis = Analysis::of(&request, &loaded, &config(&toolchain))?;
+    // Nothing is built, so it matters to nobody where outputs would go and where the compiler finds its headers.
+    let name = workspace.settings.workspace.name.clone();
+    let config = Config {
+        workspace: name,
+        out_dir: OUT_FOLDER.to_owned(),
+        arch: toolchain::arch().to_owned(),
+        system_includes: Vec::new(),
+    };
+    let analysis = Analysis::of(&request, &loaded, &config)?;
     let chain = analysis.providers(&label).and_then(|providers| providers.chain.clone());
     chain.map(|chain| chain.spec.clone()).ok_or_else(|| not_a_chain(&label))
 }

@@ -10,7 +10,7 @@ use crate::cli::Run;
 use crate::commands::deploy::{bpffs, bundle, deploy, failure};
 use crate::commands::status::draw;
 use crate::commands::undeploy::undeploy;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::session::{self, Session};
 
@@ -24,13 +24,20 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
+    let name = &bundle.manifest.name;
+    if ouro_deploy::status(&bpffs).map_err(failure)?.iter().any(|deployment| deployment.name == *name) {
+        let message = format!("`{name}` is deployed already, and `ouro run` would take it away when it ends");
+        return Err(
+            CliError::new(Kind::Failed, message).help(format!("`ouro deploy` replaces it; `ouro undeploy {name}` makes room"))
+        );
+    }
     session::catch_interrupts();
     deploy(session, &bpffs, &bundle, &Options::default())?;
     session.output.status("press Ctrl-C to undeploy\n");
-    let followed = follow(session, &bpffs, &bundle.manifest.name, args.place.json);
+    let followed = follow(session, &bpffs, name, args.place.json);
     // Whatever ended the following, nothing is left behind.
-    undeploy(session, &bpffs, &bundle.manifest.name, &RemoveOptions::default())?;
-    followed
+    let undeployed = undeploy(session, &bpffs, name, &RemoveOptions::default());
+    followed.and(undeployed.map(drop))
 }
 
 fn follow(session: &Session, bpffs: &Path, name: &str, as_json: bool) -> Result<(), CliError> {
@@ -53,7 +60,7 @@ fn follow(session: &Session, bpffs: &Path, name: &str, as_json: bool) -> Result<
 /// The whole status first, then a line for each jump whose counts changed.
 fn show(session: &Session, now: &DeploymentStatus, before: Option<&DeploymentStatus>, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        let text = serde_json::to_string(now).map_err(|error| CliError::new(crate::error::Kind::Failed, error.to_string()))?;
+        let text = serde_json::to_string(now).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
         return session.fact(&format!("{text}\n"));
     }
     let Some(before) = before else { return session.fact(&draw(now, session.output.settings().out.color)) };

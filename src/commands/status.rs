@@ -4,6 +4,7 @@ use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus};
 
 use crate::cli::Status;
 use crate::commands::deploy::{bpffs, failure};
+use crate::commands::undeploy::name;
 use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::render::output::{Ink, paint};
@@ -14,8 +15,9 @@ pub fn run(session: &Session, args: &Status) -> Result<(), CliError> {
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
     let mut found = ouro_deploy::status(&bpffs).map_err(failure)?;
-    if let Some(name) = &args.name {
-        found.retain(|deployment| deployment.name == *name || deployment.chain == *name);
+    if let Some(text) = &args.name {
+        let name = name(session, text)?;
+        found.retain(|deployment| deployment.name == name);
         if found.is_empty() {
             return Err(CliError::new(Kind::Failed, format!("nothing is deployed as `{name}` under `{}`", bpffs.display())));
         }

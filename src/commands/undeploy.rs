@@ -21,8 +21,8 @@ pub fn run(session: &Session, args: &Undeploy) -> Result<(), CliError> {
     let options = RemoveOptions { keep_maps: args.keep_maps, force: args.force };
     let undeployed = undeploy(session, &bpffs, &name, &options)?;
     if args.place.json {
-        return session
-            .fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": undeployed.foreign })));
+        let foreign: Vec<String> = undeployed.foreign.iter().map(|path| path.display().to_string()).collect();
+        return session.fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": foreign })));
     }
     Ok(())
 }
@@ -47,11 +47,11 @@ pub fn undeploy(
 }
 
 /// A deployment's name, or that of a chain's deployment.
-fn name(session: &Session, text: &str) -> Result<String, CliError> {
+pub fn name(session: &Session, text: &str) -> Result<String, CliError> {
     if !text.contains(['/', ':']) {
         return Ok(text.to_owned());
     }
-    let label = match session.workspace_if_any() {
+    let label = match session.workspace_if_any()? {
         Some(workspace) => session::label(&workspace, text)?,
         None => Label::parse(text, "", "").map_err(|error| CliError::new(crate::error::Kind::Usage, error.to_string()))?,
     };

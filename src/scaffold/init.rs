@@ -9,11 +9,15 @@ use ouro_rules::Diagnostic;
 use super::change::{self, Change};
 
 /// The new files, by their path from the workspace root. Those that already exist and are left alone are marked.
-const FILES: [(&str, &str); 4] = [("ouro.toml", SETTINGS), (GITIGNORE, IGNORED), ("fw/BUILD.ouro", BUILD), ("fw/count.c", COUNT)];
+const FILES: [(&str, &str); 4] =
+    [(SETTINGS_FILE, SETTINGS), (GITIGNORE, IGNORED), ("fw/BUILD.ouro", BUILD), ("fw/count.c", COUNT)];
+
+const SETTINGS_FILE: &str = "ouro.toml";
 
 const GITIGNORE: &str = ".gitignore";
 
-const SETTINGS: &str = "# The folder with this file is the root of the workspace; labels such as `//fw:count` start here.\n";
+const SETTINGS: &str = "# The folder with this file is the root of the workspace; labels such as `//fw:count` start here.\n\
+    # The name tells deployments of this workspace from those of others.\n";
 
 const IGNORED: &str = "/ouro-out\n/.ouro\n";
 
@@ -63,7 +67,9 @@ char LICENSE[] SEC("license") = "Dual MIT/GPL";
 pub fn init(folder: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
     // `.` would only make the names longer.
     let folder = folder.strip_prefix(".").unwrap_or(folder);
-    let wanted = FILES.iter().map(|(name, text)| Change::create(folder.join(name), *text));
+    let text =
+        |name: &str, text: &str| if name == SETTINGS_FILE { format!("{text}{}", name_of(folder)) } else { text.to_owned() };
+    let wanted = FILES.iter().map(|(name, body)| Change::create(folder.join(name), text(name, body)));
     let keeps = |path: &Path| path.ends_with(GITIGNORE) && path.exists();
     let changes: Vec<Change> = wanted.filter(|change| !keeps(&change.path)).collect();
     let there: Vec<Diagnostic> =
@@ -75,9 +81,17 @@ pub fn init(folder: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
     Ok(changes.into_iter().map(|change| change.path).collect())
 }
 
+/// The table that gives a new workspace the name of its folder.
+fn name_of(folder: &Path) -> String {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name =
+        absolute.file_name().map(|name| name.to_string_lossy().replace(|c: char| c.is_control() || "\"\\".contains(c), "_"));
+    name.map_or_else(String::new, |name| format!("\n[workspace]\nname = \"{name}\"\n"))
+}
+
 fn refusal(path: &Path) -> Diagnostic {
     let finding = change::exists(path);
-    if path.ends_with("ouro.toml") {
+    if path.ends_with(SETTINGS_FILE) {
         finding.help("this is a workspace already; add to it with `ouro add NAME`")
     } else {
         finding

@@ -29,6 +29,7 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
     };
     let edges: Vec<Edge> = jumps.iter().map(edge).collect();
     ChainSpec {
+        workspace: None,
         chain: Label::new("fw", "fw"),
         name: "fw".to_owned(),
         table_size: programs.iter().filter(|member| member.slot.is_some()).count() as u32,

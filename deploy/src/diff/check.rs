@@ -47,9 +47,9 @@ pub(super) fn unreadable(observed: &Observed) -> impl Iterator<Item = Conflict> 
 }
 
 fn other_chain(bundle: &Bundle, observed: &Observed) -> Option<Conflict> {
-    let wanted = &bundle.manifest.chain;
-    let deployed = observed.metas().map(|meta| &meta.manifest.chain).find(|chain| *chain != wanted)?;
-    Some(Conflict::OtherChain { name: observed.name.clone(), deployed: deployed.clone(), wanted: wanted.clone() })
+    let wanted = bundle.manifest.owner();
+    let deployed = observed.metas().map(|meta| meta.manifest.owner()).find(|owner| *owner != wanted)?;
+    Some(Conflict::OtherChain { name: observed.name.clone(), deployed, wanted })
 }
 
 fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {

@@ -114,6 +114,7 @@ impl Chain {
         }
         let table_size = if edges.is_empty() { 0 } else { 2 * u32::try_from(programs.len()).expect("few programs") };
         let manifest = Manifest {
+            workspace: None,
             format: FORMAT,
             chain: self.label.clone(),
             name: self.name.clone(),

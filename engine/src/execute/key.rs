@@ -163,7 +163,8 @@ mod tests {
     }
 
     fn inspect(label: &str) -> Action {
-        let expected = Expected { label: label.to_owned(), ty: "xdp".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() };
+        let expected =
+            Expected { label: label.to_owned(), ty: "xdp".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() };
         action(ActionKind::Native(Native::Inspect(expected)))
     }
 

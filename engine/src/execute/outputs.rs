@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of how they are made.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -35,13 +35,16 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
 pub(super) fn make_folder(root: &Path, path: &str) -> Result<(), Diagnostic> {
     let Some((folder, _)) = path.rsplit_once('/') else { return Ok(()) };
     let place = root.join(folder);
-    let Err(first) = fs::create_dir_all(&place) else { return Ok(()) };
-    let obstacle = folder.match_indices('/').map(|(end, _)| &folder[..end]).chain([folder]).skip(1);
-    let removed = obstacle.map(|part| root.join(part)).find(|part| part.is_file()).map(fs::remove_file);
-    match removed {
-        Some(Ok(())) => fs::create_dir_all(&place).map_err(|error| trouble("create the folder", folder, &error)),
-        _ => Err(trouble("create the folder", folder, &first)),
+    if fs::create_dir_all(&place).is_ok() {
+        return Ok(());
     }
+    // Never the first part: a file named like the folder of all outputs is not ours.
+    let parts = folder.match_indices('/').map(|(end, _)| &folder[..end]).chain([folder]).skip(1);
+    if let Some(obstacle) = parts.map(|part| root.join(part)).find(|part| part.is_file()) {
+        // Another thread may have been faster; then making the folder tells.
+        let _ = fs::remove_file(obstacle);
+    }
+    fs::create_dir_all(&place).map_err(|error| trouble("create the folder", folder, &error))
 }
 
 /// Makes the folder of an output and removes what is in its place: a tool that fails halfway must not leave the old file,
@@ -68,7 +71,9 @@ pub(super) fn write(root: &Path, path: &str, bytes: &[u8]) -> Result<Stamp, Diag
     let written = write_renamed(&place, bytes);
     let written = match written {
         // The folder an earlier plan made in its place.
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => remove(root, path).and_then(|()| write_renamed(&place, bytes)),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            remove(root, path).and_then(|()| write_renamed(&place, bytes))
+        }
         other => other,
     };
     written.and_then(|()| own_stamp(&place)).map_err(|error| trouble("write", path, &error))
@@ -86,22 +91,37 @@ pub(super) fn own_stamp(place: &Path) -> io::Result<Stamp> {
     Stamp::of(place)?.map(Stamp::settled).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
-/// Takes an output a process made: makes it read-only and keeps a copy. Nothing when there is none.
+/// Takes an output a process made: makes it read-only and keeps it. Nothing when there is none.
 pub(super) fn gather(root: &Path, path: &str, store: &Store) -> Result<Option<(Output, File)>, Diagnostic> {
     let place = root.join(path);
     let made = match fs::symlink_metadata(&place) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other.map_err(|error| trouble("read", path, &error))?,
     };
-    let digest = store.insert_file(&place).map_err(|error| store_trouble(&error))?;
-    let executable = fs::metadata(&place).is_ok_and(|target| target.mode() & libc::S_IXUSR != 0);
-    if made.is_file() && made.nlink() == 1 {
-        let mode = if executable { 0o555 } else { 0o444 };
-        fs::set_permissions(&place, Permissions::from_mode(mode)).map_err(|error| trouble("write", path, &error))?;
-    } else {
-        // A link: what it leads to may be a source, which must neither become read-only nor change with the output.
-        store.materialise(&digest, &place, executable).map_err(|error| store_trouble(&error))?;
-    }
+    let output = match made.is_file() && made.nlink() == 1 {
+        true => keep(&place, path, &made, store)?,
+        // What a link leads to may be a source, which must neither become read-only nor change with the output.
+        false => keep_copy(&place, store).map_err(|error| store_trouble(&error))?,
+    };
     let stamp = own_stamp(&place).map_err(|error| trouble("read", path, &error))?;
-    Ok(Some((Output { digest, executable }, File { stamp, digest })))
+    Ok(Some((output, File { stamp, digest: output.digest })))
+}
+
+fn keep(place: &Path, path: &str, made: &Metadata, store: &Store) -> Result<Output, Diagnostic> {
+    let executable = is_executable(made);
+    let mode = if executable { 0o555 } else { 0o444 };
+    fs::set_permissions(place, Permissions::from_mode(mode)).map_err(|error| trouble("write", path, &error))?;
+    let digest = store.adopt(place).map_err(|error| store_trouble(&error))?;
+    Ok(Output { digest, executable })
+}
+
+fn keep_copy(place: &Path, store: &Store) -> Result<Output, CacheError> {
+    let executable = fs::metadata(place).is_ok_and(|target| is_executable(&target));
+    let digest = store.insert_file(place)?;
+    store.materialise(&digest, place, executable)?;
+    Ok(Output { digest, executable })
+}
+
+fn is_executable(file: &Metadata) -> bool {
+    file.mode() & libc::S_IXUSR != 0
 }

@@ -77,7 +77,8 @@ fn wait_without_reaping(process: libc::pid_t) -> io::Result<()> {
     loop {
         let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
         // SAFETY: the buffer has room for one `siginfo_t`.
-        let result = unsafe { libc::waitid(libc::P_PID, process as libc::id_t, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
+        let result =
+            unsafe { libc::waitid(libc::P_PID, process as libc::id_t, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
         if result == 0 {
             return Ok(());
         }

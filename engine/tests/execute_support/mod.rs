@@ -202,7 +202,8 @@ fn action(mnemonic: &'static str, name: &str, kind: ActionKind, inputs: &[&str],
 
 /// Compiles `fw/<name>.c` to `ouro-out/x/fw/<name>.o`; `headers` are its other inputs.
 pub fn compile(name: &str, headers: &[&str]) -> Action {
-    let (source, object, depfile) = (format!("fw/{name}.c"), format!("ouro-out/x/fw/{name}.o"), format!("ouro-out/x/fw/{name}.o.d"));
+    let (source, object, depfile) =
+        (format!("fw/{name}.c"), format!("ouro-out/x/fw/{name}.o"), format!("ouro-out/x/fw/{name}.o.d"));
     let flags = "--no-default-config -target bpf -O2 -g -gdwarf-4 -ffile-compilation-dir=. -Wall -iquote . -iquote ouro-out/x";
     let mut args: Vec<String> = flags.split(' ').map(str::to_owned).collect();
     args.extend(TOOLCHAIN.system_includes.iter().map(|folder| format!("-idirafter{folder}")));
@@ -235,7 +236,10 @@ pub fn write(name: &str, text: &str, output: &str) -> Action {
 pub fn three_programs(workspace: &Workspace) -> Vec<Action> {
     workspace.write("fw/lib.h", "#define LIMIT 7\n");
     for (name, header) in [("a", "#include \"lib.h\"\n"), ("b", "#include \"fw/lib.h\"\n"), ("c", "#define LIMIT 9\n")] {
-        workspace.write(&format!("fw/{name}.c"), &format!("#include <linux/bpf.h>\n{header}int {name}(struct __sk_buff *skb) {{ return LIMIT; }}\n"));
+        workspace.write(
+            &format!("fw/{name}.c"),
+            &format!("#include <linux/bpf.h>\n{header}int {name}(struct __sk_buff *skb) {{ return LIMIT; }}\n"),
+        );
     }
     ["a", "b", "c"].map(|name| compile(name, &["fw/lib.h"])).to_vec()
 }

@@ -53,6 +53,7 @@ impl Rule for BpfChain {
         let programs = reachable(ctx, &entry);
         let (attach, mut findings) = attach_points(ctx);
         let draft = Draft {
+            workspace: ctx.config.workspace.as_deref(),
             chain: &ctx.target.label,
             span: &ctx.target.span,
             entry: &entry,

@@ -28,6 +28,8 @@ pub const MAX_TABLE: i64 = 65_536;
 /// A validated chain before compiling; what the bundle step links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainSpec {
+    /// The workspace's name, if it has one.
+    pub workspace: Option<String>,
     /// The chain's label.
     pub chain: Label,
     /// The name of its deployment.
@@ -63,6 +65,8 @@ pub struct Member {
 
 /// A chain as declared.
 pub struct Draft<'a> {
+    /// The workspace's name, if it has one.
+    pub workspace: Option<&'a str>,
     /// The chain's label.
     pub chain: &'a Label,
     /// The place of its declaration.
@@ -136,6 +140,7 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
     let mut edges: Vec<Edge> = graph.jumps.iter().map(|edge| manifest_edge(edge, &place)).collect();
     edges.sort_by(|a, b| (a.from, a.to, &a.name).cmp(&(b.from, b.to, &b.name)));
     ChainSpec {
+        workspace: draft.workspace.map(str::to_owned),
         chain: draft.chain.clone(),
         name: deployment_name(draft.chain),
         programs: order.iter().map(member).collect(),

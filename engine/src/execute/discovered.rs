@@ -1,0 +1,69 @@
+//! What a process read besides its declared inputs: found in its dependency file, checked, and taken down by digest.
+//!
+//! Knows nothing of keys: what is found here stands beside them.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ouro_cache::Read;
+use ouro_rules::{Action, ActionKind, Diagnostic};
+
+use super::action::{Found, Work};
+use super::{depfile, outputs};
+
+impl Work<'_> {
+    /// The files the action's dependency file names, sorted. Files of the workspace that it does not declare are findings.
+    pub(super) fn discovered(&self, action: &Action) -> Result<Vec<Arc<str>>, Vec<Diagnostic>> {
+        let ActionKind::Run { depfile: Some(path), .. } = &action.kind else { return Ok(Vec::new()) };
+        let place = self.files.place(path);
+        let text = fs::read(&place).map_err(|error| vec![outputs::trouble("read", path, &error)])?;
+        // It has said what it had to say; a leftover would do no harm.
+        let _ = fs::remove_file(&place);
+        let names = depfile::parse(&String::from_utf8_lossy(&text));
+        let mut paths: Vec<Arc<str>> = names.iter().map(|name| depfile::normalise(&self.real_root, name).into()).collect();
+        paths.sort();
+        paths.dedup();
+        let forbidden = paths.iter().filter(|path| !self.is_allowed(action, path));
+        let findings: Vec<Diagnostic> = forbidden.map(|path| undeclared(action, path)).collect();
+        if findings.is_empty() { Ok(paths) } else { Err(findings) }
+    }
+
+    /// Files of the system may be read by all; those of the workspace only when they are inputs, under whatever name.
+    fn is_allowed(&self, action: &Action, path: &str) -> bool {
+        let declared = |path: &str| action.inputs.iter().any(|input| &**input.path() == path);
+        let declared_elsewhere = || {
+            let real = self.real_root.join(path).canonicalize().ok()?;
+            Some(declared(real.strip_prefix(&self.real_root).ok()?.to_str()?))
+        };
+        Path::new(path).is_absolute() || declared(path) || declared_elsewhere().unwrap_or(false)
+    }
+
+    /// What was read, by digest; nothing when some of it, or an input, changed since `start` or since it was hashed.
+    pub(super) fn digests(
+        &self,
+        paths: &[Arc<str>],
+        inputs: &[Found],
+        start: SystemTime,
+    ) -> Result<Option<Vec<Read>>, Vec<Diagnostic>> {
+        let mut reads = Vec::with_capacity(paths.len());
+        for path in paths {
+            let found = self.files.get(path).map_err(|error| vec![outputs::trouble("read", path, &error)])?;
+            let is_input = inputs.iter().any(|(input, _)| input == path);
+            let Some(file) = found.filter(|file| is_input || file.stamp.older_than(start)) else {
+                self.files.forget(path);
+                return Ok(None);
+            };
+            reads.push(Read { path: path.clone(), digest: file.digest });
+        }
+        let unchanged = inputs.iter().all(|(path, file)| self.files.unchanged(path, file));
+        Ok(unchanged.then_some(reads))
+    }
+}
+
+fn undeclared(action: &Action, path: &str) -> Diagnostic {
+    Diagnostic::bare(format!("`{}` includes `{path}`, which is not among its declared files", action.owner))
+        .note("a header that is not declared makes a build that works here and nowhere else")
+        .help("add a `bpf_library` with it to `deps`")
+}

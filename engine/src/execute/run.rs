@@ -1,0 +1,138 @@
+//! Doing one action: a function of this process, or a process whose deeds are checked.
+//!
+//! Knows nothing of caches: it is asked only when they had no answer.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use ouro_cache::{ActionResult, Digest, Entry, Output};
+use ouro_rules::native::{self, Native};
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
+
+use super::action::{Found, Ran, Stop, Work};
+use super::process::Ended;
+use super::spawn::Command;
+use super::{key, outputs};
+use crate::event::{Event, How};
+
+impl Work<'_> {
+    /// Does the action. When it does not end well, none of its outputs stays.
+    pub(super) fn run(&self, place: usize, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
+        if self.options.cancelled.load(Ordering::Relaxed) {
+            return Err(Stop::Cancelled);
+        }
+        (self.events)(Event::Started { action: place, mnemonic: action.mnemonic, owner: action.owner.clone() });
+        let ran = match &action.kind {
+            ActionKind::Native(work) => self.run_native(action, work, inputs),
+            _ => self.run_process(action, inputs),
+        };
+        if !matches!(ran, Ok(Ran::Well(..))) {
+            self.remove_outputs(action);
+        }
+        ran
+    }
+
+    fn run_native(&self, action: &Action, work: &Native, inputs: &[Found]) -> Result<Ran, Stop> {
+        let mut contents = Vec::with_capacity(inputs.len());
+        for (path, file) in inputs {
+            let bytes = fs::read(self.files.place(path)).map_err(|error| outputs::trouble("read", path, &error))?;
+            if Digest::of(&bytes) != file.digest {
+                return Ok(Ran::InputsChanged);
+            }
+            contents.push(bytes);
+        }
+        let made = native::run(work, &contents)?;
+        let mut result = ActionResult { outputs: Vec::with_capacity(made.len()), printed: String::new() };
+        let mut how = How::UpToDate;
+        for (path, bytes) in action.outputs.iter().map(Artifact::path).zip(made) {
+            let (output, wrote) = self.put(path, &bytes)?;
+            result.outputs.push(output);
+            how = if wrote { How::Ran } else { how };
+        }
+        Ok(Ran::Well(Entry { reads: Vec::new(), result }, how))
+    }
+
+    fn run_process(&self, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
+        let start = SystemTime::now();
+        let ended = self.start_and_wait(action)?;
+        if !ended.status.success() {
+            return Err(self.bad_end(action, ended));
+        }
+        let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
+        let paths = self.discovered(action).map_err(failed)?;
+        let Some(reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        let outputs = self.gather(action).map_err(failed)?;
+        let result = ActionResult { outputs, printed: ended.printed };
+        Ok(Ran::Well(Entry { reads, result }, How::Ran))
+    }
+
+    fn start_and_wait(&self, action: &Action) -> Result<Ended, Stop> {
+        let ActionKind::Run { tool, args, env, .. } = &action.kind else { unreachable!("BUG: only processes are started") };
+        let root = self.site.lock.root();
+        for path in made_by(action) {
+            outputs::make_room(root, path)?;
+            self.files.set(path, None);
+        }
+        let program = self.site.toolchain.tool(*tool).map_err(|error| Diagnostic::bare(error.to_string()))?;
+        // Always with colours, so that the cache holds what a terminal shows; they are removed where nobody wants them.
+        let colors = (*tool == Tool::Clang).then_some("-fcolor-diagnostics");
+        let args = colors.into_iter().chain(args.iter().map(String::as_str));
+        let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
+        let command = Command::new(&program.path, args, key::environment(env), root).map_err(trouble)?;
+        Ok(self.processes.run(&command).map_err(trouble)?)
+    }
+
+    fn gather(&self, action: &Action) -> Result<Vec<Output>, Vec<Diagnostic>> {
+        let mut gathered = Vec::with_capacity(action.outputs.len());
+        let mut findings = Vec::new();
+        for path in action.outputs.iter().map(Artifact::path) {
+            match outputs::gather(self.site.lock.root(), path, self.site.store) {
+                Ok(Some((output, file))) => {
+                    self.files.set(path, Some(file));
+                    gathered.push(output);
+                }
+                Ok(None) => findings.push(
+                    Diagnostic::bare(format!("`{}` ended well without making `{path}`", action.owner))
+                        .help("make every declared output, or declare fewer"),
+                ),
+                Err(finding) => findings.push(finding),
+            }
+        }
+        if findings.is_empty() { Ok(gathered) } else { Err(findings) }
+    }
+
+    fn bad_end(&self, action: &Action, ended: Ended) -> Stop {
+        if self.options.cancelled.load(Ordering::Relaxed) {
+            return Stop::Cancelled;
+        }
+        let silent = ended.printed.trim().is_empty();
+        let finding =
+            Diagnostic::bare(format!("{} of `{}` failed without a word: {}", action.mnemonic, action.owner, ended.status));
+        let findings = match ended.status.signal() {
+            Some(libc::SIGKILL) => vec![finding.help("the machine may be out of memory: build with fewer jobs (`-j 1`)")],
+            None if !silent => Vec::new(),
+            _ => vec![finding],
+        };
+        Stop::Failed { printed: ended.printed, findings }
+    }
+
+    /// What cannot be removed is taken for no output later: its bytes are in no result.
+    fn remove_outputs(&self, action: &Action) {
+        for path in made_by(action) {
+            let _ = outputs::remove(self.site.lock.root(), path);
+            self.files.forget(path);
+        }
+    }
+}
+
+/// Every path an action writes to.
+fn made_by(action: &Action) -> impl Iterator<Item = &Arc<str>> {
+    let depfile = match &action.kind {
+        ActionKind::Run { depfile, .. } => depfile.as_ref(),
+        ActionKind::Write(_) | ActionKind::Native(_) => None,
+    };
+    action.outputs.iter().map(Artifact::path).chain(depfile)
+}

@@ -98,6 +98,10 @@ pub enum Command {
     Status(Status),
     /// Detach a chain and remove what was pinned for it.
     Undeploy(Undeploy),
+    /// Attach a live chain to one more device.
+    Attach(Attach),
+    /// Detach a live chain from a device; it stays loaded.
+    Detach(Detach),
     /// Deploy, show the counts as they change, undeploy on Ctrl-C.
     Run(Run),
 }
@@ -265,6 +269,58 @@ pub struct Undeploy {
     /// Remove our links even when they run programs of others.
     #[arg(long)]
     pub force: bool,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `ouro attach`
+#[derive(Debug, Args)]
+pub struct Attach {
+    /// The deployment's name, or its chain's label.
+    pub name: String,
+    /// The device.
+    #[arg(long, value_name = "DEVICE")]
+    pub interface: String,
+    /// For XDP: where in the receive path.
+    #[arg(long, short, value_enum, default_value_t = Mode::Native)]
+    pub mode: Mode,
+    /// For traffic control: which way packets go.
+    #[arg(long, value_enum, default_value_t = Direction::Ingress)]
+    pub direction: Direction,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// XDP's places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// In the driver.
+    Native,
+    /// In the network stack; every device has it.
+    Generic,
+    /// On the card.
+    Offload,
+}
+
+/// Directions of traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Direction {
+    /// Received.
+    Ingress,
+    /// Sent.
+    Egress,
+}
+
+/// `ouro detach`
+#[derive(Debug, Args)]
+pub struct Detach {
+    /// The deployment's name, or its chain's label.
+    pub name: String,
+    /// The device.
+    #[arg(long, value_name = "DEVICE")]
+    pub interface: String,
     /// Where.
     #[command(flatten)]
     pub place: Place,

@@ -224,6 +224,40 @@ fn run_follows_and_undeploys_when_interrupted() {
 }
 
 #[test]
+fn a_live_chain_is_attached_to_more_devices_and_detached_without_loading_anything() {
+    lab(|lab| {
+        lab.cable("near1", "far1", "10.98.0");
+        let ping_second = || lab.ping_address("10.98.0.1", 3);
+        let workspace = Workspace::example("02-two-program-chain");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        let first = status(lab, &workspace);
+        assert_eq!((lab.ping(3), ping_second()), (0, 3));
+        ok(lab, &workspace, &["attach", "two", "--interface", "near1", "--mode", "generic"]).says("attached `two` to `near1`");
+        assert_eq!((lab.ping(3), ping_second()), (0, 0));
+        let both = status(lab, &workspace);
+        assert_eq!(both[0]["hooks"].as_array().map(Vec::len), Some(2), "{both}");
+        assert_eq!(both[0]["problems"].as_array().map(Vec::len), Some(0), "{both}");
+        let ids = |status: &Value| {
+            status[0]["programs"].as_array().unwrap().iter().map(|program| program["id"].clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&first), ids(&both), "nothing was loaded anew");
+        ok(lab, &workspace, &["detach", "//:two", "--interface", NEAR]).says("detached");
+        assert_eq!((lab.ping(3), ping_second()), (3, 0));
+        let said = ouro(lab, &workspace, &["detach", "two", "--interface", NEAR]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says("is not attached to").says("ouro status");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        assert_eq!((lab.ping(3), ping_second()), (0, 3), "a deploy goes back to what is declared");
+        let last = status(lab, &workspace);
+        assert_eq!(ids(&first), ids(&last));
+        assert!(last[0]["edges"][0]["counts"]["taken"].as_u64().unwrap() >= 12, "the counts went on: {last}");
+        ok(lab, &workspace, &["undeploy", "two"]);
+        nothing_left(lab, &last);
+        ouro(lab, &workspace, &["attach", "two", "--interface", NEAR]).says("nothing is deployed as `two`");
+    });
+}
+
+#[test]
 fn run_leaves_a_deployment_of_others_alone() {
     lab(|lab| {
         let workspace = Workspace::example("02-two-program-chain");

@@ -7,6 +7,7 @@ use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, MapSpec, TABLE_MAP};
 
 use crate::Error;
 use crate::hook::Hook;
+use crate::kernel::pins::Kind;
 use crate::kernel::{self, Host, Loader, pins};
 use crate::layout::Layout;
 use crate::map_check::differences;
@@ -72,6 +73,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::CreateMap { map } => create_map(target, map),
         Step::ReuseMap { map } => check_map(target, map),
         Step::LoadProgram { generation, program } => load(target, *generation, program),
+        Step::AdoptGeneration { from, generation } => adopt(target, *from, *generation),
         Step::FillSlot { generation, slot, program } => {
             kernel::fill_slot(&layout.table(*generation), *slot, &layout.program(*generation, program))
         }
@@ -87,7 +89,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::RemoveQdisc { interface } => kernel::remove_qdisc(interface),
         Step::RemoveMap { map } => kernel::remove_pin(&layout.map(map)),
-        Step::KeepMeta { generation } => kernel::pin_again(&layout.meta(*generation), &layout.kept()),
+        Step::KeepMeta { generation } => kernel::pin_again(&layout.meta(*generation), &layout.kept(), Kind::Map),
         Step::RemoveGeneration { generation } => remove_generation(layout, *generation),
         Step::DropKept => kernel::remove_pin(&layout.kept()),
         Step::RemoveFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path)),
@@ -129,6 +131,22 @@ fn write_meta(target: &Target<'_>, generation: u32, hooks: &[Hook], qdiscs: &[St
     let bundle = bundle(target);
     let meta = Meta::new(&bundle.digest, &bundle.manifest, hooks.to_vec(), qdiscs.to_vec(), target.host.namespace);
     meta.write(&target.layout.meta(generation))
+}
+
+/// Pins everything of a generation once more; what the kernel holds is the same.
+fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
+    let (layout, manifest) = (target.layout, &bundle(target).manifest);
+    for program in &manifest.programs {
+        let place = |generation| layout.program(generation, &program.name);
+        kernel::pin_again(&place(from), &place(generation), Kind::Program)?;
+    }
+    if manifest.table_size > 0 {
+        kernel::pin_again(&layout.table(from), &layout.table(generation), Kind::Map)?;
+    }
+    if crate::observe::counts_edges(manifest) {
+        kernel::pin_again(&layout.counts(from), &layout.counts(generation), Kind::Map)?;
+    }
+    Ok(())
 }
 
 fn map_spec<'a>(target: &Target<'a>, name: &str) -> Result<&'a MapSpec, Error> {

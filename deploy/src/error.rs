@@ -18,6 +18,9 @@ pub enum Error {
     /// The folder is not on a bpffs.
     #[error("`{}` is not on a BPF file system", .0.display())]
     NoBpffs(PathBuf),
+    /// There is no such deployment.
+    #[error("nothing is deployed as `{0}`")]
+    NotDeployed(String),
     /// Another process is changing this deployment.
     #[error("another ouro is changing `{}`", .0.display())]
     Busy(PathBuf),
@@ -122,6 +125,7 @@ impl Error {
                 [only] => Some(only.help()),
                 _ => None,
             },
+            Error::NotDeployed(_) => Some("`ouro status` lists what is deployed".to_owned()),
             Error::Name(_) | Error::Object { .. } | Error::Slot { .. } | Error::Attach { .. } | Error::System { .. } => None,
         }
     }

@@ -18,9 +18,11 @@ mod rejection;
 mod status;
 mod step;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::{Attach, Manifest};
 
 pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, diff, remove};
@@ -57,6 +59,29 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let steps = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
     apply::apply(&mut target, &steps, progress)?;
+    Ok(steps)
+}
+
+/// Changes where a live chain is attached, and loads nothing. `change` gets the attach points the manifest has. Gives the steps
+/// taken. The next [`deploy`] attaches it again where its bundle says.
+pub fn reattach(
+    bpffs: &Path,
+    name: &str,
+    change: &mut dyn FnMut(&Manifest) -> Vec<Attach>,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Vec<Step>, Error> {
+    require(bpffs)?;
+    let layout = Layout::new(bpffs, name)?;
+    let not_deployed = || Error::NotDeployed(name.to_owned());
+    let _lock = Lock::existing(layout.folder())?.ok_or_else(not_deployed)?;
+    let observed = observe(bpffs, name)?;
+    let live = observed.live().last().and_then(|number| observed.generations.get(number));
+    let meta = live.and_then(|generation| generation.meta.clone()).ok_or_else(not_deployed)?;
+    let manifest = Manifest { attach: change(&meta.manifest), ..meta.manifest };
+    // Everything is loaded already, so the objects are not missed.
+    let bundle = Bundle { manifest, objects: BTreeMap::new(), digest: meta.digest };
+    let steps = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
+    apply::apply(&mut apply::Target::new(&layout, &observed.host, Some(&bundle)), &steps, progress)?;
     Ok(steps)
 }
 

@@ -187,10 +187,12 @@ fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, 
     for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
         let Some(facts) = attached(layout, observed, meta, hook)? else { continue };
         // Two generations may name one hook in different modes; the one whose program runs is right.
-        let generation = observed.generations.iter().find(|(_, generation)| generation.entry() == Some(facts.program));
-        let names_it =
-            |(_, generation): &(&u32, &Generation)| generation.meta.as_ref().is_some_and(|own| own.hooks.contains(hook));
-        if generation.is_none_or(|generation| names_it(&generation)) {
+        // Of generations that share their programs, the newest that names the hook is the one it belongs to.
+        let runs = |generation: &Generation| generation.entry() == Some(facts.program);
+        let names_it = |generation: &Generation| generation.meta.as_ref().is_some_and(|own| own.hooks.contains(hook));
+        let newest_first = || observed.generations.iter().rev();
+        let generation = newest_first().find(|(_, generation)| runs(generation) && names_it(generation));
+        if generation.is_some() || !newest_first().any(|(_, generation)| runs(generation)) {
             let attachment = Attachment {
                 hook: hook.clone(),
                 link: hook.is_link().then_some(facts.id),

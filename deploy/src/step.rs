@@ -59,6 +59,14 @@ pub enum Step {
         /// Its name.
         program: String,
     },
+    /// Takes over what an older generation loaded: its programs, its jump table and its counts. Only where the generation is
+    /// attached differs.
+    AdoptGeneration {
+        /// The older one.
+        from: u32,
+        /// The new one.
+        generation: u32,
+    },
     /// Puts a program into the jump table.
     FillSlot {
         /// The generation.
@@ -166,6 +174,9 @@ impl fmt::Display for Step {
             Step::CreateMap { map } => write!(f, "create map `{map}`"),
             Step::ReuseMap { map } => write!(f, "reuse map `{map}` with what it holds"),
             Step::LoadProgram { program, .. } => write!(f, "load program `{program}`"),
+            Step::AdoptGeneration { from, generation } => {
+                write!(f, "let generation {generation} have what generation {from} loaded")
+            }
             Step::FillSlot { slot, program, .. } => write!(f, "put `{program}` into slot {slot}"),
             Step::FreezeTable { .. } => write!(f, "freeze the jump table"),
             Step::AddQdisc { interface } => write!(f, "add a clsact qdisc to `{interface}`"),

@@ -260,6 +260,26 @@ fn attach_points_come_and_go() {
     );
 }
 
+/// Another device for the same code: the new generation shares everything with the old one.
+#[test]
+fn the_same_code_elsewhere_is_not_loaded_again() {
+    let (one, two) = (bundle("a", &[xdp("eth0")]), bundle("a", &[xdp("eth0"), xdp("eth1")]));
+    assert_eq!(
+        lines(&steps(&two, &deployed(&one))),
+        [
+            "create generation 2",
+            "record what generation 2 is",
+            "let generation 2 have what generation 1 loaded",
+            "switch native XDP of `eth0` from generation 1 to 2",
+            "attach generation 2 to native XDP of `eth1`",
+            "wait until no packet is inside what was replaced",
+            "remove generation 1",
+        ]
+    );
+    let forced = diff(&two, &deployed(&one), &Options { force: true }).unwrap();
+    assert!(forced.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "unless forced");
+}
+
 #[test]
 fn a_device_has_one_mode_at_a_time() {
     let generic = Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Generic };

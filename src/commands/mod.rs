@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod add;
+mod attach;
 mod build;
 mod bundle;
 mod clean;
@@ -29,6 +30,8 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Deploy(args) => deploy::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
+        Command::Attach(args) => attach::attach(session, &args),
+        Command::Detach(args) => attach::detach(session, &args),
         Command::Run(args) => run::run(session, &args),
     }
 }

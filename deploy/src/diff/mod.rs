@@ -9,10 +9,11 @@ mod remove;
 use std::collections::BTreeSet;
 
 use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::Manifest;
 
 use crate::conflict::Conflict;
 use crate::hook::Hook;
-use crate::observe::{Observed, counts_edges};
+use crate::observe::{Generation, Observed, counts_edges};
 use crate::step::Step;
 
 pub use remove::{RemoveOptions, remove};
@@ -38,7 +39,10 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<V
     let leftovers = observed.generations.keys().filter(|number| !live.contains(number) && **number != target);
     steps.extend(leftovers.map(|number| Step::RemoveGeneration { generation: *number }));
     if reusable.is_none() {
-        steps.extend(build(bundle, observed, &hooks, target));
+        steps.extend(match same_code(bundle, observed).filter(|_| !options.force) {
+            Some(from) => adopt(observed, &hooks, from, target),
+            None => build(bundle, observed, &hooks, target),
+        });
     }
     let moves = attach(observed, &hooks, target);
     let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).collect();
@@ -58,6 +62,27 @@ fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32>
     newest_first
         .find(|(_, generation)| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
         .map(|(number, _)| *number)
+}
+
+/// The newest whole generation that differs from the bundle at most in where it is attached.
+fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
+    let same = |meta: &crate::Meta| {
+        let attach = bundle.manifest.attach.clone();
+        meta.digest == bundle.digest && Manifest { attach, ..meta.manifest.clone() } == bundle.manifest
+    };
+    let whole = |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(same);
+    let maps_there = bundle.manifest.maps.iter().all(|map| observed.maps.contains_key(&map.name));
+    observed.generations.iter().rev().find(|(_, generation)| maps_there && whole(generation)).map(|(number, _)| *number)
+}
+
+/// Makes a generation of what another one loaded.
+fn adopt(observed: &Observed, hooks: &[Hook], from: u32, generation: u32) -> Vec<Step> {
+    let qdiscs = our_qdiscs(observed, hooks).into_iter().collect();
+    vec![
+        Step::CreateGeneration { generation },
+        Step::WriteMeta { generation, hooks: hooks.to_vec(), qdiscs },
+        Step::AdoptGeneration { from, generation },
+    ]
 }
 
 /// Builds a generation that nothing runs yet.

@@ -53,10 +53,10 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(bytes.to_vec()))
 }
 
-/// Pins the map at `from` a second time.
-pub(crate) fn pin_again(from: &Path, to: &Path) -> Result<(), Error> {
-    let map = pins::require(from, Kind::Map)?;
-    sys::pin(map.as_fd(), to).map_err(|error| Error::io(format!("cannot pin `{}`", to.display()), error))
+/// Pins what is pinned at `from` a second time.
+pub(crate) fn pin_again(from: &Path, to: &Path, kind: Kind) -> Result<(), Error> {
+    let object = pins::require(from, kind)?;
+    sys::pin(object.as_fd(), to).map_err(|error| Error::io(format!("cannot pin `{}`", to.display()), error))
 }
 
 fn create(name: &str, shape: MapShape, path: &Path) -> Result<OwnedFd, Error> {

@@ -3,28 +3,26 @@
 use std::sync::OnceLock;
 
 use ouro_rules::diagnostic::sorted;
-use ouro_rules::{Analysis, Artifact, Config, Context, Diagnostic, Label, Providers, RuleTable, Target};
-use petgraph::graph::NodeIndex;
+use ouro_rules::label::join;
+use ouro_rules::{Analysis, Artifact, Config, Context, Diagnostic, Label, Providers, RuleTable, Span, Target};
 use rayon::prelude::*;
 
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, NodeId};
 
 /// What every node of the graph means.
 pub struct Analysed {
     results: Vec<OnceLock<Option<Analysis>>>,
-    /// Findings that do not stop the build.
-    pub warnings: Vec<Diagnostic>,
 }
 
 impl Analysed {
     /// What a node means; none while or because its analysis is not done.
-    pub fn get(&self, node: NodeIndex) -> Option<&Analysis> {
-        self.results.get(node.index()).and_then(OnceLock::get).and_then(Option::as_ref)
+    pub fn get(&self, node: NodeId) -> Option<&Analysis> {
+        self.results.get(node.place()).and_then(OnceLock::get).and_then(Option::as_ref)
     }
 
     /// What the target of this label offers.
     pub fn providers(&self, graph: &Graph<'_>, label: &Label) -> Option<&Providers> {
-        graph.index.get(label).and_then(|node| self.get(*node)).map(|analysis| &analysis.providers)
+        graph.find(label).and_then(|node| self.get(node)).map(|analysis| &analysis.providers)
     }
 }
 
@@ -33,65 +31,85 @@ const PARALLEL: usize = 64;
 
 /// Analyses the whole graph; every finding of every target at once.
 pub fn analyse(graph: &Graph<'_>, rules: &RuleTable, config: &Config) -> Result<Analysed, Vec<Diagnostic>> {
-    let results = std::iter::repeat_with(OnceLock::new).take(graph.nodes.node_count()).collect();
-    let mut analysed = Analysed { results, warnings: Vec::new() };
-    let mut findings = Vec::new();
-    for wave in graph.waves() {
-        findings.extend(on_all(&wave, |node| analyse_node(graph, rules, config, &analysed, node)));
-    }
-    if findings.is_empty() {
-        let all: Vec<NodeIndex> = graph.nodes.node_indices().collect();
-        findings = on_all(&all, |node| check_node(graph, rules, config, &analysed, node));
-    }
-    let warnings = analysed.results.iter().filter_map(|result| result.get()?.as_ref()).flat_map(|analysis| analysis.warnings.clone());
-    analysed.warnings = sorted(warnings.collect());
-    if findings.is_empty() { Ok(analysed) } else { Err(sorted(findings)) }
+    let results = std::iter::repeat_with(OnceLock::new).take(graph.len()).collect();
+    let run = Run { graph, rules, config, analysed: Analysed { results } };
+    let waves = graph.waves();
+    let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(wave, |node| run.analyse(node))).collect();
+    findings.extend(on_all(&graph.ids().collect::<Vec<_>>(), |node| run.check(node)));
+    if findings.is_empty() { Ok(run.analysed) } else { Err(sorted(findings)) }
 }
 
-fn on_all(nodes: &[NodeIndex], work: impl Fn(NodeIndex) -> Vec<Diagnostic> + Sync) -> Vec<Diagnostic> {
+fn on_all(nodes: &[NodeId], work: impl Fn(NodeId) -> Vec<Diagnostic> + Sync) -> Vec<Diagnostic> {
     if nodes.len() < PARALLEL {
         return nodes.iter().flat_map(|node| work(*node)).collect();
     }
     nodes.par_iter().flat_map_iter(|node| work(*node)).collect()
 }
 
-fn analyse_node(graph: &Graph<'_>, rules: &RuleTable, config: &Config, analysed: &Analysed, node: NodeIndex) -> Vec<Diagnostic> {
-    let (result, findings) = match &graph.nodes[node] {
-        Node::File(label) => (Some(offering(vec![Artifact::Source(label.path().into())])), Vec::new()),
-        Node::Generated(label) => (Some(offering(generated(graph, analysed, node, label))), Vec::new()),
-        // What it waits for has failed and been reported; its own findings would only repeat that.
-        Node::Target(_) if !ready(graph, analysed, node) => (None, Vec::new()),
-        Node::Target(target) => match run_rule(graph, rules, config, analysed, target) {
-            Ok(analysis) => (Some(analysis), Vec::new()),
-            Err(findings) => (None, findings),
-        },
-    };
-    let _first_and_only = analysed.results[node.index()].set(result);
-    findings
+/// One analysis.
+struct Run<'a, 'l> {
+    graph: &'a Graph<'l>,
+    rules: &'a RuleTable,
+    config: &'a Config,
+    analysed: Analysed,
+}
+
+impl Run<'_, '_> {
+    fn analyse(&self, node: NodeId) -> Vec<Diagnostic> {
+        let (result, findings) = match self.graph.node(node) {
+            Node::File(label) => (Some(offering(vec![Artifact::Source(label.path().into())])), Vec::new()),
+            Node::Generated(label) => (self.generated(node, label).map(|file| offering(vec![file])), Vec::new()),
+            // What it waits for has failed and been reported; its own findings would only repeat that.
+            Node::Target(_) if !self.is_ready(node) => (None, Vec::new()),
+            Node::Target(target) => match self.run_rule(target) {
+                Ok(analysis) => (Some(analysis), Vec::new()),
+                Err(findings) => (None, findings),
+            },
+        };
+        let _first_and_only = self.analysed.results[node.place()].set(result);
+        findings
+    }
+
+    /// The one file of its maker that a generated file's label names; none when the maker failed.
+    fn generated(&self, node: NodeId, label: &Label) -> Option<Artifact> {
+        let path = join(&self.config.out_dir, &label.path());
+        let makers = self.graph.edges(node).filter_map(|(maker, _)| self.analysed.get(maker));
+        makers.flat_map(|analysis| &analysis.providers.files).find(|file| **file.path() == *path).cloned()
+    }
+
+    fn is_ready(&self, node: NodeId) -> bool {
+        self.graph.edges(node).filter(|(_, edge)| edge.waits()).all(|(next, _)| self.analysed.get(next).is_some())
+    }
+
+    fn run_rule(&self, target: &Target) -> Result<Analysis, Vec<Diagnostic>> {
+        let unknown = || vec![Diagnostic::error(&target.span, format!("unknown rule `{}`", target.rule))];
+        let rule = self.rules.rule(&target.rule).ok_or_else(unknown)?;
+        rule.analyse(&Context { target, config: self.config, deps: &|label| self.analysed.providers(self.graph, label) })
+    }
+
+    /// Runs the rule's check on a target that was analysed. What it says of a label whose target failed only repeats that.
+    fn check(&self, node: NodeId) -> Vec<Diagnostic> {
+        let (Node::Target(target), Some(_)) = (self.graph.node(node), self.analysed.get(node)) else { return Vec::new() };
+        let Some(rule) = self.rules.rule(&target.rule) else { return Vec::new() };
+        let findings =
+            rule.check(&Context { target, config: self.config, deps: &|label| self.analysed.providers(self.graph, label) });
+        if findings.is_empty() {
+            return findings;
+        }
+        let failed = self.graph.edges(node).filter(|(next, _)| self.analysed.get(*next).is_none());
+        let failed: Vec<&Span> = failed.map(|(_, edge)| &edge.span).collect();
+        let repeats =
+            |finding: &Diagnostic| finding.span.as_ref().is_some_and(|span| failed.iter().any(|label| covers(span, label)));
+        findings.into_iter().filter(|finding| !repeats(finding)).collect()
+    }
 }
 
 fn offering(files: Vec<Artifact>) -> Analysis {
     Analysis { providers: Providers { files, ..Providers::default() }, ..Analysis::default() }
 }
 
-/// The one file of its maker that a generated file's label names.
-fn generated(graph: &Graph<'_>, analysed: &Analysed, node: NodeIndex, label: &Label) -> Vec<Artifact> {
-    let made = graph.nodes.neighbors(node).filter_map(|maker| analysed.get(maker)).flat_map(|analysis| &analysis.providers.files);
-    made.filter(|file| file.path().ends_with(&format!("/{}", label.path()))).cloned().collect()
-}
-
-fn ready(graph: &Graph<'_>, analysed: &Analysed, node: NodeIndex) -> bool {
-    use petgraph::visit::EdgeRef;
-    graph.nodes.edges(node).filter(|edge| edge.weight().waits()).all(|edge| analysed.get(edge.target()).is_some())
-}
-
-fn run_rule(graph: &Graph<'_>, rules: &RuleTable, config: &Config, analysed: &Analysed, target: &Target) -> Result<Analysis, Vec<Diagnostic>> {
-    let rule = rules.rule(&target.rule).ok_or_else(|| vec![Diagnostic::error(&target.span, format!("unknown rule `{}`", target.rule))])?;
-    rule.analyse(&Context { target, config, deps: &|label| analysed.providers(graph, label) })
-}
-
-fn check_node(graph: &Graph<'_>, rules: &RuleTable, config: &Config, analysed: &Analysed, node: NodeIndex) -> Vec<Diagnostic> {
-    let Node::Target(target) = &graph.nodes[node] else { return Vec::new() };
-    let Some(rule) = rules.rule(&target.rule) else { return Vec::new() };
-    rule.check(&Context { target, config, deps: &|label| analysed.providers(graph, label) })
+/// Whether `inner` lies in `outer`: a label in the constructor that holds it.
+fn covers(outer: &Span, inner: &Span) -> bool {
+    let (start, end) = (|span: &Span| (span.line, span.column), |span: &Span| (span.end_line, span.end_column));
+    outer.file == inner.file && start(outer) <= start(inner) && end(inner) <= end(outer)
 }

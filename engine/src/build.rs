@@ -1,8 +1,11 @@
 //! The whole way from patterns to files: load, graph, analyse, plan, execute, and the snapshot that makes doing nothing cheap.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use ouro_cache::{CacheError, Digest, Hasher, Store};
@@ -13,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::analyse::{self, Analysed};
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
-use crate::graph::{self, Graph, Node};
+use crate::graph::{self, Graph, Node, NodeId};
 use crate::load::{self, Loaded, Reads};
 use crate::plan::{self, Plan};
 use crate::state::snapshot;
@@ -97,7 +100,12 @@ pub struct BuiltTarget {
 
 /// Builds what is asked for. Starts with the snapshot: when nothing changed since a build of the same request, nothing else
 /// is even initialised.
-pub fn build(request: &Request<'_>, cache: &Path, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Result<Built, BuildError> {
+pub fn build(
+    request: &Request<'_>,
+    cache: &Path,
+    options: &Options<'_>,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Built, BuildError> {
     let root = &request.workspace.root;
     let key = request_key(request, cache);
     if let Some(payload) = snapshot::check(root, &key)
@@ -114,19 +122,24 @@ pub fn build(request: &Request<'_>, cache: &Path, options: &Options<'_>, events:
     let store = Store::open(cache)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
-    let told = |event| events(with_places(event, &analysis.graph));
+    let printed = AtomicBool::new(false);
+    let told = |event| {
+        printed.fetch_or(has_output(&event), Ordering::Relaxed);
+        events(with_places(event, &analysis.graph));
+    };
     let mut summary = execute::execute(&site, &plan, options, &mut state, &told)?;
     if summary.failed + summary.skipped > 0 {
         return Err(BuildError::Failed(summary));
     }
     let targets = analysis.targets();
-    let mut warnings = loaded.warnings.clone();
-    warnings.extend(analysis.analysed.warnings.iter().cloned());
-    // A build that had something to warn of is not replaced by silence the next time.
+    let warnings = loaded.warnings.clone();
+    // A build that had something to warn of, or whose compiler had, is not replaced by silence the next time.
     if warnings.is_empty()
+        && !printed.into_inner()
         && let Some(read) = seen_before_load(request, &loaded.reads, began)
+        && let Some(looked_for) = analysis.seen_again(root)
     {
-        summary.seen.extend(read);
+        summary.seen.extend(read.into_iter().chain(looked_for));
         let payload = postcard::to_stdvec(&targets).expect("BUG: labels and paths are plain data");
         snapshot::write(root, &key, &summary.seen, &payload)?;
     }
@@ -139,15 +152,19 @@ pub struct Analysis<'l> {
     pub graph: Graph<'l>,
     /// What they mean.
     pub analysed: Analysed,
+    /// Every path from the root that was looked for, and whether it was a file.
+    looked_for: BTreeMap<Arc<str>, bool>,
 }
 
 impl<'l> Analysis<'l> {
     /// Builds the graph of what was loaded and analyses it.
     pub fn of(request: &Request<'_>, loaded: &'l Loaded, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let root = &request.workspace.root;
-        let graph = graph::build(loaded, request.rules, &|path| root.join(path).is_file())?;
+        let looked_for = RefCell::new(BTreeMap::new());
+        let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
+        let graph = graph::build(loaded, request.rules, &is_file)?;
         let analysed = analyse::analyse(&graph, request.rules, config)?;
-        Ok(Analysis { graph, analysed })
+        Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 
     /// What a target offers.
@@ -156,11 +173,16 @@ impl<'l> Analysis<'l> {
     }
 
     fn targets(&self) -> Vec<BuiltTarget> {
-        let built = |node: &petgraph::graph::NodeIndex| BuiltTarget {
-            label: self.graph.nodes[*node].label().clone(),
+        let built = |node: &NodeId| BuiltTarget {
+            label: self.graph.node(*node).label().clone(),
             files: self.analysed.get(*node).map(|analysis| paths(&analysis.providers.files)).unwrap_or_default(),
         };
-        self.graph.requested.iter().map(built).collect()
+        self.graph.requested().iter().map(built).collect()
+    }
+
+    /// What was looked for, as it is now; none when some of it came or went since.
+    fn seen_again(&self, root: &Path) -> Option<Vec<Seen>> {
+        self.looked_for.iter().map(|(path, was_file)| seen_again(root, path, *was_file)).collect()
     }
 }
 
@@ -186,18 +208,19 @@ pub fn headers_of(plan: &Plan) -> Plan {
 }
 
 /// Everything that decides what a request means, besides the files it reads. A newer ouro asks anew (its snapshots are of another
-/// kind); so does one with other folders to search for tools.
+/// kind); so does another one beside it, and one with other folders to search for tools.
 fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
     let mut hasher = Hasher::new("ouro request v1");
     hasher.field(format!("{:?}", request.patterns).as_bytes());
     hasher.field(format!("{:?}", request.workspace.settings).as_bytes());
     hasher.field(request.search_path.as_encoded_bytes());
     hasher.field(cache.as_os_str().as_encoded_bytes());
+    hasher.field(request.program.unwrap_or(Path::new("")).as_os_str().as_encoded_bytes());
     hasher.finish()
 }
 
-/// What loading read and the program itself, as they were when they were read: a file that changed after `began` may have changed after it was read, too,
-/// and then there is nothing to go by.
+/// What loading read and the program itself, as they were when they were read: a file that changed after `began` may have changed
+/// after it was read, too, and then there is nothing to go by.
 fn seen_before_load(request: &Request<'_>, reads: &Reads, began: SystemTime) -> Option<Vec<Seen>> {
     let program = request.program.and_then(Path::to_str).map(Arc::from);
     let mut seen = Vec::new();
@@ -211,10 +234,23 @@ fn seen_before_load(request: &Request<'_>, reads: &Reads, began: SystemTime) -> 
     Some(seen)
 }
 
+/// A path that was looked for, as it is now; none when it came or went since. Its bytes were not read, so they may have changed:
+/// who did read them saw them in time.
+fn seen_again(root: &Path, path: &Arc<str>, was_file: bool) -> Option<Seen> {
+    let stamp = Stamp::of(&root.join(&**path)).ok()?;
+    let is_file = stamp.is_some_and(|stamp| stamp.is_file());
+    (is_file == was_file).then(|| Seen { path: path.clone(), stamp: stamp.map(Stamp::settled) })
+}
+
+/// Whether an action's tool had something to say.
+fn has_output(event: &Event) -> bool {
+    matches!(event, Event::Finished { output, .. } if !output.is_empty())
+}
+
 /// Findings of actions that have no place get their target's.
 fn with_places(event: Event, graph: &Graph<'_>) -> Event {
     let Event::Failed { action, mnemonic, owner, output, mut findings } = event else { return event };
-    let span = graph.index.get(&owner).and_then(|node| match &graph.nodes[*node] {
+    let span = graph.find(&owner).and_then(|node| match graph.node(node) {
         Node::Target(target) => Some(target.span.clone()),
         Node::File(_) | Node::Generated(_) => None,
     });

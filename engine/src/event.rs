@@ -34,6 +34,8 @@ pub enum Event {
         mnemonic: &'static str,
         /// Whose it is.
         owner: Label,
+        /// What kind of work it is.
+        work: Work,
         /// How its outputs came to be.
         how: How,
         /// How long it took.
@@ -54,6 +56,17 @@ pub enum Event {
         /// Findings of actions that ran in the engine.
         findings: Vec<Diagnostic>,
     },
+}
+
+/// What kind of work an action is; most people want to hear of processes alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// A process.
+    Process,
+    /// A function inside the engine.
+    Function,
+    /// Bytes that were known, written to a file.
+    Write,
 }
 
 /// How an action's outputs came to be.

@@ -2,10 +2,12 @@
 //!
 //! Pure; knows nothing of caches and processes.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ouro_rules::{Action, Artifact, Diagnostic};
+use ouro_rules::diagnostic::sorted;
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Span};
 
 use crate::analyse::Analysed;
 use crate::graph::{Graph, Node};
@@ -24,15 +26,19 @@ pub struct Plan {
 /// Collects the actions that make what was asked for, and theirs.
 pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnostic>> {
     let makers = makers(graph, analysed)?;
-    let requested: BTreeSet<Artifact> =
-        graph.requested.iter().filter_map(|node| analysed.get(*node)).flat_map(|analysis| analysis.providers.files.iter().cloned()).collect();
+    let requested: BTreeSet<Artifact> = graph
+        .requested()
+        .iter()
+        .filter_map(|node| analysed.get(*node))
+        .flat_map(|analysis| analysis.providers.files.iter().cloned())
+        .collect();
     Ok(prune(&makers, requested.into_iter().collect()))
 }
 
 impl Plan {
     /// The part of the plan that makes these files.
     pub fn prune(&self, requested: Vec<Artifact>) -> Plan {
-        let makers = self.actions.iter().flat_map(|action| action.outputs.iter().map(move |output| (output.path(), action))).collect();
+        let makers = self.actions.iter().flat_map(|action| written(action).map(move |path| (path, action))).collect();
         prune(&makers, requested)
     }
 }
@@ -43,31 +49,75 @@ fn prune(makers: &Makers<'_>, requested: Vec<Artifact>) -> Plan {
     Plan { requested, ..pruned.plan }
 }
 
-/// The action that makes each file.
+/// The action that writes each file. Dependency files are among them: no action reads one, but each needs its place.
 type Makers<'a> = HashMap<&'a Arc<str>, &'a Action>;
 
-fn makers<'a>(graph: &'a Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
+fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
     let mut makers = Makers::new();
     let mut findings = Vec::new();
-    for node in graph.nodes.node_indices() {
-        for action in analysed.get(node).iter().flat_map(|analysis| &analysis.actions) {
-            for output in &action.outputs {
-                if let Some(other) = makers.insert(output.path(), action) {
-                    findings.push(made_twice(&graph.nodes[node], output, action, other));
-                }
+    for action in graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions) {
+        for path in written(action) {
+            if let Some(other) = makers.insert(path, action) {
+                let message = format!("`{path}` is made by `{}` and by `{}`", other.owner, action.owner);
+                findings.push(conflict(graph, action, other, message));
             }
         }
     }
-    if findings.is_empty() { Ok(makers) } else { Err(findings) }
+    findings.extend(files_as_folders(graph, &makers));
+    if findings.is_empty() { Ok(makers) } else { Err(sorted(findings)) }
 }
 
-fn made_twice(node: &Node<'_>, output: &Artifact, action: &Action, other: &Action) -> Diagnostic {
-    let message = format!("`{}` is made by `{}` and by `{}`", output.path(), other.owner, action.owner);
-    let finding = match node {
-        Node::Target(target) => Diagnostic::error(&target.span, message),
-        Node::File(_) | Node::Generated(_) => Diagnostic::bare(message),
+fn written(action: &Action) -> impl Iterator<Item = &Arc<str>> {
+    let depfile = match &action.kind {
+        ActionKind::Run { depfile, .. } => depfile.as_ref(),
+        ActionKind::Write(_) | ActionKind::Native(_) => None,
     };
-    finding.help("rename one of the targets or outputs")
+    action.outputs.iter().map(Artifact::path).chain(depfile)
+}
+
+/// Files where other actions need folders: `q` and `q/r`.
+fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>) -> Vec<Diagnostic> {
+    let folders = folders(makers);
+    let in_the_way = makers.iter().filter_map(|(path, file)| Some((path, file, folders.get(&***path)?)));
+    let finding = |(path, file, inner): (&&Arc<str>, &&Action, &&Arc<str>)| {
+        let other = makers[*inner];
+        let message = format!("`{path}` is a file made by `{}`, and `{}` makes `{inner}` in it", file.owner, other.owner);
+        conflict(graph, file, other, message)
+    };
+    in_the_way.map(finding).collect()
+}
+
+/// Every folder that is written to, with the first file in it. Most files find their folder known and look no further.
+fn folders<'a>(makers: &Makers<'a>) -> HashMap<&'a str, &'a Arc<str>> {
+    let mut folders: HashMap<&str, &Arc<str>> = HashMap::new();
+    for path in makers.keys() {
+        for folder in path.rmatch_indices('/').map(|(at, _)| &path[..at]) {
+            match folders.entry(folder) {
+                // So does every folder above know a file as early.
+                Entry::Occupied(known) if known.get() <= path => break,
+                Entry::Occupied(mut known) => drop(known.insert(path)),
+                Entry::Vacant(new) => drop(new.insert(path)),
+            }
+        }
+    }
+    folders
+}
+
+fn conflict(graph: &Graph<'_>, action: &Action, other: &Action, message: String) -> Diagnostic {
+    let finding = Diagnostic { span: span(graph, action), ..Diagnostic::bare(message) };
+    let finding = finding.help("rename one of the targets or outputs");
+    match span(graph, other) {
+        Some(place) if action.owner != other.owner => finding.related(&place, "the other is declared here"),
+        _ => finding,
+    }
+}
+
+/// Where the target of an action is declared.
+fn span(graph: &Graph<'_>, action: &Action) -> Option<Span> {
+    match graph.node(graph.find(&action.owner)?) {
+        Node::Target(target) => Some(target.span.clone()),
+        Node::File(_) | Node::Generated(_) => None,
+    }
 }
 
 struct Pruned<'a> {
@@ -101,7 +151,12 @@ impl<'a> Pruned<'a> {
     }
 
     fn add(&mut self, action: &'a Action) {
-        let needs: BTreeSet<u32> = action.inputs.iter().filter_map(|input| self.maker(input)).filter_map(|maker| self.place.get(key(maker)).copied()).collect();
+        let needs: BTreeSet<u32> = action
+            .inputs
+            .iter()
+            .filter_map(|input| self.maker(input))
+            .filter_map(|maker| self.place.get(key(maker)).copied())
+            .collect();
         let place = u32::try_from(self.plan.actions.len()).expect("BUG: fewer than four billion actions");
         self.place.insert(key(action), place);
         self.plan.needs.push(needs.into_iter().collect());

@@ -1,7 +1,9 @@
 //! The programs actions run: where they are, and what tells one version of them from another.
 //!
-//! Knows nothing of actions. A compiler is hundreds of megabytes of libraries, so its identity is remembered in the state
-//! folder for as long as the stamps of its files stay the same.
+//! Knows nothing of actions. Learning what a compiler is takes two runs of it, so that is remembered in the state folder for as
+//! long as the stamps of its files stay the same.
+
+mod build_id;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -167,10 +169,14 @@ impl Toolchain {
 }
 
 impl Memory {
-    /// Reads everything; 200 MB for a usual clang.
+    /// Asks the compiler and reads its files.
     fn learn(clang: PathBuf) -> Result<Memory, ToolchainError> {
-        let resources = PathBuf::from(ask(&clang, "-print-resource-dir")?);
-        let version = ask(&clang, "--version")?;
+        let (version, resources) = std::thread::scope(|scope| {
+            let version = scope.spawn(|| ask(&clang, "--version"));
+            let resources = ask(&clang, "-print-resource-dir");
+            (version.join().expect("BUG: asking does not panic"), resources)
+        });
+        let (version, resources) = (version?, PathBuf::from(resources?));
         let mut reading = Reading::default();
         let identity = reading.clang(&clang, &resources, &version)?;
         let llvm_link = match llvm_link_places(&clang).into_iter().find(|path| is_program(path)) {
@@ -227,9 +233,9 @@ impl Reading {
         let mut hasher = Hasher::new("ouro clang identity v1");
         let facts = version.lines().filter(|line| !line.starts_with("InstalledDir:"));
         facts.for_each(|line| hasher.field(line.as_bytes()));
-        hasher.field(self.digest(clang)?.as_bytes());
+        hasher.field(&self.content(clang)?);
         for library in libraries(clang, version) {
-            hasher.field(self.digest(&library)?.as_bytes());
+            hasher.field(&self.content(&library)?);
         }
         let headers = resources.join("include");
         self.see(&headers)?;
@@ -244,13 +250,17 @@ impl Reading {
     fn program(&mut self, path: &Path, base: Digest) -> Result<Digest, ToolchainError> {
         let mut hasher = Hasher::new("ouro tool identity v1");
         hasher.field(base.as_bytes());
-        hasher.field(self.digest(path)?.as_bytes());
+        hasher.field(&self.content(path)?);
         Ok(hasher.finish())
     }
 
-    fn digest(&mut self, path: &Path) -> Result<Digest, ToolchainError> {
+    /// What stands for a file's bytes: the build id its linker gave it, else their digest.
+    fn content(&mut self, path: &Path) -> Result<Vec<u8>, ToolchainError> {
         self.see(path)?;
-        Digest::of_file(path).map_err(broken(path))
+        match build_id::of_file(path).map_err(broken(path))? {
+            Some(id) => Ok(id),
+            None => Digest::of_file(path).map(|digest| digest.as_bytes().to_vec()).map_err(broken(path)),
+        }
     }
 
     fn see(&mut self, path: &Path) -> Result<(), ToolchainError> {

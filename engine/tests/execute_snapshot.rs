@@ -54,7 +54,8 @@ fn a_build_can_be_recognised() {
 
 #[test]
 fn every_change_is_noticed() {
-    let changes: [(&str, fn(&Path)); 8] = [
+    type Change = (&'static str, fn(&Path));
+    let changes: [Change; 8] = [
         ("a file is edited", |root| fs::write(root.join("fw/a.c"), "fw/b.c").unwrap()),
         ("a file is removed", |root| fs::remove_file(root.join("fw/deep/a.h")).unwrap()),
         ("a folder is removed", |root| fs::remove_dir_all(root.join("fw")).unwrap()),

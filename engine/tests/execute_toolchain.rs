@@ -30,7 +30,7 @@ fn program(path: &Path, text: &str) {
 }
 
 fn find(dir: &Path, clang: Option<&str>) -> Result<Toolchain, ToolchainError> {
-    let settings = ToolchainSettings { clang: clang.map(str::to_owned), ..ToolchainSettings::default() };
+    let settings = ToolchainSettings { clang: clang.map(str::to_owned) };
     Toolchain::find(dir, &settings, &OsString::from(format!("{0}/none:{0}/bin", dir.display())))
 }
 
@@ -121,5 +121,5 @@ fn a_compiler_that_does_not_work_is_quoted() {
     let clang = pretend(dir.path(), "clang", "17.0");
     program(&clang, "echo 'libLLVM.so: cannot open' >&2; exit 127");
     let error = find(dir.path(), None).unwrap_err().to_string();
-    assert!(error.contains("bin/clang -print-resource-dir` failed: libLLVM.so: cannot open"), "{error}");
+    assert!(error.contains("bin/clang --version` failed: libLLVM.so: cannot open"), "{error}");
 }

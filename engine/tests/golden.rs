@@ -42,7 +42,12 @@ fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<Str
     let table = builtin::table();
     let loaded = load::load(&workspace, &patterns, &table)?;
     let request = Request { workspace: &workspace, patterns: &patterns, rules: &table, search_path: "".as_ref(), program: None };
-    let config = Config { workspace: workspace.settings.workspace.name.clone(), out_dir: "ouro-out/x86".to_owned(), arch: "x86".to_owned(), system_includes: Vec::new() };
+    let config = Config {
+        workspace: workspace.settings.workspace.name.clone(),
+        out_dir: "ouro-out/x86".to_owned(),
+        arch: "x86".to_owned(),
+        system_includes: Vec::new(),
+    };
     let analysis = Analysis::of(&request, &loaded, &config)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     Ok(show(&analysis, &plan))

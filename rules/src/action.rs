@@ -15,7 +15,7 @@ use crate::native::Native;
 pub enum Artifact {
     /// Written by people: `fw/parse.c`.
     Source(Arc<str>),
-    /// Made by an action: `ouro-out/x86_64/fw/parse.o`.
+    /// Made by an action: `ouro-out/x86/fw/parse.o`.
     Output(Arc<str>),
 }
 

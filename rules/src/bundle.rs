@@ -3,15 +3,16 @@
 //! The file is a tar archive, so that any tool can look inside: `manifest.json` first, then `objects/<program>.o`, sorted, with
 //! no owner and no time. The blake3 of the whole file is the bundle's identity.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use ouro_cache::Digest;
 
-use crate::chain::{ChainSpec, Member};
+use crate::chain::{ChainSpec, MAX_EDGES, MAX_TABLE, Member};
 use crate::diagnostic::Diagnostic;
 use crate::hook;
-use crate::manifest::{COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
 use crate::object::{self, Facts};
 
 const MANIFEST: &str = "manifest.json";
@@ -176,9 +177,10 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std:
 impl Bundle {
     /// Reads a bundle and checks every object against its digest.
     pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
-        let mut files = unpack(bytes).map_err(|error| BundleError::Malformed(error.to_string()))?;
+        let mut files = unpack(bytes)?;
         let text = files.remove(MANIFEST).ok_or_else(|| BundleError::Malformed("it has no manifest.json".to_owned()))?;
         let manifest = parse_manifest(&text)?;
+        check(&manifest)?;
         let mut objects = BTreeMap::new();
         for program in &manifest.programs {
             let object = files.remove(&program.object).ok_or_else(|| BundleError::Malformed(format!("`{}` is missing", program.object)))?;
@@ -187,7 +189,6 @@ impl Bundle {
             }
             objects.insert(program.object.clone(), object);
         }
-        check(&manifest)?;
         Ok(Bundle { manifest, objects, digest: Digest::of(bytes).to_string() })
     }
 }
@@ -205,36 +206,72 @@ fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
     serde_json::from_slice(text).map_err(malformed)
 }
 
-fn unpack(bytes: &[u8]) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+/// The files of the archive. Only what [`pack`] writes is taken: other kinds of entries claim sizes that no byte stands behind.
+fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+    let broken = |error: std::io::Error| BundleError::Malformed(error.to_string());
     let mut files = BTreeMap::new();
-    for entry in tar::Archive::new(bytes).entries()? {
-        let mut entry = entry?;
-        let name = entry.path()?.to_string_lossy().into_owned();
+    for entry in tar::Archive::new(bytes).entries().map_err(broken)?.raw(true) {
+        let mut entry = entry.map_err(broken)?;
+        let name = entry.path().map_err(broken)?.to_string_lossy().into_owned();
+        if entry.header().entry_type() != tar::EntryType::Regular {
+            return Err(BundleError::Malformed(format!("`{name}` is no regular file")));
+        }
         let mut content = Vec::new();
-        entry.read_to_end(&mut content)?;
-        files.insert(name, content);
+        entry.read_to_end(&mut content).map_err(broken)?;
+        if content.len() as u64 != entry.size() {
+            return Err(BundleError::Malformed(format!("`{name}` is cut short")));
+        }
+        if files.insert(name.clone(), content).is_some() {
+            return Err(BundleError::Malformed(format!("`{name}` is there twice")));
+        }
     }
     Ok(files)
 }
 
 /// A deployer turns names into paths and numbers into indices, so neither may lead astray.
 fn check(manifest: &Manifest) -> Result<(), BundleError> {
-    let malformed = |what: String| Err(BundleError::Malformed(what));
-    let names = manifest.programs.iter().map(|program| &program.name).chain(manifest.maps.iter().map(|map| &map.name)).chain([&manifest.name]);
-    for name in names {
-        if name.is_empty() || !name.chars().all(|c| c.is_alphanumeric() || "_-+@=,~%".contains(c)) {
-            return malformed(format!("`{name}` cannot name a pin"));
-        }
+    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest));
+    wrong.map_or(Ok(()), |what| Err(BundleError::Malformed(what)))
+}
+
+fn bad_name(manifest: &Manifest) -> Option<String> {
+    let mut pins = manifest.programs.iter().map(|program| &program.name).chain(manifest.maps.iter().map(|map| &map.name));
+    let mut interfaces = manifest.attach.iter().map(|point| match point {
+        Attach::Xdp { interface, .. } | Attach::Tc { interface, .. } => interface,
+    });
+    let deployment = Some(&manifest.name).filter(|name| !is_deployment_name(name));
+    let pin = || pins.find(|name| !is_kernel_name(name));
+    let device = || interfaces.find(|name| !is_interface_name(name)).map(|name| format!("`{name}` cannot name a network device"));
+    deployment.or_else(pin).map(|name| format!("`{name}` cannot name a pin")).or_else(device)
+}
+
+/// What stands for one thing must not stand twice.
+fn repeated(manifest: &Manifest) -> Option<String> {
+    let programs = &manifest.programs;
+    let name = twice(programs.iter().map(|program| &program.name)).map(|name| format!("two programs are named `{name}`"));
+    let object = || twice(programs.iter().map(|program| &program.object)).map(|object| format!("two programs share `{object}`"));
+    let slot = || twice(programs.iter().filter_map(|program| program.slot)).map(|slot| format!("two programs have slot {slot}"));
+    let map = || twice(manifest.maps.iter().map(|map| &map.name)).map(|name| format!("two maps are named `{name}`"));
+    name.or_else(object).or_else(slot).or_else(map)
+}
+
+fn twice<T: Ord + Copy>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let mut seen = BTreeSet::new();
+    items.find(|item| !seen.insert(*item))
+}
+
+fn bad_number(manifest: &Manifest) -> Option<String> {
+    let (programs, table) = (&manifest.programs, manifest.table_size);
+    if programs.is_empty() {
+        return Some("it has no program".to_owned());
     }
-    if manifest.programs.is_empty() {
-        return malformed("it has no program".to_owned());
+    if i64::from(table) > MAX_TABLE || manifest.edges.len() > MAX_EDGES {
+        return Some(format!("a table of {table} entries or {} edges is more than ouro makes", manifest.edges.len()));
     }
-    let count = manifest.programs.len();
-    if let Some(edge) = manifest.edges.iter().find(|edge| edge.from as usize >= count || edge.to as usize >= count) {
-        return malformed(format!("edge `{}` leads to no program", edge.name));
+    if let Some(program) = programs.iter().find(|program| program.slot.is_some_and(|slot| slot >= table)) {
+        return Some(format!("slot of `{}` is beyond the table", program.name));
     }
-    match manifest.programs.iter().find(|program| program.slot.is_some_and(|slot| slot >= manifest.table_size)) {
-        Some(program) => malformed(format!("slot of `{}` is beyond the table", program.name)),
-        None => Ok(()),
-    }
+    let slot_of = |program: u32| programs.get(program as usize).and_then(|program| program.slot);
+    let astray = manifest.edges.iter().find(|edge| edge.from as usize >= programs.len() || slot_of(edge.to).is_none());
+    astray.map(|edge| format!("edge `{}` leads to no program with a slot", edge.name))
 }

@@ -28,8 +28,8 @@ pub struct Hook {
 pub enum Verdicts {
     /// One of these.
     Named(&'static [(&'static str, i32)]),
-    /// The value is ignored or free; a miss returns 0 unless told otherwise.
-    Any,
+    /// Any number from the first to the second, both included; a miss returns 0 unless told otherwise.
+    Numbers(i32, i32),
 }
 
 const XDP: Verdicts = Verdicts::Named(&[("aborted", 0), ("drop", 1), ("pass", 2), ("tx", 3), ("redirect", 4)]);
@@ -50,7 +50,12 @@ const SK: Verdicts = Verdicts::Named(&[("drop", 0), ("pass", 1)]);
 const FILTER: Verdicts = Verdicts::Named(&[("drop", 0), ("pass", -1)]);
 const LSM: Verdicts = Verdicts::Named(&[("allow", 0), ("deny", -1)]);
 const NETFILTER: Verdicts = Verdicts::Named(&[("drop", 0), ("accept", 1), ("pass", 1)]);
-const ANY: Verdicts = Verdicts::Any;
+/// The kernel takes no other verdict from these (`check_return_code`).
+const ONLY_ALLOW: Verdicts = Verdicts::Named(&[("allow", 1), ("pass", 1)]);
+/// The value is free, or ignored.
+const ANY: Verdicts = Verdicts::Numbers(i32::MIN, i32::MAX);
+const ZERO: Verdicts = Verdicts::Numbers(0, 0);
+const ZERO_OR_ONE: Verdicts = Verdicts::Numbers(0, 1);
 
 const fn hook(prefix: &'static str, prog_type: &'static str, attach_type: &'static str, verdicts: Verdicts) -> Hook {
     Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts, attach: &[] }
@@ -95,13 +100,13 @@ pub const HOOKS: &[Hook] = &[
     hook("cgroup/connect6", "cgroup_sock_addr", "CGROUP_INET6_CONNECT", ALLOW),
     hook("cgroup/sendmsg4", "cgroup_sock_addr", "CGROUP_UDP4_SENDMSG", ALLOW),
     hook("cgroup/sendmsg6", "cgroup_sock_addr", "CGROUP_UDP6_SENDMSG", ALLOW),
-    hook("cgroup/recvmsg4", "cgroup_sock_addr", "CGROUP_UDP4_RECVMSG", ALLOW),
-    hook("cgroup/recvmsg6", "cgroup_sock_addr", "CGROUP_UDP6_RECVMSG", ALLOW),
+    hook("cgroup/recvmsg4", "cgroup_sock_addr", "CGROUP_UDP4_RECVMSG", ONLY_ALLOW),
+    hook("cgroup/recvmsg6", "cgroup_sock_addr", "CGROUP_UDP6_RECVMSG", ONLY_ALLOW),
     hook("cgroup/dev", "cgroup_device", "CGROUP_DEVICE", ALLOW),
     hook("cgroup/sysctl", "cgroup_sysctl", "CGROUP_SYSCTL", ALLOW),
     hook("cgroup/getsockopt", "cgroup_sockopt", "CGROUP_GETSOCKOPT", ALLOW),
     hook("cgroup/setsockopt", "cgroup_sockopt", "CGROUP_SETSOCKOPT", ALLOW),
-    hook("sockops", "sock_ops", "CGROUP_SOCK_OPS", ANY),
+    hook("sockops", "sock_ops", "CGROUP_SOCK_OPS", ZERO_OR_ONE),
     hook("sk_msg", "sk_msg", "SK_MSG_VERDICT", SK),
     hook("sk_skb/stream_parser", "sk_skb", "SK_SKB_STREAM_PARSER", ANY),
     hook("sk_skb/stream_verdict", "sk_skb", "SK_SKB_STREAM_VERDICT", SK),
@@ -118,12 +123,12 @@ pub const HOOKS: &[Hook] = &[
     named(hook("raw_tracepoint", "raw_tracepoint", "", ANY)),
     named(hook("raw_tp", "raw_tracepoint", "", ANY)),
     named(hook("tp_btf", "tracing", "TRACE_RAW_TP", ANY)),
-    named(hook("fentry", "tracing", "TRACE_FENTRY", ANY)),
-    named(hook("fexit", "tracing", "TRACE_FEXIT", ANY)),
+    named(hook("fentry", "tracing", "TRACE_FENTRY", ZERO)),
+    named(hook("fexit", "tracing", "TRACE_FEXIT", ZERO)),
     named(hook("fmod_ret", "tracing", "MODIFY_RETURN", ANY)),
-    named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ANY))),
-    named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ANY))),
-    named(hook("iter", "tracing", "TRACE_ITER", ANY)),
+    named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ZERO))),
+    named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ZERO))),
+    named(hook("iter", "tracing", "TRACE_ITER", ZERO_OR_ONE)),
     named(hook("lsm", "lsm", "LSM_MAC", LSM)),
     named(sleepable(hook("lsm.s", "lsm", "LSM_MAC", LSM))),
     named(hook("lsm_cgroup", "lsm", "LSM_CGROUP", ALLOW)),
@@ -162,7 +167,7 @@ impl Hook {
     pub fn verdict(&self, name: &str) -> Option<i32> {
         match self.verdicts {
             Verdicts::Named(verdicts) => verdicts.iter().find(|(known, _)| *known == name).map(|(_, number)| *number),
-            Verdicts::Any => None,
+            Verdicts::Numbers(..) => None,
         }
     }
 
@@ -170,7 +175,7 @@ impl Hook {
     pub fn verdict_names(&self) -> Vec<&'static str> {
         match self.verdicts {
             Verdicts::Named(verdicts) => verdicts.iter().map(|(name, _)| *name).collect(),
-            Verdicts::Any => Vec::new(),
+            Verdicts::Numbers(..) => Vec::new(),
         }
     }
 }
@@ -194,6 +199,29 @@ mod tests {
         assert_eq!(find("xdp").unwrap().verdict("drop"), Some(1));
         assert_eq!(find("tc").unwrap().verdict("drop"), Some(2));
         assert_eq!(find("xdp").unwrap().verdict("shot"), None);
+    }
+
+    /// As the kernel's verifier says it: "At program exit the register R0 has smin=0 smax=0 should have been in [1, 1]".
+    #[test]
+    fn no_verdict_is_offered_that_the_kernel_refuses() {
+        let refused = |ty: &str, number: i32| match find(ty).unwrap().verdicts {
+            Verdicts::Named(names) => names.iter().all(|(_, known)| *known != number),
+            Verdicts::Numbers(first, last) => !(first..=last).contains(&number),
+        };
+        for (ty, taken, not_taken) in [
+            ("cgroup/recvmsg4", 1, 0),
+            ("cgroup/recvmsg6", 1, 0),
+            ("cgroup/sendmsg4", 0, 2),
+            ("sockops", 1, 2),
+            ("iter/task", 1, 2),
+            ("fentry/vfs_read", 0, 1),
+            ("fexit/vfs_read", 0, -1),
+            ("sk_lookup", 1, 2),
+            ("netfilter", 1, 2),
+        ] {
+            assert!(!refused(ty, taken) && refused(ty, not_taken), "{ty}");
+        }
+        assert!(!refused("fmod_ret/security_file_open", -1) && !refused("kprobe/x", i32::MIN));
     }
 
     #[test]

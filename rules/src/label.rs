@@ -83,7 +83,11 @@ fn check_name(text: &str, name: &str) -> Result<(), LabelError> {
     if name.is_empty() {
         return Err(LabelError(format!("label `{text}` has an empty name")));
     }
-    if name.split('/').any(|part| part.is_empty() || part == "..") {
+    let plain = || name.split('/').filter(|part| *part != ".").collect::<Vec<_>>().join("/");
+    if name != "." && name.split('/').any(|part| part == ".") {
+        return Err(LabelError(format!("label `{text}` has the path component `.`; write `{}`", plain())));
+    }
+    if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(LabelError(format!("label `{text}` leaves its package; name the file by the package that owns it")));
     }
     check_chars(text, name, "name")
@@ -226,6 +230,9 @@ mod tests {
         assert!(label("//a:").contains("empty name"));
         assert!(label("../c.h").contains("leaves its package"));
         assert!(label("@ouro").contains("no package"));
+        assert!(label("./c.h").ends_with("has the path component `.`; write `c.h`"));
+        assert!(label(":sub/./c.h").ends_with("write `sub/c.h`"));
+        assert!(label(".").contains("leaves its package"));
         assert!(label("//a:b c").contains("' '"));
         assert!(label("//").contains("empty name"));
     }

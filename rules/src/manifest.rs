@@ -170,3 +170,26 @@ pub enum TcVia {
     /// A filter of the clsact qdisc.
     Clsact,
 }
+
+/// The kernel keeps 15 bytes of the name of a program, a map or a network device (`BPF_OBJ_NAME_LEN`, `IFNAMSIZ`: 16 with the
+/// end mark).
+pub(crate) const KERNEL_NAME: usize = 15;
+
+/// Longest name of a deployment in bytes: file names have 255, and some are left to what is put before and behind it.
+pub(crate) const DEPLOYMENT_NAME: usize = 199;
+
+/// Whether a deployment can have this name: it becomes a folder of the bpffs, which takes no `.`.
+pub(crate) fn is_deployment_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= DEPLOYMENT_NAME && name.chars().all(|c| c.is_alphanumeric() || "_-+@=,~%".contains(c))
+}
+
+/// Whether a program or map can have this name (`bpf_obj_name_cpy`), and a pin of it too: those take no `.`.
+pub(crate) fn is_kernel_name(name: &str) -> bool {
+    (1..=KERNEL_NAME).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}
+
+/// Whether a network device can have this name (`dev_valid_name`).
+pub(crate) fn is_interface_name(name: &str) -> bool {
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
+    !matches!(name, "" | "." | "..") && name.len() <= KERNEL_NAME && !name.contains(is_bad)
+}

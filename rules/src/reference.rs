@@ -64,7 +64,9 @@ fn hooks(text: &mut String) {
         let suffix = if hook.takes_name { "/..." } else { "" };
         let verdicts = match hook.verdicts {
             Verdicts::Named(names) => names.iter().map(|(name, number)| format!("{name} ({number})")).collect::<Vec<_>>().join(", "),
-            Verdicts::Any => "any number; 0 on a miss".to_owned(),
+            Verdicts::Numbers(i32::MIN, i32::MAX) => "any number; 0 on a miss".to_owned(),
+            Verdicts::Numbers(first, last) if first == last => first.to_string(),
+            Verdicts::Numbers(first, last) => format!("{first} to {last}; 0 on a miss"),
         };
         let attach = hook.attach.iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| `{}{suffix}` | {verdicts} | {attach} |", hook.prefix);
@@ -72,13 +74,15 @@ fn hooks(text: &mut String) {
 }
 
 fn map_types(text: &mut String) {
-    *text += "\n# Map types\n\n| type | key | value |\n|---|---|---|\n";
+    *text += "\n# Map types\n\n| type | key | value | flags |\n|---|---|---|---|\n";
     let need = |need: Need| match need {
         Need::Nothing => "none",
         Need::Any => "any C type",
+        Need::Given => "any C type, to be given",
         Need::U32 => "`__u32`",
     };
     for ty in MAP_TYPES {
-        let _ = writeln!(text, "| `{}` | {} | {} |", ty.name, need(ty.key), need(ty.value));
+        let flags = ty.flags.iter().map(|flag| format!("`{flag}`")).collect::<Vec<_>>().join(", ");
+        let _ = writeln!(text, "| `{}` | {} | {} | {flags} |", ty.name, need(ty.key), need(ty.value));
     }
 }

@@ -101,16 +101,14 @@ pub struct Analysis {
     pub actions: Vec<Action>,
     /// Its offer.
     pub providers: Providers,
-    /// Findings that do not stop the build.
-    pub warnings: Vec<Diagnostic>,
 }
 
-/// What is built for; part of output paths and command lines, never of the host.
+/// What is built for. All of it is part of output paths or command lines, and so of every key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The workspace's name in `ouro.toml`, if it has one.
     pub workspace: Option<String>,
-    /// Outputs go below this folder of the workspace: `ouro-out/x86_64`.
+    /// Outputs go below this folder of the workspace: `ouro-out/x86`.
     pub out_dir: String,
     /// The CPU that will run the programs, as in libbpf's `__TARGET_ARCH_*`: `x86`, `arm64`.
     pub arch: String,

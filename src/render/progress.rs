@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ouro_engine::event::{Event, How};
+use ouro_engine::event::{Event, How, Work};
 use ouro_rules::{Diagnostic, Label};
 
 use super::output::{Ink, Output, Verbosity, paint};
@@ -22,13 +22,15 @@ pub struct Counts {
     pub cached: usize,
     /// There and current.
     pub up_to_date: usize,
+    /// Files merely written.
+    pub written: usize,
     /// Failed.
     pub failed: usize,
 }
 
 impl Counts {
     fn done(&self) -> usize {
-        self.ran + self.cached + self.up_to_date + self.failed
+        self.ran + self.cached + self.up_to_date + self.written + self.failed
     }
 }
 
@@ -62,8 +64,8 @@ impl<'a> Progress<'a> {
             }
             Event::Planned { actions } => self.update(|state| state.planned = *actions),
             Event::Started { action, mnemonic, owner } => self.started(*action, name(mnemonic, owner)),
-            Event::Finished { action, mnemonic, owner, how, took, output } => {
-                self.finished(*action, &name(mnemonic, owner), *how, *took, output);
+            Event::Finished { action, mnemonic, owner, work, how, took, output } => {
+                self.finished(*action, &name(mnemonic, owner), *work, *how, *took, output);
             }
             Event::Failed { action, mnemonic, owner, output, findings } => {
                 self.failed(*action, &name(mnemonic, owner), output, findings);
@@ -91,27 +93,29 @@ impl<'a> Progress<'a> {
         });
     }
 
-    fn finished(&self, action: usize, name: &str, how: How, took: Duration, output: &str) {
+    fn finished(&self, action: usize, name: &str, work: Work, how: How, took: Duration, output: &str) {
         self.update(|state| {
             state.running.remove(&action);
             match how {
+                // A file that was merely written is no work worth counting.
+                How::Ran if work == Work::Write => state.counts.written += 1,
                 How::Ran => state.counts.ran += 1,
                 How::Cached => state.counts.cached += 1,
                 How::UpToDate => state.counts.up_to_date += 1,
             }
         });
-        let line = self.line(name, how, took, output).unwrap_or_default();
+        let line = self.line(name, work, how, took, output).unwrap_or_default();
         if !line.is_empty() || !output.is_empty() {
             self.output.say(&(line + &whole_lines(output)));
         }
     }
 
     /// The line for an action that is done: always when it printed something, else as asked.
-    fn line(&self, name: &str, how: How, took: Duration, output: &str) -> Option<String> {
+    fn line(&self, name: &str, work: Work, how: How, took: Duration, output: &str) -> Option<String> {
         let settings = self.output.settings();
         let listed = match settings.verbosity {
             Verbosity::Quiet => false,
-            Verbosity::Normal => how == How::Ran && !settings.err.terminal,
+            Verbosity::Normal => how == How::Ran && work == Work::Process && !settings.err.terminal,
             Verbosity::Verbose => true,
         };
         let end = match how {
@@ -209,7 +213,14 @@ mod tests {
 
     fn finished(action: usize, name: &str, how: How, output: &str) -> Event {
         let took = Duration::from_millis(34);
-        Event::Finished { action, mnemonic: "compile", owner: Label::new("fw", name), how, took, output: output.to_owned() }
+        let (mnemonic, owner, work) = ("compile", Label::new("fw", name), Work::Process);
+        Event::Finished { action, mnemonic, owner, work, how, took, output: output.to_owned() }
+    }
+
+    /// What the engine does itself.
+    fn done_inside(action: usize, mnemonic: &'static str, work: Work) -> Event {
+        let (owner, took) = (Label::new("fw", "parse"), Duration::ZERO);
+        Event::Finished { action, mnemonic, owner, work, how: How::Ran, took, output: String::new() }
     }
 
     fn failed(action: usize, name: &str) -> Event {
@@ -241,9 +252,18 @@ mod tests {
         let waiting = "waiting for another ouro that works in this workspace (process 7)\n";
         let text = text.strip_prefix(waiting).unwrap();
         assert_eq!(text, "compile //fw:parse 34 ms\ninspect //fw:block failed\nerror: undeclared jump\n\n");
-        assert_eq!(counts, Counts { ran: 1, cached: 1, up_to_date: 1, failed: 1 });
+        assert_eq!(counts, Counts { ran: 1, cached: 1, up_to_date: 1, failed: 1, written: 0 });
         let (text, _) = drawn(Settings { verbosity: Verbosity::Verbose, ..Settings::default() }, &events[4..6]);
         assert_eq!(text, "compile //fw:allow cached\ncompile //fw:limit up to date\n");
+    }
+
+    #[test]
+    fn what_the_engine_does_itself_is_for_those_who_ask() {
+        let events = [done_inside(0, "header", Work::Write), done_inside(1, "inspect", Work::Function)];
+        let (text, counts) = drawn(Settings::default(), &events);
+        assert_eq!((text.as_str(), counts), ("", Counts { ran: 1, written: 1, ..Counts::default() }));
+        let (text, _) = drawn(Settings { verbosity: Verbosity::Verbose, ..Settings::default() }, &events);
+        assert_eq!(text, "header //fw:parse 0 ms\ninspect //fw:parse 0 ms\n");
     }
 
     #[test]
@@ -274,7 +294,7 @@ mod tests {
     #[test]
     fn the_summary_says_what_happened() {
         let took = Duration::from_millis(410);
-        let counts = Counts { ran: 4, cached: 12, up_to_date: 3, failed: 0 };
+        let counts = Counts { ran: 4, cached: 12, up_to_date: 3, ..Counts::default() };
         assert_eq!(summary(5, took, &counts), "built 5 targets in 0.41 s: 4 actions ran, 12 cached, 3 up to date");
         let null = Counts { up_to_date: 1, ..Counts::default() };
         assert_eq!(summary(1, took, &null), "built 1 target in 0.41 s: 1 action up to date");

@@ -116,8 +116,9 @@ impl Said {
 
     /// The targets whose sources were compiled, in the order told.
     pub fn compiled(&self) -> Vec<&str> {
-        let mut targets: Vec<&str> =
-            self.err.lines().filter_map(|line| line.strip_prefix("compile ")?.split(' ').next()).collect();
+        let ran = |line: &&str| !line.ends_with(" cached") && !line.ends_with(" up to date");
+        let lines = self.err.lines().filter(ran).filter_map(|line| line.strip_prefix("compile "));
+        let mut targets: Vec<&str> = lines.filter_map(|line| line.split(' ').next()).collect();
         targets.sort_unstable();
         targets
     }

@@ -14,7 +14,7 @@ use super::key::{self, Input};
 use super::process::{Processes, without_colors};
 use super::schedule::End;
 use super::{Options, Site, Summary, outputs};
-use crate::event::{Event, How};
+use crate::event::{self, Event, How};
 use crate::plan::Plan;
 use crate::state::{File, Remembered, State};
 
@@ -117,7 +117,15 @@ impl<'a> Work<'a> {
             Ok(Done { how, printed }) => {
                 self.count(action, how);
                 let output = self.printed(action, printed);
-                (self.events)(Event::Finished { action: place, mnemonic, owner, how, took: start.elapsed(), output });
+                (self.events)(Event::Finished {
+                    action: place,
+                    mnemonic,
+                    owner,
+                    work: work_of(action),
+                    how,
+                    took: start.elapsed(),
+                    output,
+                });
                 End::Done
             }
             Err(Stop::Failed { printed, findings }) => {
@@ -320,4 +328,12 @@ impl Learnt {
 /// Whether results go to the cache. What this process does itself is done again in less time than a file of the cache takes.
 fn is_cached(action: &Action) -> bool {
     matches!(action.kind, ActionKind::Run { .. })
+}
+
+fn work_of(action: &Action) -> event::Work {
+    match action.kind {
+        ActionKind::Run { .. } => event::Work::Process,
+        ActionKind::Native(_) => event::Work::Function,
+        ActionKind::Write(_) => event::Work::Write,
+    }
 }

@@ -192,7 +192,10 @@ mod tests {
             std::thread::sleep(2 * POLL);
             End::Done
         };
-        let interrupted = || asked.swap(true, std::sync::atomic::Ordering::Relaxed) || true;
+        let interrupted = || {
+            asked.store(true, std::sync::atomic::Ordering::Relaxed);
+            true
+        };
         assert_eq!(run(&needs(), 2, true, &work, &interrupted), 3);
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use ouro_rules::diagnostic::Diagnostic;
 
 /// The names of BUILD files; the first one found makes the folder a package.
-pub(super) const BUILD_FILES: [&str; 2] = ["BUILD.ouro", "BUILD"];
+pub(crate) const BUILD_FILES: [&str; 2] = ["BUILD.ouro", "BUILD"];
 
 /// What a folder holds.
 #[derive(Default)]

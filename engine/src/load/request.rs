@@ -74,7 +74,7 @@ pub(super) fn select(
         match &pattern.scope {
             _ if pattern.negative => selected.retain(|label| !pattern.matches(label)),
             Scope::Target(label) => match packages.get(&label.package) {
-                Some(package) if package.targets.contains_key(&label.name) => {
+                Some(package) if package.targets.contains_key(&label.name) || made(package).any(|name| *name == *label.name) => {
                     selected.insert(label.clone());
                 }
                 Some(package) if !broken.contains(&label.package) => findings.push(no_target(workspace, package, label)),
@@ -95,12 +95,17 @@ fn automatic(package: &Package) -> impl Iterator<Item = Label> {
     package.targets.values().filter(is_automatic).map(|target| target.label.clone())
 }
 
+/// The files that the targets of a package make, as `outs` names them.
+fn made(package: &Package) -> impl Iterator<Item = &str> {
+    package.targets.values().flat_map(|target| target.get("outs").items()).filter_map(|out| out.value.as_str())
+}
+
 fn no_target(workspace: &Workspace, package: &Package, label: &Label) -> Diagnostic {
     let finding = Diagnostic::bare(format!("no target `{}` in `{}`", label.name, package.build_file));
     if workspace.root.join(label.path()).is_file() {
         return finding.help(format!("`{}` is a file; name the target that uses it", label.path()));
     }
-    let names = package.targets.keys().map(|name| &**name);
+    let names = package.targets.keys().map(|name| &**name).chain(made(package));
     finding.help(did_you_mean(&label.name, names).unwrap_or_else(|| match package.targets.len() {
         0 => "the package has no targets".to_owned(),
         _ => format!("`//{}:all` selects every target of the package", package.name),

@@ -16,7 +16,8 @@
 //! | text: names, each ended by a zero byte | |
 //! | payload | the rest |
 //!
-//! The files of a folder stand together, so that each is looked up in its folder and not from the root.
+//! The files of a folder stand together, so that each is looked up in its folder and not from the root. Opening a folder for
+//! a file or two would cost more than it saves: they stand in the root, with their whole paths as names.
 
 use std::ffi::CStr;
 use std::fs;
@@ -35,6 +36,9 @@ const KIND: &str = concat!("ouro snapshot v1 of ", env!("CARGO_PKG_VERSION"));
 
 /// Snapshots kept, one for each request; the one not written for longest goes first.
 const KEPT: usize = 8;
+
+/// Folders with fewer files are not opened: a look from the root costs less than opening and closing.
+const WORTH_OPENING: usize = 4;
 
 /// Below this number of files another thread costs more than it saves.
 const FILES_PER_THREAD: usize = 2000;
@@ -89,10 +93,31 @@ fn split(path: &str) -> (&str, &str) {
     }
 }
 
+/// Every file as folder and name, the files of a folder together.
+fn grouped(seen: &[Seen]) -> Vec<((&str, &str), Option<Stamp>)> {
+    let mut entries: Vec<_> = seen.iter().map(|seen| (split(&seen.path), &*seen.path, seen.stamp)).collect();
+    entries.sort_by_key(|(place, ..)| *place);
+    let groups = entries.chunk_by(|a, b| a.0.0 == b.0.0);
+    let placed = groups.flat_map(|group| {
+        let opened = group.len() >= WORTH_OPENING;
+        group.iter().map(move |(place, path, stamp)| (if opened || place.1 == "." { *place } else { (".", *path) }, *stamp))
+    });
+    let mut placed: Vec<_> = placed.collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.dedup_by(|a, b| a.0 == b.0 && alike(a.1, b.1));
+    placed
+}
+
+/// Two sights of one file that differ both stay: then the snapshot never holds.
+fn alike(a: Option<Stamp>, b: Option<Stamp>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.same(&b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
 fn encode(request: &Digest, seen: &[Seen], payload: &[u8]) -> Vec<u8> {
-    let mut entries: Vec<_> = seen.iter().map(|seen| (split(&seen.path), seen.stamp)).collect();
-    entries.sort_by_key(|(path, _)| *path);
-    entries.dedup_by(|a, b| a.0 == b.0 && a.1.is_none() == b.1.is_none() && a.1.zip(b.1).is_none_or(|(a, b)| a.same(&b)));
+    let entries = grouped(seen);
     let mut text = Vec::new();
     let mut name = |name: &str| {
         let place = text.len() as u32;

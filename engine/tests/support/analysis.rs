@@ -1,33 +1,34 @@
 //! What the phases after loading make, as text that can be compared.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use ouro_engine::build::Analysis;
 use ouro_engine::plan::Plan;
-use ouro_rules::ActionKind;
+use ouro_rules::{ActionKind, Label};
 
 /// Nodes by wave, with their edges.
 pub fn graph(analysis: &Analysis<'_>, _plan: &Plan) -> String {
-    let nodes = &analysis.graph.nodes;
+    let graph = &analysis.graph;
+    let label = |node| graph.node(node).label().to_string();
     let mut text = String::new();
-    for (depth, wave) in analysis.graph.waves().iter().enumerate() {
+    for (depth, wave) in graph.waves().iter().enumerate() {
         let _ = writeln!(text, "wave {depth}");
-        let mut lines: Vec<String> = wave.iter().map(|node| format!("  {}", nodes[*node].label())).collect();
+        let mut lines: Vec<String> = wave.iter().map(|node| format!("  {}\n", label(*node))).collect();
         lines.sort();
-        lines.iter().for_each(|line| text += &format!("{line}\n"));
+        text += &lines.concat();
     }
-    let edge = |index| {
-        let (from, to) = nodes.edge_endpoints(index)?;
-        Some(format!("{} -{:?}-> {}\n", nodes[from].label(), nodes[index].kind, nodes[to].label()))
-    };
-    let mut edges: Vec<String> = nodes.edge_indices().filter_map(edge).collect();
+    let edges = graph.ids().flat_map(|from| graph.edges(from).map(move |(to, edge)| (from, to, edge)));
+    let mut edges: Vec<String> =
+        edges.map(|(from, to, edge)| format!("{} -{:?}-> {}\n", label(from), edge.kind, label(to))).collect();
     edges.sort();
     text + &edges.concat()
 }
 
 /// Every chain, whole.
 pub fn chains(analysis: &Analysis<'_>, _plan: &Plan) -> String {
-    let providers = analysis.graph.index.keys().filter_map(|label| analysis.providers(label));
+    let labels: BTreeSet<&Label> = analysis.graph.ids().map(|node| analysis.graph.node(node).label()).collect();
+    let providers = labels.into_iter().filter_map(|label| analysis.providers(label));
     let specs = providers.filter_map(|providers| providers.chain.as_ref());
     specs.map(|chain| serde_json::to_string_pretty(&*chain.spec).expect("plain data") + "\n").collect()
 }

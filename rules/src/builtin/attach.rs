@@ -2,13 +2,10 @@
 
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
 use crate::diagnostic::Diagnostic;
-use crate::manifest::{Attach, Direction, TcVia, XdpMode};
+use crate::manifest::{Attach, Direction, KERNEL_NAME, TcVia, XdpMode, is_interface_name};
 
 /// The constructors that say where a chain is attached.
 pub const ATTACH: &[&str] = &["xdp", "tc", "tcx"];
-
-/// The kernel keeps an interface's name in 16 bytes with the end mark (`IFNAMSIZ`).
-const INTERFACE_NAME: usize = 15;
 
 /// Every constructor.
 pub fn records() -> Vec<RecordSpec> {
@@ -92,9 +89,9 @@ fn via(name: &str) -> TcVia {
 fn interface_name(record: &Record, item: &Spanned) -> Result<String, Diagnostic> {
     let name = text(record, "interface");
     let span = record.field("interface").map_or(&item.span, |field| &field.span);
-    if name.is_empty() || name.len() > INTERFACE_NAME || name.contains(|c: char| c.is_whitespace() || c == '/') {
+    if !is_interface_name(name) {
         return Err(Diagnostic::error(span, format!("`{name}` cannot name a network device"))
-            .help(format!("a device's name has 1 to {INTERFACE_NAME} characters, no space and no `/`")));
+            .help(format!("a device's name has 1 to {KERNEL_NAME} characters, no space, no `/` and no `:`")));
     }
     Ok(name.to_owned())
 }

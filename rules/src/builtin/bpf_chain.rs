@@ -9,6 +9,7 @@ use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::chain::{self, Draft};
 use crate::diagnostic::Diagnostic;
 use crate::label::Label;
+use crate::manifest::{DEPLOYMENT_NAME, is_deployment_name};
 use crate::native::Native;
 use crate::provider::{ChainInfo, ProgramInfo, Providers};
 use crate::rule::{Analysis, Context, Rule};
@@ -52,13 +53,15 @@ impl Rule for BpfChain {
         let entry = entry(ctx)?;
         let programs = reachable(ctx, &entry);
         let (attach, mut findings) = attach_points(ctx);
+        findings.extend(name_finding(ctx));
+        let listed = listed(ctx, &mut findings);
         let draft = Draft {
             workspace: ctx.config.workspace.as_deref(),
             chain: &ctx.target.label,
             span: &ctx.target.span,
             entry: &entry,
             programs: &programs,
-            listed: listed(ctx),
+            listed,
             attach,
             table_size: ctx.target.get("table_size").as_int().map(|size| (size, ctx.target.span_of("table_size"))),
             counting: ctx.target.get("counting").as_bool().unwrap_or(true),
@@ -83,7 +86,7 @@ fn entry(ctx: &Context<'_>) -> Result<Arc<ProgramInfo>, Vec<Diagnostic>> {
     })
 }
 
-/// Every program that jumps lead to, by its own label; the names jumps use may be aliases.
+/// Every program that jumps lead to, by each name that jumps use for it, and the entry by its own label.
 fn reachable(ctx: &Context<'_>, entry: &Arc<ProgramInfo>) -> BTreeMap<Label, Arc<ProgramInfo>> {
     let mut found = BTreeMap::from([(entry.label.clone(), entry.clone())]);
     let mut open = vec![entry.clone()];
@@ -98,9 +101,26 @@ fn reachable(ctx: &Context<'_>, entry: &Arc<ProgramInfo>) -> BTreeMap<Label, Arc
     found
 }
 
-fn listed<'a>(ctx: &Context<'a>) -> Vec<(Label, &'a Spanned)> {
-    let own_label = |providers: &Providers| providers.program.as_ref().map(|program| program.label.clone());
-    ctx.listed("programs").into_iter().map(|(item, label, found)| (found.and_then(own_label).unwrap_or_else(|| label.clone()), item)).collect()
+/// The label names the deployment, and that a folder of the bpffs.
+fn name_finding(ctx: &Context<'_>) -> Option<Diagnostic> {
+    let name = chain::deployment_name(&ctx.target.label);
+    if is_deployment_name(&name) {
+        return None;
+    }
+    let finding = Diagnostic::error(ctx.target.span_of("name"), format!("`{name}` cannot name a deployment"));
+    Some(finding.help(format!("use letters, digits, `_` and `-` in the names of chain and package, and at most {DEPLOYMENT_NAME} bytes")))
+}
+
+/// The programs of the attribute `programs` by their own labels.
+fn listed<'a>(ctx: &Context<'a>, findings: &mut Vec<Diagnostic>) -> Vec<(Label, &'a Spanned)> {
+    let mut programs = Vec::new();
+    for (item, label, providers) in ctx.listed("programs") {
+        match providers.and_then(|providers| providers.program.as_ref()) {
+            Some(program) => programs.push((program.label.clone(), item)),
+            None => findings.push(Diagnostic::error(&item.span, format!("`{label}` is no program")).help("list `bpf_program` targets here")),
+        }
+    }
+    programs
 }
 
 fn attach_points<'a>(ctx: &Context<'a>) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
@@ -131,5 +151,5 @@ fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label
     };
     let chain = ChainInfo { label, spec: Arc::new(spec), bundle: bundle.clone() };
     let providers = Providers { files: vec![bundle], chain: Some(Arc::new(chain)), ..Providers::default() };
-    Analysis { actions: vec![action], providers, warnings: Vec::new() }
+    Analysis { actions: vec![action], providers }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::bpf_library::merge_deps;
-use super::{KERNEL_NAME, is_c_identifier};
-use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
+use super::is_c_identifier;
+use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::manifest::MapSpec;
+use crate::manifest::{KERNEL_NAME, MapSpec};
 use crate::map_type::{self, MAP_TYPES, MapType, Need};
 use crate::provider::{Headers, MapInfo, Providers};
 use crate::rule::{Analysis, Context, Rule};
@@ -23,6 +23,8 @@ const FLAGS: &[(&str, u32)] = &[
     ("mmapable", 1 << 10),
 ];
 const NO_PREALLOC: u32 = 1;
+/// Pairs of which the kernel takes one at most.
+const EXCLUSIVE: &[[&str; 2]] = &[["rdonly", "wronly"], ["rdonly_prog", "wronly_prog"]];
 
 pub(super) struct BpfMap {
     attrs: Vec<AttrSpec>,
@@ -35,7 +37,7 @@ impl BpfMap {
         let attrs = vec![
             AttrSpec::new("type", AttrType::String, "The kind of map: `hash`, `array`, `percpu_array`, `lru_hash`, `lpm_trie`, `ringbuf`, ...")
                 .required(),
-            AttrSpec::new("key", AttrType::String, "The key's C type; `__u32` by default."),
+            AttrSpec::new("key", AttrType::String, "The key's C type; `__u32` by default, none for `lpm_trie`."),
             AttrSpec::new("value", AttrType::String, "The value's C type; `__u64` by default."),
             AttrSpec::new("max_entries", AttrType::Int, "Entries; for a ring buffer its bytes, a power of two of whole pages.").required(),
             AttrSpec::new("flags", AttrType::String.list(), &format!("Of {}.", names.join(", "))).default(empty()),
@@ -140,6 +142,9 @@ fn c_type(ctx: &Context<'_>, ty: &MapType, attr: &str, need: Need, default: &str
     match (need, given) {
         (Need::Nothing, None) => Ok(String::new()),
         (Need::Nothing, Some(_)) => Err(Diagnostic::error(span, format!("a `{}` map has no {attr}", ty.name)).help(format!("remove `{attr}`"))),
+        (Need::Given, None) => Err(Diagnostic::error(&ctx.target.span, format!("a `{}` map needs a `{attr}`", ty.name))
+            .note("the kernel demands a struct that begins with `__u32 prefixlen`")
+            .help(format!("add `{attr} = \"struct ...\"`, and the header that declares it to `hdrs`"))),
         (_, None) => Ok(default.to_owned()),
         (_, Some(text)) if text.trim().is_empty() || text.contains(['\n', ';', '{', '}', '"']) => {
             Err(Diagnostic::error(span, format!("`{text}` is no C type")).help("write a type's name, such as `__u32` or `struct flow`"))
@@ -163,17 +168,30 @@ fn max_entries(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
 }
 
 fn flags(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
-    let mut bits = 0;
-    for item in ctx.target.get("flags").items() {
-        let name = item.value.as_str().unwrap_or_default();
-        let Some((_, bit)) = FLAGS.iter().find(|(known, _)| *known == name) else {
-            let names = FLAGS.iter().map(|(name, _)| *name);
-            let known = names.clone().collect::<Vec<_>>().join(", ");
-            let help = did_you_mean(name, names).unwrap_or_else(|| format!("known flags: {known}"));
-            return Err(Diagnostic::error(&item.span, format!("unknown map flag `{name}`")).help(help));
-        };
-        bits |= bit;
-    }
+    let items = ctx.target.get("flags").items();
     // The kernel refuses a trie that allocates in advance, so there is nothing to choose.
-    Ok(if ty.name == "lpm_trie" { bits | NO_PREALLOC } else { bits })
+    let mut bits = if ty.name == "lpm_trie" { NO_PREALLOC } else { 0 };
+    for item in items {
+        bits |= flag(ty, item)?;
+    }
+    let is_given = |name: &&str| items.iter().any(|item| item.value.as_str() == Some(name));
+    match EXCLUSIVE.iter().find(|pair| pair.iter().all(is_given)) {
+        Some([one, other]) => Err(Diagnostic::error(ctx.target.span_of("flags"), format!("`{one}` and `{other}` exclude each other")).help("remove one")),
+        None => Ok(bits),
+    }
+}
+
+fn flag(ty: &MapType, item: &Spanned) -> Result<u32, Diagnostic> {
+    let name = item.value.as_str().unwrap_or_default();
+    let Some((_, bit)) = FLAGS.iter().find(|(known, _)| *known == name) else {
+        let names = FLAGS.iter().map(|(name, _)| *name);
+        let known = names.clone().collect::<Vec<_>>().join(", ");
+        let help = did_you_mean(name, names).unwrap_or_else(|| format!("known flags: {known}"));
+        return Err(Diagnostic::error(&item.span, format!("unknown map flag `{name}`")).help(help));
+    };
+    if ty.flags.contains(&name) {
+        return Ok(*bit);
+    }
+    let help = if ty.flags.is_empty() { "remove it; the type has no flags".to_owned() } else { format!("flags of the type: {}", ty.flags.join(", ")) };
+    Err(Diagnostic::error(&item.span, format!("a `{}` map cannot have the flag `{name}`", ty.name)).help(help))
 }

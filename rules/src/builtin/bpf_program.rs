@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::attach::verdict;
 use super::bpf_library::{merge_deps, strings, unknown_endings};
-use super::{KERNEL_NAME, is_c_identifier};
+use super::is_c_identifier;
 use crate::action::{Action, ActionKind, Artifact, Tool};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::chain::check_jump;
@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, Span, did_you_mean};
 use crate::header::{self, HeaderSpec};
 use crate::hook::{self, HOOKS, Hook, Verdicts};
 use crate::label::{Label, join};
+use crate::manifest::KERNEL_NAME;
 use crate::native::Native;
 use crate::object::Expected;
 use crate::provider::{Headers, Jump, MapInfo, ProgramInfo, Providers};
@@ -63,6 +64,7 @@ impl Rule for BpfProgram {
 
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let mut findings = name_findings(ctx);
+        findings.extend(ctx.target.get("copts").items().iter().filter_map(refused_copt));
         findings.extend(unknown_endings(ctx, "srcs", &[".c", ".h"]));
         let ty = ty(ctx).map_err(|finding| findings.push(finding)).ok();
         let jumps = collect(&mut findings, ty.map(|ty| jumps(ctx, ty)).unwrap_or(Ok(Vec::new())));
@@ -104,6 +106,19 @@ fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
         return vec![Diagnostic::error(span, message).help("choose a shorter name")];
     }
     Vec::new()
+}
+
+/// Arguments that would make clang read or write behind ouro's back: not in the key, not in the depfile, not in the outputs.
+fn refused_copt(item: &Spanned) -> Option<Diagnostic> {
+    let arg = item.value.as_str().unwrap_or_default();
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| arg.starts_with(prefix));
+    let remedy = match arg {
+        _ if begins(&["@", "--config"]) => "write the arguments themselves; ouro would not notice a change of the file",
+        "-c" | "-S" | "-E" => "remove it; a `bpf_program` is compiled to an object",
+        _ if begins(&["-o", "--output", "-M", "-save-temps", "--save-temps"]) => "remove it; ouro names the files clang writes",
+        _ => return None,
+    };
+    Some(Diagnostic::error(&item.span, format!("`{arg}` cannot be one of `copts`")).help(remedy))
 }
 
 fn ty(ctx: &Context<'_>) -> Result<&'static Hook, Diagnostic> {
@@ -185,8 +200,10 @@ fn bound(given: &Spanned) -> Result<u32, Diagnostic> {
 
 fn verdict_number(hook: &Hook, given: &Spanned) -> Result<i32, Diagnostic> {
     let invalid = |shown: String| {
-        let names = hook.verdict_names().join(", ");
-        let known = if names.is_empty() { format!("`{}` programs have no named verdicts; give a number", hook.prefix) } else { format!("verdicts of `{}`: {names}", hook.prefix) };
+        let known = match hook.verdicts {
+            Verdicts::Named(_) => format!("verdicts of `{}`: {}", hook.prefix, hook.verdict_names().join(", ")),
+            Verdicts::Numbers(first, last) => format!("give a number from {first} to {last}"),
+        };
         Diagnostic::error(&given.span, format!("{shown} is no verdict of `{}`", hook.prefix)).help(known)
     };
     match (&given.value, hook.verdicts) {
@@ -198,14 +215,16 @@ fn verdict_number(hook: &Hook, given: &Spanned) -> Result<i32, Diagnostic> {
             let known = verdicts.iter().find(|(_, known)| i64::from(*known) == *number);
             known.map(|(_, number)| *number).ok_or_else(|| invalid(format!("{number}")))
         }
-        (Value::Int(number), Verdicts::Any) => i32::try_from(*number).map_err(|_| invalid(format!("{number}"))),
+        (Value::Int(number), Verdicts::Numbers(first, last)) => {
+            i32::try_from(*number).ok().filter(|number| (first..=last).contains(number)).ok_or_else(|| invalid(format!("{number}")))
+        }
         _ => Err(invalid("this".to_owned())),
     }
 }
 
 fn default_miss(hook: &Hook, span: &Span) -> Result<i32, Diagnostic> {
     match hook.verdicts {
-        Verdicts::Any => Ok(0),
+        Verdicts::Numbers(..) => Ok(0),
         Verdicts::Named(verdicts) => Err(Diagnostic::error(span, "no verdict is declared for the case that the jump misses")
             .note("when a slot is empty, the kernel goes on behind the jump instead of failing")
             .help(format!("add `on_miss = \"{}\"` to the program (or another of its verdicts)", verdicts.get(1).map_or("0", |(name, _)| name)))),
@@ -264,7 +283,7 @@ fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: V
         span: ctx.target.span.clone(),
     };
     let providers = Providers { files: vec![object, facts], program: Some(Arc::new(program)), ..Providers::default() };
-    Analysis { actions, providers, warnings: Vec::new() }
+    Analysis { actions, providers }
 }
 
 fn header_action(ctx: &Context<'_>, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Action {

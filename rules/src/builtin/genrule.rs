@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::action::{Action, ActionKind, Artifact, Tool};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::diagnostic::Diagnostic;
+use crate::label::Label;
 use crate::provider::Providers;
 use crate::rule::{Analysis, Context, Rule};
 
@@ -68,68 +69,86 @@ fn outputs(ctx: &Context<'_>) -> Result<Vec<String>, Vec<Diagnostic>> {
     if outs.is_empty() {
         return Err(vec![Diagnostic::error(ctx.target.span_of("outs"), "`outs` is empty").help("name at least one file the command makes")]);
     }
-    let (good, bad): (Vec<&Spanned>, Vec<&Spanned>) = outs.iter().partition(|out| stays_inside(out.value.as_str().unwrap_or_default()));
-    if !bad.is_empty() {
-        return Err(bad.iter().map(|out| leaves_package(out)).collect());
+    let mut paths: BTreeMap<&str, &Spanned> = BTreeMap::new();
+    let mut findings: Vec<Diagnostic> = outs.iter().filter_map(|out| bad_name(ctx, out)).collect();
+    for out in outs {
+        let name = out.value.as_str().unwrap_or_default();
+        if let Some(first) = paths.insert(name, out) {
+            findings.push(Diagnostic::error(&out.span, format!("output `{name}` is named twice")).related(&first.span, "first named here").help("remove one"));
+        }
     }
-    Ok(good.iter().filter_map(|out| out.value.as_str()).map(|name| ctx.output(name)).collect())
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    Ok(outs.iter().filter_map(|out| out.value.as_str()).map(|name| ctx.output(name)).collect())
 }
 
-fn stays_inside(name: &str) -> bool {
-    !name.is_empty() && !name.starts_with('/') && name.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
-fn leaves_package(out: &Spanned) -> Diagnostic {
+/// An output must be something a label can name.
+fn bad_name(ctx: &Context<'_>, out: &Spanned) -> Option<Diagnostic> {
     let name = out.value.as_str().unwrap_or_default();
-    Diagnostic::error(&out.span, format!("output `{name}` is no plain path inside the package")).help("name it relative to the package, without `..`")
+    let error = Label::parse(&format!(":{name}"), "", &ctx.target.label.package).err()?;
+    let finding = Diagnostic::error(&out.span, format!("output `{}` is no plain path inside the package", name.escape_debug()));
+    Some(finding.note(error.to_string()).help("name it relative to the package, without `..`"))
 }
 
 fn expand(ctx: &Context<'_>, inputs: &[Artifact], outs: &[String]) -> Result<String, Vec<Diagnostic>> {
     let text = ctx.target.get("cmd").as_str().unwrap_or_default();
+    let finding = |message: String| Diagnostic::error(ctx.target.span_of("cmd"), message);
+    if text.contains('\0') {
+        return Err(vec![finding("`cmd` has a NUL character, which no command can hold".to_owned()).help("remove it")]);
+    }
     let mut findings = Vec::new();
     let mut command = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('$') {
         command.push_str(&rest[..at]);
-        rest = &rest[at + 1..];
-        let (word, after) = variable(rest);
+        let (variable, after) = rest[at + 1..].split_at(variable_len(&rest[at + 1..]));
         rest = after;
-        match replacement(ctx, word, inputs, outs) {
+        match replacement(ctx, variable, inputs, outs) {
             Ok(value) => command.push_str(&value),
-            Err(message) => findings.push(
-                Diagnostic::error(ctx.target.span_of("cmd"), message).help("write `$$` for a dollar sign the shell should see"),
-            ),
+            Err(message) => findings.push(finding(message).help("write `$$` for a dollar sign the shell should see")),
         }
     }
     command.push_str(rest);
     if findings.is_empty() { Ok(command) } else { Err(findings) }
 }
 
-/// Splits what follows a `$`: the variable and the rest.
-fn variable(rest: &str) -> (&str, &str) {
-    if let Some(inner) = rest.strip_prefix('(')
-        && let Some(end) = inner.find(')')
-    {
-        return (&inner[..end], &inner[end + 1..]);
+/// How much of what follows a `$` belongs to the variable: all of `(SRCS)`, `(location a(1).c)`, `{HOME}` and `HOME`, or a single
+/// character.
+fn variable_len(rest: &str) -> usize {
+    let mut depth = 0;
+    let mut closes = |c: char| {
+        depth += i32::from("({".contains(c)) - i32::from(")}".contains(c));
+        depth == 0
+    };
+    match rest.chars().next() {
+        Some('(' | '{') => rest.find(&mut closes).map_or(1, |end| end + 1),
+        Some(c) if c.is_ascii_alphabetic() || c == '_' => rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len()),
+        first => first.map_or(0, char::len_utf8),
     }
-    let end = rest.chars().next().map_or(0, char::len_utf8);
-    rest.split_at(end)
 }
 
-fn replacement(ctx: &Context<'_>, word: &str, inputs: &[Artifact], outs: &[String]) -> Result<String, String> {
-    let sources = || inputs.iter().map(|input| input.path().to_string()).collect::<Vec<_>>();
-    match word {
+fn replacement(ctx: &Context<'_>, variable: &str, inputs: &[Artifact], outs: &[String]) -> Result<String, String> {
+    let sources: Vec<String> = inputs.iter().map(|input| shell_word(input.path())).collect();
+    let outs: Vec<String> = outs.iter().map(|path| shell_word(path)).collect();
+    match variable {
         "$" => Ok("$".to_owned()),
-        "SRCS" => Ok(sources().join(" ")),
-        "OUTS" => Ok(outs.join(" ")),
-        "<" => only(&sources(), "`$<` stands for the only source"),
-        "@" => only(outs, "`$@` stands for the only output"),
-        "@D" => Ok(ctx.output("").trim_end_matches('/').to_owned()),
-        _ => match word.strip_prefix("location ") {
+        "(SRCS)" => Ok(sources.join(" ")),
+        "(OUTS)" => Ok(outs.join(" ")),
+        "<" => only(&sources, "`$<` stands for the only source"),
+        "@" => only(&outs, "`$@` stands for the only output"),
+        "(@D)" => Ok(shell_word(ctx.output("").trim_end_matches('/'))),
+        _ => match variable.strip_prefix("(location ").and_then(|label| label.strip_suffix(')')) {
             Some(label) => location(ctx, label.trim()),
-            None => Err(format!("unknown variable `$({word})` in `cmd`")),
+            None => Err(format!("unknown variable `${variable}` in `cmd`")),
         },
     }
+}
+
+/// A path as one word of the shell: labels may hold `(`, `!` and `~`.
+fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    if path.chars().all(is_plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
 }
 
 fn only(paths: &[String], what: &str) -> Result<String, String> {
@@ -139,13 +158,40 @@ fn only(paths: &[String], what: &str) -> Result<String, String> {
     }
 }
 
+/// Only what `srcs` lists is waited for, whatever else the graph holds.
 fn location(ctx: &Context<'_>, text: &str) -> Result<String, String> {
     let here = &ctx.target.label;
-    let label = crate::label::Label::parse(text, &here.repo, &here.package).map_err(|error| error.to_string())?;
-    let files = (ctx.deps)(&label).map(|providers| providers.files.clone()).unwrap_or_default();
-    match files.as_slice() {
-        [file] => Ok(file.path().to_string()),
+    let label = Label::parse(text, &here.repo, &here.package).map_err(|error| error.to_string())?;
+    let found = ctx.listed("srcs").into_iter().find(|(_, listed, _)| **listed == label).and_then(|(_, _, providers)| providers);
+    match found.map(|providers| &providers.files[..]).unwrap_or_default() {
+        [file] => Ok(shell_word(file.path())),
         [] => Err(format!("`$(location {text})` names nothing of `srcs`")),
-        _ => Err(format!("`$(location {text})` names {} files; it must be one", files.len())),
+        files => Err(format!("`$(location {text})` names {} files; it must be one", files.len())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_one_word_for_the_shell() {
+        assert_eq!(shell_word("fw/parse-2.c"), "fw/parse-2.c");
+        assert_eq!(shell_word("fw/größe.c"), "fw/größe.c");
+        for odd in ["fw/a(1).c", "!", "~a/b", "a=b"] {
+            assert_eq!(shell_word(odd), format!("'{odd}'"));
+        }
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn variables_are_told_as_they_are_written() {
+        let variable = |text: &'static str| &text[..variable_len(text)];
+        assert_eq!(variable("(SRCS) x"), "(SRCS)");
+        assert_eq!(variable("HOME/x"), "HOME");
+        assert_eq!(variable("{HOME}x"), "{HOME}");
+        assert_eq!(variable("(location a(1).c))"), "(location a(1).c)");
+        assert_eq!((variable("@x"), variable("$(A)"), variable("1x"), variable("")), ("@", "$", "1", ""));
+        assert_eq!((variable("(open"), variable("é")), ("(", "é"));
     }
 }

@@ -34,11 +34,18 @@ fn rules() -> Vec<Arc<dyn Rule>> {
     ]
 }
 
+/// Words C keeps for itself, those of C23 included: the next compiler may default to it.
+const C_KEYWORDS: &[&str] = &[
+    "alignas", "alignof", "asm", "auto", "bool", "break", "case", "char", "const", "constexpr", "continue", "default", "do", "double", "else",
+    "enum", "extern", "false", "float", "for", "goto", "if", "inline", "int", "long", "nullptr", "register", "restrict", "return", "short",
+    "signed", "sizeof", "static", "static_assert", "struct", "switch", "thread_local", "true", "typedef", "typeof", "typeof_unqual", "union",
+    "unsigned", "void", "volatile", "while",
+];
+
 /// Whether `name` can stand in C source as it is.
 fn is_c_identifier(name: &str) -> bool {
     let mut chars = name.chars();
-    chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_') && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !C_KEYWORDS.contains(&name)
+        && chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+        && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
-
-/// The kernel keeps 15 characters of a name (`BPF_OBJ_NAME_LEN` is 16 with the end mark).
-const KERNEL_NAME: usize = 15;

@@ -2,6 +2,7 @@
 //!
 //! Pure; knows no object files. What needs the bytecode is checked by [`crate::object`].
 
+mod depth;
 mod fit;
 mod shape;
 mod slots;
@@ -24,6 +25,9 @@ pub const MAX_DEPTH: u32 = 33;
 
 /// Most entries of a jump table; each costs the kernel eight bytes.
 pub const MAX_TABLE: i64 = 65_536;
+
+/// Most jumps of a chain; each costs the kernel 16 bytes per CPU when it is counted.
+pub const MAX_EDGES: usize = 65_536;
 
 /// A validated chain before compiling; what the bundle step links.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,11 +106,18 @@ pub fn validate(draft: &Draft<'_>) -> Result<ChainSpec, Vec<Diagnostic>> {
     let graph = graph(draft);
     let mut findings = shape::check(draft, &graph);
     findings.extend(fit::check(draft, &graph));
+    findings.extend(too_many_edges(draft, &graph));
     let slots = slots::assign(draft, &graph).unwrap_or_else(|more| {
         findings.extend(more);
         slots::Slots::default()
     });
     if findings.is_empty() { Ok(spec(draft, &graph, slots)) } else { Err(findings) }
+}
+
+fn too_many_edges(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> {
+    let count = graph.jumps.len();
+    let finding = || Diagnostic::error(draft.span, format!("the chain has {count} jumps; at most {MAX_EDGES} are possible")).help("split the chain");
+    (count > MAX_EDGES).then(finding)
 }
 
 fn graph<'a>(draft: &Draft<'a>) -> Graph<'a> {

@@ -1,6 +1,6 @@
 //! Slots: which place of the jump table each program has. An explicit slot wins, the rest follow in the order of labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Draft, Graph, MAX_TABLE};
 use crate::diagnostic::{Diagnostic, Span};
@@ -35,9 +35,7 @@ pub(super) fn assign(draft: &Draft<'_>, graph: &Graph<'_>) -> Result<Slots, Vec<
         }
     }
     let needed = of.iter().flatten().max().map_or(0, |last| i64::from(*last) + 1);
-    if let (Some(size), true) = (size, findings.is_empty())
-        && needed > size
-    {
+    if findings.is_empty() && needed > limit {
         findings.push(too_small(draft, needed));
     }
     let table_size = u32::try_from(size.unwrap_or(needed)).unwrap_or(0);
@@ -53,8 +51,9 @@ fn table_size(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) -> Option<i64> 
     None
 }
 
-fn needing_slots(graph: &Graph<'_>) -> Vec<usize> {
-    (0..graph.programs.len()).filter(|index| graph.jumps.iter().any(|edge| edge.to == *index)).collect()
+/// The programs something jumps to, in order.
+fn needing_slots(graph: &Graph<'_>) -> BTreeSet<usize> {
+    graph.jumps.iter().map(|edge| edge.to).collect()
 }
 
 fn out_of_range(asked: i64, span: &Span, draft: &Draft<'_>, limit: i64) -> Diagnostic {
@@ -73,6 +72,10 @@ fn duplicate(graph: &Graph<'_>, slot: u32, span: &Span, other: usize) -> Diagnos
 }
 
 fn too_small(draft: &Draft<'_>, needed: i64) -> Diagnostic {
-    let span = draft.table_size.map_or(draft.span, |(_, span)| span);
-    Diagnostic::error(span, format!("the chain needs {needed} slots, more than its table has")).help("raise `table_size`, or leave it out")
+    match draft.table_size {
+        Some((_, span)) if needed <= MAX_TABLE => {
+            Diagnostic::error(span, format!("the chain needs {needed} slots, more than its table has")).help("raise `table_size`, or leave it out")
+        }
+        _ => Diagnostic::error(draft.span, format!("the chain needs {needed} slots; a jump table has at most {MAX_TABLE}")).help("split the chain"),
+    }
 }

@@ -120,6 +120,7 @@ impl<'a> Definition<'a> {
         }
         let size = |need: Need, size: Option<u32>, what: &str, c_type: &str| match (need, size) {
             (Need::Nothing, _) => Ok(0),
+            (Need::U32, Some(size)) if size > 0 && size != 4 => Err(not_four_bytes(declared, what, size)),
             (_, Some(size)) if size > 0 => Ok(size),
             _ => Err(unsized_type(self.name, what, c_type)),
         };
@@ -143,6 +144,11 @@ impl<'a> Definition<'a> {
 fn unsized_type(map: &str, what: &str, c_type: &str) -> Diagnostic {
     Diagnostic::bare(format!("the size of `{c_type}`, the {what} of map `{map}`, is not known in the source"))
         .help(format!("list the header that declares it in `hdrs` of the `bpf_map` `{map}`"))
+}
+
+fn not_four_bytes(map: &MapSpec, what: &str, size: u32) -> Diagnostic {
+    Diagnostic::bare(format!("the {what} of map `{}` has {size} bytes, and `{}` maps take one of 4", map.name, map.ty))
+        .help(format!("give the `bpf_map` `{}` a {what} such as `__u32`", map.name))
 }
 
 fn undeclared(map: &Definition<'_>, expected: &Expected) -> Diagnostic {

@@ -6,9 +6,7 @@ use super::Expected;
 use super::decoded::Decoded;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::hook;
-
-/// The kernel keeps 15 characters of a name (`BPF_OBJ_NAME_LEN` is 16 with the end mark).
-const KERNEL_NAME: usize = 15;
+use crate::manifest::KERNEL_NAME;
 
 /// Prefixes that mean the same to libbpf.
 const ALIASES: &[(&str, &str)] = &[("classifier", "tc"), ("tp", "tracepoint"), ("raw_tp", "raw_tracepoint")];

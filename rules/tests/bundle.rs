@@ -1,0 +1,230 @@
+//! Bundles: linked from real objects, read back, and refused when they would lead a deployer astray.
+
+#[expect(dead_code, reason = "no program here has several sources")]
+mod clang;
+
+use ouro_rules::Label;
+use ouro_rules::bundle::{Bundle, link};
+use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
+use ouro_rules::header::HeaderSpec;
+use ouro_rules::manifest::{Attach, Edge, Manifest, MapSpec, XdpMode};
+use ouro_rules::object::{Expected, Facts, inspect, link_symbols};
+
+/// A compiled program: its object and its facts.
+fn compiled(name: &str, jumps: &[&str]) -> [Vec<u8>; 2] {
+    let label = format!("//fw:{name}");
+    let jumps: Vec<String> = jumps.iter().map(|jump| (*jump).to_owned()).collect();
+    let header =
+        HeaderSpec { label: label.clone(), jumps: jumps.iter().map(|jump| (jump.clone(), 1)).collect(), ..HeaderSpec::default() };
+    let body = jumps.iter().map(|jump| format!("OURO_JUMP(ctx, {jump});")).collect::<String>();
+    let source = format!(
+        "#include <ouro/program.h>\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ (void)ctx; {body} return 2; }}\n\
+         char _license[] SEC(\"license\") = \"GPL\";\n"
+    );
+    let object = clang::compile(&header, &source, &[]).unwrap();
+    let expected = Expected { label, ty: "xdp".to_owned(), function: None, jumps, maps: Vec::new() };
+    let facts = inspect(&object, &expected).unwrap().to_json();
+    [object, facts]
+}
+
+fn member(name: &str, slot: Option<u32>) -> Member {
+    Member { label: Label::new("fw", name), ty: "xdp".to_owned(), slot, maps: Vec::new(), hidden: false }
+}
+
+fn edge(from: u32, to: u32, name: &str) -> Edge {
+    Edge { from, to, name: name.to_owned(), on_miss: 1, bound: None }
+}
+
+fn map(name: &str) -> MapSpec {
+    let text = |text: &str| text.to_owned();
+    MapSpec {
+        name: text(name),
+        ty: text("hash"),
+        key: text("__u32"),
+        value: text("__u64"),
+        max_entries: 1,
+        flags: 0,
+        key_size: 4,
+        value_size: 8,
+    }
+}
+
+/// `parse` jumps to `next`, which has this slot.
+fn chain(name: &str, slot: u32) -> ChainSpec {
+    ChainSpec {
+        workspace: None,
+        chain: Label::new("fw", name),
+        name: name.to_owned(),
+        programs: vec![member("parse", None), member("next", Some(slot))],
+        edges: vec![edge(0, 1, "next")],
+        maps: Vec::new(),
+        attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
+        table_size: slot + 1,
+        counting: true,
+    }
+}
+
+fn inputs() -> Vec<Vec<u8>> {
+    [compiled("parse", &["next"]), compiled("next", &[])].concat()
+}
+
+fn linked(bundle: &Bundle, object: &str) -> Vec<(String, u32)> {
+    let object = &bundle.objects[object];
+    let read = |at: usize| u32::from_le_bytes(object[at..at + 4].try_into().unwrap());
+    link_symbols(object).unwrap().into_iter().map(|symbol| (symbol.name, read(symbol.file_offset))).collect()
+}
+
+#[test]
+fn a_program_in_two_chains_has_the_slots_of_each() {
+    let inputs = inputs();
+    let mut second = chain("second", 5);
+    second.counting = false;
+    second.edges.insert(0, edge(1, 1, "unused"));
+    let numbers = |spec: &ChainSpec| linked(&Bundle::read(&link(spec, &inputs).unwrap()).unwrap(), "objects/parse.o");
+    let named = |counting, edge, slot| {
+        [("__ouro_counting", counting), ("__ouro_edge_next", edge), ("__ouro_slot_next", slot)]
+            .map(|(name, value)| (name.to_owned(), value))
+    };
+    assert_eq!(numbers(&chain("first", 0)), named(1, 0, 0));
+    assert_eq!(numbers(&second), named(0, 1, 5));
+}
+
+#[test]
+fn a_bundle_depends_on_what_is_in_it_and_on_nothing_else() {
+    let (spec, inputs) = (chain("fw", 0), inputs());
+    let bytes = link(&spec, &inputs).unwrap();
+    assert_eq!(bytes, link(&spec, &inputs).unwrap());
+    let bundle = Bundle::read(&bytes).unwrap();
+    assert_eq!((bundle.manifest.chain.as_str(), bundle.manifest.program_type.as_str()), ("//fw:fw", "xdp"));
+    assert_eq!(bundle.objects.keys().collect::<Vec<_>>(), ["objects/next.o", "objects/parse.o"]);
+}
+
+#[test]
+fn a_jump_that_is_no_part_of_the_chain_cannot_be_linked() {
+    let mut spec = chain("fw", 0);
+    spec.edges.clear();
+    let findings = link(&spec, &inputs()).unwrap_err();
+    assert_eq!(findings[0].message, "cannot link `//fw:parse`: jump `next` is not part of `//fw:fw`");
+}
+
+#[test]
+fn objects_must_agree_on_the_size_of_a_map() {
+    let mut spec = chain("fw", 0);
+    spec.maps = vec![map("flows"), map("unused")];
+    let with_value = |facts: &[u8], value_size| {
+        let facts = Facts::from_json(facts).unwrap();
+        Facts { maps: vec![MapSpec { value_size, ..map("flows") }], ..facts }.to_json()
+    };
+    let mut inputs = inputs();
+    inputs[1] = with_value(&inputs[1], 8);
+    inputs[3] = with_value(&inputs[3], 8);
+    let maps = Bundle::read(&link(&spec, &inputs).unwrap()).unwrap().manifest.maps;
+    assert_eq!(maps.iter().map(|map| map.name.as_str()).collect::<Vec<_>>(), ["flows"], "nobody uses the other one");
+
+    inputs[3] = with_value(&inputs[3], 12);
+    let findings = link(&spec, &inputs).unwrap_err();
+    let sizes = "a key of 4 and a value of 8 bytes in `//fw:parse`, and a key of 4 and a value of 12 bytes in `//fw:next`";
+    assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [format!("map `flows` has {sizes}")]);
+}
+
+/// The bundle's files, in order.
+fn files(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut archive = tar::Archive::new(bytes);
+    let read = |mut entry: tar::Entry<'_, &[u8]>| {
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
+        (entry.path().unwrap().to_str().unwrap().to_owned(), content)
+    };
+    archive.entries().unwrap().map(|entry| read(entry.unwrap())).collect()
+}
+
+fn archive(files: &[(String, Vec<u8>)], kind: tar::EntryType) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_entry_type(if name == "manifest.json" { tar::EntryType::Regular } else { kind });
+        archive.append_data(&mut header, name, content.as_slice()).unwrap();
+    }
+    archive.into_inner().unwrap()
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    Bundle::read(bytes).unwrap_err().to_string()
+}
+
+#[test]
+fn archives_that_ouro_did_not_write_are_refused() {
+    let good = files(&link(&chain("fw", 0), &inputs()).unwrap());
+    let regular = tar::EntryType::Regular;
+    assert!(Bundle::read(&archive(&good, regular)).is_ok());
+
+    for kind in [tar::EntryType::GNUSparse, tar::EntryType::Symlink, tar::EntryType::Directory, tar::EntryType::GNULongName] {
+        assert!(refusal(&archive(&good, kind)).ends_with("is no regular file"), "{kind:?}");
+    }
+    let twice = [good.clone(), vec![good[1].clone()]].concat();
+    assert!(refusal(&archive(&twice, regular)).ends_with("`objects/next.o` is there twice"));
+    assert!(refusal(&archive(&good[1..], regular)).ends_with("no manifest.json"));
+    assert!(refusal(&archive(&good[..2], regular)).ends_with("`objects/parse.o` is missing"));
+    let mut changed = good.clone();
+    changed[1].1[100] ^= 1;
+    assert_eq!(refusal(&archive(&changed, regular)), "`objects/next.o` in the bundle does not match its digest in the manifest");
+
+    let whole = archive(&good, regular);
+    for len in [1, 511, 600, whole.len() / 2] {
+        assert!(Bundle::read(&whole[..len]).is_err(), "{len}");
+    }
+    assert!(refusal(b"").contains("no manifest.json"));
+}
+
+/// A header may claim any size; only as much is read as there is.
+#[test]
+fn a_claimed_size_costs_nothing() {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("manifest.json").unwrap();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(1 << 60);
+    header.set_cksum();
+    let bytes = [header.as_bytes().as_slice(), &[0; 1024]].concat();
+    assert_eq!(refusal(&bytes), "not a bundle: `manifest.json` is cut short");
+}
+
+#[test]
+fn manifests_that_lead_astray_are_refused() {
+    let good = files(&link(&chain("fw", 0), &inputs()).unwrap());
+    let with = |change: &dyn Fn(&mut Manifest)| {
+        let mut manifest: Manifest = serde_json::from_slice(&good[0].1).unwrap();
+        change(&mut manifest);
+        let text = serde_json::to_vec(&manifest).unwrap();
+        archive(&[vec![(good[0].0.clone(), text)], good[1..].to_vec()].concat(), tar::EntryType::Regular)
+    };
+    assert!(Bundle::read(&with(&|_| {})).is_ok());
+    type Change = fn(&mut Manifest);
+    let table: &[(Change, &str)] = &[
+        (|m| m.format = 2, "bundle has format 2; this ouro knows format 1"),
+        (|m| m.name = "../x".to_owned(), "`../x` cannot name a pin"),
+        (|m| m.name = "x".repeat(200), "cannot name a pin"),
+        (|m| m.programs[0].name = "a/b".to_owned(), "`a/b` cannot name a pin"),
+        (|m| m.programs[0].name = "sixteen_is_a_lot".to_owned(), "cannot name a pin"),
+        (|m| m.maps = vec![map("")], "`` cannot name a pin"),
+        (|m| m.maps = vec![map("m"), map("m")], "two maps are named `m`"),
+        (
+            |m| m.attach = vec![Attach::Xdp { interface: "..".to_owned(), mode: XdpMode::Generic }],
+            "`..` cannot name a network device",
+        ),
+        (|m| m.programs.clear(), "it has no program"),
+        (|m| m.programs[0].name = "next".to_owned(), "two programs are named `next`"),
+        (|m| m.programs[0].object = "objects/next.o".to_owned(), "two programs share `objects/next.o`"),
+        (|m| m.programs[0].slot = Some(0), "two programs have slot 0"),
+        (|m| m.programs[1].slot = Some(1), "slot of `next` is beyond the table"),
+        (|m| m.programs[1].slot = None, "edge `next` leads to no program with a slot"),
+        (|m| m.edges[0].to = 2, "edge `next` leads to no program"),
+        (|m| m.edges[0].from = 2, "edge `next` leads to no program"),
+        (|m| m.table_size = 65_537, "is more than ouro makes"),
+        (|m| m.edges = vec![edge(0, 1, "next"); MAX_EDGES + 1], "is more than ouro makes"),
+    ];
+    for (change, expected) in table {
+        let refusal = refusal(&with(change));
+        assert!(refusal.contains(expected), "{refusal} instead of {expected}");
+    }
+}

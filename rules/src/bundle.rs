@@ -63,12 +63,21 @@ pub fn link(spec: &ChainSpec, inputs: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnos
     if !findings.is_empty() {
         return Err(findings);
     }
-    pack(&manifest(spec, programs, maps), &objects).map_err(|error| vec![Diagnostic::bare(format!("cannot pack the bundle: {error}"))])
+    pack(&manifest(spec, programs, maps), &objects)
+        .map_err(|error| vec![Diagnostic::bare(format!("cannot pack the bundle: {error}"))])
 }
 
-fn link_program(spec: &ChainSpec, index: usize, member: &Member, object: &[u8], facts: &[u8]) -> Result<(ManifestProgram, Vec<u8>, Facts), Diagnostic> {
-    let facts = Facts::from_json(facts).map_err(|error| Diagnostic::bare(format!("facts of `{}` cannot be read: {error}", member.label)))?;
-    let linked = patch(spec, index, object).map_err(|message| Diagnostic::bare(format!("cannot link `{}`: {message}", member.label)))?;
+fn link_program(
+    spec: &ChainSpec,
+    index: usize,
+    member: &Member,
+    object: &[u8],
+    facts: &[u8],
+) -> Result<(ManifestProgram, Vec<u8>, Facts), Diagnostic> {
+    let facts = Facts::from_json(facts)
+        .map_err(|error| Diagnostic::bare(format!("facts of `{}` cannot be read: {error}", member.label)))?;
+    let linked =
+        patch(spec, index, object).map_err(|message| Diagnostic::bare(format!("cannot link `{}`: {message}", member.label)))?;
     let program = ManifestProgram {
         label: member.label.to_string(),
         name: member.label.name.to_string(),
@@ -149,8 +158,10 @@ fn maps(spec: &ChainSpec, all_facts: &[(&Member, Facts)], findings: &mut Vec<Dia
 
 fn disagree(declared: &MapSpec, first: &Member, known: &MapSpec, second: &Member, found: &MapSpec) -> Diagnostic {
     let sizes = |map: &MapSpec| format!("a key of {} and a value of {} bytes", map.key_size, map.value_size);
-    let message = format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first.label, sizes(found), second.label);
-    Diagnostic::bare(message).help("the headers that declare its types must mean the same in both programs; look for `#ifdef`s and defines")
+    let message =
+        format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first.label, sizes(found), second.label);
+    Diagnostic::bare(message)
+        .help("the headers that declare its types must mean the same in both programs; look for `#ifdef`s and defines")
 }
 
 fn pack(manifest: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> std::io::Result<Vec<u8>> {
@@ -183,7 +194,9 @@ impl Bundle {
         check(&manifest)?;
         let mut objects = BTreeMap::new();
         for program in &manifest.programs {
-            let object = files.remove(&program.object).ok_or_else(|| BundleError::Malformed(format!("`{}` is missing", program.object)))?;
+            let object = files
+                .remove(&program.object)
+                .ok_or_else(|| BundleError::Malformed(format!("`{}` is missing", program.object)))?;
             if Digest::of(&object).to_string() != program.digest {
                 return Err(BundleError::Corrupt(program.object.clone()));
             }

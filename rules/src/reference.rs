@@ -21,7 +21,8 @@ pub fn markdown(table: &RuleTable) -> String {
     for rule in table.rules() {
         section(&mut text, rule.name(), rule.doc(), rule.attrs());
     }
-    text += "\n# Constructors\n\nValues for attributes such as `attach` and `jumps`. The first argument may be given by position.\n";
+    text +=
+        "\n# Constructors\n\nValues for attributes such as `attach` and `jumps`. The first argument may be given by position.\n";
     for record in table.records() {
         section(&mut text, &record.name, &record.doc, &record.attrs);
     }
@@ -63,7 +64,9 @@ fn hooks(text: &mut String) {
     for hook in HOOKS {
         let suffix = if hook.takes_name { "/..." } else { "" };
         let verdicts = match hook.verdicts {
-            Verdicts::Named(names) => names.iter().map(|(name, number)| format!("{name} ({number})")).collect::<Vec<_>>().join(", "),
+            Verdicts::Named(names) => {
+                names.iter().map(|(name, number)| format!("{name} ({number})")).collect::<Vec<_>>().join(", ")
+            }
             Verdicts::Numbers(i32::MIN, i32::MAX) => "any number; 0 on a miss".to_owned(),
             Verdicts::Numbers(first, last) if first == last => first.to_string(),
             Verdicts::Numbers(first, last) => format!("{first} to {last}; 0 on a miss"),

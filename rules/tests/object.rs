@@ -460,10 +460,13 @@ fn the_key_of_an_array_has_four_bytes() {
     let declared = xdp(&[]).maps(&[map("flows", "array", "__u64", "__u64"), map("socks", "xskmap", "__u32", "__u8")]);
     let source = "SEC(\"xdp\") int parse(struct xdp_md *ctx) { return bpf_redirect_map(&socks, 0, 0) + !!bpf_map_lookup_elem(&flows, &(__u64){0}) + !ctx; }";
     let findings = declared.inspect(source).unwrap_err();
-    assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [
-        "the value of map `socks` has 1 bytes, and `xskmap` maps take one of 4",
-        "the key of map `flows` has 8 bytes, and `array` maps take one of 4",
-    ]);
+    assert_eq!(
+        findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(),
+        [
+            "the value of map `socks` has 1 bytes, and `xskmap` maps take one of 4",
+            "the key of map `flows` has 8 bytes, and `array` maps take one of 4",
+        ]
+    );
     xdp(&[]).maps(&[map("flows", "array", "int", "__u64")]).facts(&source.replace("bpf_redirect_map(&socks, 0, 0)", "0"));
 }
 

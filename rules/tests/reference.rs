@@ -10,5 +10,8 @@ fn the_written_reference_is_the_rule_table() {
         std::fs::write(&path, &text).unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == text, "docs/rules.md is out of date; to write it anew: OURO_BLESS=1 cargo test -p ouro-rules --test reference");
+    assert!(
+        written == text,
+        "docs/rules.md is out of date; to write it anew: OURO_BLESS=1 cargo test -p ouro-rules --test reference"
+    );
 }

@@ -145,6 +145,8 @@ mod tests {
 
     use super::*;
 
+    static BASE: std::sync::LazyLock<Action> = std::sync::LazyLock::new(|| run(|_, _, _| {}));
+
     fn action(kind: ActionKind) -> Action {
         let file = |path: &str| Artifact::Source(path.into());
         let outputs = vec![Artifact::Output("out/a.o".into())];
@@ -204,8 +206,6 @@ mod tests {
         assert_eq!(list[0], Ingredient::Version(KEY_VERSION));
         assert_ne!(digest(&list), digest(&next));
     }
-
-    static BASE: std::sync::LazyLock<Action> = std::sync::LazyLock::new(|| run(|_, _, _| {}));
 
     #[test]
     fn mnemonic_differs() {

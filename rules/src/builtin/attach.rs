@@ -10,25 +10,43 @@ pub const ATTACH: &[&str] = &["xdp", "tc", "tcx"];
 /// Every constructor.
 pub fn records() -> Vec<RecordSpec> {
     vec![
-        record("jump", "A jump with more to say than its target.", vec![
-            AttrSpec::new("target", AttrType::Label, "The program jumped to.").required().edge(EdgeKind::Jump),
-            AttrSpec::new("on_miss", verdict(), "The verdict when the slot is empty; the program's own `on_miss` by default."),
-            AttrSpec::new("loop", AttrType::Int, "For a jump that closes a cycle: how often it is taken at most in one run."),
-            AttrSpec::new("name", AttrType::String, "Its name in the C source; the target's name by default."),
-        ]),
-        record("xdp", "Attaches to a device's receive path.", vec![
-            interface(),
-            AttrSpec::new("mode", AttrType::String, "`native` in the driver, `generic` in the stack, `offload` on the card.")
-                .allowed(&["native", "generic", "offload"])
-                .default(Value::Str("native".into())),
-        ]),
-        record("tc", "Attaches to traffic control: a TCX link where the kernel has it (6.6), a clsact filter where not.", vec![
-            interface(),
-            direction(),
-            AttrSpec::new("priority", AttrType::Int, "For clsact: the filter's preference, 1 to 65535; lower runs first.")
-                .default(Value::Int(1)),
-            AttrSpec::new("via", AttrType::String, "The mechanism.").allowed(&["auto", "tcx", "clsact"]).default(Value::Str("auto".into())),
-        ]),
+        record(
+            "jump",
+            "A jump with more to say than its target.",
+            vec![
+                AttrSpec::new("target", AttrType::Label, "The program jumped to.").required().edge(EdgeKind::Jump),
+                AttrSpec::new(
+                    "on_miss",
+                    verdict(),
+                    "The verdict when the slot is empty; the program's own `on_miss` by default.",
+                ),
+                AttrSpec::new("loop", AttrType::Int, "For a jump that closes a cycle: how often it is taken at most in one run."),
+                AttrSpec::new("name", AttrType::String, "Its name in the C source; the target's name by default."),
+            ],
+        ),
+        record(
+            "xdp",
+            "Attaches to a device's receive path.",
+            vec![
+                interface(),
+                AttrSpec::new("mode", AttrType::String, "`native` in the driver, `generic` in the stack, `offload` on the card.")
+                    .allowed(&["native", "generic", "offload"])
+                    .default(Value::Str("native".into())),
+            ],
+        ),
+        record(
+            "tc",
+            "Attaches to traffic control: a TCX link where the kernel has it (6.6), a clsact filter where not.",
+            vec![
+                interface(),
+                direction(),
+                AttrSpec::new("priority", AttrType::Int, "For clsact: the filter's preference, 1 to 65535; lower runs first.")
+                    .default(Value::Int(1)),
+                AttrSpec::new("via", AttrType::String, "The mechanism.")
+                    .allowed(&["auto", "tcx", "clsact"])
+                    .default(Value::Str("auto".into())),
+            ],
+        ),
         record("tcx", "Attaches to traffic control through a TCX link; kernel 6.6.", vec![interface(), direction()]),
     ]
 }
@@ -99,8 +117,7 @@ fn interface_name(record: &Record, item: &Spanned) -> Result<String, Diagnostic>
 fn priority(record: &Record, item: &Spanned) -> Result<u16, Diagnostic> {
     let span = record.field("priority").map_or(&item.span, |field| &field.span);
     let given = record.get("priority").as_int().unwrap_or(1);
-    u16::try_from(given)
-        .ok()
-        .filter(|priority| *priority > 0)
-        .ok_or_else(|| Diagnostic::error(span, format!("priority {given} is out of range")).help("use 1 to 65535; lower runs first"))
+    u16::try_from(given).ok().filter(|priority| *priority > 0).ok_or_else(|| {
+        Diagnostic::error(span, format!("priority {given} is out of range")).help("use 1 to 65535; lower runs first")
+    })
 }

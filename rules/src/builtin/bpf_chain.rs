@@ -25,12 +25,20 @@ impl BpfChain {
         let attrs = vec![
             AttrSpec::new("entry", AttrType::Label, "The first program.").required().edge(EdgeKind::Entry),
             AttrSpec::new("attach", points.list(), "Where the entry is attached: `xdp()`, `tc()`, `tcx()`.").default(empty()),
-            AttrSpec::new("programs", AttrType::Label.list(), "Programs that must be part of the chain; an unreachable one is an error.")
-                .default(empty())
-                .edge(EdgeKind::Member),
+            AttrSpec::new(
+                "programs",
+                AttrType::Label.list(),
+                "Programs that must be part of the chain; an unreachable one is an error.",
+            )
+            .default(empty())
+            .edge(EdgeKind::Member),
             AttrSpec::new("table_size", AttrType::Int, "Entries of the jump table; as many as needed by default."),
-            AttrSpec::new("counting", AttrType::Bool, "Whether each jump counts how often it was taken and missed. When off it costs nothing.")
-                .default(Value::Bool(true)),
+            AttrSpec::new(
+                "counting",
+                AttrType::Bool,
+                "Whether each jump counts how often it was taken and missed. When off it costs nothing.",
+            )
+            .default(Value::Bool(true)),
         ];
         BpfChain { attrs }
     }
@@ -82,7 +90,10 @@ fn entry(ctx: &Context<'_>) -> Result<Arc<ProgramInfo>, Vec<Diagnostic>> {
     let program = label.and_then(|label| (ctx.deps)(label)).and_then(|providers| providers.program.clone());
     program.ok_or_else(|| {
         let shown = label.map_or_else(String::new, Label::to_string);
-        vec![Diagnostic::error(ctx.target.span_of("entry"), format!("`{shown}` is no program")).help("name a `bpf_program` as `entry`")]
+        vec![
+            Diagnostic::error(ctx.target.span_of("entry"), format!("`{shown}` is no program"))
+                .help("name a `bpf_program` as `entry`"),
+        ]
     })
 }
 
@@ -108,7 +119,11 @@ fn name_finding(ctx: &Context<'_>) -> Option<Diagnostic> {
         return None;
     }
     let finding = Diagnostic::error(ctx.target.span_of("name"), format!("`{name}` cannot name a deployment"));
-    Some(finding.help(format!("use letters, digits, `_` and `-` in the names of chain and package, and at most {DEPLOYMENT_NAME} bytes")))
+    Some(
+        finding.help(format!(
+            "use letters, digits, `_` and `-` in the names of chain and package, and at most {DEPLOYMENT_NAME} bytes"
+        )),
+    )
 }
 
 /// The programs of the attribute `programs` by their own labels.
@@ -117,7 +132,8 @@ fn listed<'a>(ctx: &Context<'a>, findings: &mut Vec<Diagnostic>) -> Vec<(Label, 
     for (item, label, providers) in ctx.listed("programs") {
         match providers.and_then(|providers| providers.program.as_ref()) {
             Some(program) => programs.push((program.label.clone(), item)),
-            None => findings.push(Diagnostic::error(&item.span, format!("`{label}` is no program")).help("list `bpf_program` targets here")),
+            None => findings
+                .push(Diagnostic::error(&item.span, format!("`{label}` is no program")).help("list `bpf_program` targets here")),
         }
     }
     programs

@@ -19,8 +19,10 @@ impl BpfLibrary {
         let attrs = vec![
             AttrSpec::new("hdrs", AttrType::Label.list(), "The headers.").default(empty()).edge(EdgeKind::Source),
             AttrSpec::new("deps", AttrType::Label.list(), "Libraries its headers include.").default(empty()).edge(EdgeKind::Dep),
-            AttrSpec::new("includes", AttrType::String.list(), "Folders of the package that `#include <...>` searches.").default(empty()),
-            AttrSpec::new("defines", AttrType::String.list(), "`NAME` or `NAME=value`, for everything that depends on it.").default(empty()),
+            AttrSpec::new("includes", AttrType::String.list(), "Folders of the package that `#include <...>` searches.")
+                .default(empty()),
+            AttrSpec::new("defines", AttrType::String.list(), "`NAME` or `NAME=value`, for everything that depends on it.")
+                .default(empty()),
         ];
         BpfLibrary { attrs }
     }
@@ -93,7 +95,8 @@ pub(super) fn merge_deps(ctx: &Context<'_>, name: &str, into: &mut Headers) -> R
 }
 
 fn no_library(item: &Spanned, label: &Label) -> Diagnostic {
-    Diagnostic::error(&item.span, format!("`{label}` has no headers to offer")).help("list a `bpf_library` here; sources belong in `srcs`")
+    Diagnostic::error(&item.span, format!("`{label}` has no headers to offer"))
+        .help("list a `bpf_library` here; sources belong in `srcs`")
 }
 
 impl Headers {

@@ -35,16 +35,23 @@ impl BpfMap {
         let empty = || Value::List(Vec::new());
         let names: Vec<&str> = FLAGS.iter().map(|(name, _)| *name).collect();
         let attrs = vec![
-            AttrSpec::new("type", AttrType::String, "The kind of map: `hash`, `array`, `percpu_array`, `lru_hash`, `lpm_trie`, `ringbuf`, ...")
-                .required(),
+            AttrSpec::new(
+                "type",
+                AttrType::String,
+                "The kind of map: `hash`, `array`, `percpu_array`, `lru_hash`, `lpm_trie`, `ringbuf`, ...",
+            )
+            .required(),
             AttrSpec::new("key", AttrType::String, "The key's C type; `__u32` by default, none for `lpm_trie`."),
             AttrSpec::new("value", AttrType::String, "The value's C type; `__u64` by default."),
-            AttrSpec::new("max_entries", AttrType::Int, "Entries; for a ring buffer its bytes, a power of two of whole pages.").required(),
+            AttrSpec::new("max_entries", AttrType::Int, "Entries; for a ring buffer its bytes, a power of two of whole pages.")
+                .required(),
             AttrSpec::new("flags", AttrType::String.list(), &format!("Of {}.", names.join(", "))).default(empty()),
             AttrSpec::new("hdrs", AttrType::Label.list(), "Headers that declare the key's and value's types.")
                 .default(empty())
                 .edge(EdgeKind::Source),
-            AttrSpec::new("deps", AttrType::Label.list(), "Libraries those headers include.").default(empty()).edge(EdgeKind::Dep),
+            AttrSpec::new("deps", AttrType::Label.list(), "Libraries those headers include.")
+                .default(empty())
+                .edge(EdgeKind::Dep),
         ];
         BpfMap { attrs }
     }
@@ -88,7 +95,9 @@ fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
     let span = ctx.target.span_of("name");
     let mut findings = Vec::new();
     if !is_c_identifier(name) {
-        findings.push(Diagnostic::error(span, format!("map name `{name}` is no C identifier")).help("C sources use the map by this name"));
+        findings.push(
+            Diagnostic::error(span, format!("map name `{name}` is no C identifier")).help("C sources use the map by this name"),
+        );
     }
     if name.len() > KERNEL_NAME {
         findings.push(
@@ -97,7 +106,8 @@ fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
         );
     }
     if name.starts_with("ouro_") || name.starts_with("__ouro") {
-        findings.push(Diagnostic::error(span, format!("map name `{name}` begins with `ouro_`, which is kept for ouro's own maps")));
+        findings
+            .push(Diagnostic::error(span, format!("map name `{name}` begins with `ouro_`, which is kept for ouro's own maps")));
     }
     findings
 }
@@ -122,7 +132,9 @@ fn spec(ctx: &Context<'_>) -> Result<MapSpec, Vec<Diagnostic>> {
             key_size: 0,
             value_size: 0,
         }),
-        (key, value, max_entries, flags) => Err([key.err(), value.err(), max_entries.err(), flags.err()].into_iter().flatten().collect()),
+        (key, value, max_entries, flags) => {
+            Err([key.err(), value.err(), max_entries.err(), flags.err()].into_iter().flatten().collect())
+        }
     }
 }
 
@@ -141,13 +153,16 @@ fn c_type(ctx: &Context<'_>, ty: &MapType, attr: &str, need: Need, default: &str
     let span = ctx.target.span_of(attr);
     match (need, given) {
         (Need::Nothing, None) => Ok(String::new()),
-        (Need::Nothing, Some(_)) => Err(Diagnostic::error(span, format!("a `{}` map has no {attr}", ty.name)).help(format!("remove `{attr}`"))),
+        (Need::Nothing, Some(_)) => {
+            Err(Diagnostic::error(span, format!("a `{}` map has no {attr}", ty.name)).help(format!("remove `{attr}`")))
+        }
         (Need::Given, None) => Err(Diagnostic::error(&ctx.target.span, format!("a `{}` map needs a `{attr}`", ty.name))
             .note("the kernel demands a struct that begins with `__u32 prefixlen`")
             .help(format!("add `{attr} = \"struct ...\"`, and the header that declares it to `hdrs`"))),
         (_, None) => Ok(default.to_owned()),
         (_, Some(text)) if text.trim().is_empty() || text.contains(['\n', ';', '{', '}', '"']) => {
-            Err(Diagnostic::error(span, format!("`{text}` is no C type")).help("write a type's name, such as `__u32` or `struct flow`"))
+            Err(Diagnostic::error(span, format!("`{text}` is no C type"))
+                .help("write a type's name, such as `__u32` or `struct flow`"))
         }
         (_, Some(text)) => Ok(text.trim().to_owned()),
     }
@@ -156,9 +171,10 @@ fn c_type(ctx: &Context<'_>, ty: &MapType, attr: &str, need: Need, default: &str
 fn max_entries(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
     let given = ctx.target.get("max_entries").as_int().unwrap_or_default();
     let span = ctx.target.span_of("max_entries");
-    let entries = u32::try_from(given).ok().filter(|entries| *entries > 0).ok_or_else(|| {
-        Diagnostic::error(span, format!("`max_entries` is {given}")).help("a map has 1 to 4294967295 entries")
-    })?;
+    let entries = u32::try_from(given)
+        .ok()
+        .filter(|entries| *entries > 0)
+        .ok_or_else(|| Diagnostic::error(span, format!("`max_entries` is {given}")).help("a map has 1 to 4294967295 entries"))?;
     // The kernel demands whole pages and a power of two (ringbuf_map_alloc).
     if ty.name == "ringbuf" && (!entries.is_power_of_two() || entries < 4096) {
         return Err(Diagnostic::error(span, format!("a ring buffer cannot have {entries} bytes"))
@@ -176,7 +192,10 @@ fn flags(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
     }
     let is_given = |name: &&str| items.iter().any(|item| item.value.as_str() == Some(name));
     match EXCLUSIVE.iter().find(|pair| pair.iter().all(is_given)) {
-        Some([one, other]) => Err(Diagnostic::error(ctx.target.span_of("flags"), format!("`{one}` and `{other}` exclude each other")).help("remove one")),
+        Some([one, other]) => {
+            Err(Diagnostic::error(ctx.target.span_of("flags"), format!("`{one}` and `{other}` exclude each other"))
+                .help("remove one"))
+        }
         None => Ok(bits),
     }
 }
@@ -192,6 +211,10 @@ fn flag(ty: &MapType, item: &Spanned) -> Result<u32, Diagnostic> {
     if ty.flags.contains(&name) {
         return Ok(*bit);
     }
-    let help = if ty.flags.is_empty() { "remove it; the type has no flags".to_owned() } else { format!("flags of the type: {}", ty.flags.join(", ")) };
+    let help = if ty.flags.is_empty() {
+        "remove it; the type has no flags".to_owned()
+    } else {
+        format!("flags of the type: {}", ty.flags.join(", "))
+    };
     Err(Diagnostic::error(&item.span, format!("a `{}` map cannot have the flag `{name}`", ty.name)).help(help))
 }

@@ -31,14 +31,24 @@ impl BpfProgram {
             AttrSpec::new("srcs", AttrType::Label.list(), "C sources; several are linked into one object.")
                 .required()
                 .edge(EdgeKind::Source),
-            AttrSpec::new("type", AttrType::String, "The libbpf section prefix: `xdp`, `tc`, `cgroup_skb/egress`, `tracepoint/sched/sched_switch`.")
-                .required(),
-            AttrSpec::new("deps", AttrType::Label.list(), "Libraries whose headers the sources include.").default(empty()).edge(EdgeKind::Dep),
+            AttrSpec::new(
+                "type",
+                AttrType::String,
+                "The libbpf section prefix: `xdp`, `tc`, `cgroup_skb/egress`, `tracepoint/sched/sched_switch`.",
+            )
+            .required(),
+            AttrSpec::new("deps", AttrType::Label.list(), "Libraries whose headers the sources include.")
+                .default(empty())
+                .edge(EdgeKind::Dep),
             AttrSpec::new("maps", AttrType::Label.list(), "The maps it uses.").default(empty()).edge(EdgeKind::Map),
             AttrSpec::new("jumps", jump.list(), "The programs it may jump to; the generated header offers these and no others.")
                 .default(empty())
                 .edge(EdgeKind::Jump),
-            AttrSpec::new("on_miss", verdict(), "What a jump returns when its slot is empty. Required when the program jumps and its type has verdicts."),
+            AttrSpec::new(
+                "on_miss",
+                verdict(),
+                "What a jump returns when its slot is empty. Required when the program jumps and its type has verdicts.",
+            ),
             AttrSpec::new("slot", AttrType::Int, "Its place in the jump table; chosen by ouro when not given."),
             AttrSpec::new("function", AttrType::String, "The C function, when the sources hold several of the type."),
             AttrSpec::new("hidden", AttrType::Bool, "Whether drawings of the chain leave it out.").default(Value::Bool(false)),
@@ -99,7 +109,10 @@ fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
     let name = &*ctx.target.label.name;
     let span = ctx.target.span_of("name");
     if !is_c_identifier(name) {
-        return vec![Diagnostic::error(span, format!("program name `{name}` is no C identifier")).help("C sources jump to the program by this name")];
+        return vec![
+            Diagnostic::error(span, format!("program name `{name}` is no C identifier"))
+                .help("C sources jump to the program by this name"),
+        ];
     }
     if name.len() > KERNEL_NAME {
         let message = format!("program name `{name}` has {} characters; the kernel keeps {KERNEL_NAME}", name.len());
@@ -126,8 +139,9 @@ fn ty(ctx: &Context<'_>) -> Result<&'static Hook, Diagnostic> {
     let span = ctx.target.span_of("type");
     let Some(hook) = hook::find(given) else {
         let help = did_you_mean(given, HOOKS.iter().map(|hook| hook.prefix));
-        return Err(Diagnostic::error(span, format!("unknown program type `{given}`"))
-            .maybe_help(help.or_else(|| Some("the type is a libbpf section prefix, such as `xdp`, `tc` or `cgroup_skb/egress`".to_owned()))));
+        return Err(Diagnostic::error(span, format!("unknown program type `{given}`")).maybe_help(
+            help.or_else(|| Some("the type is a libbpf section prefix, such as `xdp`, `tc` or `cgroup_skb/egress`".to_owned())),
+        ));
     };
     let bare = given == hook.prefix;
     if hook.takes_name && bare {
@@ -153,17 +167,23 @@ fn jumps(ctx: &Context<'_>, hook: &'static Hook) -> Result<Vec<Jump>, Vec<Diagno
             Err(finding) => findings.push(finding),
         }
     }
-    if hook.sleepable && let Some(first) = jumps.first() {
+    if hook.sleepable
+        && let Some(first) = jumps.first()
+    {
         findings.push(
-            Diagnostic::error(&first.span, format!("`{}` programs may sleep, and the kernel lets those make no tail calls", hook.prefix))
-                .help("remove `jumps`, or use the type without `.s`"),
+            Diagnostic::error(
+                &first.span,
+                format!("`{}` programs may sleep, and the kernel lets those make no tail calls", hook.prefix),
+            )
+            .help("remove `jumps`, or use the type without `.s`"),
         );
     }
     if findings.is_empty() { Ok(jumps) } else { Err(findings) }
 }
 
 fn twice(jump: &Jump, known: &Jump) -> Diagnostic {
-    let finding = Diagnostic::error(&jump.span, format!("two jumps are named `{}`", jump.name)).related(&known.span, "first declared here");
+    let finding =
+        Diagnostic::error(&jump.span, format!("two jumps are named `{}`", jump.name)).related(&known.span, "first declared here");
     match jump.target == known.target {
         true => finding.help("remove one"),
         false => finding.help(format!("give one another name for the C source: `jump(\"{}\", name = \"...\")`", jump.target)),
@@ -215,9 +235,10 @@ fn verdict_number(hook: &Hook, given: &Spanned) -> Result<i32, Diagnostic> {
             let known = verdicts.iter().find(|(_, known)| i64::from(*known) == *number);
             known.map(|(_, number)| *number).ok_or_else(|| invalid(format!("{number}")))
         }
-        (Value::Int(number), Verdicts::Numbers(first, last)) => {
-            i32::try_from(*number).ok().filter(|number| (first..=last).contains(number)).ok_or_else(|| invalid(format!("{number}")))
-        }
+        (Value::Int(number), Verdicts::Numbers(first, last)) => i32::try_from(*number)
+            .ok()
+            .filter(|number| (first..=last).contains(number))
+            .ok_or_else(|| invalid(format!("{number}"))),
         _ => Err(invalid("this".to_owned())),
     }
 }
@@ -227,7 +248,10 @@ fn default_miss(hook: &Hook, span: &Span) -> Result<i32, Diagnostic> {
         Verdicts::Numbers(..) => Ok(0),
         Verdicts::Named(verdicts) => Err(Diagnostic::error(span, "no verdict is declared for the case that the jump misses")
             .note("when a slot is empty, the kernel goes on behind the jump instead of failing")
-            .help(format!("add `on_miss = \"{}\"` to the program (or another of its verdicts)", verdicts.get(1).map_or("0", |(name, _)| name)))),
+            .help(format!(
+                "add `on_miss = \"{}\"` to the program (or another of its verdicts)",
+                verdicts.get(1).map_or("0", |(name, _)| name)
+            ))),
     }
 }
 
@@ -236,12 +260,17 @@ fn maps(ctx: &Context<'_>) -> Result<Vec<Arc<MapInfo>>, Vec<Diagnostic>> {
     let mut findings = Vec::new();
     for (item, label, providers) in ctx.listed("maps") {
         match providers.and_then(|providers| providers.map.as_ref()) {
-            None => findings.push(Diagnostic::error(&item.span, format!("`{label}` is no map")).help("list `bpf_map` targets here")),
+            None => {
+                findings.push(Diagnostic::error(&item.span, format!("`{label}` is no map")).help("list `bpf_map` targets here"))
+            }
             Some(map) => match maps.iter().find(|known| known.spec.name == map.spec.name) {
                 Some(known) if known.label == map.label => {}
                 Some(known) => findings.push(
-                    Diagnostic::error(&item.span, format!("two maps are named `{}`: `{}` and `{}`", map.spec.name, known.label, map.label))
-                        .help("C sources use a map by its name; rename one"),
+                    Diagnostic::error(
+                        &item.span,
+                        format!("two maps are named `{}`: `{}` and `{}`", map.spec.name, known.label, map.label),
+                    )
+                    .help("C sources use a map by its name; rename one"),
                 ),
                 None => maps.push(map.clone()),
             },
@@ -255,7 +284,8 @@ fn sources(ctx: &Context<'_>, headers: &mut Headers, findings: &mut Vec<Diagnost
     let (sources, own): (Vec<_>, Vec<_>) = ctx.files("srcs").into_iter().partition(|file| file.path().ends_with(".c"));
     headers.merge(&Headers { files: own, ..Headers::default() });
     if sources.is_empty() && findings.is_empty() {
-        findings.push(Diagnostic::error(ctx.target.span_of("srcs"), "`srcs` names no C source").help("name at least one `.c` file"));
+        findings
+            .push(Diagnostic::error(ctx.target.span_of("srcs"), "`srcs` names no C source").help("name at least one `.c` file"));
     }
     sources
 }
@@ -380,14 +410,28 @@ impl Compiler<'_, '_> {
 
     fn search_path(&self) -> Vec<String> {
         let config = self.ctx.config;
-        let own = ["-iquote".to_owned(), ".".to_owned(), "-iquote".to_owned(), config.out_dir.clone(), format!("-I{}", header_folder(self.ctx))];
+        let own = [
+            "-iquote".to_owned(),
+            ".".to_owned(),
+            "-iquote".to_owned(),
+            config.out_dir.clone(),
+            format!("-I{}", header_folder(self.ctx)),
+        ];
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
         let libraries = self.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
         own.into_iter().chain([package, format!("-D__TARGET_ARCH_{}", config.arch)]).chain(libraries).chain(system).collect()
     }
 
-    fn run(&self, mnemonic: &'static str, tool: Tool, args: Vec<String>, inputs: Vec<Artifact>, output: &Artifact, depfile: Option<Arc<str>>) -> Action {
+    fn run(
+        &self,
+        mnemonic: &'static str,
+        tool: Tool,
+        args: Vec<String>,
+        inputs: Vec<Artifact>,
+        output: &Artifact,
+        depfile: Option<Arc<str>>,
+    ) -> Action {
         let owner: Label = self.ctx.target.label.clone();
         let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile };
         Action { mnemonic, owner, kind, inputs, outputs: vec![output.clone()] }

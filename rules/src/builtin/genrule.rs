@@ -60,21 +60,27 @@ impl Rule for Genrule {
             inputs,
             outputs: files.clone(),
         };
-        Ok(Analysis { actions: vec![action], providers: Providers { files, ..Providers::default() }, ..Analysis::default() })
+        Ok(Analysis { actions: vec![action], providers: Providers { files, ..Providers::default() } })
     }
 }
 
 fn outputs(ctx: &Context<'_>) -> Result<Vec<String>, Vec<Diagnostic>> {
     let outs = ctx.target.get("outs").items();
     if outs.is_empty() {
-        return Err(vec![Diagnostic::error(ctx.target.span_of("outs"), "`outs` is empty").help("name at least one file the command makes")]);
+        return Err(vec![
+            Diagnostic::error(ctx.target.span_of("outs"), "`outs` is empty").help("name at least one file the command makes"),
+        ]);
     }
     let mut paths: BTreeMap<&str, &Spanned> = BTreeMap::new();
     let mut findings: Vec<Diagnostic> = outs.iter().filter_map(|out| bad_name(ctx, out)).collect();
     for out in outs {
         let name = out.value.as_str().unwrap_or_default();
         if let Some(first) = paths.insert(name, out) {
-            findings.push(Diagnostic::error(&out.span, format!("output `{name}` is named twice")).related(&first.span, "first named here").help("remove one"));
+            findings.push(
+                Diagnostic::error(&out.span, format!("output `{name}` is named twice"))
+                    .related(&first.span, "first named here")
+                    .help("remove one"),
+            );
         }
     }
     if !findings.is_empty() {
@@ -123,7 +129,9 @@ fn variable_len(rest: &str) -> usize {
     };
     match rest.chars().next() {
         Some('(' | '{') => rest.find(&mut closes).map_or(1, |end| end + 1),
-        Some(c) if c.is_ascii_alphabetic() || c == '_' => rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len()),
+        Some(c) if c.is_ascii_alphabetic() || c == '_' => {
+            rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len())
+        }
         first => first.map_or(0, char::len_utf8),
     }
 }

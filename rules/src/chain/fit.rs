@@ -47,9 +47,15 @@ fn same_names(graph: &Graph<'_>) -> Vec<Diagnostic> {
     for program in &graph.programs {
         if let Some(other) = seen.insert(&program.label.name, program) {
             findings.push(
-                Diagnostic::error(&program.span, format!("two programs of the chain are named `{}`: `{}` and `{}`", program.label.name, other.label, program.label))
-                    .related(&other.span, "the other one")
-                    .help("rename one; a chain pins its programs by name"),
+                Diagnostic::error(
+                    &program.span,
+                    format!(
+                        "two programs of the chain are named `{}`: `{}` and `{}`",
+                        program.label.name, other.label, program.label
+                    ),
+                )
+                .related(&other.span, "the other one")
+                .help("rename one; a chain pins its programs by name"),
             );
         }
     }
@@ -62,9 +68,12 @@ fn same_map_names(graph: &Graph<'_>) -> Vec<Diagnostic> {
     for map in graph.programs.iter().flat_map(|program| &program.maps) {
         match seen.insert(&map.spec.name, map) {
             Some(other) if other.label != map.label => findings.push(
-                Diagnostic::error(&map.span, format!("two maps of the chain are named `{}`: `{}` and `{}`", map.spec.name, other.label, map.label))
-                    .related(&other.span, "the other one")
-                    .help("rename one; a chain pins its maps by name"),
+                Diagnostic::error(
+                    &map.span,
+                    format!("two maps of the chain are named `{}`: `{}` and `{}`", map.spec.name, other.label, map.label),
+                )
+                .related(&other.span, "the other one")
+                .help("rename one; a chain pins its maps by name"),
             ),
             _ => {}
         }
@@ -83,7 +92,11 @@ fn attach(draft: &Draft<'_>) -> Vec<Diagnostic> {
             findings.push(finding);
         }
         if let Some((_, first)) = draft.attach[..index].iter().find(|(earlier, _)| place(earlier) == place(point)) {
-            findings.push(Diagnostic::error(&item.span, "the chain is attached there twice").related(&first.span, "first here").help("remove one"));
+            findings.push(
+                Diagnostic::error(&item.span, "the chain is attached there twice")
+                    .related(&first.span, "first here")
+                    .help("remove one"),
+            );
         }
     }
     findings
@@ -110,8 +123,12 @@ fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &crate::attr::Spanne
     if fits {
         return None;
     }
-    let message = format!("the entry `{}` is `{}` and cannot be attached in the other direction", draft.entry.label, draft.entry.ty);
-    Some(Diagnostic::error(&item.span, message).help(format!("write `direction = \"{declared}\"`, or give the program the type `tc`")))
+    let message =
+        format!("the entry `{}` is `{}` and cannot be attached in the other direction", draft.entry.label, draft.entry.ty);
+    Some(
+        Diagnostic::error(&item.span, message)
+            .help(format!("write `direction = \"{declared}\"`, or give the program the type `tc`")),
+    )
 }
 
 /// The place of an attach point; two points of one chain at the same place would run it twice.

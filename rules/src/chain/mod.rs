@@ -116,7 +116,10 @@ pub fn validate(draft: &Draft<'_>) -> Result<ChainSpec, Vec<Diagnostic>> {
 
 fn too_many_edges(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> {
     let count = graph.jumps.len();
-    let finding = || Diagnostic::error(draft.span, format!("the chain has {count} jumps; at most {MAX_EDGES} are possible")).help("split the chain");
+    let finding = || {
+        Diagnostic::error(draft.span, format!("the chain has {count} jumps; at most {MAX_EDGES} are possible"))
+            .help("split the chain")
+    };
     (count > MAX_EDGES).then(finding)
 }
 
@@ -146,7 +149,13 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
     let member = |index: &usize| {
         let program = graph.programs[*index];
         let used: Vec<u32> = program.maps.iter().map(|map| map_place[map.spec.name.as_str()]).collect();
-        Member { label: program.label.clone(), ty: program.ty.clone(), slot: slots.of[*index], maps: used, hidden: program.hidden }
+        Member {
+            label: program.label.clone(),
+            ty: program.ty.clone(),
+            slot: slots.of[*index],
+            maps: used,
+            hidden: program.hidden,
+        }
     };
     let mut edges: Vec<Edge> = graph.jumps.iter().map(|edge| manifest_edge(edge, &place)).collect();
     edges.sort_by(|a, b| (a.from, a.to, &a.name).cmp(&(b.from, b.to, &b.name)));

@@ -47,7 +47,10 @@ fn table_size(draft: &Draft<'_>, findings: &mut Vec<Diagnostic>) -> Option<i64> 
     if (1..=MAX_TABLE).contains(&size) {
         return Some(size);
     }
-    findings.push(Diagnostic::error(span, format!("a jump table cannot have {size} entries")).help(format!("use 1 to {MAX_TABLE}, or leave `table_size` out")));
+    findings.push(
+        Diagnostic::error(span, format!("a jump table cannot have {size} entries"))
+            .help(format!("use 1 to {MAX_TABLE}, or leave `table_size` out")),
+    );
     None
 }
 
@@ -57,7 +60,11 @@ fn needing_slots(graph: &Graph<'_>) -> BTreeSet<usize> {
 }
 
 fn out_of_range(asked: i64, span: &Span, draft: &Draft<'_>, limit: i64) -> Diagnostic {
-    let finding = Diagnostic::error(span, format!("slot {asked} is out of range")).help(format!("slots of `{}` go from 0 to {}", draft.chain, limit - 1));
+    let finding = Diagnostic::error(span, format!("slot {asked} is out of range")).help(format!(
+        "slots of `{}` go from 0 to {}",
+        draft.chain,
+        limit - 1
+    ));
     match draft.table_size {
         Some((_, size)) => finding.related(size, "the table's size is set here"),
         None => finding,
@@ -74,8 +81,10 @@ fn duplicate(graph: &Graph<'_>, slot: u32, span: &Span, other: usize) -> Diagnos
 fn too_small(draft: &Draft<'_>, needed: i64) -> Diagnostic {
     match draft.table_size {
         Some((_, span)) if needed <= MAX_TABLE => {
-            Diagnostic::error(span, format!("the chain needs {needed} slots, more than its table has")).help("raise `table_size`, or leave it out")
+            Diagnostic::error(span, format!("the chain needs {needed} slots, more than its table has"))
+                .help("raise `table_size`, or leave it out")
         }
-        _ => Diagnostic::error(draft.span, format!("the chain needs {needed} slots; a jump table has at most {MAX_TABLE}")).help("split the chain"),
+        _ => Diagnostic::error(draft.span, format!("the chain needs {needed} slots; a jump table has at most {MAX_TABLE}"))
+            .help("split the chain"),
     }
 }

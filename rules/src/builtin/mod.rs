@@ -8,6 +8,8 @@ mod bpf_chain;
 mod bpf_library;
 mod bpf_map;
 mod bpf_program;
+mod jumps;
+mod compile;
 mod filegroup;
 mod genrule;
 

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
-#[command(name = "ouro", version, max_term_width = 110, propagate_version = true)]
+#[command(name = "ouro", version, max_term_width = 110, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What applies to every command.
     #[command(flatten)]
@@ -18,6 +18,9 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or status found drift; 2 the command makes no sense here; \
+    3 not allowed or not supported here; 130 interrupted.";
 
 /// Stands for the `-` of an exclusion while clap looks at the arguments.
 const EXCLUDE: &str = "\u{1}";
@@ -98,7 +101,7 @@ pub enum Command {
     Status(Status),
     /// Detach a chain and remove what was pinned for it.
     Undeploy(Undeploy),
-    /// Attach a live chain to one more device.
+    /// Attach a live chain to one more device, until the next deploy.
     Attach(Attach),
     /// Detach a live chain from a device; it stays loaded.
     Detach(Detach),
@@ -131,7 +134,8 @@ pub struct Add {
 #[derive(Debug, Args)]
 pub struct Build {
     /// Target patterns: `//fw:parse`, `//fw:all`, `//fw/...`, `//...`, `:parse`; one with `-` in front takes away.
-    #[arg(required = true, value_name = "PATTERN", value_parser = pattern)]
+    /// Everything from this folder down when none is given.
+    #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
     /// How to run it.
     #[command(flatten)]
@@ -266,6 +270,9 @@ pub struct Undeploy {
     /// Leave the maps and what they hold for the next deploy.
     #[arg(long)]
     pub keep_maps: bool,
+    /// No error when there is no such deployment.
+    #[arg(long)]
+    pub if_exists: bool,
     /// Remove our links even when they run programs of others.
     #[arg(long)]
     pub force: bool,

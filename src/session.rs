@@ -145,6 +145,14 @@ pub fn interrupted() -> &'static AtomicBool {
     &INTERRUPTED
 }
 
+/// From now on Ctrl-C ends the process again.
+pub fn leave_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        // SAFETY: sets the default action; no handler is involved.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
 /// From now on Ctrl-C sets a flag; a second one ends the process.
 pub fn catch_interrupts() {
     extern "C" fn remember(signal: libc::c_int) {

@@ -203,6 +203,35 @@ fn without_clang_the_remedy_is_said() {
 }
 
 #[test]
+fn a_folder_of_path_that_is_closed_to_us_is_passed_over() {
+    let workspace = Workspace::example("01-hello-xdp");
+    let closed = tempfile::tempdir().unwrap();
+    fs::set_permissions(closed.path(), fs::Permissions::from_mode(0o000)).unwrap();
+    let outer = workspace.root();
+    let mut folder = outer.as_path();
+    while folder != std::path::Path::new("/tmp") && folder.parent().is_some() {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+        folder = folder.parent().unwrap();
+    }
+    let ouro = workspace.path("ouro");
+    fs::copy(OURO, &ouro).unwrap();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"])
+        .arg(&ouro)
+        .args(["build", "//...", "--cache", "cache"]);
+    let path = format!("{}:{}", closed.path().display(), std::env::var("PATH").unwrap());
+    let said = Said::of(command.current_dir(workspace.root()).env("PATH", path).output().unwrap());
+    assert_eq!(said.code, 0, "{}", said.err);
+}
+
+#[test]
+fn without_a_pattern_everything_below_is_built() {
+    let workspace = Workspace::example("firewall");
+    assert_eq!(workspace.ok(&["-C", "fw", "build"]).compiled().len(), 4);
+}
+
+#[test]
 fn outside_a_workspace_the_remedy_is_said() {
     let folder = tempfile::tempdir().unwrap();
     let said = Said::of(Command::new(OURO).args(["build", "//..."]).current_dir(folder.path()).output().unwrap());

@@ -303,6 +303,60 @@ fn thread_id() -> i32 {
 }
 
 #[test]
+fn a_deploy_that_detaches_says_so_and_an_unknown_name_is_an_error() {
+    lab(|lab| {
+        lab.cable("near1", "far1", "10.98.0");
+        let workspace = Workspace::example("02-two-program-chain");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        ok(lab, &workspace, &["attach", "two", "--interface", "near1"]);
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]).says("detached from native XDP of `near1`");
+        for command in [&["undeploy", "tow"][..], &["status", "tow"], &["detach", "tow", "--interface", NEAR]] {
+            let said = ouro(lab, &workspace, command);
+            assert_eq!(said.code, 1, "{command:?}: {}", said.err);
+            said.says("nothing is deployed as `tow`").says("did you mean `two`?");
+        }
+        ok(lab, &workspace, &["undeploy", "two"]);
+        ok(lab, &workspace, &["undeploy", "two", "--if-exists"]);
+    });
+}
+
+#[test]
+fn drift_is_shown_and_fails_the_command() {
+    lab(|lab| {
+        let workspace = Workspace::example("02-two-program-chain");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        fs::remove_file(lab.bpffs.join("ouro/two/links").join(format!("xdp-{NEAR}"))).unwrap();
+        let said = ouro(lab, &workspace, &["status"]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        assert!(said.out.contains("drift:") && said.out.contains(NEAR), "{}", said.out);
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        ok(lab, &workspace, &["status"]);
+        ok(lab, &workspace, &["undeploy", "two"]);
+    });
+}
+
+#[test]
+fn an_interrupted_deploy_leaves_what_was_live_and_the_next_one_converges() {
+    lab(|lab| {
+        let workspace = Workspace::example("02-two-program-chain");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        for wait in [5, 15, 25, 40] {
+            let mut command = workspace.command(&["deploy", "//:two", "--force", "--interface", NEAR, "--bpffs"]);
+            let mut child = command.arg(&lab.bpffs).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(wait));
+            send(&child, libc::SIGINT);
+            child.wait().unwrap();
+            assert_eq!(lab.ping(2), 0, "a chain is live after {wait} ms");
+        }
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        let live = status(lab, &workspace);
+        assert_eq!(live[0]["problems"].as_array().map(Vec::len), Some(0), "{live}");
+        ok(lab, &workspace, &["undeploy", "two"]);
+        nothing_left(lab, &live);
+    });
+}
+
+#[test]
 fn a_missing_device_is_named_and_nothing_is_left() {
     lab(|lab| {
         let workspace = Workspace::example("01-hello-xdp");

@@ -134,7 +134,10 @@ impl Toolchain {
             }
         };
         let mut reading = Reading { stamps: memory.stamps.clone() };
-        looked_at.iter().try_for_each(|path| reading.see(path))?;
+        // A folder of `PATH` that we may not look into holds nothing for us, as for a shell.
+        let open_to_us =
+            |path: &&PathBuf| !matches!(Stamp::of(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
+        looked_at.iter().filter(open_to_us).try_for_each(|path| reading.see(path))?;
         Ok(memory.into_toolchain(reading.stamps))
     }
 

@@ -125,8 +125,18 @@ pub fn did_you_mean<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str
     nearest(name, candidates).map(|best| format!("did you mean `{best}`?"))
 }
 
-/// The candidate nearest to `name`, if its edit distance is at most a third of the name.
+/// What C calls things that BUILD files name without it.
+const C_PREFIXES: &[&str] = &["bpf_map_type_", "bpf_prog_type_", "bpf_f_", "xdp_", "tc_act_", "tcx_"];
+
+/// The candidate nearest to `name`: the one that C spells so (`XDP_DROP` for `drop`), else one whose edit distance is at most a
+/// third of the name.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let candidates: Vec<&str> = candidates.into_iter().collect();
+    let lower = name.to_lowercase();
+    let bare = C_PREFIXES.iter().find_map(|prefix| lower.strip_prefix(prefix)).unwrap_or(&lower);
+    if let Some(meant) = candidates.iter().find(|candidate| **candidate == bare || **candidate == lower) {
+        return Some(meant);
+    }
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
@@ -144,5 +154,8 @@ mod tests {
         assert_eq!(did_you_mean("src", ["srcs", "deps"]).as_deref(), Some("did you mean `srcs`?"));
         assert_eq!(did_you_mean("bpf_porgram", ["bpf_program", "bpf_map"]).as_deref(), Some("did you mean `bpf_program`?"));
         assert_eq!(did_you_mean("zzz", ["srcs", "deps"]), None);
+        assert_eq!(nearest("XDP_DROP", ["pass", "drop"]), Some("drop"));
+        assert_eq!(nearest("BPF_MAP_TYPE_LRU_HASH", ["hash", "lru_hash"]), Some("lru_hash"));
+        assert_eq!(nearest("XDP", ["tc", "xdp"]), Some("xdp"));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::{Attach, Detach, Direction, Mode, Place};
 use crate::commands::deploy::{bpffs, failure};
-use crate::commands::undeploy::name;
+use crate::commands::undeploy::{name, require};
 use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::session::Session;
@@ -45,6 +45,7 @@ fn change(
     let name = name(session, text)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;
+    require(&bpffs, &name)?;
     ouro_deploy::reattach(&bpffs, &name, to, &mut |step| session.detail(&format!("{step}"))).map_err(failure)
 }
 

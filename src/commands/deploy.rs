@@ -1,7 +1,7 @@
 //! `ouro deploy`
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ouro_deploy::{ErrorKind, Options, Step};
 use ouro_rules::Diagnostic;
@@ -13,13 +13,15 @@ use crate::cli::{Deploy, Place, What};
 use crate::commands::bundle::{self, built};
 use crate::error::{CliError, Kind, io};
 use crate::netns;
-use crate::session::Session;
+use crate::session::{self, Session};
 
 /// Makes a chain live, or shows how it would.
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
+    // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
+    session::leave_interrupts();
     let options = Options { force: args.force };
     if args.plan {
         let steps = ouro_deploy::plan(&bpffs, &bundle, &options).map_err(failure)?;
@@ -30,14 +32,32 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
 }
 
 /// Makes a bundle live and says so.
-pub fn deploy(session: &Session, bpffs: &std::path::Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
-    let steps = ouro_deploy::deploy(bpffs, bundle, options, &mut |step| session.detail(&format!("{step}"))).map_err(failure)?;
+pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
+    let progress = &mut |step: &Step| session.detail(&step.to_string());
+    let steps = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(failure)?;
     let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
     match steps.as_slice() {
         [] => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
-        _ => session.output.status(&format!("deployed `{chain}` as `{name}` in {} steps\n", steps.len())),
+        _ => session.output.status(&format!("deployed `{chain}` as `{name}`\n")),
+    }
+    let attached: Vec<&str> = steps.iter().filter_map(|step| attached(step)).collect();
+    for step in &steps {
+        match step {
+            // Nobody who runs a firewall wants to learn this from the traffic.
+            Step::Detach { hook, .. } if !attached.contains(&hook.interface()) => {
+                session.output.status(&format!("detached from {hook}, which the chain does not name\n"));
+            }
+            _ => {}
+        }
     }
     Ok(steps)
+}
+
+fn attached(step: &Step) -> Option<&str> {
+    match step {
+        Step::Attach { hook, .. } => Some(hook.interface()),
+        _ => None,
+    }
 }
 
 /// The bundle to deploy: a file, or what the chain builds to; attached where the command line says.

@@ -1,10 +1,12 @@
 //! `ouro status`
 
+use std::path::Path;
+
 use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus};
 
 use crate::cli::Status;
 use crate::commands::deploy::{bpffs, failure};
-use crate::commands::undeploy::name;
+use crate::commands::undeploy::{name, require};
 use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::render::output::{Ink, paint};
@@ -17,13 +19,18 @@ pub fn run(session: &Session, args: &Status) -> Result<(), CliError> {
     let mut found = ouro_deploy::status(&bpffs).map_err(failure)?;
     if let Some(text) = &args.name {
         let name = name(session, text)?;
+        require(&bpffs, &name)?;
         found.retain(|deployment| deployment.name == name);
-        if found.is_empty() {
-            return Err(CliError::new(Kind::Failed, format!("nothing is deployed as `{name}` under `{}`", bpffs.display())));
-        }
     }
-    if args.place.json {
-        let text = serde_json::to_string_pretty(&found).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
+    show(session, &bpffs, &found, args.place.json)?;
+    // Shown already; the exit code is for those who watch.
+    let drifted = found.iter().any(|deployment| !deployment.problems.is_empty());
+    if drifted { Err(CliError { kind: Kind::Failed, findings: Vec::new() }) } else { Ok(()) }
+}
+
+fn show(session: &Session, bpffs: &Path, found: &[DeploymentStatus], as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        let text = serde_json::to_string_pretty(found).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
         return session.fact(&format!("{text}\n"));
     }
     if found.is_empty() {

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use ouro_deploy::RemoveOptions;
 use ouro_rules::chain::deployment_name;
+use ouro_rules::diagnostic::nearest;
 use ouro_rules::label::Label;
 use serde_json::json;
 
 use crate::cli::Undeploy;
 use crate::commands::deploy::{bpffs, failure};
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::session::{self, Session};
 
@@ -18,6 +19,9 @@ pub fn run(session: &Session, args: &Undeploy) -> Result<(), CliError> {
     let name = name(session, &args.name)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
+    if !args.if_exists {
+        require(&bpffs, &name)?;
+    }
     let options = RemoveOptions { keep_maps: args.keep_maps, force: args.force };
     let undeployed = undeploy(session, &bpffs, &name, &options)?;
     if args.place.json {
@@ -37,13 +41,30 @@ pub fn undeploy(
     let undeployed =
         ouro_deploy::undeploy(bpffs, name, options, &mut |step| session.detail(&format!("{step}"))).map_err(failure)?;
     match undeployed.steps.as_slice() {
-        [] => session.output.status(&format!("nothing is deployed as `{name}` under `{}`\n", bpffs.display())),
+        [] => session.output.status(&format!("nothing was left of `{name}`\n")),
         _ => session.output.status(&format!("undeployed `{name}`\n")),
     }
     for path in &undeployed.foreign {
         session.output.status(&format!("left `{}`, which ouro did not make\n", path.display()));
     }
     Ok(undeployed)
+}
+
+/// An error, with a near name, unless something is deployed under this one.
+pub fn require(bpffs: &Path, name: &str) -> Result<(), CliError> {
+    let deployed = ouro_deploy::status(bpffs).map_err(failure)?;
+    if deployed.iter().any(|deployment| deployment.name == name) {
+        return Ok(());
+    }
+    let error = CliError::new(Kind::Failed, format!("nothing is deployed as `{name}` under `{}`", bpffs.display()));
+    // People know a chain by the last part of its label: `main` for the deployment `core-main` of `//core:main`.
+    let same_end = deployed.iter().find(|deployment| deployment.chain.ends_with(&format!(":{name}")));
+    let near = same_end.map(|deployment| deployment.name.as_str());
+    let near = near.or_else(|| nearest(name, deployed.iter().map(|deployment| deployment.name.as_str())));
+    Err(match near {
+        Some(near) => error.help(format!("did you mean `{near}`?")),
+        None => error.help("`ouro status` lists what is deployed"),
+    })
 }
 
 /// A deployment's name, or that of a chain's deployment.
@@ -53,7 +74,7 @@ pub fn name(session: &Session, text: &str) -> Result<String, CliError> {
     }
     let label = match session.workspace_if_any()? {
         Some(workspace) => session::label(&workspace, text)?,
-        None => Label::parse(text, "", "").map_err(|error| CliError::new(crate::error::Kind::Usage, error.to_string()))?,
+        None => Label::parse(text, "", "").map_err(|error| CliError::new(Kind::Usage, error.to_string()))?,
     };
     Ok(deployment_name(&label))
 }

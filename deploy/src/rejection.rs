@@ -33,6 +33,9 @@ pub struct Place {
     pub line: Option<u32>,
 }
 
+/// The lines at a log's end that may say why, statistics and states among them.
+const LAST_LINES: usize = 8;
+
 impl Rejection {
     /// Reads a log.
     pub(crate) fn new(program: &str, error: &io::Error, log: String) -> Rejection {
@@ -45,7 +48,7 @@ impl Rejection {
                 "all programs of a chain must have the same type: `xdp` and `xdp.frags` do not mix, nor `tc` and `tcx/ingress`";
             ("it cannot use the chain's jump table, which belongs to programs of another type".to_owned(), Some(help.to_owned()))
         } else {
-            (last.map_or_else(|| error.to_string(), str::to_owned), help_for(last.unwrap_or_default()))
+            (last.map_or_else(|| error.to_string(), str::to_owned), log.lines().rev().take(LAST_LINES).find_map(help_for))
         };
         Rejection { program: program.to_owned(), reason, help, place: if silent { None } else { place }, log }
     }
@@ -75,7 +78,9 @@ fn source_line(line: &str) -> Option<Place> {
 }
 
 fn is_statistic(line: &str) -> bool {
-    ["processed ", "verification time ", "stack depth ", "max_states_per_insn "].iter().any(|start| line.starts_with(start))
+    ["processed ", "verification time ", "stack depth ", "max_states_per_insn ", "cur state:", "old state:"]
+        .iter()
+        .any(|start| line.starts_with(start))
 }
 
 /// An instruction, a source line or a state: what the verifier prints as it goes.
@@ -127,6 +132,15 @@ mod tests {
         assert_eq!(found.reason, "R0 !read_ok");
         assert!(found.help.is_some());
         assert_eq!(found.place, Some(Place { text: "return x;".to_owned(), file: None, line: None }));
+    }
+
+    #[test]
+    fn an_endless_loop_is_called_so() {
+        let log = "; while (1) @ parse.c:9\n2: (05) goto pc-1\ninfinite loop detected at insn 2\n\
+                   cur state: R1=ctx() R10=fp0\nold state: R1=ctx() R10=fp0\nprocessed 4 insns (limit 1000000)\n";
+        let found = rejection(libc::EINVAL, log);
+        assert_eq!(found.reason, "infinite loop detected at insn 2");
+        assert_eq!(found.help.as_deref(), Some("give the loop a constant bound"));
     }
 
     #[test]

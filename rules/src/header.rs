@@ -99,13 +99,14 @@ static __always_inline {counter} *__ouro_counter_of(const volatile __u32 *edge)
 
 /// One jump: its slot and its edge's id, both out of range until linked, and the macro [`JUMP_MACROS`] come to.
 ///
-/// The second macro is what `JUMP_TO_PROGRAM` makes of `PROG_name`, which has become the slot by then.
+/// The first macro's name is one that explains itself when clang does not find it: that is how a jump that is not declared is
+/// told. The second is what `JUMP_TO_PROGRAM` makes of `PROG_name`, which has become the slot by then.
 fn jump(name: &str, on_miss: i32) -> String {
     let (slot, edge) = (format!("{SLOT_PREFIX}{name}"), format!("{EDGE_PREFIX}{name}"));
     format!(
         "\n{}{}#define PROG_{name} {slot}\n\
-         #define __ouro_jump_{name}(__ouro_ctx) __OURO_JUMP(__ouro_ctx, {slot}, {edge}, ({on_miss}))\n\
-         #define __ouro_jump_{slot}(__ouro_ctx) __ouro_jump_{name}(__ouro_ctx)\n",
+         #define ouro_no_such_jump__{name}(__ouro_ctx) __OURO_JUMP(__ouro_ctx, {slot}, {edge}, ({on_miss}))\n\
+         #define ouro_no_such_jump__{slot}(__ouro_ctx) ouro_no_such_jump__{name}(__ouro_ctx)\n",
         constant(&slot, "0xffffffff"),
         constant(&edge, "0xffffffff"),
     )
@@ -114,9 +115,9 @@ fn jump(name: &str, on_miss: i32) -> String {
 /// Defined in every header, so that a jump in a program without any is reported by the name of the jump, not of the macro.
 const JUMP_MACROS: &str = "
 /* OURO_JUMP(ctx, name); is a statement: it jumps to the program `name`, or returns the verdict declared for a miss. */
-#define OURO_JUMP(__ouro_ctx, name) __ouro_jump_##name(__ouro_ctx)
+#define OURO_JUMP(__ouro_ctx, name) ouro_no_such_jump__##name(__ouro_ctx)
 #define JUMP_TO_PROGRAM(__ouro_ctx, id) __OURO_JUMP_BY_ID(__ouro_ctx, id)
-#define __OURO_JUMP_BY_ID(__ouro_ctx, id) __ouro_jump_##id(__ouro_ctx)
+#define __OURO_JUMP_BY_ID(__ouro_ctx, id) ouro_no_such_jump__##id(__ouro_ctx)
 ";
 
 fn constant(name: &str, value: &str) -> String {

@@ -56,12 +56,12 @@ fn a_jump_is_one_statement_in_every_hook() {
 #[test]
 fn a_jump_that_is_not_declared_does_not_compile() {
     let message = complaint(&spec(&["block_list"]), "OURO_JUMP(ctx, blok_list);");
-    assert!(message.contains("fw/parse.c:3:2: error: call to undeclared function '__ouro_jump_blok_list'"), "{message}");
+    assert!(message.contains("fw/parse.c:3:2: error: call to undeclared function 'ouro_no_such_jump__blok_list'"), "{message}");
     assert_eq!(message.matches("error:").count(), 1, "{message}");
     let message = complaint(&spec(&[]), "OURO_JUMP(ctx, block_list);");
-    assert!(message.contains("'__ouro_jump_block_list'"), "{message}");
+    assert!(message.contains("'ouro_no_such_jump__block_list'"), "{message}");
     let message = complaint(&spec(&["a"]), "JUMP_TO_PROGRAM(ctx, PROG_b);");
-    assert!(message.contains("'__ouro_jump_PROG_b'"), "{message}");
+    assert!(message.contains("'ouro_no_such_jump__PROG_b'"), "{message}");
 }
 
 #[test]

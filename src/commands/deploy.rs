@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ouro_deploy::{ErrorKind, Options, Step};
+use ouro_deploy::{ErrorKind, Options, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Attach;
@@ -34,7 +34,12 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
 /// Makes a bundle live and says so.
 pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
     let progress = &mut |step: &Step| session.detail(&step.to_string());
-    let steps = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(failure)?;
+    let steps = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| {
+        if let Some(rejection) = rejection(&error) {
+            session.detail(&format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log));
+        }
+        failure(error)
+    })?;
     let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
     match steps.as_slice() {
         [] => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
@@ -51,6 +56,15 @@ pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Option
         }
     }
     Ok(steps)
+}
+
+/// The verifier's word, if that is what went wrong.
+fn rejection(error: &ouro_deploy::Error) -> Option<&Rejection> {
+    match error {
+        ouro_deploy::Error::Rejected(rejection) => Some(rejection),
+        ouro_deploy::Error::Failed { cause, .. } => rejection(cause),
+        _ => None,
+    }
 }
 
 fn attached(step: &Step) -> Option<&str> {
@@ -118,5 +132,6 @@ pub fn failure(error: ouro_deploy::Error) -> CliError {
         ErrorKind::NotPermitted => Kind::Refused,
     };
     let finding = Diagnostic::bare(error.to_string()).maybe_help(error.help());
+    let finding = if rejection(&error).is_some() { finding.note("`-v` shows the verifier's whole log") } else { finding };
     CliError { kind, findings: vec![finding] }
 }

@@ -197,6 +197,7 @@ pub fn config(workspace: &Workspace, toolchain: &Toolchain) -> Config {
         out_dir: format!("{OUT_FOLDER}/{}", toolchain.arch),
         arch: toolchain.arch.clone(),
         system_includes: toolchain.system_includes.clone(),
+        clang_flags: toolchain.clang_flags(),
     }
 }
 

@@ -141,6 +141,16 @@ impl Toolchain {
         Ok(memory.into_toolchain(reading.stamps))
     }
 
+    /// What the compiler must be told so that configuration files, which distributions use to harden programs, stay unread. Before
+    /// clang 16 there were none by default, and no flag against them.
+    pub fn clang_flags(&self) -> Vec<String> {
+        if major(&self.version).parse::<u32>().is_ok_and(|major| major < 16) {
+            Vec::new()
+        } else {
+            vec!["--no-default-config".to_owned()]
+        }
+    }
+
     /// A tool, or what to do about its absence.
     pub fn tool(&self, tool: Tool) -> Result<&Found, ToolchainError> {
         match tool {
@@ -406,5 +416,28 @@ fn triple() -> String {
         "x86" => "i386-linux-gnu".to_owned(),
         "arm" => "arm-linux-gnueabihf".to_owned(),
         other => format!("{other}-linux-gnu"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// With Debian 12's own clang nothing could be built: it did not know the flag.
+    #[test]
+    fn only_compilers_that_read_configuration_are_told_not_to() {
+        let mut toolchain = Memory {
+            stamps: Vec::new(),
+            version: "Debian clang version 14.0.6".to_owned(),
+            clang: Found { path: "/usr/bin/clang-14".into(), identity: Digest::of(b"") },
+            llvm_link: None,
+            shell: None,
+        }
+        .into_toolchain(Vec::new());
+        assert_eq!(toolchain.clang_flags(), Vec::<String>::new());
+        for version in ["Debian clang version 19.1.7 (3~deb12u1)", "clang version 16.0.0", "something of a vendor"] {
+            toolchain.version = version.to_owned();
+            assert_eq!(toolchain.clang_flags(), ["--no-default-config"], "{version}");
+        }
     }
 }

@@ -47,6 +47,7 @@ fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<Str
         out_dir: "ouro-out/x86".to_owned(),
         arch: "x86".to_owned(),
         system_includes: Vec::new(),
+        clang_flags: vec!["--no-default-config".to_owned()],
     };
     let analysis = Analysis::of(&request, &loaded, &config)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;

@@ -114,4 +114,6 @@ pub struct Config {
     pub arch: String,
     /// System header folders for `-target bpf`, in order: `/usr/include/x86_64-linux-gnu`.
     pub system_includes: Vec<String>,
+    /// What this compiler must be told so that nothing set up on the machine reaches a build.
+    pub clang_flags: Vec<String>,
 }

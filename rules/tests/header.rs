@@ -56,8 +56,9 @@ fn a_jump_is_one_statement_in_every_hook() {
 #[test]
 fn a_jump_that_is_not_declared_does_not_compile() {
     let message = complaint(&spec(&["block_list"]), "OURO_JUMP(ctx, blok_list);");
-    assert!(message.contains("fw/parse.c:3:2: error: call to undeclared function 'ouro_no_such_jump__blok_list'"), "{message}");
-    assert_eq!(message.matches("error:").count(), 1, "{message}");
+    // Versions of clang word it differently; the place and the name are in all of them.
+    assert!(message.contains("fw/parse.c:3:2: error: ") && message.contains("'ouro_no_such_jump__blok_list'"), "{message}");
+    assert_eq!(message.matches("fw/parse.c:3:2: error:").count(), 1, "{message}");
     let message = complaint(&spec(&[]), "OURO_JUMP(ctx, block_list);");
     assert!(message.contains("'ouro_no_such_jump__block_list'"), "{message}");
     let message = complaint(&spec(&["a"]), "JUMP_TO_PROGRAM(ctx, PROG_b);");

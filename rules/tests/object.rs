@@ -122,6 +122,11 @@ fn jumps_are_found_with_their_lines() {
 fn every_instruction_set_will_do() {
     let declared = xdp(&["block_list", "rate_limit"]);
     for cpu in ["-mcpu=v1", "-mcpu=v2", "-mcpu=v4"] {
+        let empty = compile(&declared.header, LICENSE, &[cpu]);
+        // Clang learnt the fourth instruction set in version 18; the others all of them know.
+        if cpu == "-mcpu=v4" && empty.is_err_and(|message| message.contains("unknown target CPU")) {
+            continue;
+        }
         let facts = inspect(&declared.object(TWO_JUMPS, &[cpu]), &declared.expected).unwrap();
         assert_eq!(sites(&facts), [("block_list", "parse", 5), ("rate_limit", "parse", 7)], "{cpu}");
     }

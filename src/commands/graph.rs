@@ -42,6 +42,7 @@ fn chain(session: &Session, text: &str) -> Result<Arc<ChainSpec>, CliError> {
         out_dir: OUT_FOLDER.to_owned(),
         arch: toolchain::arch().to_owned(),
         system_includes: Vec::new(),
+        clang_flags: Vec::new(),
     };
     let analysis = Analysis::of(&request, &loaded, &config)?;
     let chain = analysis.providers(&label).and_then(|providers| providers.chain.clone());

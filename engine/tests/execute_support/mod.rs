@@ -204,7 +204,7 @@ fn action(mnemonic: &'static str, name: &str, kind: ActionKind, inputs: &[&str],
 pub fn compile(name: &str, headers: &[&str]) -> Action {
     let (source, object, depfile) =
         (format!("fw/{name}.c"), format!("ouro-out/x/fw/{name}.o"), format!("ouro-out/x/fw/{name}.o.d"));
-    let flags = "--no-default-config -target bpf -O2 -g -gdwarf-4 -ffile-compilation-dir=. -Wall -iquote . -iquote ouro-out/x";
+    let flags = "-target bpf -O2 -g -gdwarf-4 -ffile-compilation-dir=. -Wall -iquote . -iquote ouro-out/x";
     let mut args: Vec<String> = flags.split(' ').map(str::to_owned).collect();
     args.extend(TOOLCHAIN.system_includes.iter().map(|folder| format!("-idirafter{folder}")));
     args.extend(["-MD", "-MF", &depfile, "-c", &source, "-o", &object].map(str::to_owned));

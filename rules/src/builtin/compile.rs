@@ -97,7 +97,7 @@ impl Compiler<'_, '_> {
         let compiles = sources.iter().zip(&parts).map(|(source, part)| self.compile_one(source, part, &["-emit-llvm"]));
         let link_args = parts.iter().map(|part| part.path().to_string()).chain(["-o".to_owned(), linked.path().to_string()]);
         let link = self.run("link", Tool::LlvmLink, link_args.collect(), parts.clone(), &linked, None);
-        let mut args: Vec<String> = TARGET.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut args = self.flags();
         args.extend(["-c".to_owned(), linked.path().to_string(), "-o".to_owned(), object.path().to_string()]);
         let generate = self.run("compile", Tool::Clang, args, vec![linked], object, None);
         compiles.chain([link, generate]).collect()
@@ -105,7 +105,8 @@ impl Compiler<'_, '_> {
 
     fn compile_one(&self, source: &Artifact, output: &Artifact, extra: &[&str]) -> Action {
         let depfile: Arc<str> = format!("{}.d", output.path()).into();
-        let mut args: Vec<String> = TARGET.iter().chain(SOURCE).chain(extra).map(|arg| (*arg).to_owned()).collect();
+        let mut args = self.flags();
+        args.extend(SOURCE.iter().chain(extra).map(|arg| (*arg).to_owned()));
         args.extend(self.search_path());
         args.extend(self.headers.defines.iter().cloned().chain(strings(self.ctx, "defines")).map(|define| format!("-D{define}")));
         args.extend(strings(self.ctx, "copts"));
@@ -113,6 +114,10 @@ impl Compiler<'_, '_> {
         args.extend(["-c".to_owned(), source.path().to_string(), "-o".to_owned(), output.path().to_string()]);
         let inputs = [source, self.program_h].into_iter().chain(&self.headers.files).cloned().collect();
         self.run("compile", Tool::Clang, args, inputs, output, Some(depfile))
+    }
+
+    fn flags(&self) -> Vec<String> {
+        self.ctx.config.clang_flags.iter().cloned().chain(TARGET.iter().map(|flag| (*flag).to_owned())).collect()
     }
 
     fn search_path(&self) -> Vec<String> {
@@ -146,9 +151,9 @@ impl Compiler<'_, '_> {
 }
 
 /// For every clang run that makes BPF code. `-mcpu=v3` (kernel 5.1) has 32-bit jumps and arithmetic; DWARF 4, unlike 5, holds
-/// no checksum of the source, so a comment at the end of a file changes no byte of the object; distributions' own
-/// configuration files, which like to add stack protectors that BPF cannot have, are not read.
-const TARGET: &[&str] = &["--no-default-config", "-target", "bpf", "-mcpu=v3", "-O2", "-g", "-gdwarf-4", "-fno-stack-protector"];
+/// no checksum of the source, so a comment at the end of a file changes no byte of the object; some distributions' compilers add
+/// stack protectors that BPF cannot have.
+const TARGET: &[&str] = &["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-gdwarf-4", "-fno-stack-protector"];
 
 /// For clang runs that read C. Compilation paths are relative and dates are refused, so two checkouts give the same bytes. A
 /// program that returns nothing would only be refused by the verifier, at deploy.

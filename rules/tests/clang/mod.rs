@@ -10,7 +10,6 @@ use tempfile::TempDir;
 
 /// The flags of `bpf_program`.
 const FLAGS: &[&str] = &[
-    "--no-default-config",
     "-target",
     "bpf",
     "-mcpu=v3",

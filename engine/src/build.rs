@@ -162,8 +162,8 @@ impl<'l> Analysis<'l> {
         let root = &request.workspace.root;
         let looked_for = RefCell::new(BTreeMap::new());
         let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
-        let graph = graph::build(loaded, request.rules, &is_file)?;
-        let analysed = analyse::analyse(&graph, request.rules, config)?;
+        let graph = graph::build(loaded, &is_file)?;
+        let analysed = analyse::analyse(&graph, &loaded.rules, config)?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 

@@ -1,5 +1,6 @@
 //! What the engine tells while it works. Renderers draw it; the engine prints nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ouro_rules::{Diagnostic, Label};
@@ -22,7 +23,7 @@ pub enum Event {
         /// The action's place in the plan.
         action: usize,
         /// What it does: `compile`.
-        mnemonic: &'static str,
+        mnemonic: Arc<str>,
         /// Whose it is.
         owner: Label,
     },
@@ -31,7 +32,7 @@ pub enum Event {
         /// The action's place in the plan.
         action: usize,
         /// What it does.
-        mnemonic: &'static str,
+        mnemonic: Arc<str>,
         /// Whose it is.
         owner: Label,
         /// What kind of work it is.
@@ -48,7 +49,7 @@ pub enum Event {
         /// The action's place in the plan.
         action: usize,
         /// What it does.
-        mnemonic: &'static str,
+        mnemonic: Arc<str>,
         /// Whose it is.
         owner: Label,
         /// What the tool printed, whole.

@@ -120,7 +120,7 @@ pub fn execute(
 /// A missing tool is one error, not one for each action.
 fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
     plan.actions.iter().try_for_each(|action| match &action.kind {
-        ActionKind::Run { tool, .. } => toolchain.tool(*tool).map(drop),
-        ActionKind::Write(_) | ActionKind::Native(_) => Ok(()),
+        ActionKind::Run { tool, .. } => toolchain.tool(tool).map(drop),
+        ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
     })
 }

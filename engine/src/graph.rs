@@ -9,7 +9,7 @@ mod edges;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::diagnostic::sorted;
-use ouro_rules::{Diagnostic, EdgeKind, Label, RuleTable, Span, Target};
+use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
@@ -72,8 +72,8 @@ impl NodeId {
 }
 
 /// Builds the graph from what was loaded; every finding at once. `is_file` tells whether a path from the workspace root is a file.
-pub fn build<'l>(loaded: &'l Loaded, rules: &RuleTable, is_file: &dyn Fn(&str) -> bool) -> Result<Graph<'l>, Vec<Diagnostic>> {
-    let (mut graph, mut findings) = edges::collect(loaded, rules, is_file);
+pub fn build<'l>(loaded: &'l Loaded, is_file: &dyn Fn(&str) -> bool) -> Result<Graph<'l>, Vec<Diagnostic>> {
+    let (mut graph, mut findings) = edges::collect(loaded, is_file);
     graph.add_members();
     findings.extend(cycle::findings(&graph));
     if findings.is_empty() { Ok(graph) } else { Err(sorted(findings)) }
@@ -207,7 +207,13 @@ mod tests {
             (0..count).map(target).map(|target| (target.label.name.clone(), target)).collect();
         let requested = targets.values().map(|target| target.label.clone()).collect();
         let package = Package { name: "".into(), build_file: "BUILD.ouro".into(), targets };
-        Loaded { packages: BTreeMap::from([("".into(), package)]), requested, reads: Reads::default(), warnings: Vec::new() }
+        Loaded {
+            packages: BTreeMap::from([("".into(), package)]),
+            requested,
+            rules: builtin::table(),
+            reads: Reads::default(),
+            warnings: Vec::new(),
+        }
     }
 
     /// A build of generated BUILD files ended in a stack overflow.
@@ -215,10 +221,10 @@ mod tests {
     fn a_very_long_row_of_targets_needs_no_deep_stack() {
         let count = 30_000;
         let loaded = filegroups(count, |number| (number > 0).then(|| format!("t{}", number - 1)));
-        let graph = build(&loaded, &builtin::table(), &|_| false).unwrap_or_else(|findings| panic!("{}", findings.len()));
+        let graph = build(&loaded, &|_| false).unwrap_or_else(|findings| panic!("{}", findings.len()));
         assert_eq!(graph.waves().len(), count);
         let round = filegroups(count, |number| Some(format!("t{}", (number + 1) % count)));
-        let findings = build(&round, &builtin::table(), &|_| false).err().expect("a circle");
+        let findings = build(&round, &|_| false).err().expect("a circle");
         assert_eq!(findings.len(), 1);
     }
 
@@ -227,7 +233,7 @@ mod tests {
     fn many_missing_names_are_told_at_once() {
         let loaded = filegroups(3_000, |number| Some(format!("u{number}")));
         let began = Instant::now();
-        let findings = build(&loaded, &builtin::table(), &|_| false).err().expect("missing names");
+        let findings = build(&loaded, &|_| false).err().expect("missing names");
         assert_eq!(findings.len(), 3_000);
         let hints = findings.iter().filter(|finding| finding.help.as_ref().is_some_and(|help| help.contains("did you mean")));
         assert!((1..100).contains(&hints.count()));

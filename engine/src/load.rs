@@ -52,6 +52,8 @@ pub struct Loaded {
     pub packages: BTreeMap<Arc<str>, Package>,
     /// The targets that the patterns select, sorted.
     pub requested: Vec<Label>,
+    /// Every rule its targets are of.
+    pub rules: RuleTable,
     /// What the result depends on.
     pub reads: Reads,
     /// Findings that do not stop the build: what `print()` says.
@@ -119,6 +121,7 @@ pub fn load(workspace: &Workspace, patterns: &[Pattern], table: &RuleTable) -> R
 /// One load.
 struct Session<'a> {
     workspace: &'a Workspace,
+    table: &'a RuleTable,
     globals: Globals,
     crew: Crew,
     modules: Modules,
@@ -133,7 +136,7 @@ struct Session<'a> {
 type Asked = BTreeMap<Arc<str>, Vec<(Label, Span)>>;
 
 impl<'a> Session<'a> {
-    fn run(workspace: &'a Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
+    fn run(workspace: &'a Workspace, patterns: &[Pattern], table: &'a RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
         let crew = Crew::default();
         let (mut reads, mut findings) = (Reads::default(), Vec::new());
         reads.file(&SETTINGS_FILE.into());
@@ -144,7 +147,7 @@ impl<'a> Session<'a> {
             (globals.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), wanted)
         });
         let (modules, packages, broken) = (Modules::default(), BTreeMap::new(), BTreeSet::new());
-        let mut session = Session { workspace, globals, crew, modules, packages, broken, reads, findings };
+        let mut session = Session { workspace, table, globals, crew, modules, packages, broken, reads, findings };
         session.waves(wanted);
         session.finish(patterns)
     }
@@ -163,7 +166,8 @@ impl<'a> Session<'a> {
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
-        Ok(Loaded { packages: self.packages, requested, reads: self.reads, warnings: findings })
+        let rules = self.table.clone();
+        Ok(Loaded { packages: self.packages, requested, rules, reads: self.reads, warnings: findings })
     }
 
     /// Loads some packages; returns the ones they name and nobody has loaded.

@@ -16,7 +16,7 @@ use crate::graph::{Graph, Node};
 #[derive(Debug, Default)]
 pub struct Plan {
     /// The actions, in a deterministic topological order.
-    pub actions: Vec<Action>,
+    pub actions: Vec<Arc<Action>>,
     /// For each action, the places of those that make its inputs, sorted; all smaller than its own.
     pub needs: Vec<Vec<u32>>,
     /// The files that were asked for.
@@ -50,7 +50,7 @@ fn prune(makers: &Makers<'_>, requested: Vec<Artifact>) -> Plan {
 }
 
 /// The action that writes each file. Dependency files are among them: no action reads one, but each needs its place.
-type Makers<'a> = HashMap<&'a Arc<str>, &'a Action>;
+type Makers<'a> = HashMap<&'a Arc<str>, &'a Arc<Action>>;
 
 fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
     let mut makers = Makers::new();
@@ -70,7 +70,7 @@ fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, V
 fn written(action: &Action) -> impl Iterator<Item = &Arc<str>> {
     let depfile = match &action.kind {
         ActionKind::Run { depfile, .. } => depfile.as_ref(),
-        ActionKind::Write(_) | ActionKind::Native(_) => None,
+        ActionKind::Write { .. } | ActionKind::Native(_) => None,
     };
     action.outputs.iter().map(Artifact::path).chain(depfile)
 }
@@ -79,7 +79,7 @@ fn written(action: &Action) -> impl Iterator<Item = &Arc<str>> {
 fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>) -> Vec<Diagnostic> {
     let folders = folders(makers);
     let in_the_way = makers.iter().filter_map(|(path, file)| Some((path, file, folders.get(&***path)?)));
-    let finding = |(path, file, inner): (&&Arc<str>, &&Action, &&Arc<str>)| {
+    let finding = |(path, file, inner): (&&Arc<str>, &&Arc<Action>, &&Arc<str>)| {
         let other = makers[*inner];
         let message = format!("`{path}` is a file made by `{}`, and `{}` makes `{inner}` in it", file.owner, other.owner);
         conflict(graph, file, other, message)
@@ -131,7 +131,7 @@ impl<'a> Pruned<'a> {
     /// Plans the action that makes `file` after those it needs. Depth first with a stack of its own: chains of generated files may
     /// be longer than the thread's stack.
     fn visit(&mut self, file: &Artifact) {
-        let mut open: Vec<(&'a Action, bool)> = self.maker(file).map(|action| (action, false)).into_iter().collect();
+        let mut open: Vec<(&'a Arc<Action>, bool)> = self.maker(file).map(|action| (action, false)).into_iter().collect();
         while let Some((action, inputs_done)) = open.pop() {
             if self.place.contains_key(key(action)) {
                 continue;
@@ -146,11 +146,11 @@ impl<'a> Pruned<'a> {
         }
     }
 
-    fn maker(&self, file: &Artifact) -> Option<&'a Action> {
+    fn maker(&self, file: &Artifact) -> Option<&'a Arc<Action>> {
         self.makers.get(file.path()).copied()
     }
 
-    fn add(&mut self, action: &'a Action) {
+    fn add(&mut self, action: &'a Arc<Action>) {
         let needs: BTreeSet<u32> = action
             .inputs
             .iter()
@@ -160,7 +160,7 @@ impl<'a> Pruned<'a> {
         let place = u32::try_from(self.plan.actions.len()).expect("BUG: fewer than four billion actions");
         self.place.insert(key(action), place);
         self.plan.needs.push(needs.into_iter().collect());
-        self.plan.actions.push(action.clone());
+        self.plan.actions.push(Arc::clone(action));
     }
 }
 

@@ -152,7 +152,7 @@ impl Toolchain {
     }
 
     /// A tool, or what to do about its absence.
-    pub fn tool(&self, tool: Tool) -> Result<&Found, ToolchainError> {
+    pub fn tool(&self, tool: &Tool) -> Result<&Found, ToolchainError> {
         match tool {
             Tool::Clang => Ok(&self.clang),
             Tool::LlvmLink => self.llvm_link.as_ref().ok_or_else(|| self.no_llvm_link()),
@@ -162,6 +162,7 @@ impl Toolchain {
                 looked_for: format!("`{SHELL}`"),
                 remedy: "install a shell".to_owned(),
             }),
+            Tool::Program(_) | Tool::File(_) => Ok(&self.clang),
         }
     }
 

@@ -40,10 +40,10 @@ fn the_real_one_is_known_by_its_libraries() {
     let seen: Vec<&str> = TOOLCHAIN.seen.iter().map(|seen| &*seen.path).collect();
     assert!(seen.iter().any(|path| path.contains("libLLVM")), "{seen:?}");
     assert!(["x86", "arm64", "riscv", "s390", "powerpc", "arm", "loongarch"].contains(&TOOLCHAIN.arch.as_str()));
-    let identities = [Tool::Clang, Tool::LlvmLink, Tool::Shell].map(|tool| TOOLCHAIN.tool(tool).unwrap().identity);
+    let identities = [Tool::Clang, Tool::LlvmLink, Tool::Shell].map(|tool| TOOLCHAIN.tool(&tool).unwrap().identity);
     assert!(identities[0] != identities[1] && identities[1] != identities[2]);
-    let link = &TOOLCHAIN.tool(Tool::LlvmLink).unwrap().path;
-    let clang = fs::canonicalize(&TOOLCHAIN.tool(Tool::Clang).unwrap().path).unwrap();
+    let link = &TOOLCHAIN.tool(&Tool::LlvmLink).unwrap().path;
+    let clang = fs::canonicalize(&TOOLCHAIN.tool(&Tool::Clang).unwrap().path).unwrap();
     assert_eq!(fs::canonicalize(link).unwrap().parent(), clang.parent(), "of the same LLVM");
 }
 
@@ -55,7 +55,7 @@ fn the_memory_gives_the_same_answer_and_is_quick() {
     let start = std::time::Instant::now();
     let second = find();
     assert!(start.elapsed() < std::time::Duration::from_millis(20), "{:?}: it runs nothing and hashes nothing", start.elapsed());
-    assert_eq!(first.tool(Tool::Clang).unwrap().identity, second.tool(Tool::Clang).unwrap().identity);
+    assert_eq!(first.tool(&Tool::Clang).unwrap().identity, second.tool(&Tool::Clang).unwrap().identity);
     assert_eq!(first.seen.len(), second.seen.len());
 }
 
@@ -65,13 +65,13 @@ fn plain_clang_comes_before_the_highest_number() {
     for name in ["clang-9", "clang-18", "clang-format-20", "clang-x"] {
         pretend(dir.path(), name, "18.1");
     }
-    assert!(find(dir.path(), None).unwrap().tool(Tool::Clang).unwrap().path.ends_with("bin/clang-18"));
+    assert!(find(dir.path(), None).unwrap().tool(&Tool::Clang).unwrap().path.ends_with("bin/clang-18"));
     pretend(dir.path(), "clang", "17.0");
     let found = find(dir.path(), None).unwrap();
-    assert!(found.tool(Tool::Clang).unwrap().path.ends_with("bin/clang"));
+    assert!(found.tool(&Tool::Clang).unwrap().path.ends_with("bin/clang"));
     assert_eq!(found.version, "clang version 17.0");
-    assert!(find(dir.path(), Some("clang-9")).unwrap().tool(Tool::Clang).unwrap().path.ends_with("bin/clang-9"));
-    assert!(find(dir.path(), Some("bin/clang-9")).unwrap().tool(Tool::Clang).unwrap().path.ends_with("bin/clang-9"));
+    assert!(find(dir.path(), Some("clang-9")).unwrap().tool(&Tool::Clang).unwrap().path.ends_with("bin/clang-9"));
+    assert!(find(dir.path(), Some("bin/clang-9")).unwrap().tool(&Tool::Clang).unwrap().path.ends_with("bin/clang-9"));
     let looked_at: Vec<_> = found.seen.iter().filter(|seen| seen.path.ends_with("none/clang")).collect();
     assert!(looked_at.len() == 1 && looked_at[0].stamp.is_none(), "a clang that appears earlier in PATH must be noticed");
 }
@@ -79,7 +79,7 @@ fn plain_clang_comes_before_the_highest_number() {
 #[test]
 fn another_compiler_in_the_same_place_is_another() {
     let dir = TempDir::new().unwrap();
-    let identity = || find(dir.path(), None).unwrap().tool(Tool::Clang).unwrap().identity;
+    let identity = || find(dir.path(), None).unwrap().tool(&Tool::Clang).unwrap().identity;
     pretend(dir.path(), "clang", "17.0");
     let first = identity();
     assert_eq!(identity(), first);
@@ -95,7 +95,7 @@ fn its_own_headers_are_part_of_it() {
         fs::create_dir_all(dir.path().join("resources/include")).unwrap();
         fs::write(dir.path().join("resources/include/stddef.h"), header).unwrap();
         fs::remove_dir_all(dir.path().join(".ouro")).ok();
-        find(dir.path(), None).unwrap().tool(Tool::Clang).unwrap().identity
+        find(dir.path(), None).unwrap().tool(&Tool::Clang).unwrap().identity
     };
     assert_eq!(identity(&dirs[0], "one"), identity(&dirs[1], "one"), "its place is not");
     assert_ne!(identity(&dirs[0], "one"), identity(&dirs[0], "two"));
@@ -111,7 +111,7 @@ fn what_is_missing_is_named_with_a_remedy() {
     assert!(error.to_string().contains("`/no/such/clang`, which `[toolchain] clang` in `ouro.toml` names"), "{error}");
     assert!(error.remedy().is_some());
     pretend(dir.path(), "clang-17", "17.0");
-    let error = find(dir.path(), None).unwrap().tool(Tool::LlvmLink).unwrap_err().to_string();
+    let error = find(dir.path(), None).unwrap().tool(&Tool::LlvmLink).unwrap_err().to_string();
     assert!(error.contains("cannot find `llvm-link`") && error.contains("bin/llvm-link-17"), "{error}");
 }
 

@@ -29,7 +29,7 @@ impl Artifact {
 }
 
 /// A program that actions run; the engine finds it and puts its identity into the action's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Tool {
     /// The C compiler for `-target bpf`.
     Clang,
@@ -37,13 +37,17 @@ pub enum Tool {
     LlvmLink,
     /// `/bin/sh`, for genrules.
     Shell,
+    /// A program of the machine, by the name it has in the search path: `python3`.
+    Program(Arc<str>),
+    /// A file of the build, run from the workspace root; one of the action's inputs.
+    File(Artifact),
 }
 
 /// One step of work.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {
     /// A word for people and logs: `compile`.
-    pub mnemonic: &'static str,
+    pub mnemonic: Arc<str>,
     /// The target it belongs to.
     pub owner: Label,
     /// What is done.
@@ -55,7 +59,7 @@ pub struct Action {
 }
 
 /// What an action does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActionKind {
     /// Runs a process in the workspace root, with paths from there in its arguments.
     Run {
@@ -70,7 +74,12 @@ pub enum ActionKind {
         depfile: Option<Arc<str>>,
     },
     /// Writes these bytes to the only output. Needs no cache.
-    Write(Arc<[u8]>),
+    Write {
+        /// The bytes.
+        content: Arc<[u8]>,
+        /// Whether the output may be run.
+        executable: bool,
+    },
     /// A pure function of the inputs' bytes, run in the engine's own process.
     Native(Native),
 }

@@ -7,6 +7,7 @@ pub mod diagnostic;
 pub mod label;
 
 pub mod attr;
+pub mod data;
 pub mod target;
 
 pub mod action;
@@ -26,8 +27,9 @@ pub mod object;
 
 pub use action::{Action, ActionKind, Artifact, Tool};
 pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
+pub use data::{Data, Depset, Info, ProviderId};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use label::{Label, Pattern};
-pub use provider::Providers;
+pub use provider::{Providers, RunInfo, TestInfo};
 pub use rule::{Analysis, Config, Context, Rule, RuleTable};
 pub use target::Target;

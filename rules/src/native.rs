@@ -14,6 +14,8 @@ pub enum Native {
     Inspect(object::Expected),
     /// For each program of the chain in order: its object, its facts -> the bundle.
     Bundle(Box<ChainSpec>),
+    /// A file -> the same bytes under another name.
+    Copy,
 }
 
 /// Changes whenever any function here may give other bytes for the same input; part of every native action's key.
@@ -23,6 +25,7 @@ pub const VERSION: u32 = 2;
 pub fn run(native: &Native, inputs: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Vec<Diagnostic>> {
     match native {
         Native::Inspect(expected) => object::inspect(&inputs[0], expected).map(|facts| vec![facts.to_json()]),
+        Native::Copy => Ok(inputs.to_vec()),
         Native::Bundle(spec) => bundle::link(spec, inputs).map(|bytes| vec![bytes]),
     }
 }

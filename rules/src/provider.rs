@@ -1,15 +1,20 @@
 //! Providers: what a target offers to those that depend on it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::action::Artifact;
 use crate::chain::ChainSpec;
+use crate::data::{Info, ProviderId};
 use crate::diagnostic::Span;
 use crate::label::Label;
 use crate::manifest::MapSpec;
 
 /// Everything one target offers. A source file offers `files` alone.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Providers {
     /// The files `ouro build` makes when asked for the target; what `srcs` of others takes.
     pub files: Vec<Artifact>,
@@ -21,10 +26,40 @@ pub struct Providers {
     pub program: Option<Arc<ProgramInfo>>,
     /// A chain.
     pub chain: Option<Arc<ChainInfo>>,
+    /// What `ouro run` starts.
+    pub run: Option<Arc<RunInfo>>,
+    /// What makes it a test; always beside `run`.
+    pub test: Option<Arc<TestInfo>>,
+    /// Files that what is run needs beside it, with those of what it depends on.
+    pub runfiles: Vec<Artifact>,
+    /// What users' own providers say.
+    pub infos: BTreeMap<ProviderId, Arc<Info>>,
+}
+
+/// A program to start, with what it needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunInfo {
+    /// The program: a file of the build.
+    pub executable: Artifact,
+    /// Arguments before those of the command line.
+    pub args: Vec<String>,
+    /// Variables added to its environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How a test is run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestInfo {
+    /// How long it may take; the runner's default when not said.
+    pub timeout: Option<Duration>,
+    /// Whether its result is never taken from an earlier run: it looks at something that is no input.
+    pub uncached: bool,
+    /// Whether it runs while no other test does.
+    pub exclusive: bool,
 }
 
 /// Headers of a library and of the libraries below it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headers {
     /// The header files, in the order declared, each once.
     pub files: Vec<Artifact>,
@@ -35,7 +70,7 @@ pub struct Headers {
 }
 
 /// A declared map.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MapInfo {
     /// Its name in BUILD files.
     pub label: Label,
@@ -50,7 +85,7 @@ pub struct MapInfo {
 }
 
 /// A compiled program.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProgramInfo {
     /// Its name in BUILD files.
     pub label: Label,
@@ -75,7 +110,7 @@ pub struct ProgramInfo {
 }
 
 /// A declared tail call.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Jump {
     /// The program jumped to.
     pub target: Label,
@@ -90,7 +125,7 @@ pub struct Jump {
 }
 
 /// A validated chain.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainInfo {
     /// Its name in BUILD files.
     pub label: Label,

@@ -35,6 +35,12 @@ pub struct RuleTable {
     records: BTreeMap<String, Arc<RecordSpec>>,
 }
 
+impl std::fmt::Debug for RuleTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.rules.keys()).finish()
+    }
+}
+
 impl RuleTable {
     /// A table of these; a later rule replaces an earlier one of the same name.
     pub fn new(rules: Vec<Arc<dyn Rule>>, records: Vec<RecordSpec>) -> RuleTable {
@@ -98,7 +104,7 @@ impl<'a> Context<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Analysis {
     /// Its work.
-    pub actions: Vec<Action>,
+    pub actions: Vec<Arc<Action>>,
     /// Its offer.
     pub providers: Providers,
 }

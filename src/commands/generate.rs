@@ -1,6 +1,7 @@
 //! `ouro generate`
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ouro_cache::Store;
 use ouro_engine::build::{Analysis, BuildError, Request, config, headers_of};
@@ -61,8 +62,8 @@ fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain,
 
 /// One entry for each compiled source, as clang's JSON compilation database format wants it.
 fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_json::Value, CliError> {
-    let clang = toolchain.tool(Tool::Clang).map_err(|error| failure(error.into()))?;
-    let entry = |action: &Action| match &action.kind {
+    let clang = toolchain.tool(&Tool::Clang).map_err(|error| failure(error.into()))?;
+    let entry = |action: &Arc<Action>| match &action.kind {
         ActionKind::Run { tool: Tool::Clang, args, depfile: Some(_), .. } => {
             let arguments: Vec<String> = std::iter::once(clang.path.display().to_string()).chain(args.iter().cloned()).collect();
             let (file, output) = (action.inputs.first()?.path(), action.outputs.first()?.path());

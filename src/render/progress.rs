@@ -208,24 +208,24 @@ mod tests {
     use super::*;
 
     fn started(action: usize, name: &str) -> Event {
-        Event::Started { action, mnemonic: "compile", owner: Label::new("fw", name) }
+        Event::Started { action, mnemonic: "compile".into(), owner: Label::new("fw", name) }
     }
 
     fn finished(action: usize, name: &str, how: How, output: &str) -> Event {
         let took = Duration::from_millis(34);
-        let (mnemonic, owner, work) = ("compile", Label::new("fw", name), Work::Process);
+        let (mnemonic, owner, work) = ("compile".into(), Label::new("fw", name), Work::Process);
         Event::Finished { action, mnemonic, owner, work, how, took, output: output.to_owned() }
     }
 
     /// What the engine does itself.
-    fn done_inside(action: usize, mnemonic: &'static str, work: Work) -> Event {
+    fn done_inside(action: usize, mnemonic: &str, work: Work) -> Event {
         let (owner, took) = (Label::new("fw", "parse"), Duration::ZERO);
-        Event::Finished { action, mnemonic, owner, work, how: How::Ran, took, output: String::new() }
+        Event::Finished { action, mnemonic: mnemonic.into(), owner, work, how: How::Ran, took, output: String::new() }
     }
 
     fn failed(action: usize, name: &str) -> Event {
         let findings = vec![Diagnostic::bare("undeclared jump")];
-        Event::Failed { action, mnemonic: "inspect", owner: Label::new("fw", name), output: String::new(), findings }
+        Event::Failed { action, mnemonic: "inspect".into(), owner: Label::new("fw", name), output: String::new(), findings }
     }
 
     fn drawn(settings: Settings, events: &[Event]) -> (String, Counts) {

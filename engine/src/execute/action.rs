@@ -112,7 +112,7 @@ impl<'a> Work<'a> {
     pub(super) fn perform(&self, place: usize) -> End {
         let action = &self.plan.actions[place];
         let start = Instant::now();
-        let (mnemonic, owner) = (action.mnemonic, action.owner.clone());
+        let (mnemonic, owner) = (action.mnemonic.clone(), action.owner.clone());
         match self.bring_up_to_date(place, action) {
             Ok(Done { how, printed }) => {
                 self.count(action, how);
@@ -155,8 +155,8 @@ impl<'a> Work<'a> {
     }
 
     fn bring_up_to_date(&self, place: usize, action: &Action) -> Result<Done, Stop> {
-        if let ActionKind::Write(bytes) = &action.kind {
-            return Ok(self.write(action, bytes)?);
+        if let ActionKind::Write { content, executable } = &action.kind {
+            return Ok(self.write(action, content, *executable)?);
         }
         for _ in 0..ATTEMPTS {
             let inputs = self.inputs(action)?;
@@ -173,17 +173,17 @@ impl<'a> Work<'a> {
         Err(finding.help("build again when nothing writes to them").into())
     }
 
-    fn write(&self, action: &Action, bytes: &[u8]) -> Result<Done, Diagnostic> {
-        let wrote = self.put(action.outputs[0].path(), bytes)?.1;
+    fn write(&self, action: &Action, bytes: &[u8], executable: bool) -> Result<Done, Diagnostic> {
+        let wrote = self.put(action.outputs[0].path(), bytes, executable)?.1;
         Ok(Done { how: if wrote { How::Ran } else { How::UpToDate }, printed: String::new() })
     }
 
     /// Has these bytes in place of an output; says whether they had to be written.
-    pub(super) fn put(&self, path: &Arc<str>, bytes: &[u8]) -> Result<(Output, bool), Diagnostic> {
-        let output = Output { digest: Digest::of(bytes), executable: false };
+    pub(super) fn put(&self, path: &Arc<str>, bytes: &[u8], executable: bool) -> Result<(Output, bool), Diagnostic> {
+        let output = Output { digest: Digest::of(bytes), executable };
         let missing = !self.in_place(path, &output);
         if missing {
-            let stamp = outputs::write(self.site.lock.root(), path, bytes)?;
+            let stamp = outputs::write(self.site.lock.root(), path, bytes, executable)?;
             self.files.set(path, Some(File { stamp, digest: output.digest }));
         }
         Ok((output, missing))
@@ -217,8 +217,8 @@ impl<'a> Work<'a> {
 
     fn key(&self, action: &Action, inputs: &[Found]) -> Digest {
         let tool = match &action.kind {
-            ActionKind::Run { tool, .. } => self.site.toolchain.tool(*tool).ok().map(|found| found.identity),
-            ActionKind::Write(_) | ActionKind::Native(_) => None,
+            ActionKind::Run { tool, .. } => self.site.toolchain.tool(tool).ok().map(|found| found.identity),
+            ActionKind::Write { .. } | ActionKind::Native(_) => None,
         };
         let inputs: Vec<Input> = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
         key::digest(&key::ingredients(action, tool, &inputs))
@@ -334,6 +334,6 @@ fn work_of(action: &Action) -> event::Work {
     match action.kind {
         ActionKind::Run { .. } => event::Work::Process,
         ActionKind::Native(_) => event::Work::Function,
-        ActionKind::Write(_) => event::Work::Write,
+        ActionKind::Write { .. } => event::Work::Write,
     }
 }

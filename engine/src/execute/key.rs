@@ -63,8 +63,8 @@ pub enum Ingredient<'a> {
     Depfile(&'a str),
     /// A function of this process: its version, and itself as JSON.
     Work(u32, String),
-    /// The bytes that are written.
-    Content(Digest),
+    /// The bytes that are written, and whether the file may be run.
+    Content(Digest, bool),
     /// A file by path and bytes.
     Input(&'a str, Digest),
     /// A file that may be read, by path.
@@ -75,7 +75,7 @@ pub enum Ingredient<'a> {
 
 /// Everything `action` depends on; `tool` is the identity of its program, if it runs one.
 pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [Input]) -> Vec<Ingredient<'a>> {
-    let mut list = vec![Ingredient::Version(KEY_VERSION), Ingredient::Mnemonic(action.mnemonic)];
+    let mut list = vec![Ingredient::Version(KEY_VERSION), Ingredient::Mnemonic(&action.mnemonic)];
     list.extend(tool.map(Ingredient::Tool));
     let mut named = None;
     match &action.kind {
@@ -89,7 +89,7 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
             let json = serde_json::to_string(work).expect("BUG: native work is plain data");
             list.push(Ingredient::Work(native::VERSION, json));
         }
-        ActionKind::Write(bytes) => list.push(Ingredient::Content(Digest::of(bytes))),
+        ActionKind::Write { content, executable } => list.push(Ingredient::Content(Digest::of(content), *executable)),
     }
     let by_bytes = |input: &Input| named.as_ref().is_none_or(|named| named.contains(&*input.path));
     list.extend(inputs.iter().map(|input| match by_bytes(input) {
@@ -129,7 +129,7 @@ impl Ingredient<'_> {
             Ingredient::Environment(name, value) => fields("environment", [name.as_bytes(), value.as_bytes()]),
             Ingredient::Depfile(path) => fields("depfile", [path.as_bytes(), b""]),
             Ingredient::Work(version, json) => fields("work", [&version.to_le_bytes(), json.as_bytes()]),
-            Ingredient::Content(digest) => fields("content", [digest.as_bytes(), b""]),
+            Ingredient::Content(digest, executable) => fields("content", [digest.as_bytes(), &[u8::from(*executable)]]),
             Ingredient::Input(path, digest) => fields("input", [path.as_bytes(), digest.as_bytes()]),
             Ingredient::Permitted(path) => fields("permitted", [path.as_bytes(), b""]),
             Ingredient::Output(path) => fields("output", [path.as_bytes(), b""]),
@@ -150,7 +150,7 @@ mod tests {
     fn action(kind: ActionKind) -> Action {
         let file = |path: &str| Artifact::Source(path.into());
         let outputs = vec![Artifact::Output("out/a.o".into())];
-        Action { mnemonic: "compile", owner: Label::new("fw", "a"), kind, inputs: vec![file("a.c"), file("a.h")], outputs }
+        Action { mnemonic: "compile".into(), owner: Label::new("fw", "a"), kind, inputs: vec![file("a.c"), file("a.h")], outputs }
     }
 
     fn run(change: impl FnOnce(&mut Vec<String>, &mut BTreeMap<String, String>, &mut Option<Arc<str>>)) -> Action {
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn mnemonic_differs() {
         let mut other = run(|_, _, _| {});
-        other.mnemonic = "link";
+        other.mnemonic = "link".into();
         assert_ne!(key(&other), key(&BASE));
     }
 
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn content_differs() {
-        let write = |text: &str| action(ActionKind::Write(text.as_bytes().into()));
+        let write = |text: &str| action(ActionKind::Write { content: text.as_bytes().into(), executable: false });
         assert_ne!(key(&write("a")), key(&write("b")));
     }
 

@@ -65,23 +65,24 @@ pub(super) fn remove(root: &Path, path: &str) -> io::Result<()> {
 }
 
 /// Puts these bytes in place of an output.
-pub(super) fn write(root: &Path, path: &str, bytes: &[u8]) -> Result<Stamp, Diagnostic> {
+pub(super) fn write(root: &Path, path: &str, bytes: &[u8], executable: bool) -> Result<Stamp, Diagnostic> {
     make_folder(root, path)?;
     let place = root.join(path);
-    let written = write_renamed(&place, bytes);
+    let written = write_renamed(&place, bytes, executable);
     let written = match written {
         // The folder an earlier plan made in its place.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            remove(root, path).and_then(|()| write_renamed(&place, bytes))
+            remove(root, path).and_then(|()| write_renamed(&place, bytes, executable))
         }
         other => other,
     };
     written.and_then(|()| own_stamp(&place)).map_err(|error| trouble("write", path, &error))
 }
 
-fn write_renamed(place: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write_renamed(place: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
     let folder = place.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(0o444)).tempfile_in(folder)?;
+    let mode = if executable { 0o555 } else { 0o444 };
+    let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.persist(place).map(drop).map_err(|error| error.error)
 }

@@ -24,7 +24,7 @@ impl Work<'_> {
         if self.options.cancelled.load(Ordering::Relaxed) {
             return Err(Stop::Cancelled);
         }
-        (self.events)(Event::Started { action: place, mnemonic: action.mnemonic, owner: action.owner.clone() });
+        (self.events)(Event::Started { action: place, mnemonic: action.mnemonic.clone(), owner: action.owner.clone() });
         let ran = match &action.kind {
             ActionKind::Native(work) => self.run_native(action, work, inputs),
             _ => self.run_process(action, inputs),
@@ -48,7 +48,7 @@ impl Work<'_> {
         let mut result = ActionResult { outputs: Vec::with_capacity(made.len()), printed: String::new() };
         let mut how = How::UpToDate;
         for (path, bytes) in action.outputs.iter().map(Artifact::path).zip(made) {
-            let (output, wrote) = self.put(path, &bytes)?;
+            let (output, wrote) = self.put(path, &bytes, false)?;
             result.outputs.push(output);
             how = if wrote { How::Ran } else { how };
         }
@@ -76,7 +76,7 @@ impl Work<'_> {
             outputs::make_room(root, path)?;
             self.files.set(path, None);
         }
-        let program = self.site.toolchain.tool(*tool).map_err(|error| Diagnostic::bare(error.to_string()))?;
+        let program = self.site.toolchain.tool(tool).map_err(|error| Diagnostic::bare(error.to_string()))?;
         // Always with colours, so that the cache holds what a terminal shows; they are removed where nobody wants them.
         let colors = (*tool == Tool::Clang).then_some("-fcolor-diagnostics");
         let args = colors.into_iter().chain(args.iter().map(String::as_str));
@@ -132,7 +132,7 @@ impl Work<'_> {
 fn made_by(action: &Action) -> impl Iterator<Item = &Arc<str>> {
     let depfile = match &action.kind {
         ActionKind::Run { depfile, .. } => depfile.as_ref(),
-        ActionKind::Write(_) | ActionKind::Native(_) => None,
+        ActionKind::Write { .. } | ActionKind::Native(_) => None,
     };
     action.outputs.iter().map(Artifact::path).chain(depfile)
 }

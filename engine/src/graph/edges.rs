@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use ouro_rules::diagnostic::nearest;
 use ouro_rules::label::join;
-use ouro_rules::{Diagnostic, EdgeKind, Label, RuleTable, Span, Target};
+use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 
 use super::{Edge, Graph, Node, NodeId};
 use crate::load::{BUILD_FILES, Loaded, Package};
@@ -15,11 +15,11 @@ use crate::load::{BUILD_FILES, Loaded, Package};
 const MOST_HINTS: usize = 50;
 
 /// All nodes and edges that the requested targets need, and what is wrong with the labels.
-pub(super) fn collect<'l>(loaded: &'l Loaded, rules: &RuleTable, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
+pub(super) fn collect<'l>(loaded: &'l Loaded, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
     let (generated, findings) = generated_files(loaded);
     let inner = BTreeMap::new();
     let mut builder =
-        Builder { loaded, rules, is_file, generated, inner, graph: Graph::new(), queue: VecDeque::new(), findings, hints: 0 };
+        Builder { loaded, is_file, generated, inner, graph: Graph::new(), queue: VecDeque::new(), findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)
 }
@@ -46,7 +46,6 @@ fn made_twice(file: &Label, first: &Target, second: &Target, span: &Span) -> Dia
 
 struct Builder<'a, 'l> {
     loaded: &'l Loaded,
-    rules: &'a RuleTable,
     is_file: &'a dyn Fn(&str) -> bool,
     generated: BTreeMap<Label, &'l Target>,
     /// Whether a folder inside a package is a package of its own.
@@ -99,7 +98,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     fn add_edges(&mut self, node: NodeId, target: &'l Target) {
-        let Some(rule) = self.rules.rule(&target.rule) else { return };
+        let Some(rule) = self.loaded.rules.rule(&target.rule) else { return };
         for attr in rule.attrs() {
             let (Some(kind), Some(value)) = (attr.edge, target.attrs.get(attr.name.as_str())) else { continue };
             value.value.each_label(&value.span, &mut |label, span| self.add_edge(node, target, kind, label, span));

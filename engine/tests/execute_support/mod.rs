@@ -186,7 +186,7 @@ fn relative(root: &Path, path: &Path) -> String {
 pub fn plan(actions: Vec<Action>) -> Plan {
     let maker = |input: &Artifact| actions.iter().position(|action| action.outputs.contains(input)).map(|place| place as u32);
     let needs = actions.iter().map(|action| action.inputs.iter().filter_map(maker).collect()).collect();
-    Plan { needs, requested: Vec::new(), actions }
+    Plan { needs, requested: Vec::new(), actions: actions.into_iter().map(Arc::new).collect() }
 }
 
 /// `ouro-out/x/...` is an output, anything else a source.
@@ -195,9 +195,15 @@ pub fn artifact(path: &str) -> Artifact {
     if path.starts_with("ouro-out/") { Artifact::Output(path) } else { Artifact::Source(path) }
 }
 
-fn action(mnemonic: &'static str, name: &str, kind: ActionKind, inputs: &[&str], outputs: &[&str]) -> Action {
+fn action(mnemonic: &str, name: &str, kind: ActionKind, inputs: &[&str], outputs: &[&str]) -> Action {
     let artifacts = |paths: &[&str]| paths.iter().map(|path| artifact(path)).collect();
-    Action { mnemonic, owner: Label::new("fw", name), kind, inputs: artifacts(inputs), outputs: artifacts(outputs) }
+    Action {
+        mnemonic: mnemonic.into(),
+        owner: Label::new("fw", name),
+        kind,
+        inputs: artifacts(inputs),
+        outputs: artifacts(outputs),
+    }
 }
 
 /// Compiles `fw/<name>.c` to `ouro-out/x/fw/<name>.o`; `headers` are its other inputs.
@@ -229,7 +235,7 @@ pub fn inspect(name: &str, object: &str, facts: &str) -> Action {
 
 /// Writes a file.
 pub fn write(name: &str, text: &str, output: &str) -> Action {
-    action("header", name, ActionKind::Write(text.as_bytes().into()), &[], &[output])
+    action("header", name, ActionKind::Write { content: text.as_bytes().into(), executable: false }, &[], &[output])
 }
 
 /// `a.c` and `b.c` include `lib.h`, `c.c` does not, though all may.

@@ -159,7 +159,7 @@ fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label
         [program.object.clone(), program.facts.clone()]
     });
     let action = Action {
-        mnemonic: "bundle",
+        mnemonic: "bundle".into(),
         owner: label.clone(),
         inputs: inputs.collect(),
         kind: ActionKind::Native(Native::Bundle(Box::new(spec.clone()))),
@@ -167,5 +167,5 @@ fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label
     };
     let chain = ChainInfo { label, spec: Arc::new(spec), bundle: bundle.clone() };
     let providers = Providers { files: vec![bundle], chain: Some(Arc::new(chain)), ..Providers::default() };
-    Analysis { actions: vec![action], providers }
+    Analysis { actions: vec![Arc::new(action)], providers }
 }

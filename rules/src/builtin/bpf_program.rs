@@ -198,5 +198,5 @@ fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: V
         span: ctx.target.span.clone(),
     };
     let providers = Providers { files: vec![object, facts], program: Some(Arc::new(program)), ..Providers::default() };
-    Analysis { actions, providers }
+    Analysis { actions: actions.into_iter().map(Arc::new).collect(), providers }
 }

@@ -24,9 +24,9 @@ pub(super) fn header_action(ctx: &Context<'_>, maps: &[Arc<MapInfo>], jumps: &[J
     };
     let path = format!("{}/ouro/program.h", header_folder(ctx));
     Action {
-        mnemonic: "header",
+        mnemonic: "header".into(),
         owner: ctx.target.label.clone(),
-        kind: ActionKind::Write(header::text(&spec).into_bytes().into()),
+        kind: ActionKind::Write { content: header::text(&spec).into_bytes().into(), executable: false },
         inputs: Vec::new(),
         outputs: vec![Artifact::Output(path.into())],
     }
@@ -64,7 +64,7 @@ pub(super) fn inspect_action(
         maps: maps.iter().map(|map| map.spec.clone()).collect(),
     };
     Action {
-        mnemonic: "inspect",
+        mnemonic: "inspect".into(),
         owner: ctx.target.label.clone(),
         kind: ActionKind::Native(Native::Inspect(expected)),
         inputs: vec![object.clone()],
@@ -137,7 +137,7 @@ impl Compiler<'_, '_> {
 
     fn run(
         &self,
-        mnemonic: &'static str,
+        mnemonic: &str,
         tool: Tool,
         args: Vec<String>,
         inputs: Vec<Artifact>,
@@ -146,7 +146,7 @@ impl Compiler<'_, '_> {
     ) -> Action {
         let owner: Label = self.ctx.target.label.clone();
         let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile };
-        Action { mnemonic, owner, kind, inputs, outputs: vec![output.clone()] }
+        Action { mnemonic: mnemonic.into(), owner, kind, inputs, outputs: vec![output.clone()] }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `genrule`: files made by a shell command.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::action::{Action, ActionKind, Artifact, Tool};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
@@ -49,7 +50,7 @@ impl Rule for Genrule {
         let command = expand(ctx, &inputs, &outs)?;
         let files: Vec<Artifact> = outs.iter().map(|path| Artifact::Output(path.as_str().into())).collect();
         let action = Action {
-            mnemonic: "genrule",
+            mnemonic: "genrule".into(),
             owner: ctx.target.label.clone(),
             kind: ActionKind::Run {
                 tool: Tool::Shell,
@@ -60,7 +61,7 @@ impl Rule for Genrule {
             inputs,
             outputs: files.clone(),
         };
-        Ok(Analysis { actions: vec![action], providers: Providers { files, ..Providers::default() } })
+        Ok(Analysis { actions: vec![Arc::new(action)], providers: Providers { files, ..Providers::default() } })
     }
 }
 

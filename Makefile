@@ -8,7 +8,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARCH := $(shell uname -m | tr a-z A-Z)
 AS_ROOT := CARGO_TARGET_$(ARCH)_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/scripts/as-root'
 
-.PHONY: help deps build test demo bench check install clean
+.PHONY: help deps build test torture demo bench check install clean
 
 help: ## Show this list (default)
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -26,6 +26,9 @@ test: deps ## Build and run all tests, also those with real packets
 	else \
 		set -x; $(AS_ROOT) cargo test --locked --release --workspace; \
 	fi
+
+torture: deps ## Random edits for thousands of steps; STEPS and SEED make it longer or other
+	OURO_STRESS_STEPS=$(or $(STEPS),3000) OURO_STRESS_SEED=$(or $(SEED),$$$$) cargo test --locked --release --test stress -- --nocapture
 
 demo: build ## Build, deploy and watch a firewall between two network namespaces
 	@OURO='$(abspath $(TARGET))/release/ouro' scripts/demo

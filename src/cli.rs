@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ouro_rules::configuration::KernelVersion;
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
@@ -154,6 +155,40 @@ pub struct BuildFlags {
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// What it is for.
+    #[command(flatten)]
+    pub config: ConfigFlags,
+}
+
+/// What is built for. `--platform` and `--config` may be given several times: each named configuration is then built for each
+/// platform, side by side.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Configuration")]
+pub struct ConfigFlags {
+    /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. Again for one more.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub platforms: Vec<String>,
+    /// A configuration of ouro.toml, `[config.NAME]`. Again for one more.
+    #[arg(long = "config", value_name = "NAME")]
+    pub configs: Vec<String>,
+    /// What compilers are asked for.
+    #[arg(long, value_enum, value_name = "MODE")]
+    pub mode: Option<BuildMode>,
+    /// The oldest kernel that must run it: `5.15`.
+    #[arg(long, value_name = "VERSION", value_parser = str::parse::<KernelVersion>)]
+    pub min_kernel: Option<KernelVersion>,
+    /// Set a `string_flag` or `bool_flag`: `//fw:trace=on`; the label alone for `true`.
+    #[arg(long = "flag", value_name = "LABEL=VALUE")]
+    pub flags: Vec<String>,
+}
+
+/// What compilers are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BuildMode {
+    /// With `DEBUG` and `OURO_DEBUG=1` defined.
+    Dbg,
+    /// As it will run.
+    Opt,
 }
 
 /// `ouro graph`
@@ -165,6 +200,9 @@ pub struct Graph {
     /// The drawing's format.
     #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
     pub format: GraphFormat,
+    /// What it is for.
+    #[command(flatten)]
+    pub config: ConfigFlags,
 }
 
 /// A drawing's format.
@@ -188,6 +226,9 @@ pub struct Generate {
     /// Target patterns.
     #[arg(default_value = "//...", value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
+    /// What it is for.
+    #[command(flatten)]
+    pub config: ConfigFlags,
 }
 
 /// `ouro bundle`

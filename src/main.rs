@@ -3,6 +3,7 @@
 //! Parses the command line, runs one command, shows what went wrong, and sets the exit code.
 
 mod cli;
+mod configurations;
 mod error;
 mod files;
 mod netns;

@@ -89,18 +89,22 @@ impl Session {
 pub fn patterns(workspace: &Workspace, texts: &[String]) -> Result<Vec<Pattern>, CliError> {
     texts
         .iter()
-        .map(|text| Pattern::parse(text, &workspace.cwd).map_err(|error| CliError::new(Kind::Usage, error.to_string())))
+        .map(|text| workspace.settings.repositories.pattern(text, &workspace.cwd).map_err(bad_label))
         .collect()
+}
+
+fn bad_label(finding: Diagnostic) -> CliError {
+    CliError { kind: Kind::Usage, findings: vec![finding] }
 }
 
 /// Reads one label as seen from the workspace's current folder, in all the forms patterns have.
 pub fn label(workspace: &Workspace, text: &str) -> Result<Label, CliError> {
-    match Pattern::parse(text, &workspace.cwd) {
+    match workspace.settings.repositories.pattern(text, &workspace.cwd) {
         Ok(Pattern { negative: false, scope: Scope::Target(label) }) => Ok(label),
         Ok(_) => {
             Err(CliError::new(Kind::Usage, format!("`{text}` selects more than one target")).help("name one: `//package:name`"))
         }
-        Err(error) => Err(CliError::new(Kind::Usage, error.to_string())),
+        Err(finding) => Err(bad_label(finding)),
     }
 }
 

@@ -1,4 +1,7 @@
-//! The whole way from patterns to files: load, graph, analyse, plan, execute, and the snapshot that makes doing nothing cheap.
+//! The whole way from patterns to files: load, configure, graph, analyse, plan, execute, and the snapshot that makes doing nothing
+//! cheap.
+
+mod variants;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,18 +13,19 @@ use std::time::SystemTime;
 
 use ouro_cache::{CacheError, Digest, Hasher, Store};
 use ouro_rules::provider::Providers;
-use ouro_rules::{ActionKind, Artifact, Config, Diagnostic, Label, Pattern, RuleTable};
+use ouro_rules::{ActionKind, Artifact, Config, Configuration, Diagnostic, Label, Pattern, RuleTable, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::analyse::{self, Analysed};
+use crate::configure::Configured;
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::graph::{self, Graph, Node, NodeId};
 use crate::load::{self, Loaded, Reads};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::state::snapshot;
 use crate::state::{Lock, Seen, Stamp, State, StateError};
-use crate::toolchain::{Toolchain, ToolchainError};
+use crate::toolchain::{Toolchain, ToolchainError, header_folders, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
 /// What is asked of the engine.
@@ -31,6 +35,8 @@ pub struct Request<'a> {
     pub workspace: &'a Workspace,
     /// The targets.
     pub patterns: &'a [Pattern],
+    /// What it is built for; one at least, no two with the same folder.
+    pub configurations: &'a [Configuration],
     /// What BUILD files can call.
     pub rules: &'a RuleTable,
     /// Where tools are searched: a `PATH`.
@@ -94,6 +100,8 @@ pub struct Built {
 pub struct BuiltTarget {
     /// Its label.
     pub label: Label,
+    /// The configuration it was built for, by its folder.
+    pub configuration: String,
     /// Its files, from the workspace root.
     pub files: Vec<String>,
 }
@@ -116,37 +124,49 @@ pub fn build(
     let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
     let began = SystemTime::now();
-    let loaded = load::load(request.workspace, request.patterns, request.rules)?;
-    let analysis = Analysis::of(request, &loaded, &config(request.workspace, &toolchain))?;
-    let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
+    let loaded = load(request, options.cancelled)?;
+    let configured = variants::configured(request, &loaded)?;
+    let analyses = variants::analysed(request, &configured, &toolchain)?;
+    let planned = variants::planned(&analyses)?;
     let store = Store::open(cache)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let printed = AtomicBool::new(false);
     let told = |event| {
         printed.fetch_or(has_output(&event), Ordering::Relaxed);
-        events(with_places(event, &analysis.graph));
+        events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
     };
-    let mut summary = execute::execute(&site, &plan, options, &mut state, &told)?;
+    planned.tell(request.configurations, &told);
+    let mut summary = execute::execute(&site, &planned.plan, options, &mut state, &told)?;
     if summary.failed + summary.skipped > 0 {
         return Err(BuildError::Failed(summary));
     }
-    let targets = analysis.targets();
+    let targets = analyses.iter().zip(request.configurations).flat_map(|(analysis, one)| analysis.targets(&one.folder)).collect();
     let warnings = loaded.warnings.clone();
     // A build that had something to warn of, or whose compiler had, is not replaced by silence the next time.
     if warnings.is_empty()
         && !printed.into_inner()
         && let Some(read) = seen_before_load(request, &loaded.reads, began)
-        && let Some(looked_for) = analysis.seen_again(root)
+        && let Some(looked_for) = analyses.iter().map(|analysis| analysis.seen_again(root)).collect::<Option<Vec<_>>>()
     {
-        summary.seen.extend(read.into_iter().chain(looked_for));
+        let headers = request.configurations.iter().flat_map(|one| header_folders(one.platform)).filter_map(|path| folder(&path));
+        summary.seen.extend(read.into_iter().chain(looked_for.into_iter().flatten()).chain(headers));
         let payload = postcard::to_stdvec(&targets).expect("BUG: labels and paths are plain data");
         snapshot::write(root, &key, &summary.seen, &payload)?;
     }
     Ok(Built { targets, summary: Some(summary), warnings })
 }
 
-/// The loaded workspace with what its targets mean.
+/// Loads what a request needs, the packages of the flags it sets among it.
+pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, BuildError> {
+    let flags = request.configurations.iter().flat_map(|one| &one.flags);
+    let also: Vec<(Label, Option<Span>)> = flags.map(|(label, given)| (label.clone(), given.span.clone())).collect();
+    let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled });
+    // What was found until then means nothing.
+    if cancelled.load(Ordering::Relaxed) { Err(ExecuteError::Cancelled.into()) } else { Ok(loaded?) }
+}
+
+/// What was loaded with what its targets mean in one configuration.
 pub struct Analysis<'l> {
     /// The targets.
     pub graph: Graph<'l>,
@@ -157,13 +177,13 @@ pub struct Analysis<'l> {
 }
 
 impl<'l> Analysis<'l> {
-    /// Builds the graph of what was loaded and analyses it.
-    pub fn of(request: &Request<'_>, loaded: &'l Loaded, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
+    /// Builds the graph of what was configured and analyses it.
+    pub fn of(request: &Request<'_>, configured: &'l Configured<'_>, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let root = &request.workspace.root;
         let looked_for = RefCell::new(BTreeMap::new());
         let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
-        let graph = graph::build(loaded, &is_file)?;
-        let analysed = analyse::analyse(&graph, &loaded.rules, config)?;
+        let graph = graph::build(configured, &is_file)?;
+        let analysed = analyse::analyse(&graph, &configured.loaded().rules, config)?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 
@@ -172,9 +192,10 @@ impl<'l> Analysis<'l> {
         self.analysed.providers(&self.graph, label)
     }
 
-    fn targets(&self) -> Vec<BuiltTarget> {
+    fn targets(&self, configuration: &str) -> Vec<BuiltTarget> {
         let built = |node: &NodeId| BuiltTarget {
             label: self.graph.node(*node).label().clone(),
+            configuration: configuration.to_owned(),
             files: self.analysed.get(*node).map(|analysis| paths(&analysis.providers.files)).unwrap_or_default(),
         };
         self.graph.requested().iter().map(built).collect()
@@ -190,14 +211,17 @@ fn paths(files: &[Artifact]) -> Vec<String> {
     files.iter().map(|file| file.path().to_string()).collect()
 }
 
-/// What this machine's tools build for.
-pub fn config(workspace: &Workspace, toolchain: &Toolchain) -> Config {
+/// What rules see of a configuration, with what the compiler must be told besides.
+pub fn config(workspace: &Workspace, configuration: &Configuration, clang_flags: Vec<String>) -> Config {
     Config {
         workspace: workspace.settings.workspace.name.clone(),
-        out_dir: format!("{OUT_FOLDER}/{}", toolchain.arch),
-        arch: toolchain.arch.clone(),
-        system_includes: toolchain.system_includes.clone(),
-        clang_flags: toolchain.clang_flags(),
+        out_dir: format!("{OUT_FOLDER}/{}", configuration.folder),
+        arch: configuration.platform.arch.to_owned(),
+        system_includes: system_includes(configuration.platform),
+        clang_flags,
+        target: configuration.platform.target().to_owned(),
+        compile_args: configuration.compile_args(),
+        repositories: workspace.settings.repositories.clone(),
     }
 }
 
@@ -214,6 +238,7 @@ fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
     let mut hasher = Hasher::new("ouro request v1");
     hasher.field(format!("{:?}", request.patterns).as_bytes());
     hasher.field(format!("{:?}", request.workspace.settings).as_bytes());
+    hasher.field(format!("{:?}", request.configurations).as_bytes());
     hasher.field(request.search_path.as_encoded_bytes());
     hasher.field(cache.as_os_str().as_encoded_bytes());
     hasher.field(request.program.unwrap_or(Path::new("")).as_os_str().as_encoded_bytes());
@@ -243,14 +268,21 @@ fn seen_again(root: &Path, path: &Arc<str>, was_file: bool) -> Option<Seen> {
     (is_file == was_file).then(|| Seen { path: path.clone(), stamp: stamp.map(Stamp::settled) })
 }
 
+/// A folder that decides what compilers are told by being there.
+fn folder(path: &str) -> Option<Seen> {
+    let stamp = Stamp::of(Path::new(path)).ok()?;
+    Some(Seen { path: path.into(), stamp: stamp.map(Stamp::settled) })
+}
+
 /// Whether an action's tool had something to say.
 fn has_output(event: &Event) -> bool {
     matches!(event, Event::Finished { output, .. } if !output.is_empty())
 }
 
 /// Findings of actions that have no place get their target's.
-fn with_places(event: Event, graph: &Graph<'_>) -> Event {
+fn with_places<'g>(event: Event, graph_of: &dyn Fn(usize) -> &'g Graph<'g>) -> Event {
     let Event::Failed { action, mnemonic, owner, output, mut findings } = event else { return event };
+    let graph = graph_of(action);
     let span = graph.find(&owner).and_then(|node| match graph.node(node) {
         Node::Target(target) => Some(target.span.clone()),
         Node::File(_) | Node::Generated(_) => None,

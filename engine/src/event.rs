@@ -13,6 +13,13 @@ pub enum Event {
         /// Its process, when it said so.
         pid: Option<u32>,
     },
+    /// The actions from a place on, up to the next such event's, are of this configuration. Sent when there are several.
+    Configured {
+        /// Its folder.
+        name: Arc<str>,
+        /// The place in the plan of its first action.
+        first: usize,
+    },
     /// Every action of the build is known.
     Planned {
         /// How many there are.

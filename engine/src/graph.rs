@@ -13,7 +13,7 @@ use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
-use crate::load::Loaded;
+use crate::configure::Configured;
 
 /// The part of the workspace that was asked for, with all it depends on.
 pub struct Graph<'l> {
@@ -71,9 +71,9 @@ impl NodeId {
     }
 }
 
-/// Builds the graph from what was loaded; every finding at once. `is_file` tells whether a path from the workspace root is a file.
-pub fn build<'l>(loaded: &'l Loaded, is_file: &dyn Fn(&str) -> bool) -> Result<Graph<'l>, Vec<Diagnostic>> {
-    let (mut graph, mut findings) = edges::collect(loaded, is_file);
+/// Builds the graph for one configuration; every finding at once. `is_file` tells whether a path from the workspace root is a file.
+pub fn build<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool) -> Result<Graph<'l>, Vec<Diagnostic>> {
+    let (mut graph, mut findings) = edges::collect(configured, is_file);
     graph.add_members();
     findings.extend(cycle::findings(&graph));
     if findings.is_empty() { Ok(graph) } else { Err(sorted(findings)) }
@@ -181,10 +181,11 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use ouro_rules::target::Visibility;
-    use ouro_rules::{Spanned, Value, builtin};
+    use ouro_rules::{Configuration, Spanned, Value, builtin, platform};
 
     use super::*;
-    use crate::load::{Package, Reads};
+    use crate::configure::configure;
+    use crate::load::{Loaded, Package, Reads};
 
     /// One package of `count` filegroups; each lists what `srcs` says for its number.
     fn filegroups(count: usize, srcs: impl Fn(usize) -> Option<String>) -> Loaded {
@@ -206,14 +207,20 @@ mod tests {
         let targets: BTreeMap<Arc<str>, Target> =
             (0..count).map(target).map(|target| (target.label.name.clone(), target)).collect();
         let requested = targets.values().map(|target| target.label.clone()).collect();
-        let package = Package { name: "".into(), build_file: "BUILD.ouro".into(), targets };
+        let package = Package { name: "".into(), build_file: "BUILD.ouro".into(), targets, exports: BTreeMap::new() };
         Loaded {
             packages: BTreeMap::from([("".into(), package)]),
             requested,
             rules: builtin::table(),
+            groups: BTreeMap::new(),
             reads: Reads::default(),
             warnings: Vec::new(),
         }
+    }
+
+    /// For the plain configuration of this machine.
+    fn plain(loaded: &Loaded) -> Configured<'_> {
+        configure(loaded, &Configuration::plain(platform::find("x86").unwrap())).unwrap()
     }
 
     /// A build of generated BUILD files ended in a stack overflow.
@@ -221,10 +228,11 @@ mod tests {
     fn a_very_long_row_of_targets_needs_no_deep_stack() {
         let count = 30_000;
         let loaded = filegroups(count, |number| (number > 0).then(|| format!("t{}", number - 1)));
-        let graph = build(&loaded, &|_| false).unwrap_or_else(|findings| panic!("{}", findings.len()));
+        let configured = plain(&loaded);
+        let graph = build(&configured, &|_| false).unwrap_or_else(|findings| panic!("{}", findings.len()));
         assert_eq!(graph.waves().len(), count);
         let round = filegroups(count, |number| Some(format!("t{}", (number + 1) % count)));
-        let findings = build(&round, &|_| false).err().expect("a circle");
+        let findings = build(&plain(&round), &|_| false).err().expect("a circle");
         assert_eq!(findings.len(), 1);
     }
 
@@ -233,7 +241,7 @@ mod tests {
     fn many_missing_names_are_told_at_once() {
         let loaded = filegroups(3_000, |number| Some(format!("u{number}")));
         let began = Instant::now();
-        let findings = build(&loaded, &|_| false).err().expect("missing names");
+        let findings = build(&plain(&loaded), &|_| false).err().expect("missing names");
         assert_eq!(findings.len(), 3_000);
         let hints = findings.iter().filter(|finding| finding.help.as_ref().is_some_and(|help| help.contains("did you mean")));
         assert!((1..100).contains(&hints.count()));

@@ -1,4 +1,4 @@
-//! From BUILD files to files: load, graph, analyse, plan, execute. Knows actions and targets, not eBPF.
+//! From BUILD files to files: load, configure, graph, analyse, plan, execute. Knows actions and targets, not eBPF.
 //!
 //! Each phase is a module with one public function that takes the previous phase's value by reference and returns the
 //! next. [`mod@build`] has all of them in a row.
@@ -7,6 +7,7 @@ pub mod build;
 
 pub mod workspace;
 pub mod load;
+pub mod configure;
 pub mod graph;
 pub mod analyse;
 pub mod plan;
@@ -14,3 +15,5 @@ pub mod toolchain;
 pub mod execute;
 pub mod state;
 pub mod event;
+
+mod visibility;

@@ -22,18 +22,23 @@ mod context;
 mod declare;
 mod errors;
 mod evaluate;
+mod exports;
 mod glob;
+mod groups;
 mod places;
+mod select;
 mod values;
 mod visibility;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span, sorted};
 use ouro_rules::label::{Label, Pattern};
+use ouro_rules::package_group::PackageGroup;
 use ouro_rules::rule::RuleTable;
-use ouro_rules::target::Target;
+use ouro_rules::target::{Target, Visibility};
 use starlark::environment::Globals;
 
 use self::crew::Crew;
@@ -54,6 +59,8 @@ pub struct Loaded {
     pub requested: Vec<Label>,
     /// Every rule its targets are of.
     pub rules: RuleTable,
+    /// Every `package_group`, as its own packages and those of all it includes.
+    pub groups: BTreeMap<Label, Vec<PackageGroup>>,
     /// What the result depends on.
     pub reads: Reads,
     /// Findings that do not stop the build: what `print()` says.
@@ -69,6 +76,17 @@ pub struct Package {
     pub build_file: Arc<str>,
     /// What it declares. Besides the attributes of its rule a target has `name`, and `visibility` and `tags` if given.
     pub targets: BTreeMap<Arc<str>, Target>,
+    /// The plain files that other packages may name.
+    pub exports: BTreeMap<Arc<str>, Export>,
+}
+
+/// A file that `exports_files()` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Export {
+    /// Who may name it.
+    pub visibility: Visibility,
+    /// Where it is exported.
+    pub span: Span,
 }
 
 /// Every file and folder a load looked at, as paths from the workspace root. While none of them changes, loading again gives
@@ -87,6 +105,12 @@ impl Loaded {
     /// The target of this label.
     pub fn target(&self, label: &Label) -> Option<&Target> {
         self.packages.get(&label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty())
+    }
+
+    /// Whether package `to` may depend on something of package `owner` that has this visibility.
+    pub fn allows(&self, visibility: &Visibility, owner: &str, to: &str) -> bool {
+        let groups = || visibility.groups().iter().filter_map(|(label, _)| self.groups.get(label)).flatten();
+        visibility.allows(owner, to) || groups().any(|group| group.contains(to))
     }
 }
 
@@ -112,9 +136,28 @@ impl Reads {
     }
 }
 
+/// What a load may be told besides what to load.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// More labels whose packages are loaded, each with where it is named, if anywhere; nothing of them is asked for.
+    pub also: &'a [(Label, Option<Span>)],
+    /// Set it to stop; the result then means nothing.
+    pub cancelled: &'a AtomicBool,
+}
+
 /// Loads the packages that `patterns` name and those their targets depend on. Reports all findings at once, sorted.
 pub fn load(workspace: &Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
-    crew::on_large_stack(|| Session::run(workspace, patterns, table))
+    load_with(workspace, patterns, table, &Options { also: &[], cancelled: &AtomicBool::new(false) })
+}
+
+/// The same, with options.
+pub fn load_with(
+    workspace: &Workspace,
+    patterns: &[Pattern],
+    table: &RuleTable,
+    options: &Options<'_>,
+) -> Result<Loaded, Vec<Diagnostic>> {
+    crew::on_large_stack(|| Session::run(workspace, patterns, table, options))
         .unwrap_or_else(|error| Err(vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
 }
 
@@ -124,7 +167,7 @@ struct Session<'a> {
     table: &'a RuleTable,
     globals: Globals,
     crew: Crew,
-    modules: Modules,
+    modules: Modules<'a>,
     packages: BTreeMap<Arc<str>, Package>,
     /// Packages that were tried and have findings, or are not there.
     broken: BTreeSet<Arc<str>>,
@@ -133,10 +176,15 @@ struct Session<'a> {
 }
 
 /// Labels of packages that are not loaded yet, by package, with the places that name them.
-type Asked = BTreeMap<Arc<str>, Vec<(Label, Span)>>;
+type Asked = BTreeMap<Arc<str>, Vec<(Label, Option<Span>)>>;
 
 impl<'a> Session<'a> {
-    fn run(workspace: &'a Workspace, patterns: &[Pattern], table: &'a RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
+    fn run(
+        workspace: &'a Workspace,
+        patterns: &[Pattern],
+        table: &'a RuleTable,
+        options: &Options<'a>,
+    ) -> Result<Loaded, Vec<Diagnostic>> {
         let crew = Crew::default();
         let (mut reads, mut findings) = (Reads::default(), Vec::new());
         reads.file(&SETTINGS_FILE.into());
@@ -146,15 +194,20 @@ impl<'a> Session<'a> {
             let wanted = request::packages(workspace, &crew, patterns, &mut reads, &mut findings);
             (globals.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), wanted)
         });
-        let (modules, packages, broken) = (Modules::default(), BTreeMap::new(), BTreeSet::new());
+        let modules = Modules::new(&workspace.settings.repositories, options.cancelled);
+        let (packages, broken) = (BTreeMap::new(), BTreeSet::new());
         let mut session = Session { workspace, table, globals, crew, modules, packages, broken, reads, findings };
-        session.waves(wanted);
+        session.waves(wanted, options);
         session.finish(patterns)
     }
 
-    fn waves(&mut self, mut wanted: Vec<Wanted>) {
+    fn waves(&mut self, mut wanted: Vec<Wanted>, options: &Options<'_>) {
         let mut asked = Asked::new();
-        while !wanted.is_empty() {
+        for (label, span) in options.also.iter().filter(|(label, _)| wanted.iter().all(|one| one.package != label.package)) {
+            asked.entry(label.package.clone()).or_default().push((label.clone(), span.clone()));
+        }
+        wanted.extend(asked.keys().map(|package| Wanted { package: package.clone(), build_file: None }));
+        while !wanted.is_empty() && !options.cancelled.load(Ordering::Relaxed) {
             asked = self.wave(wanted, &asked);
             wanted = asked.keys().map(|package| Wanted { package: package.clone(), build_file: None }).collect();
         }
@@ -162,12 +215,14 @@ impl<'a> Session<'a> {
 
     fn finish(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
         let requested = request::select(self.workspace, &self.packages, patterns, &self.broken, &mut self.findings);
+        let repositories = &self.workspace.settings.repositories;
+        let groups = groups::groups(&self.packages, &self.broken, self.table, repositories, &mut self.findings);
         let findings = sorted(self.findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
         let rules = self.table.clone();
-        Ok(Loaded { packages: self.packages, requested, rules, reads: self.reads, warnings: findings })
+        Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings: findings })
     }
 
     /// Loads some packages; returns the ones they name and nobody has loaded.
@@ -201,7 +256,7 @@ impl<'a> Session<'a> {
         };
         for (label, span) in labels {
             let finding = discover::no_package(self.workspace, package, Some(label));
-            self.findings.push(Diagnostic { span: Some(span.clone()), ..finding });
+            self.findings.push(Diagnostic { span: span.clone(), ..finding });
         }
     }
 
@@ -223,7 +278,7 @@ impl<'a> Session<'a> {
             } else if self.broken.contains(&label.package) && !self.packages.contains_key(&label.package) {
                 self.again_missing(&label, &span);
             } else if !self.packages.contains_key(&label.package) {
-                asked.entry(label.package.clone()).or_default().push((label, span));
+                asked.entry(label.package.clone()).or_default().push((label, Some(span)));
             }
         }
         asked

@@ -36,6 +36,14 @@ pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnost
 }
 
 impl Plan {
+    /// Adds another plan, which makes other files, behind this one.
+    pub fn append(&mut self, other: Plan) {
+        let start = u32::try_from(self.actions.len()).expect("BUG: fewer than four billion actions");
+        self.needs.extend(other.needs.into_iter().map(|needs| needs.into_iter().map(|place| place + start).collect()));
+        self.actions.extend(other.actions);
+        self.requested.extend(other.requested);
+    }
+
     /// The part of the plan that makes these files.
     pub fn prune(&self, requested: Vec<Artifact>) -> Plan {
         let makers = self.actions.iter().flat_map(|action| written(action).map(move |path| (path, action))).collect();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::Tool;
+use ouro_rules::platform::{self, Platform};
 use serde::{Deserialize, Serialize};
 
 use crate::state::{self, STATE_FOLDER, Seen, Stamp, StateError};
@@ -88,10 +89,6 @@ impl ToolchainError {
 pub struct Toolchain {
     /// The C compiler's first line about itself: `Debian clang version 19.1.7`.
     pub version: String,
-    /// The CPU of this machine as in libbpf's `__TARGET_ARCH_*`: `x86`, `arm64`.
-    pub arch: String,
-    /// The system's header folders that `-target bpf` does not search by itself.
-    pub system_includes: Vec<String>,
     /// The files the identities were made from, as they were before they were read.
     pub seen: Vec<Seen>,
     clang: Found,
@@ -209,11 +206,8 @@ impl Memory {
     }
 
     fn into_toolchain(self, stamps: Vec<(Arc<str>, Option<Stamp>)>) -> Toolchain {
-        let folder = format!("/usr/include/{}", triple());
         Toolchain {
             version: self.version,
-            arch: arch().to_owned(),
-            system_includes: if Path::new(&folder).is_dir() { vec![folder] } else { Vec::new() },
             seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp }).collect(),
             clang: self.clang,
             llvm_link: self.llvm_link,
@@ -395,29 +389,29 @@ fn ask(clang: &Path, question: &str) -> Result<String, ToolchainError> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// The names of libbpf's `bpf_tracing.h`.
-pub fn arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86" | "x86_64" => "x86",
-        "aarch64" => "arm64",
-        "powerpc" | "powerpc64" => "powerpc",
-        "mips" | "mips64" => "mips",
-        "riscv32" | "riscv64" => "riscv",
-        "sparc" | "sparc64" => "sparc",
-        "s390x" => "s390",
-        "loongarch64" => "loongarch",
-        other => other,
-    }
+/// The platform of this machine; of one that libbpf has no name for, the most usual.
+pub fn host() -> &'static Platform {
+    let name = match (std::env::consts::ARCH, cfg!(target_endian = "big")) {
+        ("x86", _) => "i386",
+        ("powerpc" | "powerpc64", true) => "ppc64",
+        ("powerpc" | "powerpc64", false) => "powerpc",
+        ("mips" | "mips64", true) => "mips",
+        ("mips" | "mips64", false) => "mipsel",
+        ("riscv32" | "riscv64", _) => "riscv",
+        (other, _) => other,
+    };
+    platform::find(name).unwrap_or(&platform::PLATFORMS[0])
 }
 
-/// Debian's name of the machine, below which it keeps `asm/types.h`.
-fn triple() -> String {
-    match std::env::consts::ARCH {
-        "powerpc64" if cfg!(target_endian = "little") => "powerpc64le-linux-gnu".to_owned(),
-        "x86" => "i386-linux-gnu".to_owned(),
-        "arm" => "arm-linux-gnueabihf".to_owned(),
-        other => format!("{other}-linux-gnu"),
-    }
+/// Where the C library's headers of a platform may be: beside those of this machine, or where cross compilers have theirs.
+pub fn header_folders(platform: &Platform) -> [String; 2] {
+    [format!("/usr/include/{}", platform.triple), format!("/usr/{}/include", platform.triple)]
+}
+
+/// The first of them that is there, else those of this machine: mostly the same, and better than none.
+pub fn system_includes(platform: &Platform) -> Vec<String> {
+    let folders = header_folders(platform).into_iter().chain(header_folders(host()));
+    folders.into_iter().find(|folder| Path::new(folder).is_dir()).into_iter().collect()
 }
 
 #[cfg(test)]

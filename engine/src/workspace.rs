@@ -2,13 +2,17 @@
 //!
 //! Knows nothing of packages, BUILD files or what the settings are used for.
 
+mod configurations;
 mod settings;
 
 use std::path::{Path, PathBuf};
 
 use ouro_rules::diagnostic::Diagnostic;
 
-pub use self::settings::{BuildSettings, CacheSettings, DeploySettings, Settings, ToolchainSettings, WorkspaceSettings};
+pub use self::configurations::{ConfigurationRequest, configurations};
+pub use self::settings::{
+    BuildSettings, CacheSettings, ConfigSettings, DeploySettings, FlagSetting, Settings, ToolchainSettings, WorkspaceSettings,
+};
 
 /// The file that makes a folder the root of a workspace.
 pub const SETTINGS_FILE: &str = "ouro.toml";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Span;
 use crate::label::Label;
+use crate::select::Select;
 
 /// What kind of values an attribute takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum AttrType {
     Label,
     /// A list of one type.
     List(Box<AttrType>),
-    /// A dictionary from strings to strings.
+    /// A dictionary from strings to strings; from labels, when the attribute has an edge.
     Dict,
     /// What one of these constructors makes (see [`RecordSpec`]), such as `xdp(...)`.
     Record(Vec<String>),
@@ -66,6 +67,8 @@ pub enum EdgeKind {
     Member,
     /// What an alias stands for.
     Actual,
+    /// A flag that a condition looks at, or a group of packages that another includes. Nothing is built for it.
+    Setting,
 }
 
 /// One attribute of a rule or constructor.
@@ -165,6 +168,8 @@ pub enum Value {
     Dict(Vec<(Spanned, Spanned)>),
     /// What a constructor made.
     Record(Record),
+    /// What depends on the configuration; never in what rules see.
+    Select(Arc<Select>),
 }
 
 /// What a constructor such as `xdp(...)` made.
@@ -237,13 +242,29 @@ impl Value {
         }
     }
 
-    /// Calls `f` with every label inside, however deep, and its place.
+    /// Calls `f` with every label inside, however deep, and its place: of all branches, and their conditions, when it depends on
+    /// the configuration.
     pub fn each_label<'a>(&'a self, span: &'a Span, f: &mut dyn FnMut(&'a Label, &'a Span)) {
         match self {
             Value::Label(label) => f(label, span),
             Value::List(items) => items.iter().for_each(|item| item.value.each_label(&item.span, f)),
             Value::Record(record) => record.fields.iter().for_each(|(_, field)| field.value.each_label(&field.span, f)),
-            Value::None | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::Dict(_) => {}
+            Value::Dict(entries) => {
+                let both = entries.iter().flat_map(|(key, value)| [key, value]);
+                both.for_each(|part| part.value.each_label(&part.span, f));
+            }
+            Value::Select(select) => select.each_label(f),
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Str(_) => {}
+        }
+    }
+
+    /// Whether some of it depends on the configuration.
+    pub fn has_select(&self) -> bool {
+        match self {
+            Value::Select(_) => true,
+            Value::List(items) => items.iter().any(|item| item.value.has_select()),
+            Value::Record(record) => record.fields.iter().any(|(_, field)| field.value.has_select()),
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::Label(_) | Value::Dict(_) => false,
         }
     }
 }

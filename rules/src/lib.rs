@@ -5,10 +5,17 @@
 
 pub mod diagnostic;
 pub mod label;
+pub mod repository;
 
 pub mod attr;
 pub mod data;
+pub mod select;
 pub mod target;
+
+pub mod configuration;
+pub mod condition;
+pub mod package_group;
+pub mod platform;
 
 pub mod action;
 pub mod builtin;
@@ -27,9 +34,12 @@ pub mod object;
 
 pub use action::{Action, ActionKind, Artifact, Tool};
 pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
+pub use configuration::Configuration;
 pub use data::{Data, Depset, Info, ProviderId};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use label::{Label, Pattern};
 pub use provider::{Providers, RunInfo, TestInfo};
-pub use rule::{Analysis, Config, Context, Rule, RuleTable};
+pub use repository::Repositories;
+pub use rule::{Analysis, Config, Context, Role, Rule, RuleTable};
+pub use select::Select;
 pub use target::Target;

@@ -12,8 +12,10 @@ use crate::rule::RuleTable;
 const HEAD: &str = "# Rules\n\n\
     What a `BUILD.ouro` file can call. Written from the rule table; a test holds it to that.\n\n\
     Every rule has three more attributes: `name` (required), `visibility` (`[\"//visibility:public\"]`, `[\"//pkg:__pkg__\"]`,\n\
-    `[\"//pkg:__subpackages__\"]`; the package itself by default) and `tags` (`manual` keeps a target out of `:all` and `...`).\n\
-    Besides rules there are `load()`, `glob()`, `package()`, `package_name()`, `print()` and `fail()`.\n";
+    `[\"//pkg:__subpackages__\"]` or a `package_group`; the package itself by default) and `tags` (`manual` keeps a target out of\n\
+    `:all` and `...`).\n\
+    Besides rules there are `load()`, `glob()`, `select()`, `package()`, `package_name()`, `exports_files()`, `print()` and\n\
+    `fail()`. [configuration.md](configuration.md) tells of `select()`, flags, visibility and repositories.\n";
 
 /// The whole reference, as Markdown.
 pub fn markdown(table: &RuleTable) -> String {
@@ -55,6 +57,7 @@ fn shown(value: &Value) -> String {
         Value::List(_) => "`[]`".to_owned(),
         Value::Dict(_) => "`{}`".to_owned(),
         Value::Record(record) => format!("`{}()`", record.kind),
+        Value::Select(_) => "`select()`".to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::attr::{AttrSpec, RecordSpec, Spanned};
 use crate::diagnostic::Diagnostic;
 use crate::label::{Label, join};
 use crate::provider::Providers;
+use crate::repository::Repositories;
 use crate::target::Target;
 
 /// A kind of target.
@@ -26,6 +27,23 @@ pub trait Rule: Send + Sync {
     fn check(&self, _ctx: &Context<'_>) -> Vec<Diagnostic> {
         Vec::new()
     }
+    /// What its targets are for.
+    fn role(&self) -> Role {
+        Role::Built
+    }
+}
+
+/// What targets of a rule are for. Those that are not built are the same in every configuration, so they refuse `select()`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// To be built, or to stand for what is built.
+    Built,
+    /// To be a condition of `select()`; see [`Requirements`](crate::condition::Requirements).
+    Condition,
+    /// To be set on the command line; see [`Flag`](crate::condition::Flag).
+    Flag,
+    /// To name packages in visibility lists; see [`PackageGroup`](crate::package_group::PackageGroup).
+    Packages,
 }
 
 /// Every rule and constructor a BUILD file can call, by name.
@@ -122,4 +140,10 @@ pub struct Config {
     pub system_includes: Vec<String>,
     /// What this compiler must be told so that nothing set up on the machine reaches a build.
     pub clang_flags: Vec<String>,
+    /// The CPU's name for clang's `-target`: `bpf`, `bpfeb`.
+    pub target: String,
+    /// What the configuration adds to every compile.
+    pub compile_args: Vec<String>,
+    /// Folders that take themselves for the root.
+    pub repositories: Repositories,
 }

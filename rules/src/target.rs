@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::attr::{Spanned, Value};
 use crate::diagnostic::Span;
-use crate::label::{Label, is_below};
+use crate::label::Label;
 
 /// One call of a rule in a BUILD file.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub enum Visibility {
     Public,
     /// These packages (`//a:__pkg__`) and subtrees (`//a:__subpackages__`), besides its own.
     Packages(Vec<PackageScope>),
+    /// These packages, and those of these `package_group` targets.
+    Groups(Vec<PackageScope>, Vec<(Label, Span)>),
 }
 
 /// One entry of a visibility list.
@@ -48,16 +50,23 @@ pub struct PackageScope {
 }
 
 impl Visibility {
-    /// Whether a target of package `to` may depend on one of package `owner` with this visibility.
+    /// Whether a target of package `to` may depend on one of package `owner` with this visibility, as far as that can be told
+    /// without looking into groups.
     pub fn allows(&self, owner: &str, to: &str) -> bool {
         owner == to
             || match self {
                 Visibility::Private => false,
                 Visibility::Public => true,
-                Visibility::Packages(scopes) => {
-                    scopes.iter().any(|scope| if scope.below { is_below(to, &scope.package) } else { *to == *scope.package })
-                }
+                Visibility::Packages(scopes) | Visibility::Groups(scopes, _) => scopes.iter().any(|scope| scope.contains(to)),
             }
+    }
+
+    /// The groups it names, with the places.
+    pub fn groups(&self) -> &[(Label, Span)] {
+        match self {
+            Visibility::Groups(_, groups) => groups,
+            Visibility::Private | Visibility::Public | Visibility::Packages(_) => &[],
+        }
     }
 }
 

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::execute::{ExecuteError, Options};
-use ouro_engine::workspace::Workspace;
+use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
-use ouro_rules::{Diagnostic, builtin};
+use ouro_rules::{Configuration, Diagnostic, builtin};
 
 use crate::cli::{Build, BuildFlags};
+use crate::configurations;
 use crate::error::{CliError, Kind};
 use crate::render::output::Verbosity;
 use crate::render::progress::{self, Progress};
@@ -32,7 +33,15 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     let began = Instant::now();
     let cache = session::cache_folder(workspace, flags.cache.as_ref())?;
     let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
-    let request = Request { workspace, patterns, rules: &rules, search_path: &search_path, program: program.as_deref() };
+    let configurations = configurations::all(workspace, &flags.config)?;
+    let request = Request {
+        workspace,
+        patterns,
+        configurations: &configurations,
+        rules: &rules,
+        search_path: &search_path,
+        program: program.as_deref(),
+    };
     let options = Options {
         jobs: jobs(workspace, flags),
         keep_going: flags.keep_going,
@@ -45,7 +54,17 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     let built = result.map_err(failure)?;
     session.findings(&built.warnings)?;
     session.output.status(&format!("{}\n", progress::summary(built.targets.len(), began.elapsed(), &counts)));
+    if configurations.len() > 1 {
+        session.output.status(&configurations.iter().map(|one| line(one, &built)).collect::<String>());
+    }
     Ok(built)
+}
+
+/// What was built for one of several configurations.
+fn line(configuration: &Configuration, built: &Built) -> String {
+    let folder = &configuration.folder;
+    let targets = built.targets.iter().filter(|target| target.configuration == *folder).count();
+    format!("  {folder}: {} in {OUT_FOLDER}/{folder}\n", count(targets, "target", "targets"))
 }
 
 fn jobs(workspace: &Workspace, flags: &BuildFlags) -> usize {

@@ -8,6 +8,7 @@ use ouro_rules::bundle::Bundle;
 use crate::cli::{self, BuildFlags};
 use crate::commands::build::build;
 use crate::commands::graph::{not_a_chain, only};
+use crate::configurations;
 use crate::error::{CliError, Kind, io};
 use crate::files;
 use crate::session::{self, Session};
@@ -28,6 +29,7 @@ pub fn run(session: &Session, args: &cli::Bundle) -> Result<(), CliError> {
 pub fn built(session: &Session, chain: &str, how: &BuildFlags) -> Result<Vec<u8>, CliError> {
     let workspace = session.workspace()?;
     let label = session::label(&workspace, chain)?;
+    configurations::one(&workspace, &how.config, "a chain that is bundled or deployed")?;
     let built = build(session, &workspace, &[only(&label)], how)?;
     let files: Vec<&String> = built.targets.iter().flat_map(|target| &target.files).collect();
     // A chain makes its bundle and nothing else; several files are a group's.

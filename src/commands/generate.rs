@@ -1,20 +1,23 @@
 //! `ouro generate`
 
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 
 use ouro_cache::Store;
-use ouro_engine::build::{Analysis, BuildError, Request, config, headers_of};
+use ouro_engine::build::{self, Analysis, BuildError, Request, config, headers_of};
+use ouro_engine::configure::configure;
 use ouro_engine::execute::{self, Options, Site};
 use ouro_engine::plan::{self, Plan};
 use ouro_engine::state::{Lock, State};
 use ouro_engine::toolchain::Toolchain;
-use ouro_engine::{load, workspace::Workspace};
+use ouro_engine::workspace::Workspace;
 use ouro_rules::{Action, ActionKind, Tool, builtin};
 use serde_json::json;
 
 use crate::cli::Generate;
 use crate::commands::build::failure;
+use crate::configurations;
 use crate::error::CliError;
 use crate::files;
 use crate::render::progress::Progress;
@@ -28,11 +31,16 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
     let (rules, search_path) = (builtin::table(), session::search_path());
-    let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path, program: None };
+    let configuration = configurations::one(&workspace, &args.config, "`ouro generate`")?;
+    let configurations = slice::from_ref(&configuration);
+    let request =
+        Request { workspace: &workspace, patterns: &patterns, configurations, rules: &rules, search_path: &search_path, program: None };
     let toolchain =
         Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
-    let loaded = load::load(&workspace, &patterns, &rules)?;
-    let analysis = Analysis::of(&request, &loaded, &config(&workspace, &toolchain))?;
+    session::catch_interrupts();
+    let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
+    let configured = configure(&loaded, &configuration)?;
+    let analysis = Analysis::of(&request, &configured, &config(&workspace, &configuration, toolchain.clang_flags()))?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     make_headers(session, &workspace, &toolchain, &headers_of(&plan))?;
     let commands = commands(&workspace.root, &toolchain, &plan)?;
@@ -46,7 +54,6 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
 }
 
 fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain, plan: &Plan) -> Result<(), CliError> {
-    session::catch_interrupts();
     let progress = Progress::new(&session.output, session.sources());
     let events = |event| progress.event(&event);
     let store = Store::open(&session::cache_folder(workspace, None)?).map_err(|error| failure(error.into()))?;

@@ -1,23 +1,24 @@
 //! `ouro graph`
 
+use std::slice;
 use std::sync::Arc;
 
-use ouro_engine::build::{Analysis, Request};
-use ouro_engine::load;
-use ouro_engine::toolchain;
-use ouro_engine::workspace::OUT_FOLDER;
+use ouro_engine::build::{self, Analysis, Request};
+use ouro_engine::configure::configure;
 use ouro_rules::chain::ChainSpec;
 use ouro_rules::label::{Label, Pattern, Scope};
-use ouro_rules::{Config, builtin};
+use ouro_rules::builtin;
 
-use crate::cli::{Graph, GraphFormat};
+use crate::cli::{ConfigFlags, Graph, GraphFormat};
+use crate::commands::build::failure;
+use crate::configurations;
 use crate::error::{CliError, Kind};
 use crate::session::{self, Session};
 use crate::view::{self, Format};
 
 /// Draws a chain. Needs no compiler's output: a chain is known once the BUILD files are.
 pub fn run(session: &Session, args: &Graph) -> Result<(), CliError> {
-    let chain = chain(session, &args.chain)?;
+    let chain = chain(session, &args.chain, &args.config)?;
     let format = match args.format {
         GraphFormat::Text => Format::Text,
         GraphFormat::Dot => Format::Dot,
@@ -28,23 +29,20 @@ pub fn run(session: &Session, args: &Graph) -> Result<(), CliError> {
     session.fact(&view::draw(&chain, format, session.output.settings().out.color))
 }
 
-fn chain(session: &Session, text: &str) -> Result<Arc<ChainSpec>, CliError> {
+fn chain(session: &Session, text: &str, flags: &ConfigFlags) -> Result<Arc<ChainSpec>, CliError> {
     let workspace = session.workspace()?;
     let label = session::label(&workspace, text)?;
     let patterns = [only(&label)];
     let (rules, search_path) = (builtin::table(), session::search_path());
-    let request = Request { workspace: &workspace, patterns: &patterns, rules: &rules, search_path: &search_path, program: None };
-    let loaded = load::load(&workspace, &patterns, &rules)?;
-    // Nothing is built, so it matters to nobody where outputs would go and where the compiler finds its headers.
-    let name = workspace.settings.workspace.name.clone();
-    let config = Config {
-        workspace: name,
-        out_dir: OUT_FOLDER.to_owned(),
-        arch: toolchain::arch().to_owned(),
-        system_includes: Vec::new(),
-        clang_flags: Vec::new(),
-    };
-    let analysis = Analysis::of(&request, &loaded, &config)?;
+    let configuration = configurations::one(&workspace, flags, "`ouro graph`")?;
+    let configurations = slice::from_ref(&configuration);
+    let request =
+        Request { workspace: &workspace, patterns: &patterns, configurations, rules: &rules, search_path: &search_path, program: None };
+    session::catch_interrupts();
+    let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
+    let configured = configure(&loaded, &configuration)?;
+    // Nothing is built, so it matters to nobody which compiler there is.
+    let analysis = Analysis::of(&request, &configured, &build::config(&workspace, &configuration, Vec::new()))?;
     let chain = analysis.providers(&label).and_then(|providers| providers.chain.clone());
     chain.map(|chain| chain.spec.clone()).ok_or_else(|| not_a_chain(&label))
 }

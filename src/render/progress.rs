@@ -3,7 +3,7 @@
 //! Does not know what actions do, nor who runs them.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -44,6 +44,8 @@ pub struct Progress<'a> {
 #[derive(Default)]
 struct State {
     planned: usize,
+    /// The first action of each configuration; empty when there is one.
+    configurations: Vec<(usize, Arc<str>)>,
     counts: Counts,
     running: BTreeMap<usize, String>,
     bar: Option<ProgressBar>,
@@ -62,13 +64,14 @@ impl<'a> Progress<'a> {
                 let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 self.output.status(&format!("waiting for another ouro that works in this workspace{who}\n"));
             }
+            Event::Configured { name, first } => self.update(|state| state.configurations.push((*first, name.clone()))),
             Event::Planned { actions } => self.update(|state| state.planned = *actions),
-            Event::Started { action, mnemonic, owner } => self.started(*action, name(mnemonic, owner)),
+            Event::Started { action, mnemonic, owner } => self.started(*action, self.name(*action, mnemonic, owner)),
             Event::Finished { action, mnemonic, owner, work, how, took, output } => {
-                self.finished(*action, &name(mnemonic, owner), *work, *how, *took, output);
+                self.finished(*action, &self.name(*action, mnemonic, owner), *work, *how, *took, output);
             }
             Event::Failed { action, mnemonic, owner, output, findings } => {
-                self.failed(*action, &name(mnemonic, owner), output, findings);
+                self.failed(*action, &self.name(*action, mnemonic, owner), output, findings);
             }
         }
     }
@@ -137,6 +140,15 @@ impl<'a> Progress<'a> {
         let _ = self.output.findings(findings, self.sources);
     }
 
+    /// What an action does and for whom; for which configuration, when there are several.
+    fn name(&self, action: usize, mnemonic: &str, owner: &Label) -> String {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match state.configurations.iter().rev().find(|(first, _)| *first <= action) {
+            Some((_, configuration)) => format!("{mnemonic} {owner} [{configuration}]"),
+            None => format!("{mnemonic} {owner}"),
+        }
+    }
+
     fn update(&self, change: impl FnOnce(&mut State)) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut state);
@@ -146,10 +158,6 @@ impl<'a> Progress<'a> {
             bar.set_message(state.running.values().cloned().collect::<Vec<_>>().join(", "));
         }
     }
-}
-
-fn name(mnemonic: &str, owner: &Label) -> String {
-    format!("{mnemonic} {owner}")
 }
 
 fn bar(color: bool) -> ProgressBar {

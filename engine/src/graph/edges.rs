@@ -9,25 +9,27 @@ use ouro_rules::label::join;
 use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 
 use super::{Edge, Graph, Node, NodeId};
-use crate::load::{BUILD_FILES, Loaded, Package};
+use crate::configure::Configured;
+use crate::load::{BUILD_FILES, Export, Package};
+use crate::visibility;
 
 /// Looking for a near name costs more than all else; who has this many wrong names needs no more hints to see why.
 const MOST_HINTS: usize = 50;
 
 /// All nodes and edges that the requested targets need, and what is wrong with the labels.
-pub(super) fn collect<'l>(loaded: &'l Loaded, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
-    let (generated, findings) = generated_files(loaded);
+pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
+    let (generated, findings) = generated_files(configured);
     let inner = BTreeMap::new();
     let mut builder =
-        Builder { loaded, is_file, generated, inner, graph: Graph::new(), queue: VecDeque::new(), findings, hints: 0 };
+        Builder { configured, is_file, generated, inner, graph: Graph::new(), queue: VecDeque::new(), findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)
 }
 
 /// For each file some target's `outs` names: the target.
-fn generated_files(loaded: &Loaded) -> (BTreeMap<Label, &Target>, Vec<Diagnostic>) {
+fn generated_files<'l>(configured: &'l Configured<'_>) -> (BTreeMap<Label, &'l Target>, Vec<Diagnostic>) {
     let (mut files, mut findings) = (BTreeMap::<Label, &Target>::new(), Vec::new());
-    for target in loaded.packages.values().flat_map(|package| package.targets.values()) {
+    for target in configured.targets() {
         for (name, span) in target.get("outs").items().iter().filter_map(|out| Some((out.value.as_str()?, &out.span))) {
             let label = target.label.sibling(name);
             match files.get(&label) {
@@ -45,7 +47,7 @@ fn made_twice(file: &Label, first: &Target, second: &Target, span: &Span) -> Dia
 }
 
 struct Builder<'a, 'l> {
-    loaded: &'l Loaded,
+    configured: &'l Configured<'l>,
     is_file: &'a dyn Fn(&str) -> bool,
     generated: BTreeMap<Label, &'l Target>,
     /// Whether a folder inside a package is a package of its own.
@@ -58,8 +60,8 @@ struct Builder<'a, 'l> {
 
 impl<'l> Builder<'_, 'l> {
     fn run(&mut self) {
-        for label in &self.loaded.requested {
-            let node = match self.loaded.target(label) {
+        for label in &self.configured.loaded().requested {
+            let node = match self.configured.target(label) {
                 Some(target) => Some(self.add_target(target)),
                 None => self.add_generated(label),
             };
@@ -98,7 +100,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     fn add_edges(&mut self, node: NodeId, target: &'l Target) {
-        let Some(rule) = self.loaded.rules.rule(&target.rule) else { return };
+        let Some(rule) = self.configured.loaded().rules.rule(&target.rule) else { return };
         for attr in rule.attrs() {
             let (Some(kind), Some(value)) = (attr.edge, target.attrs.get(attr.name.as_str())) else { continue };
             value.value.each_label(&value.span, &mut |label, span| self.add_edge(node, target, kind, label, span));
@@ -106,7 +108,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &Label, span: &Span) {
-        let to = match self.loaded.target(label) {
+        let to = match self.configured.target(label) {
             Some(found) => {
                 self.check_visibility(target, found, span);
                 Some(self.add_target(found))
@@ -132,10 +134,30 @@ impl<'l> Builder<'_, 'l> {
         let node = self.add_file(label)?;
         let owner = self.owner(label);
         if owner != *from.label.package {
-            let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
-            self.findings.push(finding.help(format!("name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility")));
+            let finding = self.foreign_file(from, label, &owner, span);
+            self.findings.extend(finding);
         }
         Some(node)
+    }
+
+    /// What is wrong with naming a file of the package `owner`; nothing when that package exports it.
+    fn foreign_file(&self, from: &Target, label: &Label, owner: &str, span: &Span) -> Option<Diagnostic> {
+        let Some(export) = self.export(label).filter(|_| owner == &*label.package) else {
+            let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
+            let name = label.path().strip_prefix(owner).unwrap_or_default().trim_start_matches('/').to_owned();
+            let help = format!("name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility, or say `exports_files([\"{name}\"])` there");
+            return Some(finding.help(help));
+        };
+        if self.configured.loaded().allows(&export.visibility, owner, &from.label.package) {
+            return None;
+        }
+        let finding = Diagnostic::error(span, format!("`{label}` is not exported to `{}`", from.label));
+        let help = format!("add `//{}:__pkg__` to the `visibility` of its `exports_files()`", from.label.package);
+        Some(finding.related(&export.span, "exported here").help(help))
+    }
+
+    fn export(&self, label: &Label) -> Option<&'l Export> {
+        self.configured.loaded().packages.get(&label.package)?.exports.get(&label.name)
     }
 
     /// The package that a plain file belongs to: the innermost one around it.
@@ -155,12 +177,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     fn check_visibility(&mut self, from: &Target, to: &Target, span: &Span) {
-        if to.visibility.allows(&to.label.package, &from.label.package) {
-            return;
-        }
-        let finding = Diagnostic::error(span, format!("`{}` is not visible to `{}`", to.label, from.label));
-        let help = format!("add `visibility = [\"//{}:__pkg__\"]` to `{}`", from.label.package, to.label);
-        self.findings.push(finding.related(&to.span, "declared here").help(help));
+        self.findings.extend(visibility::hidden(self.configured.loaded(), from, to, span));
     }
 
     fn missing(&mut self, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {
@@ -182,7 +199,7 @@ impl<'l> Builder<'_, 'l> {
 
     fn near(&mut self, label: &Label) -> Option<Label> {
         self.hints += 1;
-        let package: &Package = self.loaded.packages.get(&label.package).filter(|_| self.hints <= MOST_HINTS)?;
+        let package: &Package = self.configured.loaded().packages.get(&label.package).filter(|_| self.hints <= MOST_HINTS)?;
         nearest(&label.name, package.targets.keys().map(|name| &**name)).map(|name| label.sibling(name))
     }
 }

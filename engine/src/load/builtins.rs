@@ -16,12 +16,12 @@ use super::context::{Build, Context};
 use super::errors::refuse;
 use super::glob;
 use super::values::{RecordFunction, RuleFunction};
-use super::visibility;
+use super::{exports, select, visibility};
 
 /// Everything a BUILD or `.star` file can call without loading it.
 pub(super) fn globals(table: &RuleTable) -> Globals {
     use LibraryExtension::{Json, SetType, StructType, Typing};
-    let mut builder = GlobalsBuilder::extended_by(&[StructType, SetType, Json, Typing]).with(functions);
+    let mut builder = GlobalsBuilder::extended_by(&[StructType, SetType, Json, Typing]).with(functions).with(select::functions).with(exports::functions);
     table.rules().for_each(|rule| builder.set(rule.name(), RuleFunction::new(&**rule)));
     table.records().for_each(|record| builder.set(&record.name, RecordFunction::new(record)));
     builder.build()
@@ -33,7 +33,7 @@ pub(super) fn near_global(name: &str, globals: &Globals) -> String {
     did_you_mean(name, names).unwrap_or_else(|| format!("`load()` it from a `.star` file, or assign `{name}` before it is used"))
 }
 
-fn build_of<'b>(context: &'b Context<'b>, function: &str) -> starlark::Result<&'b Build<'b>> {
+pub(super) fn build_of<'b>(context: &'b Context<'b>, function: &str) -> starlark::Result<&'b Build<'b>> {
     context.build.as_ref().ok_or_else(|| {
         refuse(
             Diagnostic::bare(format!("`{function}()` is called while a `.star` file loads"))

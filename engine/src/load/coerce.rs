@@ -11,6 +11,7 @@ use starlark::values::{UnpackValue, Value, ValueLike};
 
 use super::context::Context;
 use super::places::Place;
+use super::select::is_select;
 use super::values::{RecordValue, is_unknown};
 
 /// The attribute a value is given to.
@@ -22,12 +23,20 @@ pub(super) struct Slot<'a> {
 impl Slot<'_> {
     /// The value; `None` when a finding was reported.
     pub(super) fn coerce(&self, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
+        if is_select(value) {
+            let finding = Diagnostic::error(&place.span(), format!("`{}` cannot depend on the configuration", self.attr.name));
+            return self.report(finding.help("give a plain value; it counts before a configuration is chosen"));
+        }
         self.typed(&self.attr.ty, value, place).map(|value| Spanned { value, span: place.span() })
     }
 
     fn typed(&self, ty: &AttrType, value: Value<'_>, place: Place<'_>) -> Option<Attr> {
         if is_unknown(value) {
             return None;
+        }
+        if is_select(value) {
+            let finding = Diagnostic::error(&place.span(), "`select()` stands inside of another value");
+            return self.report(finding.help("let it choose the whole value, or a part: `[...] + select({\"//:condition\": [...]})`"));
         }
         let ty = first_fit(ty, value).or_else(|| self.report(mismatch(&self.attr.name, ty, value, &place.span())))?;
         match ty {
@@ -60,9 +69,14 @@ impl Slot<'_> {
     }
 
     fn label(&self, text: &str, place: Place<'_>) -> Option<Attr> {
-        match Label::parse(text, self.context.repo, self.context.package) {
-            Ok(label) => Some(Attr::Label(label)),
-            Err(error) => self.report(Diagnostic::error(&place.span(), error.to_string())),
+        self.label_of(text, &place.span()).map(Attr::Label)
+    }
+
+    /// What a text names, seen from here.
+    pub(super) fn label_of(&self, text: &str, span: &Span) -> Option<Label> {
+        match self.context.label(text) {
+            Ok(label) => Some(label),
+            Err(finding) => self.report(Diagnostic { span: Some(span.clone()), ..finding }),
         }
     }
 
@@ -78,19 +92,21 @@ impl Slot<'_> {
     }
 
     fn dict(&self, dict: &DictRef<'_>, place: Place<'_>) -> Option<Attr> {
+        // With an edge, the keys are what the edges lead to.
+        let key_type = if self.attr.edge.is_some() { AttrType::Label } else { AttrType::String };
         let entries = dict.iter().enumerate().map(|(index, (key, value))| {
             let (key_place, value_place) = place.pair(index);
-            Some((self.entry(key, key_place)?, self.entry(value, value_place)?))
+            Some((self.entry(&key_type, key, key_place)?, self.entry(&AttrType::String, value, value_place)?))
         });
         let entries: Vec<Option<(Spanned, Spanned)>> = entries.collect();
         entries.into_iter().collect::<Option<Vec<_>>>().map(Attr::Dict)
     }
 
-    fn entry(&self, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
-        self.typed(&AttrType::String, value, place).map(|value| Spanned { value, span: place.span() })
+    fn entry(&self, ty: &AttrType, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
+        self.typed(ty, value, place).map(|value| Spanned { value, span: place.span() })
     }
 
-    fn report<T>(&self, finding: Diagnostic) -> Option<T> {
+    pub(super) fn report<T>(&self, finding: Diagnostic) -> Option<T> {
         self.context.report(finding);
         None
     }

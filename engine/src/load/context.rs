@@ -5,13 +5,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span};
+use ouro_rules::label::Label;
+use ouro_rules::repository::Repositories;
 use ouro_rules::target::{Target, Visibility};
 use starlark::any::ProvidesStaticType;
 use starlark::eval::Evaluator;
 
-use super::Reads;
+use super::{Export, Reads};
 use super::errors::{self, refuse};
 use super::places::{Places, Site};
 use crate::workspace::Workspace;
@@ -24,6 +27,9 @@ pub(super) struct Context<'a> {
     /// Where labels start.
     pub(super) repo: &'a str,
     pub(super) package: &'a Arc<str>,
+    pub(super) repositories: &'a Repositories,
+    /// Set to end the evaluation.
+    pub(super) cancelled: &'a AtomicBool,
     /// What is wrong, in the order found.
     pub(super) findings: RefCell<Vec<Diagnostic>>,
     /// Only for BUILD files.
@@ -38,6 +44,8 @@ pub(super) struct Build<'a> {
     /// Targets that said nothing of their visibility; they get the package's default.
     pub(super) without_visibility: RefCell<Vec<Arc<str>>>,
     pub(super) default_visibility: RefCell<Visibility>,
+    /// What `exports_files()` names.
+    pub(super) exports: RefCell<BTreeMap<Arc<str>, Export>>,
     /// Where `package()` was called.
     pub(super) package_call: RefCell<Option<Span>>,
     pub(super) reads: RefCell<Reads>,
@@ -53,6 +61,11 @@ impl<'a> Context<'a> {
     /// Whether an error was found.
     pub(super) fn is_broken(&self) -> bool {
         self.findings.borrow().iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// What a text names, seen from this file.
+    pub(super) fn label(&self, text: &str) -> Result<Label, Diagnostic> {
+        self.repositories.label(text, self.repo, self.package)
     }
 
     /// Records a finding; evaluation goes on.

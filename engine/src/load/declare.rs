@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ouro_rules::attr::{AttrSpec, AttrType, Record, Spanned, Value as Attr};
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
 use ouro_rules::label::Label;
+use ouro_rules::rule::Role;
 use ouro_rules::target::Target;
 use starlark::eval::Arguments;
 use starlark::values::{Heap, Value};
@@ -35,6 +36,9 @@ struct Argument<'n, 'v> {
 
 /// What every rule takes besides its own attributes.
 const COMMON: &[&str] = &["name", "visibility", "tags"];
+
+/// The attribute that says which files are labels.
+const OUTS: &str = "outs";
 
 /// A call of a rule: adds a target.
 pub(super) fn target<'v>(call: &Call<'_>, build: &Build<'_>, args: &Arguments<'v, '_>, heap: Heap<'v>) -> starlark::Result<()> {
@@ -132,10 +136,21 @@ impl Call<'_> {
 
     fn attribute(&self, attr: &AttrSpec, given: &[Argument<'_, '_>]) -> Option<Spanned> {
         match find(given, &attr.name) {
-            Some(argument) => Slot { context: self.context, attr }.coerce(argument.value, self.place(argument)),
+            Some(argument) => {
+                let slot = Slot { context: self.context, attr };
+                match self.is_fixed(attr) {
+                    true => slot.coerce(argument.value, self.place(argument)),
+                    false => slot.configurable(argument.value, self.place(argument)),
+                }
+            }
             None if attr.required => self.missing(&attr.name, &attr.ty),
             None => Some(Spanned { value: attr.default.clone(), span: self.site.span.clone() }),
         }
+    }
+
+    /// Whether an attribute counts before a configuration is chosen.
+    fn is_fixed(&self, attr: &AttrSpec) -> bool {
+        self.schema.role != Role::Built || attr.name == OUTS
     }
 
     fn place(&self, argument: &Argument<'_, '_>) -> Place<'_> {

@@ -63,7 +63,8 @@ fn visit(workspace: &Workspace, root: &str, path: Arc<str>) -> Result<Visit, Dia
         return Ok(Visit { found: None, folders: Vec::new() });
     }
     let inner = listing.folders().into_iter().map(|name| join(&path, name));
-    let folders = inner.filter(|path| !workspace.ignores(path)).map(Arc::from).collect();
+    let is_ours = |path: &String| !workspace.ignores(path) && !workspace.settings.repositories.contains(path);
+    let folders = inner.filter(is_ours).map(Arc::from).collect();
     Ok(Visit { found: listing.build_file().map(|build_file| Found { package: path, build_file }), folders })
 }
 

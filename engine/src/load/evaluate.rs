@@ -3,6 +3,7 @@
 //! Findings stay in the context; nothing of the interpreter survives, but for what a `.star` file offers to others.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use ouro_rules::diagnostic::Diagnostic;
 use starlark::codemap::FileSpan;
@@ -25,6 +26,9 @@ const MAX_TICKS: u64 = 10_000_000;
 
 /// Evaluates a file; its functions and values are returned when it is a `.star` file and nothing was wrong with it.
 pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, context: &Context<'_>) -> Option<FrozenModule> {
+    if context.cancelled.load(Ordering::Relaxed) {
+        return None;
+    }
     let Parsed { file, language, ast, .. } = parsed;
     let mut ast = Some(ast);
     // Names nobody defines; each ends the evaluation before it begins, so it is begun again with the name known.
@@ -67,6 +71,7 @@ fn once(
             eval.set_max_callstack_size(MAX_CALLS)?;
             eval.set_max_heap_size(MAX_HEAP)?;
             eval.set_max_tick_count(MAX_TICKS)?;
+            eval.set_check_cancelled(Box::new(|| context.cancelled.load(Ordering::Relaxed)));
             eval.eval_module(ast, globals)?;
         }
         match language {

@@ -124,7 +124,9 @@ impl Walk<'_> {
     }
 
     fn enters(&self, below: &str) -> bool {
-        !self.workspace.ignores(&join(self.package, below))
+        let path = join(self.package, below);
+        !self.workspace.ignores(&path)
+            && !self.workspace.settings.repositories.contains(&path)
             && self.patterns.include.iter().any(|pattern| may_match_in(pattern, below))
     }
 }

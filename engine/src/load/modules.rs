@@ -5,9 +5,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
 use ouro_rules::label::Label;
+use ouro_rules::repository::Repositories;
 use starlark::environment::{FrozenModule, Globals, Module};
 use starlark::eval::FileLoader;
 
@@ -22,8 +24,10 @@ use super::values::Unknown;
 use crate::workspace::Workspace;
 
 /// Every `.star` file met so far.
-#[derive(Default)]
-pub(super) struct Modules {
+pub(super) struct Modules<'s> {
+    /// Set to end every evaluation.
+    pub(super) cancelled: &'s AtomicBool,
+    repositories: &'s Repositories,
     done: BTreeMap<Label, State>,
 }
 
@@ -36,7 +40,12 @@ enum State {
     Failed,
 }
 
-impl Modules {
+impl<'s> Modules<'s> {
+    /// None yet.
+    pub(super) fn new(repositories: &'s Repositories, cancelled: &'s AtomicBool) -> Modules<'s> {
+        Modules { cancelled, repositories, done: BTreeMap::new() }
+    }
+
     /// Reads and evaluates what these statements load, and what that loads.
     pub(super) fn require<'l>(
         &mut self,
@@ -93,8 +102,15 @@ impl Modules {
     fn evaluate(&self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
         let (imports, complete) = self.imports(&file.loads, findings);
         let name = file.file.clone();
-        let context =
-            Context { file: &name, repo: &label.repo, package: &label.package, findings: RefCell::default(), build: None };
+        let context = Context {
+            file: &name,
+            repo: &label.repo,
+            package: &label.package,
+            repositories: self.repositories,
+            cancelled: self.cancelled,
+            findings: RefCell::default(),
+            build: None,
+        };
         let module = evaluate(file, globals, &imports, &context);
         findings.extend(context.findings.into_inner());
         module.filter(|_| complete).map_or(State::Failed, State::Ready)
@@ -198,7 +214,8 @@ fn read_module(workspace: &Workspace, label: &Label, reads: &mut Reads) -> Resul
         let text = parse::read(&workspace.root.join(&path), &file)?;
         (file, text)
     };
-    text.map(|text| parse::parse(&file, text, Language::Star, &label.repo, &label.package)).transpose()
+    let (here, repositories) = ((&*label.repo, &*label.package), &workspace.settings.repositories);
+    text.map(|text| parse::parse(&file, text, Language::Star, here, repositories)).transpose()
 }
 
 fn missing(workspace: &Workspace, label: &Label) -> Diagnostic {

@@ -16,7 +16,7 @@ use super::modules::Modules;
 use super::parse::{self, Language, Parsed};
 use super::places::Places;
 use super::request::Wanted;
-use super::{Package, Reads};
+use super::{Export, Package, Reads, groups};
 use crate::workspace::Workspace;
 
 /// A package whose BUILD file was looked for.
@@ -55,7 +55,7 @@ fn first_of(workspace: &Workspace, package: &str, names: &[&str], reads: &mut Re
             Ok(None) => reads.absent(&file),
             Ok(Some(text)) => {
                 reads.file(&file);
-                return match parse::parse(&file, text, Language::Build, "", package) {
+                return match parse::parse(&file, text, Language::Build, ("", package), &workspace.settings.repositories) {
                     Ok(parsed) => Text::Parsed(Box::new(parsed)),
                     Err(finding) => Text::Bad(finding),
                 };
@@ -83,7 +83,7 @@ impl Built {
 }
 
 /// Evaluates a BUILD file.
-pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules, name: Arc<str>, parsed: Parsed) -> Built {
+pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<'_>, name: Arc<str>, parsed: Parsed) -> Built {
     let mut findings = Vec::new();
     let (imports, _) = modules.imports(&parsed.loads, &mut findings);
     let build_file = parsed.file.clone();
@@ -93,20 +93,30 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules,
         targets: RefCell::default(),
         without_visibility: RefCell::default(),
         default_visibility: RefCell::default(),
+        exports: RefCell::default(),
         package_call: RefCell::default(),
         reads: RefCell::default(),
     };
-    let context = Context { file: &build_file, repo: "", package: &name, findings: RefCell::new(findings), build: Some(build) };
+    let context = Context {
+        file: &build_file,
+        repo: "",
+        package: &name,
+        repositories: &workspace.settings.repositories,
+        cancelled: modules.cancelled,
+        findings: RefCell::new(findings),
+        build: Some(build),
+    };
     evaluate(parsed, globals, &imports, &context);
     let Context { findings, build, .. } = context;
     let build = build.expect("BUG: it was put there above");
     let reads = build.reads.take();
-    let targets = finish(build);
-    let outside = outside(&name, &targets);
-    Built { package: Package { name, build_file, targets }, reads, findings: findings.into_inner(), outside }
+    let (targets, exports) = finish(build);
+    let package = Package { name, build_file, targets, exports };
+    let outside = outside(&package);
+    Built { package, reads, findings: findings.into_inner(), outside }
 }
 
-fn finish(build: Build<'_>) -> BTreeMap<Arc<str>, Target> {
+fn finish(build: Build<'_>) -> (BTreeMap<Arc<str>, Target>, BTreeMap<Arc<str>, Export>) {
     let mut targets = build.targets.into_inner();
     let default = build.default_visibility.into_inner();
     for name in build.without_visibility.into_inner() {
@@ -114,14 +124,14 @@ fn finish(build: Build<'_>) -> BTreeMap<Arc<str>, Target> {
             target.visibility = default.clone();
         }
     }
-    targets
+    (targets, build.exports.into_inner())
 }
 
-fn outside(package: &str, targets: &BTreeMap<Arc<str>, Target>) -> Vec<(Label, Span)> {
-    let mut labels = Vec::new();
-    for attr in targets.values().flat_map(|target| target.attrs.values()) {
+fn outside(package: &Package) -> Vec<(Label, Span)> {
+    let mut labels: Vec<(Label, Span)> = groups::outside(package).cloned().collect();
+    for attr in package.targets.values().flat_map(|target| target.attrs.values()) {
         attr.value.each_label(&attr.span, &mut |label, span| {
-            if *label.package != *package || !label.repo.is_empty() {
+            if *label.package != *package.name || !label.repo.is_empty() {
                 labels.push((label.clone(), span.clone()));
             }
         });

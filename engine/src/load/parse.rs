@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ouro_rules::diagnostic::{Diagnostic, Span};
 use ouro_rules::label::Label;
+use ouro_rules::repository::Repositories;
 use starlark::syntax::ast::{AstStmt, Load as LoadStmt, Stmt};
 use starlark::syntax::{AstModule, Dialect, DialectTypes};
 
@@ -79,15 +80,21 @@ fn not_text(file: &Arc<str>, error: &std::string::FromUtf8Error) -> Diagnostic {
     Diagnostic::error(&Span::point(file.clone(), line, column), format!("`{file}` is not UTF-8")).help("save the file as UTF-8")
 }
 
-/// Parses a text. `repo` and `package` are where its labels start.
-pub(super) fn parse(file: &Arc<str>, text: String, language: Language, repo: &str, package: &str) -> Result<Parsed, Diagnostic> {
+/// Parses a text. `here`, a repository and a package, is where its labels start.
+pub(super) fn parse(
+    file: &Arc<str>,
+    text: String,
+    language: Language,
+    here: (&str, &str),
+    repositories: &Repositories,
+) -> Result<Parsed, Diagnostic> {
     if let Some((line, column)) = nesting::too_deep(&text) {
         return Err(Diagnostic::error(&Span::point(file.clone(), line, column), "expression too deep")
             .help("split it into several variables or list items"));
     }
     let ast = AstModule::parse(file, text, &language.dialect()).map_err(|error| errors::syntax(&error, language))?;
     let mut loads = Vec::new();
-    collect_loads(&ast, ast.statement(), repo, package, &mut loads);
+    collect_loads(&ast, ast.statement(), &|text| repositories.label(text, here.0, here.1), &mut loads);
     Ok(Parsed { file: file.clone(), language, ast, loads })
 }
 
@@ -96,25 +103,28 @@ pub(super) fn reparse(file: &str, text: &str, language: Language) -> Option<AstM
     AstModule::parse(file, text.to_owned(), &language.dialect()).ok()
 }
 
-fn collect_loads(ast: &AstModule, statement: &AstStmt, repo: &str, package: &str, loads: &mut Vec<Load>) {
+/// Reads a label as seen from the file.
+type ReadLabel<'a> = &'a dyn Fn(&str) -> Result<Label, Diagnostic>;
+
+fn collect_loads(ast: &AstModule, statement: &AstStmt, label: ReadLabel<'_>, loads: &mut Vec<Load>) {
     match &statement.node {
-        Stmt::Statements(all) => all.iter().for_each(|one| collect_loads(ast, one, repo, package, loads)),
-        Stmt::Load(load) => loads.push(read_load(ast, load, repo, package)),
+        Stmt::Statements(all) => all.iter().for_each(|one| collect_loads(ast, one, label, loads)),
+        Stmt::Load(load) => loads.push(read_load(ast, load, label)),
         _ => {}
     }
 }
 
-fn read_load(ast: &AstModule, load: &LoadStmt, repo: &str, package: &str) -> Load {
+fn read_load(ast: &AstModule, load: &LoadStmt, label: ReadLabel<'_>) -> Load {
     let place = |span| errors::span(&ast.file_span(span));
     let span = place(load.module.span);
     let text = load.module.node.clone();
-    let target = module_label(&text, &span, repo, package);
+    let target = module_label(&text, &span, label);
     let symbols = load.args.iter().map(|arg| (arg.their.node.clone(), place(arg.their.span))).collect();
     Load { text, span, target, symbols }
 }
 
-fn module_label(text: &str, span: &Span, repo: &str, package: &str) -> Result<Label, Diagnostic> {
-    let label = Label::parse(text, repo, package).map_err(|error| Diagnostic::error(span, error.to_string()))?;
+fn module_label(text: &str, span: &Span, label: ReadLabel<'_>) -> Result<Label, Diagnostic> {
+    let label = label(text).map_err(|finding| Diagnostic { span: Some(span.clone()), ..finding })?;
     if !label.name.ends_with(".star") && !label.name.ends_with(".bzl") {
         return Err(Diagnostic::error(span, format!("`{text}` is no `.star` file"))
             .help("`load()` takes functions and values from `.star` files; targets of other packages need no `load()`"));
@@ -127,8 +137,5 @@ fn module_label(text: &str, span: &Span, repo: &str, package: &str) -> Result<La
             Diagnostic::error(span, format!("`{text}` names a package, not a file")).help(format!("write `{package}:{name}`"))
         );
     }
-    match &*label.repo {
-        "" | super::stdlib::REPO => Ok(label),
-        other => Err(Diagnostic::error(span, format!("unknown repository `@{other}`")).help("`@ouro//` is the only one")),
-    }
+    Ok(label)
 }

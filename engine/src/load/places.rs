@@ -29,11 +29,13 @@ struct Arg {
 }
 
 /// An expression, as far as it has parts with values of their own.
+#[derive(Clone)]
 pub(super) struct Node {
     at: Bytes,
     parts: Parts,
 }
 
+#[derive(Clone)]
 enum Parts {
     /// A literal, a variable, a call: one value, or a list made elsewhere.
     None,
@@ -45,6 +47,8 @@ enum Parts {
     Sum(Box<(Node, Node)>),
     /// `[a for b in c]`: every item comes from `a`.
     Each(Box<Node>),
+    /// `select({a: b})`
+    Choice(Box<Node>),
 }
 
 impl Places {
@@ -101,9 +105,11 @@ impl Places {
             }
             Expr::Call(function, args) => {
                 self.node(function);
-                let args = args.args.iter().map(|arg| self.argument(&arg.node)).collect();
+                let args: Vec<Arg> = args.args.iter().map(|arg| self.argument(&arg.node)).collect();
+                let is_select = matches!(&function.node, Expr::Identifier(name) if name.node.ident == "select");
+                let branches = args.first().filter(|_| is_select).map(|arg| Box::new(arg.value.clone()));
                 self.calls.push(Call { at: expr.span, args });
-                Parts::None
+                branches.map_or(Parts::None, Parts::Choice)
             }
             other => {
                 other.visit_expr(|inner| {
@@ -161,6 +167,27 @@ impl<'a> Place<'a> {
         }
     }
 
+    /// The places of the `count` parts of a sum with a `select()` in it.
+    pub(super) fn summands(self, count: usize) -> Vec<Place<'a>> {
+        let whole = || vec![self; count];
+        match self {
+            Place::Written(places, node) => {
+                let mut found = Vec::new();
+                node.summands(&mut found);
+                if found.len() != count { whole() } else { found.into_iter().map(|node| Place::Written(places, node)).collect() }
+            }
+            Place::Call(_) => whole(),
+        }
+    }
+
+    /// The place of the branches of a `select()`, when it is written here.
+    pub(super) fn branches(self) -> Option<Place<'a>> {
+        match self {
+            Place::Written(places, Node { parts: Parts::Choice(branches), .. }) => Some(Place::Written(places, branches)),
+            _ => None,
+        }
+    }
+
     /// The places of key and value of entry `index` of a dictionary.
     pub(super) fn pair(self, index: usize) -> (Place<'a>, Place<'a>) {
         match self {
@@ -179,7 +206,26 @@ impl Node {
             Parts::Items(items) => items.get(index).unwrap_or(self),
             Parts::Each(item) => item,
             Parts::Sum(sides) => self.summand(&sides.0, &sides.1, index, len),
-            Parts::None | Parts::Pairs(_) => self,
+            Parts::None | Parts::Pairs(_) | Parts::Choice(_) => self,
+        }
+    }
+
+    /// The parts that stay apart when they are added: what has no `select()` in it is added at once.
+    fn summands<'a>(&'a self, found: &mut Vec<&'a Node>) {
+        match &self.parts {
+            Parts::Sum(sides) if self.has_choice() => {
+                sides.0.summands(found);
+                sides.1.summands(found);
+            }
+            _ => found.push(self),
+        }
+    }
+
+    fn has_choice(&self) -> bool {
+        match &self.parts {
+            Parts::Choice(_) => true,
+            Parts::Sum(sides) => sides.0.has_choice() || sides.1.has_choice(),
+            Parts::None | Parts::Items(_) | Parts::Pairs(_) | Parts::Each(_) => false,
         }
     }
 
@@ -197,7 +243,7 @@ impl Node {
         match &self.parts {
             Parts::Items(items) => Some(items.len()),
             Parts::Sum(sides) => Some(sides.0.fixed_len()? + sides.1.fixed_len()?),
-            Parts::None | Parts::Pairs(_) | Parts::Each(_) => None,
+            Parts::None | Parts::Pairs(_) | Parts::Each(_) | Parts::Choice(_) => None,
         }
     }
 }

@@ -82,7 +82,12 @@ pub(super) fn select(
             },
             Scope::Package(package) => selected.extend(packages.get(package).into_iter().flat_map(automatic)),
             Scope::Subtree(root) => {
-                selected.extend(packages.values().filter(|package| is_below(&package.name, root)).flat_map(automatic));
+                // What was loaded of a repository below only because something depends on it is not asked for.
+                let repositories = &workspace.settings.repositories;
+                let is_meant = |package: &&Package| {
+                    is_below(&package.name, root) && repositories.root_of(&package.name) == repositories.root_of(root)
+                };
+                selected.extend(packages.values().filter(is_meant).flat_map(automatic));
             }
         }
     }

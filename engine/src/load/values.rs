@@ -8,7 +8,7 @@ use std::sync::Arc;
 use allocative::Allocative;
 use ouro_rules::attr::{AttrSpec, Record, RecordSpec};
 use ouro_rules::diagnostic::Diagnostic;
-use ouro_rules::rule::Rule;
+use ouro_rules::rule::{Role, Rule};
 use starlark::any::ProvidesStaticType;
 use starlark::eval::{Arguments, Evaluator};
 use starlark::starlark_simple_value;
@@ -24,11 +24,14 @@ pub(super) struct Schema {
     pub(super) name: Arc<str>,
     /// The attributes with their names ready to be shared.
     pub(super) attrs: Vec<(Arc<str>, AttrSpec)>,
+    /// What targets of the rule are for.
+    pub(super) role: Role,
 }
 
 impl Schema {
-    fn new(name: &str, attrs: &[AttrSpec]) -> Arc<Schema> {
+    fn new(name: &str, attrs: &[AttrSpec], role: Role) -> Arc<Schema> {
         Arc::new(Schema {
+            role,
             name: name.into(),
             attrs: attrs.iter().map(|attr| (attr.name.as_str().into(), attr.clone())).collect(),
         })
@@ -59,13 +62,13 @@ starlark_simple_value!(Unknown);
 
 impl RuleFunction {
     pub(super) fn new(rule: &dyn Rule) -> RuleFunction {
-        RuleFunction(Schema::new(rule.name(), rule.attrs()))
+        RuleFunction(Schema::new(rule.name(), rule.attrs(), rule.role()))
     }
 }
 
 impl RecordFunction {
     pub(super) fn new(spec: &RecordSpec) -> RecordFunction {
-        RecordFunction(Schema::new(&spec.name, &spec.attrs))
+        RecordFunction(Schema::new(&spec.name, &spec.attrs, Role::Built))
     }
 }
 

@@ -7,20 +7,22 @@ use ouro_rules::target::{PackageScope, Visibility};
 
 use super::context::Context;
 
-const FORMS: &str = "use `//visibility:public`, `//visibility:private`, `//package:__pkg__` or `//package:__subpackages__`";
+const FORMS: &str =
+    "use `//visibility:public`, `//visibility:private`, `//package:__pkg__`, `//package:__subpackages__`, or a `package_group`";
 
 /// Reads a list of strings; wrong entries are reported and left out.
 pub(super) fn read(context: &Context<'_>, list: &Spanned) -> Visibility {
-    let mut scopes = Vec::new();
-    let mut whole = None;
+    let (mut scopes, mut groups, mut whole) = (Vec::new(), Vec::new(), None);
     for item in list.value.items() {
         match entry(context, item) {
             Ok(Entry::Scope(scope)) => scopes.push(scope),
+            Ok(Entry::Group(label)) => groups.push((label, item.span.clone())),
             Ok(Entry::Whole(visibility)) => whole = Some((item, visibility)),
             Err(finding) => context.report(finding),
         }
     }
     match whole {
+        None if !groups.is_empty() => Visibility::Groups(scopes, groups),
         None if scopes.is_empty() => Visibility::Private,
         None => Visibility::Packages(scopes),
         Some((item, _)) if list.value.items().len() > 1 => {
@@ -35,17 +37,28 @@ pub(super) fn read(context: &Context<'_>, list: &Spanned) -> Visibility {
 enum Entry {
     Whole(Visibility),
     Scope(PackageScope),
+    Group(Label),
 }
 
 fn entry(context: &Context<'_>, item: &Spanned) -> Result<Entry, Diagnostic> {
     let text = item.value.as_str().unwrap_or_default();
     let bad = || Diagnostic::error(&item.span, format!("`{text}` is no visibility")).help(FORMS);
-    let label = Label::parse(text, context.repo, context.package).map_err(|_| bad())?;
-    match (&*label.package, &*label.name) {
-        ("visibility", "public") => Ok(Entry::Whole(Visibility::Public)),
-        ("visibility", "private") => Ok(Entry::Whole(Visibility::Private)),
-        (_, "__pkg__") => Ok(Entry::Scope(PackageScope { package: label.package, below: false })),
-        (_, "__subpackages__") => Ok(Entry::Scope(PackageScope { package: label.package, below: true })),
-        _ => Err(bad()),
+    // Not a package, whatever repository this is.
+    match text.strip_prefix("//visibility:") {
+        Some("public") => return Ok(Entry::Whole(Visibility::Public)),
+        Some("private") => return Ok(Entry::Whole(Visibility::Private)),
+        Some(_) => return Err(bad()),
+        None => {}
+    }
+    let label = match context.label(text) {
+        Err(finding) if text.starts_with('@') => return Err(Diagnostic { span: Some(item.span.clone()), ..finding }),
+        // A bare word is no group: whoever writes `public` means something else.
+        Ok(label) if text.contains(':') => label,
+        _ => return Err(bad()),
+    };
+    match &*label.name {
+        "__pkg__" => Ok(Entry::Scope(PackageScope { package: label.package, below: false })),
+        "__subpackages__" => Ok(Entry::Scope(PackageScope { package: label.package, below: true })),
+        _ => Ok(Entry::Group(label)),
     }
 }

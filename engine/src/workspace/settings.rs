@@ -2,15 +2,21 @@
 //!
 //! Knows nothing of what the settings are used for, and reads no file.
 
+mod config;
+
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 
+use ouro_rules::configuration::KernelVersion;
 use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean, sorted};
+use ouro_rules::repository::Repositories;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+pub use self::config::{ConfigSettings, FlagSetting};
 use super::SETTINGS_FILE;
 
 /// The tables of `ouro.toml`; every one, and every key, may be missing.
@@ -27,6 +33,10 @@ pub struct Settings {
     pub build: BuildSettings,
     /// `[deploy]`
     pub deploy: DeploySettings,
+    /// `[config.*]` by name.
+    pub config: BTreeMap<String, ConfigSettings>,
+    /// `[repositories]`
+    pub repositories: Repositories,
 }
 
 /// `[workspace]`
@@ -61,6 +71,8 @@ pub struct CacheSettings {
 pub struct BuildSettings {
     /// How many actions run at once.
     pub jobs: Option<u32>,
+    /// The oldest kernel that must run what is built.
+    pub min_kernel: Option<KernelVersion>,
 }
 
 /// `[deploy]`
@@ -77,6 +89,7 @@ enum Kind {
     Text,
     Folders,
     Count,
+    Kernel,
 }
 
 /// Every table with its keys. Checked before serde sees the text, because serde stops at the first thing it dislikes.
@@ -84,8 +97,10 @@ const TABLES: &[(&str, &[(&str, Kind)])] = &[
     ("workspace", &[("name", Kind::Text), ("ignore", Kind::Folders)]),
     ("toolchain", &[("clang", Kind::Text)]),
     ("cache", &[("dir", Kind::Text)]),
-    ("build", &[("jobs", Kind::Count)]),
+    ("build", &[("jobs", Kind::Count), ("min_kernel", Kind::Kernel)]),
     ("deploy", &[("bpffs", Kind::Text)]),
+    ("config", &[]),
+    ("repositories", &[]),
 ];
 
 /// Reads the text of an `ouro.toml`.
@@ -105,7 +120,9 @@ pub(super) fn parse(text: &str) -> Result<Settings, Vec<Diagnostic>> {
     if !findings.is_empty() {
         return Err(sorted(findings));
     }
-    toml::from_str(text).map_err(broken)
+    let mut settings: Settings = toml::from_str(text).map_err(broken)?;
+    config::place_flags(&mut settings.config, document.get_ref(), &place);
+    Ok(settings)
 }
 
 type Found = Vec<(Range<usize>, Diagnostic)>;
@@ -121,7 +138,11 @@ fn check_table(name: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> Fo
             Diagnostic::bare(format!("`{}` is a table", name.get_ref())).help(format!("write `[{}]`", name.get_ref())),
         )];
     };
-    table.iter().flat_map(|(key, value)| check_key(keys, key, value)).collect()
+    match &**name.get_ref() {
+        "config" => config::check_configs(table),
+        "repositories" => config::check_repositories(table),
+        _ => table.iter().flat_map(|(key, value)| check_key(keys, key, value)).collect(),
+    }
 }
 
 fn check_key(keys: &[(&str, Kind)], key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> Found {
@@ -138,6 +159,7 @@ fn check_value(kind: Kind, key: &str, value: &Spanned<DeValue<'_>>) -> Found {
         (Kind::Count, DeValue::Integer(n)) if u32::from_str_radix(n.as_str(), n.radix()).is_ok_and(|n| n > 0) => {
             return Vec::new();
         }
+        (Kind::Kernel, _) => return config::check_kernel(key, value),
         (Kind::Text, _) => "a string",
         (Kind::Folders, _) => "a list of folders",
         (Kind::Count, _) => "a whole number from 1",
@@ -193,11 +215,42 @@ mod tests {
     #[test]
     fn every_key_is_read_and_all_are_optional() {
         assert_eq!(parse("").unwrap(), Settings::default());
-        let all = "[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\n[build]\njobs = 4\n[deploy]\nbpffs = '/b'\n";
+        let all = "[repositories]\nfoo = 'a/foo'\n[config.small]\nplatform = 'amd64'\nmode = 'dbg'\nmin_kernel = '6.1'\ncopts = ['-Wextra']\ndefines = ['A=1']\nflags = { '//fw:x' = true }\n[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\n[build]\njobs = 4\nmin_kernel = '5.15'\n[deploy]\nbpffs = '/b'\n";
         let settings = parse(all).unwrap();
         assert_eq!(settings.workspace.ignore, ["a/b"]);
         assert_eq!((settings.build.jobs, settings.toolchain.clang.as_deref()), (Some(4), Some("clang-19")));
         assert_eq!((settings.cache.dir, settings.deploy.bpffs), (Some("/c".into()), Some("/b".into())));
+        assert_eq!(settings.build.min_kernel.unwrap().to_string(), "5.15");
+        assert!(settings.repositories.contains("a/foo"));
+        let small = &settings.config["small"];
+        assert_eq!((small.platform.as_deref(), small.mode), (Some("amd64"), Some(ouro_rules::configuration::Mode::Dbg)));
+        assert_eq!((small.copts.len(), small.defines.len()), (1, 1));
+        let flag = &small.flags["//fw:x"];
+        assert_eq!((flag.value.as_str(), flag.span.as_ref().map(|span| (span.line, span.column))), ("true", Some((9, 11))));
+    }
+
+    #[test]
+    fn configurations_and_repositories_are_checked_key_by_key() {
+        let text = "[config.a]\nplatfrom = 'x86'\nplatform = 'aarch46'\nmode = 'debug'\nmin_kernel = 5.15\nflags = { fast = true, '//fw:x' = 1 }\ncopts = ['-o']\n[config]\ndbg = {}\n1 = {}\nb = 3\n[repositories]\nouro = 'x'\nfoo = '../foo'\nbar = 1\n[build]\nmin_kernel = '5'\n";
+        assert_eq!(
+            findings(text),
+            [
+                "2:1-9: unknown key `platfrom` (did you mean `platform`?)",
+                "3:12-21: `aarch46` is no value of `platform` (did you mean `aarch64`?)",
+                "4:8-15: `debug` is no value of `mode` (did you mean `dbg`?)",
+                "5:14-18: `min_kernel` is a string (put it in quotes: `\"5.15\"`)",
+                "6:11-15: `fast` is no label of a flag (write it with its package: `//fw:trace`)",
+                "6:35-36: `//fw:x` is a string or a boolean ()",
+                "7:10-14: `-o` cannot be one of `copts` (remove it; ouro names the files clang writes)",
+                "9:1-4: `dbg` cannot name a configuration (it is a mode: `--mode`; choose another name)",
+                "10:1-2: `1` cannot name a configuration (use letters, digits and `_`, a letter first)",
+                "11:1-2: `b` is a table (write `[config.b]`)",
+                "13:1-5: `ouro` cannot name a repository (it comes with ouro; choose another name)",
+                "14:7-15: `../foo` is no plain path from the workspace root (write it as `third_party/sources`)",
+                "15:7-8: `bar` is a folder, from the root ()",
+                "17:14-17: `5` is no value of `min_kernel` (write its first two numbers: `5.15`)",
+            ]
+        );
     }
 
     #[test]

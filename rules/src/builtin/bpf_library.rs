@@ -44,7 +44,7 @@ impl Rule for BpfLibrary {
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let mut findings = Vec::new();
         let files = ctx.files("hdrs");
-        let mut headers = Headers { files: files.clone(), ..Headers::default() };
+        let mut headers = Headers { files: files.clone(), includes: repository_roots(ctx), ..Headers::default() };
         for include in ctx.target.get("includes").items() {
             match include_folder(ctx, include) {
                 Ok(folder) => headers.includes.extend(folder),
@@ -75,6 +75,14 @@ fn include_folder(ctx: &Context<'_>, include: &Spanned) -> Result<[String; 2], D
     let source = source.trim_end_matches('/');
     let source = if source.is_empty() { "." } else { source };
     Ok([source.to_owned(), ctx.output(name).trim_end_matches('/').to_owned()])
+}
+
+/// Where files of a repository inside the workspace find each other: its folder, and its twin among the outputs.
+pub(super) fn repository_roots(ctx: &Context<'_>) -> Vec<String> {
+    match ctx.config.repositories.root_of(&ctx.target.label.package) {
+        "" => Vec::new(),
+        root => vec![root.to_owned(), join(&ctx.config.out_dir, root)],
+    }
 }
 
 /// The strings of a list attribute.

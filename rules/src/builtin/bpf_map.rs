@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::bpf_library::merge_deps;
+use super::bpf_library::{merge_deps, repository_roots};
 use super::is_c_identifier;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::diagnostic::{Diagnostic, did_you_mean};
@@ -74,7 +74,7 @@ impl Rule for BpfMap {
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let mut findings = name_findings(ctx);
         let includes = ctx.files("hdrs");
-        let mut headers = Headers { files: includes.clone(), ..Headers::default() };
+        let mut headers = Headers { files: includes.clone(), includes: repository_roots(ctx), ..Headers::default() };
         if let Err(more) = merge_deps(ctx, "deps", &mut headers) {
             findings.extend(more);
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bpf_library::strings;
+use super::bpf_library::{repository_roots, strings};
 use crate::action::{Action, ActionKind, Artifact, Tool};
 use crate::attr::Spanned;
 use crate::diagnostic::Diagnostic;
@@ -108,6 +108,7 @@ impl Compiler<'_, '_> {
         let mut args = self.flags();
         args.extend(SOURCE.iter().chain(extra).map(|arg| (*arg).to_owned()));
         args.extend(self.search_path());
+        args.extend(self.ctx.config.compile_args.iter().cloned());
         args.extend(self.headers.defines.iter().cloned().chain(strings(self.ctx, "defines")).map(|define| format!("-D{define}")));
         args.extend(strings(self.ctx, "copts"));
         args.extend(["-MD".to_owned(), "-MF".to_owned(), depfile.to_string()]);
@@ -117,7 +118,9 @@ impl Compiler<'_, '_> {
     }
 
     fn flags(&self) -> Vec<String> {
-        self.ctx.config.clang_flags.iter().cloned().chain(TARGET.iter().map(|flag| (*flag).to_owned())).collect()
+        let config = self.ctx.config;
+        let target = ["-target".to_owned(), config.target.clone()];
+        config.clang_flags.iter().cloned().chain(target).chain(TARGET.iter().map(|flag| (*flag).to_owned())).collect()
     }
 
     fn search_path(&self) -> Vec<String> {
@@ -130,9 +133,11 @@ impl Compiler<'_, '_> {
             format!("-I{}", header_folder(self.ctx)),
         ];
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
+        let repository = repository_roots(self.ctx).into_iter().map(|folder| format!("-iquote{folder}"));
         let libraries = self.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
-        own.into_iter().chain([package, format!("-D__TARGET_ARCH_{}", config.arch)]).chain(libraries).chain(system).collect()
+        let arch = format!("-D__TARGET_ARCH_{}", config.arch);
+        own.into_iter().chain([package]).chain(repository).chain([arch]).chain(libraries).chain(system).collect()
     }
 
     fn run(
@@ -153,7 +158,7 @@ impl Compiler<'_, '_> {
 /// For every clang run that makes BPF code. `-mcpu=v3` (kernel 5.1) has 32-bit jumps and arithmetic; DWARF 4, unlike 5, holds
 /// no checksum of the source, so a comment at the end of a file changes no byte of the object; some distributions' compilers add
 /// stack protectors that BPF cannot have.
-const TARGET: &[&str] = &["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-gdwarf-4", "-fno-stack-protector"];
+const TARGET: &[&str] = &["-mcpu=v3", "-O2", "-g", "-gdwarf-4", "-fno-stack-protector"];
 
 /// For clang runs that read C. Compilation paths are relative and dates are refused, so two checkouts give the same bytes. A
 /// program that returns nothing would only be refused by the verifier, at deploy.
@@ -161,7 +166,12 @@ const SOURCE: &[&str] = &["-ffile-compilation-dir=.", "-Wall", "-Werror=return-t
 
 /// Arguments that would make clang read or write behind ouro's back: not in the key, not in the depfile, not in the outputs.
 pub(super) fn refused_copt(item: &Spanned) -> Option<Diagnostic> {
-    let arg = item.value.as_str().unwrap_or_default();
+    let finding = copt_finding(item.value.as_str().unwrap_or_default())?;
+    Some(Diagnostic { span: Some(item.span.clone()), ..finding })
+}
+
+/// What is wrong with an argument, without its place.
+pub fn copt_finding(arg: &str) -> Option<Diagnostic> {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| arg.starts_with(prefix));
     let remedy = match arg {
         _ if begins(&["@", "--config"]) => "write the arguments themselves; ouro would not notice a change of the file",
@@ -169,5 +179,5 @@ pub(super) fn refused_copt(item: &Spanned) -> Option<Diagnostic> {
         _ if begins(&["-o", "--output", "-M", "-save-temps", "--save-temps"]) => "remove it; ouro names the files clang writes",
         _ => return None,
     };
-    Some(Diagnostic::error(&item.span, format!("`{arg}` cannot be one of `copts`")).help(remedy))
+    Some(Diagnostic::bare(format!("`{arg}` cannot be one of `copts`")).help(remedy))
 }

@@ -170,7 +170,7 @@ fn only(paths: &[String], what: &str) -> Result<String, String> {
 /// Only what `srcs` lists is waited for, whatever else the graph holds.
 fn location(ctx: &Context<'_>, text: &str) -> Result<String, String> {
     let here = &ctx.target.label;
-    let label = Label::parse(text, &here.repo, &here.package).map_err(|error| error.to_string())?;
+    let label = ctx.config.repositories.label(text, &here.repo, &here.package).map_err(|finding| finding.message)?;
     let found = ctx.listed("srcs").into_iter().find(|(_, listed, _)| **listed == label).and_then(|(_, _, providers)| providers);
     match found.map(|providers| &providers.files[..]).unwrap_or_default() {
         [file] => Ok(shell_word(file.path())),

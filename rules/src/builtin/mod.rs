@@ -10,14 +10,17 @@ mod bpf_map;
 mod bpf_program;
 mod jumps;
 mod compile;
+mod config_setting;
 mod filegroup;
 mod genrule;
+mod package_group;
 
 use std::sync::Arc;
 
 use crate::rule::{Rule, RuleTable};
 
 pub use attach::records;
+pub use compile::copt_finding;
 
 /// Every built-in rule and constructor.
 pub fn table() -> RuleTable {
@@ -31,8 +34,12 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(bpf_library::BpfLibrary::new()),
         Arc::new(bpf_map::BpfMap::new()),
         Arc::new(bpf_program::BpfProgram::new()),
+        Arc::new(config_setting::ConfigSetting::new()),
+        Arc::new(config_setting::FlagRule::bool()),
+        Arc::new(config_setting::FlagRule::string()),
         Arc::new(filegroup::Filegroup::new()),
         Arc::new(genrule::Genrule::new()),
+        Arc::new(package_group::PackageGroupRule::new()),
     ]
 }
 

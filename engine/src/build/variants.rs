@@ -1,0 +1,74 @@
+//! Several configurations side by side: each configured and analysed by itself, all planned as one.
+//!
+//! Knows nothing of how the plan is executed.
+
+use ouro_rules::diagnostic::sorted;
+use ouro_rules::{Configuration, Diagnostic};
+
+use super::{Analysis, Request, config};
+use crate::configure::{Configured, configure};
+use crate::event::Event;
+use crate::load::Loaded;
+use crate::plan::{self, Plan};
+use crate::toolchain::Toolchain;
+
+/// What was loaded, for each configuration of the request.
+pub(super) fn configured<'l>(request: &Request<'_>, loaded: &'l Loaded) -> Result<Vec<Configured<'l>>, Vec<Diagnostic>> {
+    each(request.configurations, |configuration| configure(loaded, configuration))
+}
+
+/// What it means, for each configuration of the request.
+pub(super) fn analysed<'c>(
+    request: &Request<'_>,
+    configured: &'c [Configured<'_>],
+    toolchain: &Toolchain,
+) -> Result<Vec<Analysis<'c>>, Vec<Diagnostic>> {
+    let pairs: Vec<_> = request.configurations.iter().zip(configured).collect();
+    each(&pairs, |(configuration, configured)| {
+        Analysis::of(request, configured, &config(request.workspace, configuration, toolchain.clang_flags()))
+    })
+}
+
+/// One plan of all configurations.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    /// The place of each configuration's first action.
+    starts: Vec<usize>,
+}
+
+/// Plans all of them. Each has an output folder of its own, so no two make the same file.
+pub(super) fn planned(analyses: &[Analysis<'_>]) -> Result<Planned, Vec<Diagnostic>> {
+    let mut planned = Planned { plan: Plan::default(), starts: Vec::new() };
+    for plan in each(analyses, |analysis| plan::plan(&analysis.graph, &analysis.analysed))? {
+        planned.starts.push(planned.plan.actions.len());
+        planned.plan.append(plan);
+    }
+    Ok(planned)
+}
+
+impl Planned {
+    /// Which configuration an action belongs to, by its place among them.
+    pub(super) fn configuration_of(&self, action: usize) -> usize {
+        self.starts.partition_point(|start| *start <= action).saturating_sub(1)
+    }
+
+    /// Tells whose the actions are, when there are several configurations.
+    pub(super) fn tell(&self, configurations: &[Configuration], events: &dyn Fn(Event)) {
+        if self.starts.len() > 1 {
+            let told = configurations.iter().zip(&self.starts);
+            told.for_each(|(one, first)| events(Event::Configured { name: one.folder.as_str().into(), first: *first }));
+        }
+    }
+}
+
+/// All results, or the findings of all; those that several configurations have are told once.
+fn each<T, R>(items: &[T], work: impl Fn(&T) -> Result<R, Vec<Diagnostic>>) -> Result<Vec<R>, Vec<Diagnostic>> {
+    let (mut results, mut findings) = (Vec::new(), Vec::new());
+    for item in items {
+        match work(item) {
+            Ok(result) => results.push(result),
+            Err(more) => findings.extend(more),
+        }
+    }
+    if findings.is_empty() { Ok(results) } else { Err(sorted(findings)) }
+}

@@ -1,0 +1,62 @@
+//! Configuration: what `select()` chooses. Pure.
+//!
+//! Targets that choose nothing are passed on as they are, without a copy. Knows nothing of where configurations come from.
+
+mod choose;
+mod conditions;
+mod reach;
+
+use std::collections::BTreeMap;
+
+use ouro_rules::diagnostic::sorted;
+use ouro_rules::{Configuration, Diagnostic, Label, Target};
+
+use self::choose::Chooser;
+use self::conditions::Conditions;
+use crate::load::Loaded;
+
+/// What was loaded, for one configuration: nothing in it depends on anything any more.
+#[derive(Debug)]
+pub struct Configured<'l> {
+    loaded: &'l Loaded,
+    /// The targets that had something to choose.
+    chosen: BTreeMap<&'l Label, Target>,
+}
+
+impl<'l> Configured<'l> {
+    /// What it was made from.
+    pub fn loaded(&self) -> &'l Loaded {
+        self.loaded
+    }
+
+    /// The target of this label.
+    pub fn target(&self, label: &Label) -> Option<&Target> {
+        self.chosen.get(label).or_else(|| self.loaded.target(label))
+    }
+
+    /// Every target that was loaded, by package and name.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let all = self.loaded.packages.values().flat_map(|package| package.targets.values());
+        all.map(|target| self.chosen.get(&target.label).unwrap_or(target))
+    }
+}
+
+/// Chooses the branch of every `select()`. What cannot be chosen is a finding only where something needs it.
+pub fn configure<'l>(loaded: &'l Loaded, configuration: &Configuration) -> Result<Configured<'l>, Vec<Diagnostic>> {
+    let mut findings = Vec::new();
+    let conditions = Conditions::new(loaded, configuration, &mut findings);
+    let chooser = Chooser { loaded, configuration, conditions };
+    let (mut configured, mut failed) = (Configured { loaded, chosen: BTreeMap::new() }, BTreeMap::new());
+    let targets = loaded.packages.values().flat_map(|package| package.targets.values());
+    for target in targets.filter(|target| target.attrs.values().any(|attr| attr.value.has_select())) {
+        match chooser.target(target) {
+            Ok(chosen) => drop(configured.chosen.insert(&target.label, chosen)),
+            Err(more) => drop(failed.insert(&target.label, more)),
+        }
+    }
+    if !failed.is_empty() {
+        let needed = reach::needed(&configured);
+        findings.extend(failed.into_iter().filter(|(label, _)| needed.contains(label)).flat_map(|(_, more)| more));
+    }
+    if findings.is_empty() { Ok(configured) } else { Err(sorted(findings)) }
+}

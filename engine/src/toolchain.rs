@@ -84,7 +84,7 @@ impl ToolchainError {
 }
 
 /// The tools of a workspace.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Toolchain {
     /// The C compiler's first line about itself: `Debian clang version 19.1.7`.
     pub version: String,
@@ -92,7 +92,8 @@ pub struct Toolchain {
     pub arch: String,
     /// The system's header folders that `-target bpf` does not search by itself.
     pub system_includes: Vec<String>,
-    /// The files the identities were made from, as they were before they were read.
+    /// The files the identities were made from, as they were before they were read. A snapshot has them among its own.
+    #[serde(skip)]
     pub seen: Vec<Seen>,
     clang: Found,
     llvm_link: Option<Found>,
@@ -214,7 +215,7 @@ impl Memory {
             version: self.version,
             arch: arch().to_owned(),
             system_includes: if Path::new(&folder).is_dir() { vec![folder] } else { Vec::new() },
-            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp }).collect(),
+            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect(),
             clang: self.clang,
             llvm_link: self.llvm_link,
             shell: self.shell,

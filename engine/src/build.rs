@@ -3,6 +3,11 @@
 
 mod variants;
 
+mod again;
+mod memory;
+mod record;
+mod targets;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -14,19 +19,22 @@ use std::time::SystemTime;
 use ouro_cache::{CacheError, Digest, Hasher, Store};
 use ouro_rules::provider::Providers;
 use ouro_rules::{ActionKind, Artifact, Config, Configuration, Diagnostic, Label, Pattern, RuleTable, Span};
-use serde::{Deserialize, Serialize};
 
+use self::again::Place;
+use self::memory::Memory;
+use self::record::Finished;
 use crate::analyse::{self, Analysed};
 use crate::configure::Configured;
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::graph::{self, Graph, Node, NodeId};
-use crate::load::{self, Loaded, Reads};
+use crate::load::{self, Loaded};
 use crate::plan::Plan;
-use crate::state::snapshot;
-use crate::state::{Lock, Seen, Stamp, State, StateError};
-use crate::toolchain::{Toolchain, ToolchainError, header_folders, system_includes};
+use crate::state::{Lock, State, StateError};
+use crate::toolchain::{Toolchain, ToolchainError, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
+
+pub use self::targets::{BuiltTarget, Targets};
 
 /// What is asked of the engine.
 #[derive(Clone, Copy)]
@@ -88,39 +96,37 @@ impl From<ExecuteError> for BuildError {
 #[derive(Debug, Clone, Default)]
 pub struct Built {
     /// What was asked for, with its files.
-    pub targets: Vec<BuiltTarget>,
+    pub targets: Targets,
     /// What execution did; none when the snapshot told that nothing changed.
     pub summary: Option<Summary>,
     /// Findings that did not stop it.
     pub warnings: Vec<Diagnostic>,
 }
 
-/// A target that was asked for.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct BuiltTarget {
-    /// Its label.
-    pub label: Label,
-    /// The configuration it was built for, by its folder.
-    pub configuration: String,
-    /// Its files, from the workspace root.
-    pub files: Vec<String>,
-}
-
-/// Builds what is asked for. Starts with the snapshot: when nothing changed since a build of the same request, nothing else
-/// is even initialised.
+/// Builds what is asked for. Starts with the snapshot of the last build of the same request: when nothing changed since, nothing
+/// else is even initialised, and when only files that actions read did, only those actions are.
 pub fn build(
     request: &Request<'_>,
     cache: &Path,
     options: &Options<'_>,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
-    let root = &request.workspace.root;
     let key = request_key(request, cache);
-    if let Some(payload) = snapshot::check(root, &key)
-        && let Ok(targets) = postcard::from_bytes(&payload)
-    {
-        return Ok(Built { targets, ..Built::default() });
+    let place = Place { root: &request.workspace.root, cache, key: &key };
+    match again::again(place, options, events)? {
+        Some(built) => Ok(built),
+        None => whole(request, place, options, events),
     }
+}
+
+/// The whole way.
+fn whole(
+    request: &Request<'_>,
+    place: Place<'_>,
+    options: &Options<'_>,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Built, BuildError> {
+    let root = place.root;
     let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
     let began = SystemTime::now();
@@ -128,33 +134,22 @@ pub fn build(
     let configured = variants::configured(request, &loaded)?;
     let analyses = variants::analysed(request, &configured, &toolchain)?;
     let planned = variants::planned(&analyses)?;
-    let store = Store::open(cache)?;
+    let store = Store::open(place.cache)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
-    let printed = AtomicBool::new(false);
-    let told = |event| {
-        printed.fetch_or(has_output(&event), Ordering::Relaxed);
-        events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
-    };
+    let told = |event| events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
     planned.tell(request.configurations, &told);
-    let mut summary = execute::execute(&site, &planned.plan, options, &mut state, &told)?;
+    let summary = execute::execute(&site, &planned.plan, options, &mut state, &told)?;
     if summary.failed + summary.skipped > 0 {
         return Err(BuildError::Failed(summary));
     }
-    let targets = analyses.iter().zip(request.configurations).flat_map(|(analysis, one)| analysis.targets(&one.folder)).collect();
-    let warnings = loaded.warnings.clone();
-    // A build that had something to warn of, or whose compiler had, is not replaced by silence the next time.
-    if warnings.is_empty()
-        && !printed.into_inner()
-        && let Some(read) = seen_before_load(request, &loaded.reads, began)
-        && let Some(looked_for) = analyses.iter().map(|analysis| analysis.seen_again(root)).collect::<Option<Vec<_>>>()
-    {
-        let headers = request.configurations.iter().flat_map(|one| header_folders(one.platform)).filter_map(|path| folder(&path));
-        summary.seen.extend(read.into_iter().chain(looked_for.into_iter().flatten()).chain(headers));
-        let payload = postcard::to_stdvec(&targets).expect("BUG: labels and paths are plain data");
-        snapshot::write(root, &key, &summary.seen, &payload)?;
-    }
-    Ok(Built { targets, summary: Some(summary), warnings })
+    let targets = analyses.iter().zip(request.configurations).flat_map(|(analysis, one)| analysis.targets(&one.folder));
+    let targets: Vec<BuiltTarget> = targets.collect();
+    let memory = Memory { targets: targets.into(), warnings: loaded.warnings.clone(), toolchain };
+    let finished =
+        Finished { request, began, loaded: &loaded, analyses: &analyses, planned: &planned, state: &state, summary: &summary };
+    record::record(&finished, place.key, &memory)?;
+    Ok(Built { targets: memory.targets, summary: Some(summary), warnings: memory.warnings })
 }
 
 /// Loads what a request needs, the packages of the flags it sets among it.
@@ -200,11 +195,6 @@ impl<'l> Analysis<'l> {
         };
         self.graph.requested().iter().map(built).collect()
     }
-
-    /// What was looked for, as it is now; none when some of it came or went since.
-    fn seen_again(&self, root: &Path) -> Option<Vec<Seen>> {
-        self.looked_for.iter().map(|(path, was_file)| seen_again(root, path, *was_file)).collect()
-    }
 }
 
 fn paths(files: &[Artifact]) -> Vec<String> {
@@ -245,48 +235,18 @@ fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
     hasher.finish()
 }
 
-/// What loading read and the program itself, as they were when they were read: a file that changed after `began` may have changed
-/// after it was read, too, and then there is nothing to go by.
-fn seen_before_load(request: &Request<'_>, reads: &Reads, began: SystemTime) -> Option<Vec<Seen>> {
-    let program = request.program.and_then(Path::to_str).map(Arc::from);
-    let mut seen = Vec::new();
-    for path in reads.files.iter().chain(&reads.folders).chain(&reads.absent).chain(&program) {
-        let stamp = Stamp::of(&request.workspace.root.join(&**path)).ok()?;
-        if stamp.is_some_and(|stamp| !stamp.older_than(began)) {
-            return None;
-        }
-        seen.push(Seen { path: path.clone(), stamp: stamp.map(Stamp::settled) });
+/// Where a target is declared.
+fn span(graph: &Graph<'_>, owner: &Label) -> Option<Span> {
+    match graph.node(graph.find(owner)?) {
+        Node::Target(target) => Some(target.span.clone()),
+        Node::File(_) | Node::Generated(_) => None,
     }
-    Some(seen)
-}
-
-/// A path that was looked for, as it is now; none when it came or went since. Its bytes were not read, so they may have changed:
-/// who did read them saw them in time.
-fn seen_again(root: &Path, path: &Arc<str>, was_file: bool) -> Option<Seen> {
-    let stamp = Stamp::of(&root.join(&**path)).ok()?;
-    let is_file = stamp.is_some_and(|stamp| stamp.is_file());
-    (is_file == was_file).then(|| Seen { path: path.clone(), stamp: stamp.map(Stamp::settled) })
-}
-
-/// A folder that decides what compilers are told by being there.
-fn folder(path: &str) -> Option<Seen> {
-    let stamp = Stamp::of(Path::new(path)).ok()?;
-    Some(Seen { path: path.into(), stamp: stamp.map(Stamp::settled) })
-}
-
-/// Whether an action's tool had something to say.
-fn has_output(event: &Event) -> bool {
-    matches!(event, Event::Finished { output, .. } if !output.is_empty())
 }
 
 /// Findings of actions that have no place get their target's.
 fn with_places<'g>(event: Event, graph_of: &dyn Fn(usize) -> &'g Graph<'g>) -> Event {
     let Event::Failed { action, mnemonic, owner, output, mut findings } = event else { return event };
-    let graph = graph_of(action);
-    let span = graph.find(&owner).and_then(|node| match graph.node(node) {
-        Node::Target(target) => Some(target.span.clone()),
-        Node::File(_) | Node::Generated(_) => None,
-    });
+    let span = span(graph_of(action), &owner);
     findings.iter_mut().filter(|finding| finding.span.is_none()).for_each(|finding| finding.span = span.clone());
     Event::Failed { action, mnemonic, owner, output, findings }
 }

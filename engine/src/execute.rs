@@ -17,6 +17,8 @@ mod process;
 mod run;
 mod spawn;
 
+pub(crate) use self::process::without_colors;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -69,6 +71,8 @@ pub struct Summary {
     pub skipped: usize,
     /// Every file that was looked at, outputs and tools too, each with the stamp from before it was read.
     pub seen: Vec<Seen>,
+    /// Whether a file changed while an action read it: then `seen` may not be what every action saw.
+    pub disturbed: bool,
 }
 
 /// Why execution ended without a summary.

@@ -47,7 +47,7 @@ use self::package::{Built, Opened, Text};
 use self::request::Wanted;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
-pub(crate) use self::folder::BUILD_FILES;
+pub(crate) use self::folder::{BUILD_FILES, digest as folder_digest};
 pub use self::stdlib::source as stdlib_source;
 
 /// Everything that was asked for and all it depends on.

@@ -74,7 +74,7 @@ pub struct File {
 }
 
 /// How an action ended the last time.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remembered {
     /// Its key.
     pub key: Digest,
@@ -91,6 +91,11 @@ impl State {
         state.path = path;
         state.build += 1;
         state
+    }
+
+    /// One that knows nothing and is never written: for a build whose memory is a snapshot.
+    pub fn unwritten() -> State {
+        State::default()
     }
 
     /// What is known of the file, if it is still the one with this stamp.
@@ -126,6 +131,9 @@ impl State {
 
     /// Writes everything down, by a rename.
     pub fn save(&mut self) -> Result<(), StateError> {
+        if self.path.as_os_str().is_empty() {
+            return Ok(());
+        }
         let oldest = self.build.saturating_sub(REMEMBERED_BUILDS);
         self.files.retain(|_, (_, build)| *build >= oldest);
         self.results.retain(|_, (_, build)| *build >= oldest);

@@ -85,11 +85,12 @@ impl ToolchainError {
 }
 
 /// The tools of a workspace.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Toolchain {
     /// The C compiler's first line about itself: `Debian clang version 19.1.7`.
     pub version: String,
-    /// The files the identities were made from, as they were before they were read.
+    /// The files the identities were made from, as they were before they were read. A snapshot has them among its own.
+    #[serde(skip)]
     pub seen: Vec<Seen>,
     clang: Found,
     llvm_link: Option<Found>,
@@ -208,7 +209,7 @@ impl Memory {
     fn into_toolchain(self, stamps: Vec<(Arc<str>, Option<Stamp>)>) -> Toolchain {
         Toolchain {
             version: self.version,
-            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp }).collect(),
+            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect(),
             clang: self.clang,
             llvm_link: self.llvm_link,
             shell: self.shell,

@@ -167,6 +167,7 @@ impl<'a> Work<'a> {
             if let Ran::Well(entry, how) = self.run(place, action, &inputs)? {
                 return Ok(self.keep(action, key, entry, how)?);
             }
+            self.tally().summary.disturbed = true;
             inputs.iter().for_each(|(path, _)| self.files.forget(path));
         }
         let finding = Diagnostic::bare(format!("files that `{}` reads change again and again while it runs", action.owner));

@@ -86,5 +86,10 @@ impl<'a> Files<'a> {
 
 /// What a snapshot needs of known files.
 pub(super) fn seen(known: &[(Arc<str>, Option<File>)]) -> Vec<Seen> {
-    known.iter().map(|(path, file)| Seen { path: path.clone(), stamp: file.map(|file| file.stamp) }).collect()
+    let seen = |(path, file): &(Arc<str>, Option<File>)| Seen {
+        path: path.clone(),
+        stamp: file.map(|file| file.stamp),
+        digest: file.map(|file| file.digest),
+    };
+    known.iter().map(seen).collect()
 }

@@ -99,7 +99,7 @@ fn reap(process: libc::pid_t) -> io::Result<ExitStatus> {
 }
 
 /// The text without the escape sequences that colour it.
-pub(super) fn without_colors(text: &str) -> String {
+pub(crate) fn without_colors(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, sequence)) = rest.split_once("\x1b[") {

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 
+use ouro_cache::{Digest, Hasher};
 use ouro_rules::diagnostic::Diagnostic;
 
 /// The names of BUILD files; the first one found makes the folder a package.
@@ -54,6 +55,21 @@ pub(super) fn list(path: &Path) -> io::Result<Listing> {
         }
     }
     Ok(listing)
+}
+
+/// What stands for a folder's entries: while it is the same, whoever lists the folder finds the same.
+pub(crate) fn digest(path: &Path) -> io::Result<Digest> {
+    let mut listing = list(path)?;
+    listing.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    listing.unnamable.sort_unstable();
+    let mut hasher = Hasher::new("ouro folder listing v1");
+    for (name, entry) in &listing.entries {
+        hasher.field(name.as_bytes());
+        hasher.field(&[u8::from(*entry == Entry::Folder)]);
+    }
+    hasher.field(b"");
+    listing.unnamable.iter().for_each(|name| hasher.field(name.as_bytes()));
+    Ok(hasher.finish())
 }
 
 fn kind(entry: &std::fs::DirEntry) -> Option<Entry> {

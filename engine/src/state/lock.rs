@@ -21,6 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Lock {
     root: PathBuf,
+    waited: bool,
     _file: File,
 }
 
@@ -31,7 +32,7 @@ impl Lock {
         let mut told = false;
         loop {
             match Lock::attempt(root)? {
-                Ok(lock) => return Ok(lock),
+                Ok(lock) => return Ok(Lock { waited: told, ..lock }),
                 Err(_) if cancelled.load(Ordering::Relaxed) => return Err(StateError::Cancelled),
                 Err(pid) => {
                     if !std::mem::replace(&mut told, true) {
@@ -41,6 +42,16 @@ impl Lock {
                 }
             }
         }
+    }
+
+    /// The lock, when nobody else has it.
+    pub fn if_free(root: &Path) -> Option<Lock> {
+        Lock::attempt(root).ok()?.ok()
+    }
+
+    /// Whether another process had it first, and may have changed what was looked at before.
+    pub fn waited(&self) -> bool {
+        self.waited
     }
 
     /// The root of the workspace.
@@ -70,7 +81,7 @@ impl Lock {
             return Ok(Err(None));
         }
         write_holder(&mut file).map_err(&locking)?;
-        Ok(Ok(Lock { root: root.to_owned(), _file: file }))
+        Ok(Ok(Lock { root: root.to_owned(), waited: false, _file: file }))
     }
 }
 

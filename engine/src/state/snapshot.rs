@@ -1,67 +1,273 @@
-//! The snapshot of a build: everything it read and made, by stamp, so that the next one can see that nothing changed
-//! without doing anything else.
+//! The snapshot of a build: every file it read or made, by stamp and digest, and every action, so that the next build sees
+//! that nothing changed at the cost of looking, or else does what the changes reach and nothing more.
 //!
-//! Knows neither what the files are nor what the build said: that is a payload the caller gives and gets back.
+//! Knows neither what actions do nor what the build said: those are bytes the caller gives and gets back.
+//!
+//! A snapshot says: while these files have these digests, everything that was asked for is made. That stays true for ever; a
+//! stamp only spares reading a file again. So an old snapshot, or one whose last words were lost, costs work and no more.
 //!
 //! # Layout
-//! A checksum that stands for format and version (see [`ouro_cache::seal`]), then, in little-endian numbers:
+//! All numbers are little-endian. Sealed parts begin with a checksum that stands for format and version (see
+//! [`ouro_cache::seal`]); each is checked before it is used.
 //!
 //! | what | bytes |
 //! |---|---|
-//! | digest of the request | 32 |
-//! | number of folders, of files, bytes of text | 3 × 8 |
-//! | folders: place of the name in the text, number of files | each 2 × 4 |
-//! | stamps: mtime, ctime, size, inode | each 4 × 8 |
-//! | files: place of the name in the text, mode (0: absent) | each 2 × 4 |
-//! | text: names, each ended by a zero byte | |
-//! | payload | the rest |
-//!
-//! The files of a folder stand together, so that each is looked up in its folder and not from the root. Opening a folder for
-//! a file or two would cost more than it saves: they stand in the root, with their whole paths as names.
+//! | length of the head | 8 |
+//! | head, sealed: all that a look at the files takes (see [`files`]) | |
+//! | body, sealed: digests, and the actions (see [`steps`]) | |
+//! | tail: what later builds changed, sealed one by one, each after its length (see [`tail`]) | 4 + each |
 
-use std::ffi::CStr;
-use std::fs;
-use std::mem::MaybeUninit;
-use std::ops::Range;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+mod encode;
+mod files;
+mod look;
+mod steps;
+mod tail;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::Write;
+use std::ops::{BitOr, Range};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use ouro_cache::Digest;
+use serde::{Deserialize, Serialize};
 
-use super::stamp::nanos;
-use super::{STATE_FOLDER, Seen, Stamp, StateError};
+use self::files::Files;
+use super::{STATE_FOLDER, Stamp, StateError};
 
-const KIND: &str = concat!("ouro snapshot v1 of ", env!("CARGO_PKG_VERSION"));
+pub use self::encode::{Draft, Step};
+pub use self::steps::Steps;
+pub use self::tail::{Acted, Patch};
+
+const HEAD: &str = concat!("ouro snapshot v2 of ", env!("CARGO_PKG_VERSION"));
+const BODY: &str = concat!("ouro snapshot body v2 of ", env!("CARGO_PKG_VERSION"));
+const TAIL: &str = concat!("ouro snapshot tail v2 of ", env!("CARGO_PKG_VERSION"));
 
 /// Snapshots kept, one for each request; the one not written for longest goes first.
 const KEPT: usize = 8;
 
-/// Folders with fewer files are not opened: a look from the root costs less than opening and closing.
-const WORTH_OPENING: usize = 4;
+/// The checksum in front of what is sealed.
+const SUM: usize = 32;
 
-/// Below this number of files another thread costs more than it saves.
-const FILES_PER_THREAD: usize = 2000;
+/// A tail longer than this and than a quarter of what stands before it is not added to: the next build writes all anew.
+const LONG_TAIL: u64 = 256 * 1024;
 
-/// The payload of the last build with this request, if everything it saw is still the same.
-pub fn check(root: &Path, request: &Digest) -> Option<Vec<u8>> {
-    let bytes = fs::read(place(root, request)).ok()?;
-    let snapshot = Snapshot::parse(ouro_cache::unseal(KIND, &bytes)?)?;
-    (snapshot.request == request.as_bytes() && snapshot.holds(root)).then(|| snapshot.payload.to_vec())
+/// The number of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FileId(u32);
+
+/// The number of an action; smaller than those of actions that need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId(u32);
+
+impl FileId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
 }
 
-/// Writes a snapshot of these files. When one was still changing as it was seen, nothing can be said about it later: then
-/// no snapshot is written, an old one is removed, and the answer is false.
-pub fn write(root: &Path, request: &Digest, seen: &[Seen], payload: &[u8]) -> Result<bool, StateError> {
-    let path = place(root, request);
-    if seen.iter().any(|seen| seen.stamp.is_some_and(|stamp| stamp.is_racy())) {
-        // Nothing is lost when it cannot be removed: its own stamps no longer hold, or it is right.
-        let _ = fs::remove_file(&path);
-        return Ok(false);
+impl StepId {
+    /// As an index.
+    pub fn index(self) -> usize {
+        self.0 as usize
     }
-    super::replace(&path, &ouro_cache::seal(KIND, &encode(request, seen, payload)))?;
+}
+
+/// What a file was to a build; one may have been several things.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Roles(u8);
+
+impl Roles {
+    /// Its bytes decided what was loaded: BUILD files, modules, settings, and those that were looked for in vain.
+    pub const LOAD: Roles = Roles(1);
+    /// A folder whose entries decided what was loaded.
+    pub const FOLDER: Roles = Roles(2);
+    /// It was asked whether it is a file.
+    pub const LOOKED_FOR: Roles = Roles(4);
+    /// A part of the tools, or the program itself.
+    pub const TOOL: Roles = Roles(8);
+    /// A source that is an input of an action.
+    pub const INPUT: Roles = Roles(16);
+    /// An output of an action.
+    pub const MADE: Roles = Roles(32);
+    /// An action read it without having declared it: a header.
+    pub const READ: Roles = Roles(64);
+
+    /// Whether it was one of these.
+    pub fn any(self, of: Roles) -> bool {
+        self.0 & of.0 != 0
+    }
+}
+
+impl BitOr for Roles {
+    type Output = Roles;
+    fn bitor(self, other: Roles) -> Roles {
+        Roles(self.0 | other.0)
+    }
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// Nothing when it was not there.
+    pub stamp: Option<Stamp>,
+    /// Whether the stamp tells that the file is unchanged. A racy one does not: then its bytes are compared.
+    pub sure: bool,
+    /// Of its bytes, or of a folder's entries, where they matter.
+    pub digest: Option<Digest>,
+    /// What it was.
+    pub roles: Roles,
+}
+
+impl Known {
+    /// A file as it was found.
+    pub fn new(stamp: Option<Stamp>, digest: Option<Digest>, roles: Roles) -> Known {
+        let sure = stamp.is_none_or(|stamp| !stamp.is_racy());
+        Known { stamp: stamp.map(Stamp::settled), sure, digest, roles }
+    }
+
+    /// Two sights of one file in one build. What differs is never taken for unchanged.
+    pub fn and(self, other: Known) -> Known {
+        let same_digest = self.digest.is_none() || other.digest.is_none() || self.digest == other.digest;
+        Known {
+            stamp: self.stamp,
+            sure: self.sure && other.sure && same_digest && alike(self.stamp, other.stamp),
+            digest: self.digest.or(other.digest).filter(|_| same_digest),
+            roles: self.roles | other.roles,
+        }
+    }
+}
+
+fn alike(a: Option<Stamp>, b: Option<Stamp>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.same(&b),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
+/// A snapshot, read.
+pub struct Snapshot {
+    path: PathBuf,
+    /// Kept open, so that its number is given to no other file.
+    file: File,
+    length: u64,
+    body: Range<u64>,
+    /// Whether the tail could be read to its end.
+    whole: bool,
+    files: Files,
+    said: Range<usize>,
+    told: BTreeMap<StepId, Vec<u8>>,
+    /// What the tail says instead of the body.
+    digests: HashMap<FileId, Option<Digest>>,
+    acted: HashMap<StepId, Acted>,
+}
+
+impl Snapshot {
+    /// The snapshot of the last build with this request; none when there is none, or it is damaged.
+    pub fn open(root: &Path, request: &Digest) -> Option<Snapshot> {
+        let path = place(root, request);
+        let file = File::open(&path).ok()?;
+        let length = file.metadata().ok()?.len();
+        let head = u64::from_le_bytes(read(&file, 0..8, length)?.try_into().ok()?);
+        let bytes = read(&file, 8..head.checked_add(8)?, length)?;
+        let parsed = files::parse(bytes, HEAD, request)?;
+        let body = head + 8..(head + 8).checked_add(parsed.body)?;
+        let tail = read(&file, body.end..length, length)?;
+        let (said, told) = (parsed.said, parsed.told);
+        let (digests, acted, whole) = (HashMap::new(), HashMap::new(), false);
+        let mut snapshot = Snapshot { path, file, length, body, whole, files: parsed.files, said, told, digests, acted };
+        snapshot.whole = snapshot.take_tail(&tail);
+        Some(snapshot)
+    }
+
+    /// What the build had to say.
+    pub fn said(&self) -> &[u8] {
+        &self.files.bytes()[self.said.clone()]
+    }
+
+    /// What actions had to say, those that had something.
+    pub fn told(&self) -> &BTreeMap<StepId, Vec<u8>> {
+        &self.told
+    }
+
+    /// The files that no longer have their stamps, and those whose stamps tell nothing.
+    pub fn differing(&self, root: &Path, threads: usize) -> Vec<FileId> {
+        self.files.differing(root, threads)
+    }
+
+    /// How many files there are.
+    pub fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Whether it is of a build that looked at nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A file's path, from the root or absolute.
+    pub fn path(&self, file: FileId) -> Option<Arc<str>> {
+        self.files.path(file)
+    }
+
+    /// The file at this path.
+    pub fn find(&self, path: &str) -> Option<FileId> {
+        self.files.find(path)
+    }
+
+    /// What is known of a file.
+    pub fn known(&self, file: FileId) -> Option<Known> {
+        let known = self.files.known(file)?;
+        Some(Known { digest: self.digest(file), ..known })
+    }
+
+    /// The actions; none when that part is damaged.
+    pub fn steps(&self) -> Option<Steps<'_>> {
+        steps::parse(read(&self.file, self.body.clone(), self.length)?, BODY, self.files.base_len(), &self.acted)
+    }
+
+    /// Whether nobody replaced it or added to it since it was opened.
+    pub fn is_current(&self) -> bool {
+        let identity = |found: fs::Metadata| (found.dev(), found.ino(), found.len());
+        let now = fs::metadata(&self.path).map(identity).ok();
+        now.is_some() && now == self.file.metadata().map(identity).ok().filter(|(.., length)| *length == self.length)
+    }
+
+    /// Adds what a later build changed. Only under the lock, and while it is current.
+    pub fn append(&mut self, patch: &Patch) -> Result<(), StateError> {
+        let record = tail::encode(patch, TAIL);
+        let long = self.length + record.len() as u64 - self.body.end;
+        if !self.whole || long > LONG_TAIL.max(self.body.end / 4) {
+            // The next build goes the whole way and writes a new one.
+            return fs::remove_file(&self.path).map_err(StateError::at("remove", &self.path));
+        }
+        let writing = StateError::at("write", &self.path);
+        File::options().append(true).open(&self.path).and_then(|mut file| file.write_all(&record)).map_err(writing)?;
+        self.length += record.len() as u64;
+        self.take(patch.clone());
+        Ok(())
+    }
+
+    /// A digest is not covered by the checksum of what was read: a damaged one is that of no file, so it costs a run and no more.
+    fn digest(&self, file: FileId) -> Option<Digest> {
+        if let Some(known) = self.digests.get(&file) {
+            return *known;
+        }
+        let mut bytes = [0; 32];
+        let place = self.body.start + SUM as u64 + file.0 as u64 * 32;
+        (file.index() < self.files.base_len()).then(|| self.file.read_exact_at(&mut bytes, place).ok())??;
+        (bytes != [0; 32]).then(|| Digest::from_bytes(bytes))
+    }
+}
+
+/// Writes a snapshot in place of the request's last one.
+pub fn write(root: &Path, request: &Digest, draft: Draft<'_>) -> Result<(), StateError> {
+    super::replace(&place(root, request), &encode::encode(draft, request))?;
     prune(&folder(root));
-    Ok(true)
+    Ok(())
 }
 
 fn folder(root: &Path) -> PathBuf {
@@ -81,195 +287,29 @@ fn prune(folder: &Path) {
     }
 }
 
-/// A path as folder and name. The name of a folder that is its own place is `.`.
-fn split(path: &str) -> (&str, &str) {
-    match path.rsplit_once('/') {
-        Some(("", "")) => ("/", "."),
-        Some(("", name)) => ("/", name),
-        Some((folder, "")) => (folder, "."),
-        Some((folder, name)) => (folder, name),
-        None if path.is_empty() => (".", "."),
-        None => (".", path),
-    }
+/// Bytes of a file that is `length` long; none when they are not there.
+fn read(file: &File, range: Range<u64>, length: u64) -> Option<Vec<u8>> {
+    let wanted = range.end.checked_sub(range.start).filter(|_| range.end <= length)?;
+    let mut bytes = vec![0; usize::try_from(wanted).ok()?];
+    file.read_exact_at(&mut bytes, range.start).ok()?;
+    Some(bytes)
 }
 
-/// Every file as folder and name, the files of a folder together.
-fn grouped(seen: &[Seen]) -> Vec<((&str, &str), Option<Stamp>)> {
-    let mut entries: Vec<_> = seen.iter().map(|seen| (split(&seen.path), &*seen.path, seen.stamp)).collect();
-    entries.sort_by_key(|(place, ..)| *place);
-    let groups = entries.chunk_by(|a, b| a.0.0 == b.0.0);
-    let placed = groups.flat_map(|group| {
-        let opened = group.len() >= WORTH_OPENING;
-        group.iter().map(move |(place, path, stamp)| (if opened || place.1 == "." { *place } else { (".", *path) }, *stamp))
-    });
-    let mut placed: Vec<_> = placed.collect();
-    placed.sort_by_key(|(place, _)| *place);
-    placed.dedup_by(|a, b| a.0 == b.0 && alike(a.1, b.1));
-    placed
-}
-
-/// Two sights of one file that differ both stay: then the snapshot never holds.
-fn alike(a: Option<Stamp>, b: Option<Stamp>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a.same(&b),
-        (a, b) => a.is_none() && b.is_none(),
-    }
-}
-
-fn encode(request: &Digest, seen: &[Seen], payload: &[u8]) -> Vec<u8> {
-    let entries = grouped(seen);
-    let mut text = Vec::new();
-    let mut name = |name: &str| {
-        let place = text.len() as u32;
-        text.extend(name.as_bytes());
-        text.push(0);
-        place.to_le_bytes()
-    };
-    let (mut folders, mut stamps, mut files) = (Vec::new(), Vec::new(), Vec::new());
-    for group in entries.chunk_by(|a, b| a.0.0 == b.0.0) {
-        folders.extend(name(group[0].0.0));
-        folders.extend((group.len() as u32).to_le_bytes());
-        for ((_, file), stamp) in group {
-            let stamp = stamp.unwrap_or(Stamp::stored(0, 0, 0, 0, 0));
-            let numbers = [stamp.mtime as u64, stamp.ctime as u64, stamp.size, stamp.inode];
-            stamps.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
-            files.extend(name(file));
-            files.extend(stamp.mode.to_le_bytes());
-        }
-    }
-    let counts = [folders.len() / 8, files.len() / 8, text.len()];
-    let header: Vec<u8> = counts.iter().flat_map(|count| (*count as u64).to_le_bytes()).collect();
-    [request.as_bytes(), &header[..], &folders, &stamps, &files, &text, payload].concat()
-}
-
-/// A snapshot where it lies.
-struct Snapshot<'a> {
-    request: &'a [u8],
-    folders: &'a [[u8; 8]],
-    stamps: &'a [[u8; 32]],
-    files: &'a [[u8; 8]],
-    text: &'a [u8],
-    payload: &'a [u8],
-}
-
-impl<'a> Snapshot<'a> {
-    fn parse(mut rest: &'a [u8]) -> Option<Snapshot<'a>> {
-        let request = take(&mut rest, 32)?;
-        let header = take(&mut rest, 24)?;
-        let count = |place: usize| Some(u64::from_le_bytes(header[place * 8..][..8].try_into().ok()?) as usize);
-        let (folders, files, text) = (count(0)?, count(1)?, count(2)?);
-        let folders = take(&mut rest, folders.checked_mul(8)?)?.as_chunks().0;
-        let stamps = take(&mut rest, files.checked_mul(32)?)?.as_chunks().0;
-        let files = take(&mut rest, files * 8)?.as_chunks().0;
-        let text = take(&mut rest, text)?;
-        Some(Snapshot { request, folders, stamps, files, text, payload: rest })
-    }
-
-    /// Whether every file still has its stamp; looked at by several threads when there are many.
-    fn holds(&self, root: &Path) -> bool {
-        let Some(root) = open_root(root) else { return false };
-        let threads = threads(self.files.len());
-        let part = |n: usize| n * self.files.len() / threads..(n + 1) * self.files.len() / threads;
-        let differs = AtomicBool::new(false);
-        let look = |range: Range<usize>| {
-            if !self.range_holds(&root, range, &differs) {
-                differs.store(true, Ordering::Relaxed);
-            }
-        };
-        std::thread::scope(|scope| {
-            for n in 1..threads {
-                scope.spawn(move || look(part(n)));
-            }
-            look(part(0));
-        });
-        !differs.into_inner()
-    }
-
-    /// Looks at the files with these numbers, until someone finds a difference.
-    fn range_holds(&self, root: &OwnedFd, range: Range<usize>, differs: &AtomicBool) -> bool {
-        let mut first = 0;
-        for folder in self.folders {
-            let (name, count) = pair(folder);
-            let own = first.max(range.start)..(first + count as usize).min(range.end);
-            first += count as usize;
-            if own.is_empty() {
-                continue;
-            }
-            if differs.load(Ordering::Relaxed) || !self.folder_holds(root, name, own) {
-                return false;
-            }
-        }
-        first == self.files.len()
-    }
-
-    fn folder_holds(&self, root: &OwnedFd, name: u32, mut files: Range<usize>) -> bool {
-        let Some(name) = self.name(name) else { return false };
-        match open_folder(root, name) {
-            Some(folder) => files.all(|file| self.file_holds(&folder, file)),
-            None => files.all(|file| pair(&self.files[file]).1 == 0),
-        }
-    }
-
-    fn file_holds(&self, folder: &OwnedFd, file: usize) -> bool {
-        let (name, mode) = pair(&self.files[file]);
-        let Some(name) = self.name(name) else { return false };
-        match stat(folder, name) {
-            Some(found) => mode != 0 && found.same(&self.stamp(file, mode)),
-            None => mode == 0,
-        }
-    }
-
-    fn stamp(&self, file: usize, mode: u32) -> Stamp {
-        let [mtime, ctime, size, inode] = self.stamps[file].as_chunks().0 else {
-            unreachable!("BUG: 32 bytes are four times eight")
-        };
-        let signed = |bytes: &[u8; 8]| i64::from_le_bytes(*bytes);
-        Stamp::stored(signed(mtime), signed(ctime), u64::from_le_bytes(*size), u64::from_le_bytes(*inode), mode)
-    }
-
-    fn name(&self, place: u32) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(self.text.get(place as usize..)?).ok()
-    }
-}
-
+/// Takes so many bytes off the front.
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(length)?;
     *rest = after;
     Some(taken)
 }
 
-fn pair(bytes: &[u8; 8]) -> (u32, u32) {
-    let [a, b, c, d, e, f, g, h] = *bytes;
-    (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
-}
-
-fn threads(files: usize) -> usize {
-    match files / FILES_PER_THREAD {
-        0 => 1,
-        more => std::thread::available_parallelism().map_or(1, usize::from).min(more + 1).min(8),
+/// The places of sections of these lengths, one after the other from `start`; none when they are not `length` long together.
+fn sections<const N: usize>(start: usize, lengths: [Option<usize>; N], length: usize) -> Option<[Range<usize>; N]> {
+    let mut at = start;
+    let mut ranges = [const { 0..0 }; N];
+    for (range, length) in ranges.iter_mut().zip(lengths) {
+        let end = at.checked_add(length?)?;
+        *range = at..end;
+        at = end;
     }
-}
-
-fn open_root(root: &Path) -> Option<OwnedFd> {
-    fs::File::open(root).ok().map(OwnedFd::from)
-}
-
-fn open_folder(root: &OwnedFd, name: &CStr) -> Option<OwnedFd> {
-    // SAFETY: `name` ends with a zero byte; the call keeps no pointer. An absolute name makes the kernel ignore `root`.
-    let fd = unsafe { libc::openat(root.as_raw_fd(), name.as_ptr(), libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC) };
-    // SAFETY: a descriptor that is not negative was just opened, and nobody else knows it.
-    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-fn stat(folder: &OwnedFd, name: &CStr) -> Option<Stamp> {
-    let mut found = MaybeUninit::<libc::stat>::uninit();
-    // SAFETY: `name` ends with a zero byte, and the buffer has room for one `stat`.
-    let result = unsafe { libc::fstatat(folder.as_raw_fd(), name.as_ptr(), found.as_mut_ptr(), 0) };
-    if result != 0 {
-        return None;
-    }
-    // SAFETY: the call succeeded, so it filled the buffer.
-    let found = unsafe { found.assume_init() };
-    let (mtime, ctime) = (nanos(found.st_mtime, found.st_mtime_nsec), nanos(found.st_ctime, found.st_ctime_nsec));
-    Some(Stamp::stored(mtime, ctime, found.st_size as u64, found.st_ino, found.st_mode))
+    (at == length).then_some(ranges)
 }

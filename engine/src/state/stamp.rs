@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ouro_cache::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Two changes of a file closer together than this may leave the same times: file systems take them from a clock that
@@ -18,7 +19,7 @@ const TICK: Duration = Duration::from_millis(20);
 /// A file's identity and times. Links are followed: what counts is the file that is read.
 ///
 /// The time of the last change (`ctime`) cannot be set by programs, so a forged `mtime` does not hide a change.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     pub(super) mtime: i64,
     pub(super) ctime: i64,
@@ -36,6 +37,8 @@ pub struct Seen {
     pub path: Arc<str>,
     /// Its stamp.
     pub stamp: Option<Stamp>,
+    /// Of its bytes, when they were read.
+    pub digest: Option<Digest>,
 }
 
 impl Stamp {

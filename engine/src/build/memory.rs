@@ -1,0 +1,121 @@
+//! What a snapshot holds for builds, behind its bytes: what was said, actions, and what came of them.
+//!
+//! Knows nothing of files on disk. Whatever types others extend goes through whole, so that nothing of it is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Label, Span, Tool};
+use serde::{Deserialize, Serialize};
+
+use super::Targets;
+use crate::event::{Event, How, Work};
+use crate::state::Remembered;
+use crate::state::snapshot::{Snapshot, StepId, Steps};
+use crate::toolchain::Toolchain;
+
+/// What a build had to say, and what it was done with.
+pub(super) struct Memory {
+    pub(super) targets: Targets,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) toolchain: Toolchain,
+}
+
+impl Memory {
+    pub(super) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = pack(&(self.targets.len(), &self.warnings, &self.toolchain));
+        bytes.extend(self.targets.pack());
+        bytes
+    }
+
+    /// Targets may be many; they stay packed.
+    pub(super) fn of(bytes: &[u8]) -> Option<Memory> {
+        let ((count, warnings, toolchain), packed) = postcard::take_from_bytes(bytes).ok()?;
+        Some(Memory { targets: Targets::packed(count, packed.to_vec()), warnings, toolchain })
+    }
+}
+
+/// An action without its files and arguments, which stand beside it.
+#[derive(Serialize, Deserialize)]
+struct Bare {
+    action: Action,
+    /// Where its target is declared.
+    place: Option<Span>,
+}
+
+/// What an action's tool printed.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    mnemonic: Arc<str>,
+    owner: Label,
+    is_colored: bool,
+    text: String,
+}
+
+fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("BUG: it is plain data")
+}
+
+/// An action's own data. Bytes to be written are not kept: that is done anew by the whole way, or not at all.
+pub(super) fn what(action: &Action, place: Option<Span>) -> Vec<u8> {
+    if matches!(action.kind, ActionKind::Write { .. }) {
+        return Vec::new();
+    }
+    let mut action = action.clone();
+    action.inputs.clear();
+    action.outputs.clear();
+    if let ActionKind::Run { args, .. } = &mut action.kind {
+        args.clear();
+    }
+    pack(&Bare { action, place })
+}
+
+/// An action's arguments.
+pub(super) fn words(action: &Action) -> Vec<&str> {
+    match &action.kind {
+        ActionKind::Run { args, .. } => args.iter().map(String::as_str).collect(),
+        ActionKind::Write { .. } | ActionKind::Native(_) => Vec::new(),
+    }
+}
+
+/// The action again, with the place of its target; none when only the whole way can do it.
+pub(super) fn action(
+    steps: &Steps<'_>,
+    step: StepId,
+    inputs: Vec<Artifact>,
+    outputs: Vec<Artifact>,
+) -> Option<(Action, Option<Span>)> {
+    let Bare { mut action, place } = postcard::from_bytes(steps.what(step)).ok()?;
+    (action.inputs, action.outputs) = (inputs, outputs);
+    if let ActionKind::Run { args, .. } = &mut action.kind {
+        *args = steps.words(step)?.into_iter().map(str::to_owned).collect();
+    }
+    Some((action, place))
+}
+
+/// How an action ended, without what it read: that stands beside it.
+pub(super) fn result(remembered: &Remembered) -> Vec<u8> {
+    let mut remembered = remembered.clone();
+    remembered.entry.reads.clear();
+    pack(&remembered)
+}
+
+/// What an action told, for those who build later; empty when it told nothing.
+pub(super) fn told(action: &Action, remembered: &Remembered) -> Vec<u8> {
+    let text = &remembered.entry.result.printed;
+    if text.is_empty() {
+        return Vec::new();
+    }
+    let is_colored = matches!(action.kind, ActionKind::Run { tool: Tool::Clang, .. });
+    pack(&Told { mnemonic: action.mnemonic.clone(), owner: action.owner.clone(), is_colored, text: text.clone() })
+}
+
+/// Tells again what actions told that are not looked at now.
+pub(super) fn tell_again(snapshot: &Snapshot, but: &[StepId], color: bool, events: &(dyn Fn(Event) + Sync)) {
+    for (step, told) in snapshot.told().iter().filter(|(step, _)| but.binary_search(step).is_err()) {
+        let Ok(Told { mnemonic, owner, is_colored, text }) = postcard::from_bytes(told) else { continue };
+        let output = if is_colored && !color { crate::execute::without_colors(&text) } else { text };
+        let (action, work, how, took) = (step.index(), Work::Process, How::UpToDate, Duration::ZERO);
+        events(Event::Finished { action, mnemonic, owner, work, how, took, output });
+    }
+}

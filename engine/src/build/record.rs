@@ -1,0 +1,159 @@
+//! What a build leaves for the next one: a snapshot of all it read, did and made.
+//!
+//! Runs nothing. When some file may not have been what it seems, there is no snapshot, and the next build looks again.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ouro_cache::Digest;
+use ouro_rules::{Action, ActionKind, Artifact};
+use rayon::prelude::*;
+
+use super::memory::{self, Memory};
+use super::variants::Planned;
+use super::{Analysis, Request, span};
+use crate::execute::Summary;
+use crate::load::{self, Loaded};
+use crate::toolchain::header_folders;
+use crate::state::snapshot::{self, Draft, Known, Roles, Snapshot, Step};
+use crate::state::{Remembered, Stamp, State, StateError};
+
+/// A build that ended well.
+pub(super) struct Finished<'a> {
+    pub(super) request: &'a Request<'a>,
+    /// Before anything was read.
+    pub(super) began: SystemTime,
+    pub(super) loaded: &'a Loaded,
+    pub(super) analyses: &'a [Analysis<'a>],
+    pub(super) planned: &'a Planned,
+    pub(super) state: &'a State,
+    pub(super) summary: &'a Summary,
+}
+
+type Files = HashMap<Arc<str>, Known>;
+
+/// Writes the snapshot, if there can be one.
+pub(super) fn record(build: &Finished<'_>, key: &Digest, memory: &Memory) -> Result<(), StateError> {
+    let root = &build.request.workspace.root;
+    let Some(files) = build.files(memory, Snapshot::open(root, key).as_ref()) else { return Ok(()) };
+    let Some(draft) = build.draft(files, memory) else { return Ok(()) };
+    snapshot::write(root, key, draft)
+}
+
+impl Finished<'_> {
+    /// Every file with what it was; `before` spares reading those that have not changed since.
+    fn files(&self, memory: &Memory, before: Option<&Snapshot>) -> Option<Files> {
+        let root = &self.request.workspace.root;
+        let mut files = Files::new();
+        let executed = self.summary.seen.iter().map(|seen| (&seen.path, seen.stamp, seen.digest, Roles::default()));
+        let tools = memory.toolchain.seen.iter().map(|seen| (&seen.path, seen.stamp, seen.digest, Roles::TOOL));
+        executed.chain(tools).for_each(|(path, stamp, digest, roles)| add(&mut files, path, Known::new(stamp, digest, roles)));
+        for (path, known) in self.loaded(root, before)? {
+            add(&mut files, &path, known);
+        }
+        for path in self.request.configurations.iter().flat_map(|one| header_folders(one.platform)) {
+            add(&mut files, &path.as_str().into(), folder(&path)?);
+        }
+        for (path, was_file) in self.analyses.iter().flat_map(|analysis| &analysis.looked_for) {
+            add(&mut files, path, looked_for(root, path, *was_file)?);
+        }
+        Some(files)
+    }
+
+    /// What loading read and the program itself, as they were when they were read: a file that changed after the build began may
+    /// have changed after it was read, too, and then there is nothing to go by.
+    fn loaded(&self, root: &Path, before: Option<&Snapshot>) -> Option<Vec<(Arc<str>, Known)>> {
+        let reads = &self.loaded.reads;
+        let program = self.request.program.and_then(Path::to_str).map(Arc::from);
+        let read = reads.files.iter().chain(&reads.absent).map(|path| (path, Roles::LOAD));
+        let listed = reads.folders.iter().map(|path| (path, Roles::FOLDER));
+        let all: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
+        let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), self.settled(root, path, *roles, before)?));
+        all.par_iter().map(known).collect()
+    }
+
+    fn settled(&self, root: &Path, path: &str, roles: Roles, before: Option<&Snapshot>) -> Option<Known> {
+        let place = root.join(path);
+        let Some(stamp) = Stamp::of(&place).ok()? else { return Some(Known::new(None, None, roles)) };
+        if !stamp.older_than(self.began) {
+            return None;
+        }
+        let digest = match remembered(before, path, &stamp) {
+            Some(digest) => Some(digest),
+            None if roles.any(Roles::TOOL) => None,
+            None if roles.any(Roles::FOLDER) => Some(load::folder_digest(&place).ok()?),
+            None => Some(Digest::of_file(&place).ok()?),
+        };
+        // What was hashed must be what was loaded.
+        let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
+        unchanged.then(|| Known::new(Some(stamp.settled()), digest, roles))
+    }
+
+    fn draft<'a>(&'a self, mut files: Files, memory: &Memory) -> Option<Draft<'a>> {
+        let mut draft = Draft { said: memory.to_bytes(), ..Draft::default() };
+        for (place, action) in self.planned.plan.actions.iter().enumerate() {
+            let remembered = self.state.result(action.outputs[0].path());
+            mark(&mut files, action, remembered)?;
+            let told = remembered.map(|remembered| memory::told(action, remembered)).unwrap_or_default();
+            if !told.is_empty() {
+                draft.told.push((draft.next_step(), told));
+            }
+            draft.steps.push(self.step(place, action, remembered));
+        }
+        Some(Draft { files, ..draft })
+    }
+
+    fn step<'a>(&'a self, place: usize, action: &'a Action, remembered: Option<&'a Remembered>) -> Step<'a> {
+        let graph = &self.analyses[self.planned.configuration_of(place)].graph;
+        let paths = |files: &'a [Artifact]| files.iter().map(|file| &**file.path()).collect();
+        Step {
+            inputs: paths(&action.inputs),
+            outputs: paths(&action.outputs),
+            reads: remembered.iter().flat_map(|remembered| &remembered.entry.reads).map(|read| &*read.path).collect(),
+            words: memory::words(action),
+            what: memory::what(action, span(graph, &action.owner)),
+            result: remembered.map(memory::result).unwrap_or_default(),
+        }
+    }
+}
+
+fn add(files: &mut Files, path: &Arc<str>, known: Known) {
+    files.entry(path.clone()).and_modify(|old| *old = old.and(known)).or_insert(known);
+}
+
+/// The digest of a file that has not changed since the last snapshot.
+fn remembered(before: Option<&Snapshot>, path: &str, stamp: &Stamp) -> Option<Digest> {
+    let known = before?.known(before?.find(path)?)?;
+    known.stamp.filter(|then| known.sure && then.same(stamp)).and(known.digest)
+}
+
+/// A path that was looked for, as it is now; none when it came or went since. Its bytes were not read, so they may have changed:
+/// who did read them saw them in time.
+fn looked_for(root: &Path, path: &str, was_file: bool) -> Option<Known> {
+    let stamp = Stamp::of(&root.join(path)).ok()?;
+    let is_file = stamp.is_some_and(|stamp| stamp.is_file());
+    (is_file == was_file).then(|| Known::new(stamp.map(Stamp::settled), None, Roles::LOOKED_FOR))
+}
+
+/// A folder that decides what compilers are told by being there.
+fn folder(path: &str) -> Option<Known> {
+    let stamp = Stamp::of(Path::new(path)).ok()?;
+    Some(Known::new(stamp.map(Stamp::settled), None, Roles::TOOL))
+}
+
+/// Says of an action's files what they were to it. Nothing when one was never looked at, or is not what the action read.
+fn mark(files: &mut Files, action: &Action, remembered: Option<&Remembered>) -> Option<()> {
+    let is_known = remembered.is_some() || matches!(action.kind, ActionKind::Write { .. });
+    let input = |file: &'_ Artifact| if matches!(file, Artifact::Source(_)) { Roles::INPUT } else { Roles::MADE };
+    for file in action.inputs.iter().chain(&action.outputs) {
+        let known = files.get_mut(file.path())?;
+        known.roles = known.roles | input(file);
+    }
+    for read in remembered.iter().flat_map(|remembered| &remembered.entry.reads) {
+        let known = files.get_mut(&read.path).filter(|known| known.digest == Some(read.digest))?;
+        known.roles = known.roles | Roles::READ;
+    }
+    is_known.then_some(())
+}

@@ -1,0 +1,171 @@
+//! A snapshot's bytes, from what a build knows.
+//!
+//! Touches no file.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use ouro_cache::Digest;
+
+use super::files::{packed, packed_roles, split};
+use super::steps::Row;
+use super::{BODY, HEAD, Known, StepId};
+
+/// Folders with fewer files are not opened: a look from the root costs less than opening and closing.
+const WORTH_OPENING: usize = 6;
+
+/// What a snapshot is made of.
+#[derive(Default)]
+pub struct Draft<'a> {
+    /// Every file, by path.
+    pub files: HashMap<Arc<str>, Known>,
+    /// Every action, each after those it needs.
+    pub steps: Vec<Step<'a>>,
+    /// See [`super::Snapshot::said`].
+    pub said: Vec<u8>,
+    /// See [`super::Snapshot::told`].
+    pub told: Vec<(StepId, Vec<u8>)>,
+}
+
+/// An action. Its files must be among those of the draft.
+#[derive(Default)]
+pub struct Step<'a> {
+    /// What it reads, as declared.
+    pub inputs: Vec<&'a str>,
+    /// What it makes.
+    pub outputs: Vec<&'a str>,
+    /// What it reads besides.
+    pub reads: Vec<&'a str>,
+    /// Texts that many actions share.
+    pub words: Vec<&'a str>,
+    /// What it is; empty when only a build from the start can do it.
+    pub what: Vec<u8>,
+    /// What came of it.
+    pub result: Vec<u8>,
+}
+
+impl Draft<'_> {
+    /// The number the next step will have.
+    pub fn next_step(&self) -> StepId {
+        StepId(self.steps.len() as u32)
+    }
+}
+
+pub(super) fn encode(draft: Draft<'_>, request: &Digest) -> Vec<u8> {
+    let files = placed(&draft.files);
+    let body = ouro_cache::seal(BODY, &body(&draft, &files));
+    let head = ouro_cache::seal(HEAD, &head(&draft, &files, request, body.len()));
+    [&(head.len() as u64).to_le_bytes()[..], &head, &body].concat()
+}
+
+/// A file in its place.
+struct Placed<'a> {
+    folder: &'a str,
+    name: &'a str,
+    path: &'a str,
+    known: Known,
+}
+
+/// Every file by folder and name; those of small folders stand in the root.
+fn placed(files: &HashMap<Arc<str>, Known>) -> Vec<Placed<'_>> {
+    let mut placed: Vec<Placed<'_>> = files.iter().map(|(path, known)| placed_one(path, *known)).collect();
+    placed.sort_unstable_by_key(|file| (file.folder, file.name));
+    for group in placed.chunk_by_mut(|a, b| a.folder == b.folder) {
+        let opened = group.len() >= WORTH_OPENING;
+        group.iter_mut().filter(|file| !opened && file.name != ".").for_each(|file| (file.folder, file.name) = (".", file.path));
+    }
+    placed.sort_unstable_by_key(|file| (file.folder, file.name));
+    placed
+}
+
+fn placed_one(path: &str, known: Known) -> Placed<'_> {
+    let (folder, name) = split(path);
+    Placed { folder, name, path, known }
+}
+
+fn head(draft: &Draft<'_>, placed: &[Placed<'_>], request: &Digest, body: usize) -> Vec<u8> {
+    let mut text = Text::default();
+    let (mut folders, mut stamps, mut names, mut roles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for group in placed.chunk_by(|a, b| a.folder == b.folder) {
+        folders.extend(text.add(group[0].folder));
+        folders.extend((roles.len() as u32).to_le_bytes());
+        for file in group {
+            let (stamp, mode) = packed(file.known.stamp);
+            stamps.extend(stamp);
+            names.extend(text.add(file.name));
+            names.extend(mode);
+            roles.push(packed_roles(&file.known));
+        }
+    }
+    let told = postcard::to_stdvec(&draft.told).expect("BUG: bytes are plain data");
+    let counts = [folders.len() / 8, roles.len(), text.0.len(), draft.said.len(), told.len(), body];
+    let counts: Vec<u8> = counts.iter().flat_map(|count| (*count as u64).to_le_bytes()).collect();
+    [request.as_bytes(), &counts[..], &folders, &stamps, &names, &roles, &text.0, &draft.said, &told].concat()
+}
+
+/// Texts one after the other, each ended by a zero byte.
+#[derive(Default)]
+struct Text(Vec<u8>);
+
+impl Text {
+    fn add(&mut self, text: &str) -> [u8; 4] {
+        let place = self.0.len() as u32;
+        self.0.extend(text.as_bytes());
+        self.0.push(0);
+        place.to_le_bytes()
+    }
+}
+
+fn body(draft: &Draft<'_>, placed: &[Placed<'_>]) -> Vec<u8> {
+    let digests = placed.iter().flat_map(|file| file.known.digest.map_or([0; 32], |digest| *digest.as_bytes()));
+    let mut body = Body { numbers: (0..).zip(placed).map(|(number, file)| (file.path, number)).collect(), ..Body::default() };
+    draft.steps.iter().for_each(|step| body.add(step));
+    let counts = [body.rows.len() / Row::SIZE, body.ids.len() / 4, body.uses.len() / 4, body.words.0.len(), body.data.len()];
+    let counts = counts.iter().flat_map(|count| (*count as u64).to_le_bytes());
+    let mut bytes: Vec<u8> = digests.chain(counts).collect();
+    [body.rows, body.ids, body.uses, body.words.0, body.data].iter().for_each(|part| bytes.extend(part));
+    bytes
+}
+
+#[derive(Default)]
+struct Body<'a> {
+    numbers: HashMap<&'a str, u32>,
+    known_words: HashMap<&'a str, [u8; 4]>,
+    rows: Vec<u8>,
+    ids: Vec<u8>,
+    uses: Vec<u8>,
+    words: Text,
+    data: Vec<u8>,
+}
+
+impl<'a> Body<'a> {
+    fn add(&mut self, step: &Step<'a>) {
+        let row = Row {
+            ids: (self.ids.len() / 4) as u32,
+            inputs: step.inputs.len() as u32,
+            outputs: step.outputs.len() as u32,
+            reads: step.reads.len() as u32,
+            uses: (self.uses.len() / 4) as u32,
+            words: step.words.len() as u32,
+            data: self.data.len() as u32,
+            what: step.what.len() as u32,
+            result: step.result.len() as u32,
+        };
+        self.rows.extend(row.to_bytes());
+        for path in step.inputs.iter().chain(&step.outputs).chain(&step.reads) {
+            let number = self.numbers.get(path).expect("BUG: the files of steps are files of the draft");
+            self.ids.extend(number.to_le_bytes());
+        }
+        for word in &step.words {
+            let place = match self.known_words.entry(word) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => *new.insert(self.words.add(word)),
+            };
+            self.uses.extend(place);
+        }
+        self.data.extend(&step.what);
+        self.data.extend(&step.result);
+    }
+}
+

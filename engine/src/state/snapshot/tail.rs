@@ -1,0 +1,89 @@
+//! The tail of a snapshot: what later builds changed, one record after the other.
+//!
+//! A record that is not whole ends the tail: what stands before it was true once, and that is all a snapshot claims.
+
+use std::sync::Arc;
+use std::ffi::CString;
+
+use serde::{Deserialize, Serialize};
+
+use super::{FileId, Known, SUM, Snapshot, StepId, TAIL, take};
+
+/// What a later build changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    /// Files of the snapshot.
+    pub files: Vec<(FileId, Known)>,
+    /// Files new to it. They get the numbers after the last one, in order.
+    pub new: Vec<(Arc<str>, Known)>,
+    /// Actions that ended otherwise than before.
+    pub acted: Vec<Acted>,
+    /// What actions had to say; empty for nothing any more.
+    pub told: Vec<(StepId, Vec<u8>)>,
+}
+
+/// An action that ended otherwise than before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Which.
+    pub step: StepId,
+    /// What it read besides its inputs.
+    pub reads: Vec<FileId>,
+    /// What came of it.
+    pub result: Vec<u8>,
+}
+
+impl Patch {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Patch::default()
+    }
+
+    /// The number of the next new file, if the snapshot has `files`.
+    pub fn next_file(&self, files: usize) -> FileId {
+        FileId((files + self.new.len()) as u32)
+    }
+}
+
+pub(super) fn encode(patch: &Patch, kind: &str) -> Vec<u8> {
+    let sealed = ouro_cache::seal(kind, &postcard::to_stdvec(patch).expect("BUG: a patch is plain data"));
+    [&(sealed.len() as u32).to_le_bytes()[..], &sealed].concat()
+}
+
+fn decode(rest: &mut &[u8]) -> Option<Patch> {
+    let length = u32::from_le_bytes(take(rest, 4)?.try_into().ok()?) as usize;
+    let sealed = take(rest, length).filter(|sealed| sealed.len() > SUM)?;
+    postcard::from_bytes(ouro_cache::unseal(TAIL, sealed)?).ok()
+}
+
+impl Snapshot {
+    /// Takes what a tail says; whether it was whole.
+    pub(super) fn take_tail(&mut self, mut tail: &[u8]) -> bool {
+        while !tail.is_empty() {
+            match decode(&mut tail) {
+                Some(patch) => self.take(patch),
+                None => return false,
+            }
+        }
+        true
+    }
+
+    pub(super) fn take(&mut self, patch: Patch) {
+        for (path, known) in patch.new {
+            let number = FileId(self.files.len() as u32);
+            self.files.new.push((CString::new(path.as_bytes()).unwrap_or_default(), known));
+            self.digests.insert(number, known.digest);
+        }
+        for (file, known) in patch.files {
+            self.files.set(file, known);
+            self.digests.insert(file, known.digest);
+        }
+        self.acted.extend(patch.acted.into_iter().map(|acted| (acted.step, acted)));
+        for (step, told) in patch.told {
+            match told.is_empty() {
+                true => drop(self.told.remove(&step)),
+                false => drop(self.told.insert(step, told)),
+            }
+        }
+    }
+}

@@ -14,7 +14,7 @@ use ouro_rules::{ActionKind, Artifact, Config, Diagnostic, Label, Pattern, RuleT
 use serde::{Deserialize, Serialize};
 
 use crate::analyse::{self, Analysed};
-use crate::event::Event;
+use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::graph::{self, Graph, Node, NodeId};
 use crate::load::{self, Loaded, Reads};
@@ -116,9 +116,9 @@ pub fn build(
     let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
     let began = SystemTime::now();
-    let loaded = load::load(request.workspace, request.patterns, request.rules)?;
-    let analysis = Analysis::of(request, &loaded, &config(request.workspace, &toolchain))?;
-    let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
+    let loaded = Phase::Load.told(events, || load::load(request.workspace, request.patterns, request.rules))?;
+    let analysis = Analysis::told(request, &loaded, &config(request.workspace, &toolchain), events)?;
+    let plan = Phase::Plan.told(events, || plan::plan(&analysis.graph, &analysis.analysed))?;
     let store = Store::open(cache)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
@@ -127,7 +127,7 @@ pub fn build(
         printed.fetch_or(has_output(&event), Ordering::Relaxed);
         events(with_places(event, &analysis.graph));
     };
-    let mut summary = execute::execute(&site, &plan, options, &mut state, &told)?;
+    let mut summary = Phase::Execute.told(events, || execute::execute(&site, &plan, options, &mut state, &told))?;
     if summary.failed + summary.skipped > 0 {
         return Err(BuildError::Failed(summary));
     }
@@ -159,11 +159,21 @@ pub struct Analysis<'l> {
 impl<'l> Analysis<'l> {
     /// Builds the graph of what was loaded and analyses it.
     pub fn of(request: &Request<'_>, loaded: &'l Loaded, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
+        Analysis::told(request, loaded, config, &|_| {})
+    }
+
+    /// The same, telling of its phases.
+    fn told(
+        request: &Request<'_>,
+        loaded: &'l Loaded,
+        config: &Config,
+        events: &dyn Fn(Event),
+    ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let root = &request.workspace.root;
         let looked_for = RefCell::new(BTreeMap::new());
         let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
-        let graph = graph::build(loaded, &is_file)?;
-        let analysed = analyse::analyse(&graph, &loaded.rules, config)?;
+        let graph = Phase::Graph.told(events, || graph::build(loaded, &is_file))?;
+        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config))?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 

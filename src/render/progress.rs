@@ -62,6 +62,8 @@ impl<'a> Progress<'a> {
                 let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 self.output.status(&format!("waiting for another ouro that works in this workspace{who}\n"));
             }
+            // Phases are short; those who want to know ask for a profile.
+            Event::Began(_) | Event::Ended(_) => {}
             Event::Planned { actions } => self.update(|state| state.planned = *actions),
             Event::Started { action, mnemonic, owner } => self.started(*action, name(mnemonic, owner)),
             Event::Finished { action, mnemonic, owner, work, how, took, output } => {
@@ -70,6 +72,7 @@ impl<'a> Progress<'a> {
             Event::Failed { action, mnemonic, owner, output, findings } => {
                 self.failed(*action, &name(mnemonic, owner), output, findings);
             }
+            Event::Stopped { action, .. } => self.update(|state| drop(state.running.remove(action))),
         }
     }
 

@@ -87,6 +87,8 @@ pub enum Command {
     Add(Add),
     /// Build targets.
     Build(Build),
+    /// Say why a target's actions ran the last time, and why they would run now.
+    Explain(Explain),
     /// Draw a chain: programs, slots, jumps, maps.
     Graph(Graph),
     /// Write compile_commands.json and .clangd for editors.
@@ -152,6 +154,20 @@ pub struct BuildFlags {
     #[arg(short, long)]
     pub keep_going: bool,
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+}
+
+/// `ouro explain`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A target's label, or the path of a file that was built.
+    #[arg(value_parser = pattern, value_name = "LABEL|FILE")]
+    pub what: String,
+    /// All facts as JSON, digests whole.
+    #[arg(long)]
+    pub json: bool,
+    /// The folder of the action cache, as for `ouro build`.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
 }

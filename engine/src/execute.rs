@@ -23,6 +23,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use files::Files;
+pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
 use ouro_rules::{ActionKind, Label};
 

@@ -13,7 +13,7 @@ use crate::state::journal::Displaced;
 use crate::state::{File, Seen, Stamp, State};
 
 /// What is known of files, by path from the root or absolute.
-pub(super) struct Files<'a> {
+pub(crate) struct Files<'a> {
     root: &'a Path,
     before: &'a State,
     known: Mutex<HashMap<Arc<str>, Option<File>>>,
@@ -21,7 +21,7 @@ pub(super) struct Files<'a> {
 
 impl<'a> Files<'a> {
     /// Nothing but what earlier builds knew.
-    pub(super) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
+    pub(crate) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
         Files { root, before, known: Mutex::default() }
     }
 
@@ -31,7 +31,7 @@ impl<'a> Files<'a> {
     }
 
     /// A file as it is; nothing when there is none.
-    pub(super) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
+    pub(crate) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
         if let Some(known) = self.known().get(path) {
             return Ok(*known);
         }
@@ -46,7 +46,7 @@ impl<'a> Files<'a> {
     }
 
     /// Whether an output is as its action left it.
-    pub(super) fn in_place(&self, path: &Arc<str>, output: &Output) -> bool {
+    pub(crate) fn in_place(&self, path: &Arc<str>, output: &Output) -> bool {
         let found = self.get(path);
         matches!(found, Ok(Some(file)) if file.digest == output.digest && file.stamp.is_executable() >= output.executable)
     }

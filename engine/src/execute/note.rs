@@ -14,7 +14,7 @@ use crate::state::journal::{Batch, Deed, Displaced, Ended, FactId};
 use crate::toolchain::Toolchain;
 
 /// The kind of fact that a read is: path and digest, or path and nothing for a file that is gone.
-pub const READ: &str = "read";
+pub(crate) const READ: &str = "read";
 
 /// One action, being done.
 pub(super) struct Note {
@@ -55,7 +55,7 @@ impl Note {
 }
 
 /// What an action's tool is, as its key has it.
-pub(super) fn identity(toolchain: &Toolchain, action: &Action) -> Option<Digest> {
+pub(crate) fn identity(toolchain: &Toolchain, action: &Action) -> Option<Digest> {
     match &action.kind {
         ActionKind::Run { tool, .. } => toolchain.tool(tool).ok().map(|found| found.identity),
         ActionKind::Write { .. } | ActionKind::Native(_) => None,

@@ -88,6 +88,8 @@ pub enum Command {
     Add(Add),
     /// Build targets.
     Build(Build),
+    /// Say why a target's actions ran the last time, and why they would run now.
+    Explain(Explain),
     /// Draw a chain: programs, slots, jumps, maps.
     Graph(Graph),
     /// Write compile_commands.json and .clangd for editors.
@@ -189,6 +191,23 @@ pub enum BuildMode {
     Dbg,
     /// As it will run.
     Opt,
+}
+
+/// `ouro explain`
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// A target's label, or the path of a file that was built.
+    #[arg(value_parser = pattern, value_name = "LABEL|FILE")]
+    pub what: String,
+    /// All facts as JSON, digests whole.
+    #[arg(long)]
+    pub json: bool,
+    /// What it is for.
+    #[command(flatten)]
+    pub config: ConfigFlags,
+    /// The folder of the action cache, as for `ouro build`.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
 }
 
 /// `ouro graph`

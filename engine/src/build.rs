@@ -25,7 +25,7 @@ use self::memory::Memory;
 use self::record::Finished;
 use crate::analyse::{self, Analysed};
 use crate::configure::Configured;
-use crate::event::Event;
+use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::graph::{self, Graph, Node, NodeId};
 use crate::load::{self, Loaded};
@@ -130,16 +130,16 @@ fn whole(
     let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
     let began = SystemTime::now();
-    let loaded = load(request, options.cancelled)?;
+    let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
     let configured = variants::configured(request, &loaded)?;
-    let analyses = variants::analysed(request, &configured, &toolchain)?;
-    let planned = variants::planned(&analyses)?;
+    let analyses = variants::analysed(request, &configured, &toolchain, events)?;
+    let planned = Phase::Plan.told(events, || variants::planned(&analyses))?;
     let store = Store::open(place.cache)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let told = |event| events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
     planned.tell(request.configurations, &told);
-    let summary = execute::execute(&site, &planned.plan, options, &mut state, &told)?;
+    let summary = Phase::Execute.told(events, || execute::execute(&site, &planned.plan, options, &mut state, &told))?;
     if summary.failed + summary.skipped > 0 {
         return Err(BuildError::Failed(summary));
     }
@@ -174,11 +174,21 @@ pub struct Analysis<'l> {
 impl<'l> Analysis<'l> {
     /// Builds the graph of what was configured and analyses it.
     pub fn of(request: &Request<'_>, configured: &'l Configured<'_>, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
+        Analysis::told(request, configured, config, &|_| {})
+    }
+
+    /// The same, telling of its phases.
+    fn told(
+        request: &Request<'_>,
+        configured: &'l Configured<'_>,
+        config: &Config,
+        events: &dyn Fn(Event),
+    ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let root = &request.workspace.root;
         let looked_for = RefCell::new(BTreeMap::new());
         let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
-        let graph = graph::build(configured, &is_file)?;
-        let analysed = analyse::analyse(&graph, &configured.loaded().rules, config)?;
+        let graph = Phase::Graph.told(events, || graph::build(configured, &is_file))?;
+        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &configured.loaded().rules, config))?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 

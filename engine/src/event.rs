@@ -20,6 +20,10 @@ pub enum Event {
         /// The place in the plan of its first action.
         first: usize,
     },
+    /// A phase began.
+    Began(Phase),
+    /// A phase ended well; one with findings ends the build.
+    Ended(Phase),
     /// Every action of the build is known.
     Planned {
         /// How many there are.
@@ -64,6 +68,51 @@ pub enum Event {
         /// Findings of actions that ran in the engine.
         findings: Vec<Diagnostic>,
     },
+    /// An action was stopped, because the build was interrupted or another action failed.
+    Stopped {
+        /// The action's place in the plan.
+        action: usize,
+        /// What it does.
+        mnemonic: Arc<str>,
+        /// Whose it is.
+        owner: Label,
+    },
+}
+
+/// A phase of the build, in the order they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// BUILD files to targets.
+    Load,
+    /// Targets to their graph.
+    Graph,
+    /// The graph to actions.
+    Analyse,
+    /// Actions to those that are needed.
+    Plan,
+    /// Actions to files.
+    Execute,
+}
+
+impl Phase {
+    /// Its name, as the modules of the engine have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Load => "load",
+            Phase::Graph => "graph",
+            Phase::Analyse => "analyse",
+            Phase::Plan => "plan",
+            Phase::Execute => "execute",
+        }
+    }
+
+    /// Does a phase's work, and tells of its begin and its end.
+    pub fn told<T, E>(self, events: &dyn Fn(Event), work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        events(Event::Began(self));
+        let done = work()?;
+        events(Event::Ended(self));
+        Ok(done)
+    }
 }
 
 /// What kind of work an action is; most people want to hear of processes alone.

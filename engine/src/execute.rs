@@ -5,10 +5,12 @@
 
 pub mod key;
 
+mod priority;
 mod schedule;
 
 mod action;
 mod files;
+mod note;
 mod outputs;
 
 mod depfile;
@@ -19,15 +21,18 @@ mod spawn;
 
 pub(crate) use self::process::without_colors;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub(crate) use files::Files;
+pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
-use ouro_rules::ActionKind;
+use ouro_rules::{ActionKind, Label};
 
 use crate::event::Event;
 use crate::plan::Plan;
-use crate::state::{Lock, Seen, State, StateError};
+use crate::state::{Lock, Seen, State, StateError, journal};
 use crate::toolchain::{Toolchain, ToolchainError};
 
 /// Where a plan is executed.
@@ -67,12 +72,27 @@ pub struct Summary {
     pub up_to_date: usize,
     /// Actions that failed.
     pub failed: usize,
-    /// Actions not tried, because of failures.
+    /// Actions not tried, or stopped, because of failures.
     pub skipped: usize,
+    /// Of those, the ones that were stopped.
+    pub stopped: usize,
+    /// The chain of actions, each needing the one before, that took longest: with any number of jobs the build takes as long.
+    pub critical_path: Vec<Step>,
     /// Every file that was looked at, outputs and tools too, each with the stamp from before it was read.
     pub seen: Vec<Seen>,
     /// Whether a file changed while an action read it: then `seen` may not be what every action saw.
     pub disturbed: bool,
+}
+
+/// An action of the critical path.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// What it does.
+    pub mnemonic: Arc<str>,
+    /// Whose it is.
+    pub owner: Label,
+    /// How long it took, its way from the cache included.
+    pub took: Duration,
 }
 
 /// Why execution ended without a summary.
@@ -100,23 +120,26 @@ pub fn execute(
 ) -> Result<Summary, ExecuteError> {
     check_tools(site.toolchain, plan)?;
     events(Event::Planned { actions: plan.actions.len() });
+    let urgencies = priority::urgencies(plan, state);
     let work = action::Work::new(site, plan, options, state, events);
     let stopped_at = std::cell::OnceCell::new();
     let interrupt = || {
-        let cancelled = options.cancelled.load(Ordering::Relaxed);
-        if cancelled {
+        let stopping = work.is_stopping();
+        if stopping {
             work.interrupt(stopped_at.get_or_init(Instant::now).elapsed());
         }
-        cancelled
+        stopping
     };
-    let unfinished = schedule::run(&plan.needs, options.jobs, options.keep_going, &|place| work.perform(place), &interrupt);
+    let perform = |place| work.perform(place);
+    let untried = schedule::run(&plan.needs, &urgencies, options.jobs, options.keep_going, &perform, &interrupt);
     let (mut summary, learnt) = work.finish();
-    learnt.add_to(state);
+    let batch = learnt.add_to(state);
     state.save()?;
-    if options.cancelled.load(Ordering::Relaxed) && unfinished + summary.failed > 0 {
+    journal::append(site.lock.root(), &batch, &|output| state.knows(output))?;
+    summary.skipped = untried + summary.stopped;
+    if options.cancelled.load(Ordering::Relaxed) && summary.skipped + summary.failed > 0 {
         return Err(ExecuteError::Cancelled);
     }
-    summary.skipped = unfinished;
     summary.seen.extend(site.toolchain.seen.iter().cloned());
     Ok(summary)
 }

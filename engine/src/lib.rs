@@ -13,6 +13,7 @@ pub mod analyse;
 pub mod plan;
 pub mod toolchain;
 pub mod execute;
+pub mod explain;
 pub mod state;
 pub mod event;
 

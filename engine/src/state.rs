@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of what the files mean. All of it may be lost or damaged at any time: that costs time, never correctness.
 
+pub mod journal;
 pub mod snapshot;
 
 mod lock;
@@ -13,6 +14,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ouro_cache::{ActionResult, Digest, Entry, Read};
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ use crate::workspace::OUT_FOLDER;
 pub const STATE_FOLDER: &str = ".ouro";
 
 /// The kind of record the state is; the number changes with the shape of [`Disk`].
-const KIND: &str = "ouro workspace state v1";
+const KIND: &str = "ouro workspace state v2";
 
 /// What no build asked about for this many builds is forgotten, so that files long gone do not stay for ever.
 const REMEMBERED_BUILDS: u32 = 64;
@@ -80,6 +82,8 @@ pub struct Remembered {
     pub key: Digest,
     /// What it read and made.
     pub entry: Entry,
+    /// How long it took when it last ran here; nothing when all its results came from the cache.
+    pub took: Option<Duration>,
 }
 
 impl State {
@@ -106,6 +110,11 @@ impl State {
     /// How the action that makes `output` ended the last time.
     pub fn result(&self, output: &str) -> Option<&Remembered> {
         self.results.get(output).map(|(remembered, _)| remembered)
+    }
+
+    /// Whether any build of late asked for the file.
+    pub fn knows(&self, path: &str) -> bool {
+        self.files.contains_key(path) || self.results.contains_key(path)
     }
 
     /// Adds what a build learnt of a file. A racy stamp proves nothing later, so it is not kept.
@@ -180,6 +189,7 @@ struct DiskResult {
     key: Digest,
     reads: Vec<u32>,
     result: ActionResult,
+    took: Option<Duration>,
     build: u32,
 }
 
@@ -189,11 +199,12 @@ impl Disk {
         let mut reads = Numbered::default();
         let files = state.files.iter().map(|(path, (file, build))| (paths.number(path.clone()), file.stamp, file.digest, *build));
         let files = files.collect();
-        let results = state.results.iter().map(|(output, (Remembered { key, entry }, build))| DiskResult {
+        let results = state.results.iter().map(|(output, (Remembered { key, entry, took }, build))| DiskResult {
             output: paths.number(output.clone()),
             key: *key,
             reads: entry.reads.iter().map(|read| reads.number((paths.number(read.path.clone()), read.digest))).collect(),
             result: entry.result.clone(),
+            took: *took,
             build: *build,
         });
         let results = results.collect();
@@ -213,7 +224,7 @@ impl Disk {
         for disk in self.results {
             let own: Option<Vec<Read>> = disk.reads.iter().map(|number| reads.get(*number as usize).cloned()).collect();
             let entry = Entry { reads: own?, result: disk.result };
-            state.results.insert(path(disk.output)?, (Remembered { key: disk.key, entry }, disk.build));
+            state.results.insert(path(disk.output)?, (Remembered { key: disk.key, entry, took: disk.took }, disk.build));
         }
         Some(state)
     }
@@ -247,7 +258,8 @@ mod tests {
     fn remembered(n: u8) -> Remembered {
         let read = |path: &str| Read { path: path.into(), digest: Digest::of(path.as_bytes()) };
         let result = ActionResult { outputs: Vec::new(), printed: "warning".to_owned() };
-        Remembered { key: Digest::of(&[n]), entry: Entry { reads: vec![read("a.h"), read("b.h")], result } }
+        let entry = Entry { reads: vec![read("a.h"), read("b.h")], result };
+        Remembered { key: Digest::of(&[n]), entry, took: Some(Duration::from_millis(n.into())) }
     }
 
     /// A stamp old enough to be trusted.
@@ -269,6 +281,8 @@ mod tests {
         assert_eq!(again.file("a.c", &stamp), Some(Digest::of(b"x")));
         assert_eq!(again.result("a.o").unwrap().entry, remembered(1).entry);
         assert_eq!(again.result("a.o").unwrap().key, remembered(1).key);
+        assert_eq!(again.result("a.o").unwrap().took, Some(Duration::from_millis(1)));
+        assert!(again.knows("a.c") && again.knows("a.o") && !again.knows("b.o"));
 
         let path = dir.path().join(".ouro/state");
         let mut bytes = fs::read(&path).unwrap();

@@ -62,6 +62,38 @@ fn a_process_that_does_not_listen_is_killed() {
     assert_eq!(workspace.outputs(), Vec::<String>::new());
 }
 
+/// One fails while the other has half of its output, and a third waits for a free job.
+fn one_fails() -> Vec<ouro_rules::Action> {
+    let fails = "while ! test -e ouro-out/slow; do sleep 0.01; done; echo no good; exit 1";
+    let mut actions = vec![script("fails", fails, &[], &["ouro-out/fails"])];
+    actions.extend(slow());
+    actions
+}
+
+#[test]
+fn a_failure_ends_what_runs_beside_it() {
+    let workspace = Workspace::new();
+    let start = Instant::now();
+    let built = workspace.build(one_fails());
+    assert!(start.elapsed() < Duration::from_millis(1500), "it did not wait for the sleep");
+    assert_eq!((built.which("failed"), built.which("stopped")), (vec!["fails".to_owned()], vec!["slow".to_owned()]));
+    let summary = built.summary();
+    assert_eq!((summary.failed, summary.stopped, summary.skipped), (1, 1, 2));
+    assert_eq!((workspace.outputs(), built.complaints()), (Vec::new(), "no good\n".to_owned()));
+}
+
+#[test]
+fn keep_going_lets_what_runs_beside_a_failure_end() {
+    let mut workspace = Workspace::new();
+    workspace.keep_going = true;
+    let built = workspace.build(one_fails());
+    assert_eq!(
+        (built.which("failed"), built.which("ran")),
+        (vec!["fails".to_owned()], vec!["after".to_owned(), "slow".to_owned()])
+    );
+    assert_eq!(workspace.read("ouro-out/after"), b"half and half");
+}
+
 #[test]
 fn a_flag_set_before_the_start_runs_nothing() {
     let workspace = Workspace::new();

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::toolchain::ToolchainError;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Diagnostic, builtin};
@@ -83,13 +84,15 @@ pub fn failure(error: BuildError) -> CliError {
                 format!("build failed: {}{skipped}", count(summary.failed, "action failed", "actions failed")),
             )
         }
-        BuildError::Toolchain(error) => {
-            let finding = Diagnostic::bare(error.to_string()).maybe_help(error.remedy());
-            CliError { kind: Kind::Refused, findings: vec![finding] }
-        }
+        BuildError::Toolchain(error) => no_toolchain(&error),
         BuildError::Execute(ExecuteError::Cancelled) => CliError::new(Kind::Interrupted, "interrupted"),
         BuildError::State(_) | BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
+}
+
+/// The tools are not there.
+pub fn no_toolchain(error: &ToolchainError) -> CliError {
+    CliError { kind: Kind::Refused, findings: vec![Diagnostic::bare(error.to_string()).maybe_help(error.remedy())] }
 }
 
 fn count(number: usize, one: &str, many: &str) -> String {

@@ -1,23 +1,21 @@
 //! `ouro generate`
 
 use std::path::Path;
-use std::slice;
 use std::sync::Arc;
 
 use ouro_cache::Store;
-use ouro_engine::build::{self, Analysis, BuildError, Request, config, headers_of};
-use ouro_engine::configure::configure;
+use ouro_engine::build::{BuildError, headers_of};
 use ouro_engine::execute::{self, Options, Site};
 use ouro_engine::plan::{self, Plan};
 use ouro_engine::state::{Lock, State};
 use ouro_engine::toolchain::Toolchain;
 use ouro_engine::workspace::Workspace;
-use ouro_rules::{Action, ActionKind, Tool, builtin};
+use ouro_rules::{Action, ActionKind, Tool};
 use serde_json::json;
 
 use crate::cli::Generate;
+use crate::commands::analysed::analysed;
 use crate::commands::build::failure;
-use crate::configurations;
 use crate::error::CliError;
 use crate::files;
 use crate::render::progress::Progress;
@@ -30,27 +28,18 @@ const CLANGD: &str = "# written by `ouro generate`\nCompileFlags:\n  Compilation
 pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
-    let (rules, search_path) = (builtin::table(), session::search_path());
-    let configuration = configurations::one(&workspace, &args.config, "`ouro generate`")?;
-    let configurations = slice::from_ref(&configuration);
-    let request =
-        Request { workspace: &workspace, patterns: &patterns, configurations, rules: &rules, search_path: &search_path, program: None };
-    let toolchain =
-        Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
-    session::catch_interrupts();
-    let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
-    let configured = configure(&loaded, &configuration)?;
-    let analysis = Analysis::of(&request, &configured, &config(&workspace, &configuration, toolchain.clang_flags()))?;
-    let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
-    make_headers(session, &workspace, &toolchain, &headers_of(&plan))?;
-    let commands = commands(&workspace.root, &toolchain, &plan)?;
-    let count = commands.as_array().map_or(0, Vec::len);
-    write(&workspace, "compile_commands.json", &format!("{commands:#}\n"))?;
-    if !workspace.root.join(".clangd").exists() {
-        write(&workspace, ".clangd", CLANGD)?;
-    }
-    session.output.status(&format!("wrote compile_commands.json with {count} commands\n"));
-    Ok(())
+    analysed(session, &workspace, &patterns, (&args.config, "`ouro generate`"), |view| {
+        let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
+        make_headers(session, &workspace, view.toolchain()?, &headers_of(&plan))?;
+        let commands = commands(&workspace.root, view.toolchain()?, &plan)?;
+        let count = commands.as_array().map_or(0, Vec::len);
+        write(&workspace, "compile_commands.json", &format!("{commands:#}\n"))?;
+        if !workspace.root.join(".clangd").exists() {
+            write(&workspace, ".clangd", CLANGD)?;
+        }
+        session.output.status(&format!("wrote compile_commands.json with {count} commands\n"));
+        Ok(())
+    })
 }
 
 fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain, plan: &Plan) -> Result<(), CliError> {

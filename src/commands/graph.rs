@@ -1,17 +1,12 @@
 //! `ouro graph`
 
-use std::slice;
 use std::sync::Arc;
 
-use ouro_engine::build::{self, Analysis, Request};
-use ouro_engine::configure::configure;
 use ouro_rules::chain::ChainSpec;
 use ouro_rules::label::{Label, Pattern, Scope};
-use ouro_rules::builtin;
 
 use crate::cli::{ConfigFlags, Graph, GraphFormat};
-use crate::commands::build::failure;
-use crate::configurations;
+use crate::commands::analysed::analysed;
 use crate::error::{CliError, Kind};
 use crate::session::{self, Session};
 use crate::view::{self, Format};
@@ -33,18 +28,10 @@ fn chain(session: &Session, text: &str, flags: &ConfigFlags) -> Result<Arc<Chain
     let workspace = session.workspace()?;
     let label = session::label(&workspace, text)?;
     let patterns = [only(&label)];
-    let (rules, search_path) = (builtin::table(), session::search_path());
-    let configuration = configurations::one(&workspace, flags, "`ouro graph`")?;
-    let configurations = slice::from_ref(&configuration);
-    let request =
-        Request { workspace: &workspace, patterns: &patterns, configurations, rules: &rules, search_path: &search_path, program: None };
-    session::catch_interrupts();
-    let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
-    let configured = configure(&loaded, &configuration)?;
-    // Nothing is built, so it matters to nobody which compiler there is.
-    let analysis = Analysis::of(&request, &configured, &build::config(&workspace, &configuration, Vec::new()))?;
-    let chain = analysis.providers(&label).and_then(|providers| providers.chain.clone());
-    chain.map(|chain| chain.spec.clone()).ok_or_else(|| not_a_chain(&label))
+    analysed(session, &workspace, &patterns, (flags, "`ouro graph`"), |view| {
+        let chain = view.analysis.providers(&label).and_then(|providers| providers.chain.clone());
+        chain.map(|chain| chain.spec.clone()).ok_or_else(|| not_a_chain(&label))
+    })
 }
 
 /// The pattern that selects one target.

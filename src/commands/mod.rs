@@ -1,11 +1,13 @@
 //! The commands, one file each.
 
 mod add;
+mod analysed;
 mod attach;
 mod build;
 mod bundle;
 mod clean;
 mod deploy;
+mod explain;
 mod generate;
 mod graph;
 mod init;
@@ -23,6 +25,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Init(args) => init::run(session, &args),
         Command::Add(args) => add::run(session, &args),
         Command::Build(args) => build::run(session, &args),
+        Command::Explain(args) => explain::run(session, &args),
         Command::Graph(args) => graph::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),
         Command::Clean => clean::run(session),

@@ -5,4 +5,5 @@
 pub mod diagnostic;
 pub mod output;
 pub mod progress;
+pub mod reasons;
 pub mod sources;

@@ -65,6 +65,8 @@ impl<'a> Progress<'a> {
                 self.output.status(&format!("waiting for another ouro that works in this workspace{who}\n"));
             }
             Event::Configured { name, first } => self.update(|state| state.configurations.push((*first, name.clone()))),
+            // Phases are short; those who want to know ask for a profile.
+            Event::Began(_) | Event::Ended(_) => {}
             Event::Planned { actions } => self.update(|state| state.planned = *actions),
             Event::Started { action, mnemonic, owner } => self.started(*action, self.name(*action, mnemonic, owner)),
             Event::Finished { action, mnemonic, owner, work, how, took, output } => {
@@ -73,6 +75,7 @@ impl<'a> Progress<'a> {
             Event::Failed { action, mnemonic, owner, output, findings } => {
                 self.failed(*action, &self.name(*action, mnemonic, owner), output, findings);
             }
+            Event::Stopped { action, .. } => self.update(|state| drop(state.running.remove(action))),
         }
     }
 

@@ -22,10 +22,11 @@ pub(super) fn analysed<'c>(
     request: &Request<'_>,
     configured: &'c [Configured<'_>],
     toolchain: &Toolchain,
+    events: &dyn Fn(Event),
 ) -> Result<Vec<Analysis<'c>>, Vec<Diagnostic>> {
     let pairs: Vec<_> = request.configurations.iter().zip(configured).collect();
     each(&pairs, |(configuration, configured)| {
-        Analysis::of(request, configured, &config(request.workspace, configuration, toolchain.clang_flags()))
+        Analysis::told(request, configured, &config(request.workspace, configuration, toolchain.clang_flags()), events)
     })
 }
 

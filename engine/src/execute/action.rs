@@ -3,19 +3,22 @@
 //! Knows nothing of the order of actions, nor of how processes are run.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use ouro_cache::{ActionResult, Digest, Entry, Output, Read};
+use ouro_cache::{ActionResult, Digest, Entry, Output};
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
 use super::files::{Files, seen};
 use super::key::{self, Input};
+use super::note::{self, Note};
 use super::process::{Processes, without_colors};
 use super::schedule::End;
-use super::{Options, Site, Summary, outputs};
+use super::{Options, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
 use crate::plan::Plan;
+use crate::state::journal::{Batch, Ended};
 use crate::state::{File, Remembered, State};
 
 /// How often an action is run when its inputs change while it runs.
@@ -35,6 +38,8 @@ pub(super) struct Work<'a> {
     pub(super) events: &'a (dyn Fn(Event) + Sync),
     pub(super) files: Files<'a>,
     pub(super) processes: Processes,
+    /// Set by the first failure that ends the build.
+    given_up: AtomicBool,
     tally: Mutex<Tally>,
 }
 
@@ -43,12 +48,15 @@ struct Tally {
     summary: Summary,
     /// New results by first output; nothing for those that were remembered already.
     results: Vec<(Arc<str>, Option<Remembered>)>,
+    /// What is known of each action that was tried, by its place.
+    notes: Vec<(usize, Note)>,
 }
 
-/// What a build adds to the state.
+/// What a build adds to the state, and to the journal.
 pub(super) struct Learnt {
     files: Vec<(Arc<str>, Option<File>)>,
     results: Vec<(Arc<str>, Option<Remembered>)>,
+    batch: Batch,
 }
 
 /// An action that ended well.
@@ -104,6 +112,7 @@ impl<'a> Work<'a> {
             events,
             files: Files::new(root, before),
             processes: Processes::default(),
+            given_up: AtomicBool::new(false),
             tally: Mutex::default(),
         }
     }
@@ -111,34 +120,43 @@ impl<'a> Work<'a> {
     /// Brings the outputs of the action at `place` up to date.
     pub(super) fn perform(&self, place: usize) -> End {
         let action = &self.plan.actions[place];
-        let start = Instant::now();
-        let (mnemonic, owner) = (action.mnemonic.clone(), action.owner.clone());
-        match self.bring_up_to_date(place, action) {
-            Ok(Done { how, printed }) => {
-                self.count(action, how);
-                let output = self.printed(action, printed);
-                (self.events)(Event::Finished {
-                    action: place,
-                    mnemonic,
-                    owner,
-                    work: work_of(action),
-                    how,
-                    took: start.elapsed(),
-                    output,
-                });
-                End::Done
-            }
+        let mut note = Note::new();
+        let result = self.bring_up_to_date(place, action, &mut note);
+        note.took = note.start.elapsed();
+        let (end, event) = match result {
+            Ok(done) => (End::Done, self.finished(place, action, note.took, done)),
             Err(Stop::Failed { printed, findings }) => {
-                self.tally().summary.failed += 1;
-                let output = self.printed(action, printed);
-                (self.events)(Event::Failed { action: place, mnemonic, owner, output, findings });
-                End::Failed
+                note.ended = Some(Ended::Failed);
+                (End::Failed, self.failed(place, action, printed, findings))
             }
             Err(Stop::Cancelled) => {
-                self.tally().summary.failed += 1;
-                End::Failed
+                note.ended = None;
+                self.tally().summary.stopped += 1;
+                let (mnemonic, owner) = (action.mnemonic.clone(), action.owner.clone());
+                (End::Failed, Event::Stopped { action: place, mnemonic, owner })
             }
-        }
+        };
+        self.tally().notes.push((place, note));
+        (self.events)(event);
+        end
+    }
+
+    fn finished(&self, place: usize, action: &Action, took: Duration, Done { how, printed }: Done) -> Event {
+        self.count(action, how);
+        let (mnemonic, owner, work) = (action.mnemonic.clone(), action.owner.clone(), work_of(action));
+        Event::Finished { action: place, mnemonic, owner, work, how, took, output: self.printed(action, printed) }
+    }
+
+    fn failed(&self, place: usize, action: &Action, printed: String, findings: Vec<Diagnostic>) -> Event {
+        self.tally().summary.failed += 1;
+        self.given_up.fetch_or(!self.options.keep_going, Ordering::Relaxed);
+        let (mnemonic, owner) = (action.mnemonic.clone(), action.owner.clone());
+        Event::Failed { action: place, mnemonic, owner, output: self.printed(action, printed), findings }
+    }
+
+    /// Whether nothing is to be started any more, and what runs is to end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.options.cancelled.load(Ordering::Relaxed) || self.given_up.load(Ordering::Relaxed)
     }
 
     /// Ends running processes; `for_long` is the time since the interruption.
@@ -148,24 +166,30 @@ impl<'a> Work<'a> {
 
     /// What was done, and what was learnt by it.
     pub(super) fn finish(self) -> (Summary, Learnt) {
-        let Tally { mut summary, results } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Tally { mut summary, results, mut notes } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         let files = self.files.into_known();
         summary.seen = seen(&files);
-        (summary, Learnt { files, results })
+        notes.sort_by_key(|(place, _)| *place);
+        summary.critical_path = critical_path(self.plan, &notes);
+        let mut batch = Batch::default();
+        for (place, note) in notes {
+            note.add_to(&mut batch, &self.plan.actions[place], self.site.toolchain);
+        }
+        (summary, Learnt { files, results, batch })
     }
 
-    fn bring_up_to_date(&self, place: usize, action: &Action) -> Result<Done, Stop> {
+    fn bring_up_to_date(&self, place: usize, action: &Action, note: &mut Note) -> Result<Done, Stop> {
         if let ActionKind::Write { content, executable } = &action.kind {
-            return Ok(self.write(action, content, *executable)?);
+            return Ok(self.write(action, content, *executable, note)?);
         }
         for _ in 0..ATTEMPTS {
             let inputs = self.inputs(action)?;
-            let key = self.key(action, &inputs);
-            if let Some(done) = self.recall(action, &key)? {
+            let key = self.key(action, &inputs, note);
+            if let Some(done) = self.recall(action, &key, note)? {
                 return Ok(done);
             }
             if let Ran::Well(entry, how) = self.run(place, action, &inputs)? {
-                return Ok(self.keep(action, key, entry, how)?);
+                return Ok(self.keep(action, key, entry, how, note)?);
             }
             self.tally().summary.disturbed = true;
             inputs.iter().for_each(|(path, _)| self.files.forget(path));
@@ -174,15 +198,21 @@ impl<'a> Work<'a> {
         Err(finding.help("build again when nothing writes to them").into())
     }
 
-    fn write(&self, action: &Action, bytes: &[u8], executable: bool) -> Result<Done, Diagnostic> {
-        let wrote = self.put(action.outputs[0].path(), bytes, executable)?.1;
+    fn write(&self, action: &Action, bytes: &[u8], executable: bool, note: &mut Note) -> Result<Done, Diagnostic> {
+        let path = action.outputs[0].path();
+        let before = self.files.displaced(path);
+        let wrote = self.put(path, bytes, executable)?.1;
+        if wrote {
+            (note.inputs, note.ended) = (Some(Vec::new()), Some(Ended::Ran));
+            note.displaced.push(before);
+        }
         Ok(Done { how: if wrote { How::Ran } else { How::UpToDate }, printed: String::new() })
     }
 
     /// Has these bytes in place of an output; says whether they had to be written.
     pub(super) fn put(&self, path: &Arc<str>, bytes: &[u8], executable: bool) -> Result<(Output, bool), Diagnostic> {
         let output = Output { digest: Digest::of(bytes), executable };
-        let missing = !self.in_place(path, &output);
+        let missing = !self.files.in_place(path, &output);
         if missing {
             let stamp = outputs::write(self.site.lock.root(), path, bytes, executable)?;
             self.files.set(path, Some(File { stamp, digest: output.digest }));
@@ -190,12 +220,13 @@ impl<'a> Work<'a> {
         Ok((output, missing))
     }
 
-    fn keep(&self, action: &Action, key: Digest, entry: Entry, how: How) -> Result<Done, Diagnostic> {
+    fn keep(&self, action: &Action, key: Digest, entry: Entry, how: How, note: &mut Note) -> Result<Done, Diagnostic> {
         if is_cached(action) {
             self.site.store.record(&key, &entry).map_err(|error| outputs::store_trouble(&error))?;
         }
         let printed = entry.result.printed.clone();
-        self.remember(action, Some(Remembered { key, entry }));
+        (note.ended, note.reads) = (Some(Ended::Ran), entry.reads.clone());
+        self.remember(action, Some(Remembered { key, entry, took: Some(note.start.elapsed()) }));
         Ok(Done { how, printed })
     }
 
@@ -216,58 +247,51 @@ impl<'a> Work<'a> {
         if findings.is_empty() { Ok(inputs) } else { Err(findings) }
     }
 
-    fn key(&self, action: &Action, inputs: &[Found]) -> Digest {
-        let tool = match &action.kind {
-            ActionKind::Run { tool, .. } => self.site.toolchain.tool(tool).ok().map(|found| found.identity),
-            ActionKind::Write { .. } | ActionKind::Native(_) => None,
-        };
-        let inputs: Vec<Input> = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
-        key::digest(&key::ingredients(action, tool, &inputs))
+    fn key(&self, action: &Action, inputs: &[Found], note: &mut Note) -> Digest {
+        let tool = note::identity(self.site.toolchain, action);
+        let inputs = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
+        key::digest(&key::ingredients(action, tool, note.inputs.insert(inputs)))
     }
 
     /// Answers from what the workspace remembers, or else from the cache.
-    fn recall(&self, action: &Action, key: &Digest) -> Result<Option<Done>, Diagnostic> {
-        let last = self.before.result(action.outputs[0].path()).filter(|last| last.key == *key && self.holds(&last.entry));
-        let (result, new) = match last {
-            Some(last) => (last.entry.result.clone(), None),
+    fn recall(&self, action: &Action, key: &Digest, note: &mut Note) -> Result<Option<Done>, Diagnostic> {
+        let before = self.before.result(action.outputs[0].path());
+        let last = before.filter(|last| last.key == *key && self.files.hold(&last.entry));
+        let (entry, new) = match last {
+            Some(last) => (last.entry.clone(), false),
             None if !is_cached(action) => return Ok(None),
-            None => match self.site.store.lookup(key, |entry| self.holds(entry)) {
-                Some(entry) => (entry.result.clone(), Some(Remembered { key: *key, entry })),
+            None => match self.site.store.lookup(key, |entry| self.files.hold(entry)) {
+                Some(entry) => (entry, true),
                 None => return Ok(None),
             },
         };
-        let Some(how) = self.put_in_place(action, &result)? else { return Ok(None) };
-        self.remember(action, new);
-        Ok(Some(Done { how, printed: result.printed }))
-    }
-
-    /// Whether everything an entry read is still the same.
-    fn holds(&self, entry: &Entry) -> bool {
-        let same = |read: &Read| matches!(self.files.get(&read.path), Ok(Some(file)) if file.digest == read.digest);
-        entry.reads.iter().all(same)
+        let Some(how) = self.put_in_place(action, &entry.result, note)? else { return Ok(None) };
+        let printed = entry.result.printed.clone();
+        if new || how == How::Cached {
+            (note.ended, note.reads) = (Some(Ended::Cached), entry.reads.clone());
+        }
+        let took = before.and_then(|before| before.took);
+        self.remember(action, new.then_some(Remembered { key: *key, entry, took }));
+        Ok(Some(Done { how, printed }))
     }
 
     /// Nothing when the cache lost a blob, or never had it.
-    fn put_in_place(&self, action: &Action, result: &ActionResult) -> Result<Option<How>, Diagnostic> {
+    fn put_in_place(&self, action: &Action, result: &ActionResult, note: &mut Note) -> Result<Option<How>, Diagnostic> {
         if result.outputs.len() != action.outputs.len() {
             return Ok(None);
         }
         let mut how = How::UpToDate;
         for (path, output) in action.outputs.iter().map(Artifact::path).zip(&result.outputs) {
-            if self.in_place(path, output) {
+            if self.files.in_place(path, output) {
                 continue;
             }
+            note.displaced.push(self.files.displaced(path));
             how = How::Cached;
             if !is_cached(action) || !self.materialise(path, output)? {
                 return Ok(None);
             }
         }
         Ok(Some(how))
-    }
-
-    fn in_place(&self, path: &Arc<str>, output: &Output) -> bool {
-        let found = self.files.get(path);
-        matches!(found, Ok(Some(file)) if file.digest == output.digest && file.stamp.is_executable() >= output.executable)
     }
 
     fn materialise(&self, path: &Arc<str>, output: &Output) -> Result<bool, Diagnostic> {
@@ -311,7 +335,8 @@ impl<'a> Work<'a> {
 }
 
 impl Learnt {
-    pub(super) fn add_to(self, state: &mut State) {
+    /// Adds to the state; the rest is for the journal.
+    pub(super) fn add_to(self, state: &mut State) -> Batch {
         for (path, file) in self.files {
             if let Some(file) = file {
                 state.set_file(path, file);
@@ -323,7 +348,19 @@ impl Learnt {
                 None => state.keep_result(&output),
             }
         }
+        self.batch
     }
+}
+
+/// The chain of actions that bounded the build, without those that took no time worth telling.
+fn critical_path(plan: &Plan, notes: &[(usize, Note)]) -> Vec<Step> {
+    let mut took = vec![Duration::ZERO; plan.actions.len()];
+    notes.iter().for_each(|(place, note)| took[*place] = note.took);
+    let step = |place: usize| {
+        let action = &plan.actions[place];
+        Step { mnemonic: action.mnemonic.clone(), owner: action.owner.clone(), took: took[place] }
+    };
+    priority::critical_path(&plan.needs, &took).into_iter().map(step).collect()
 }
 
 /// Whether results go to the cache. What this process does itself is done again in less time than a file of the cache takes.

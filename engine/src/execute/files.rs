@@ -7,12 +7,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ouro_cache::Digest;
+use ouro_cache::{Digest, Entry, Output, Read};
 
+use crate::state::journal::Displaced;
 use crate::state::{File, Seen, Stamp, State};
 
 /// What is known of files, by path from the root or absolute.
-pub(super) struct Files<'a> {
+pub(crate) struct Files<'a> {
     root: &'a Path,
     before: &'a State,
     known: Mutex<HashMap<Arc<str>, Option<File>>>,
@@ -20,7 +21,7 @@ pub(super) struct Files<'a> {
 
 impl<'a> Files<'a> {
     /// Nothing but what earlier builds knew.
-    pub(super) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
+    pub(crate) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
         Files { root, before, known: Mutex::default() }
     }
 
@@ -30,12 +31,30 @@ impl<'a> Files<'a> {
     }
 
     /// A file as it is; nothing when there is none.
-    pub(super) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
+    pub(crate) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
         if let Some(known) = self.known().get(path) {
             return Ok(*known);
         }
         let file = self.look(path)?;
         Ok(*self.known().entry(path.clone()).or_insert(file))
+    }
+
+    /// Whether everything an entry read is still the same.
+    pub(super) fn hold(&self, entry: &Entry) -> bool {
+        let same = |read: &Read| matches!(self.get(&read.path), Ok(Some(file)) if file.digest == read.digest);
+        entry.reads.iter().all(same)
+    }
+
+    /// Whether an output is as its action left it.
+    pub(crate) fn in_place(&self, path: &Arc<str>, output: &Output) -> bool {
+        let found = self.get(path);
+        matches!(found, Ok(Some(file)) if file.digest == output.digest && file.stamp.is_executable() >= output.executable)
+    }
+
+    /// An output that is not in place, with what is there.
+    pub(super) fn displaced(&self, path: &Arc<str>) -> Displaced {
+        let found = self.get(path).ok().flatten().map(|file| file.digest);
+        Displaced { path: path.clone(), found }
     }
 
     /// Says what a file is, because this build just made it, or found it gone.

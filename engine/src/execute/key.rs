@@ -104,7 +104,10 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
 pub fn digest(ingredients: &[Ingredient<'_>]) -> Digest {
     let mut hasher = Hasher::new("ouro action key");
     for ingredient in ingredients {
-        ingredient.feed(&mut hasher);
+        ingredient.with_parts(|kind, parts| {
+            hasher.field(kind.as_bytes());
+            parts.iter().for_each(|part| hasher.field(part));
+        });
     }
     hasher.finish()
 }
@@ -115,24 +118,21 @@ pub(super) fn environment(own: &BTreeMap<String, String>) -> BTreeMap<&str, &str
 }
 
 impl Ingredient<'_> {
-    /// A word for its kind, then its parts: no two kinds, and no two splits into parts, give the same bytes.
-    fn feed(&self, hasher: &mut Hasher) {
-        let mut fields = |kind: &str, parts: [&[u8]; 2]| {
-            hasher.field(kind.as_bytes());
-            parts.iter().for_each(|part| hasher.field(part));
-        };
+    /// Gives `f` the word for its kind and its parts: what is hashed, and what whoever explains writes down and compares. No two
+    /// kinds, and no two splits into parts, give the same.
+    pub fn with_parts<T>(&self, f: impl FnOnce(&'static str, [&[u8]; 2]) -> T) -> T {
         match self {
-            Ingredient::Version(version) => fields("version", [&version.to_le_bytes(), b""]),
-            Ingredient::Mnemonic(mnemonic) => fields("mnemonic", [mnemonic.as_bytes(), b""]),
-            Ingredient::Tool(identity) => fields("tool", [identity.as_bytes(), b""]),
-            Ingredient::Argument(argument) => fields("argument", [argument.as_bytes(), b""]),
-            Ingredient::Environment(name, value) => fields("environment", [name.as_bytes(), value.as_bytes()]),
-            Ingredient::Depfile(path) => fields("depfile", [path.as_bytes(), b""]),
-            Ingredient::Work(version, json) => fields("work", [&version.to_le_bytes(), json.as_bytes()]),
-            Ingredient::Content(digest, executable) => fields("content", [digest.as_bytes(), &[u8::from(*executable)]]),
-            Ingredient::Input(path, digest) => fields("input", [path.as_bytes(), digest.as_bytes()]),
-            Ingredient::Permitted(path) => fields("permitted", [path.as_bytes(), b""]),
-            Ingredient::Output(path) => fields("output", [path.as_bytes(), b""]),
+            Ingredient::Version(version) => f("version", [&version.to_le_bytes(), b""]),
+            Ingredient::Mnemonic(mnemonic) => f("mnemonic", [mnemonic.as_bytes(), b""]),
+            Ingredient::Tool(identity) => f("tool", [identity.as_bytes(), b""]),
+            Ingredient::Argument(argument) => f("argument", [argument.as_bytes(), b""]),
+            Ingredient::Environment(name, value) => f("environment", [name.as_bytes(), value.as_bytes()]),
+            Ingredient::Depfile(path) => f("depfile", [path.as_bytes(), b""]),
+            Ingredient::Work(version, json) => f("work", [&version.to_le_bytes(), json.as_bytes()]),
+            Ingredient::Content(digest, executable) => f("content", [digest.as_bytes(), &[u8::from(*executable)]]),
+            Ingredient::Input(path, digest) => f("input", [path.as_bytes(), digest.as_bytes()]),
+            Ingredient::Permitted(path) => f("permitted", [path.as_bytes(), b""]),
+            Ingredient::Output(path) => f("output", [path.as_bytes(), b""]),
         }
     }
 }

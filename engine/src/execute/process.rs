@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of actions.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::fd::FromRawFd;
@@ -12,10 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::spawn::Command;
 
-/// The processes that run now.
+/// The processes that run now, each with whether it was told to stop.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
-    groups: Mutex<BTreeSet<libc::pid_t>>,
+    groups: Mutex<BTreeMap<libc::pid_t, bool>>,
 }
 
 /// A process that ended.
@@ -25,6 +25,8 @@ pub(super) struct Ended {
     pub(super) status: ExitStatus,
     /// What it wrote to its standard output and error, in the order it wrote.
     pub(super) printed: String,
+    /// Whether it was told to stop: then its end is no fault of its own.
+    pub(super) stopped: bool,
 }
 
 impl Processes {
@@ -32,26 +34,35 @@ impl Processes {
     pub(super) fn run(&self, command: &Command) -> io::Result<Ended> {
         let mut printed = unnamed_file()?;
         let group = command.spawn(&File::open("/dev/null")?, &printed)?;
-        self.groups().insert(group);
+        self.groups().insert(group, false);
         let waited = wait_without_reaping(group);
         // Until it is reaped its number is not given to another process: nobody else can be hit by `stop`.
-        self.groups().remove(&group);
+        let stopped = self.groups().remove(&group).unwrap_or(false);
+        if stopped {
+            // What it started may not have listened, and nobody is left to wait for that.
+            signal(group, libc::SIGKILL);
+        }
         let status = waited.and_then(|()| reap(group))?;
-        Ok(Ended { status, printed: contents(&mut printed)? })
+        Ok(Ended { status, printed: contents(&mut printed)?, stopped })
     }
 
     /// Ends all of them: kindly, so that compilers remove their temporary files, or at once.
     pub(super) fn stop(&self, at_once: bool) {
-        let signal = if at_once { libc::SIGKILL } else { libc::SIGTERM };
-        for group in self.groups().iter() {
-            // SAFETY: sends a signal; touches no memory.
-            unsafe { libc::kill(-group, signal) };
+        let kind = if at_once { libc::SIGKILL } else { libc::SIGTERM };
+        for (group, stopped) in self.groups().iter_mut() {
+            *stopped = true;
+            signal(*group, kind);
         }
     }
 
-    fn groups(&self) -> MutexGuard<'_, BTreeSet<libc::pid_t>> {
+    fn groups(&self) -> MutexGuard<'_, BTreeMap<libc::pid_t, bool>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn signal(group: libc::pid_t, kind: libc::c_int) {
+    // SAFETY: sends a signal; touches no memory.
+    unsafe { libc::kill(-group, kind) };
 }
 
 /// A file in memory. Unlike a pipe nobody has to read it meanwhile, and what a process leaves behind in the background
@@ -185,9 +196,36 @@ mod tests {
                 std::thread::sleep(Duration::from_millis(1));
             }
             processes.stop(false);
-            assert!(!running.join().unwrap().status.success());
+            let ended = running.join().unwrap();
+            assert!(ended.stopped && !ended.status.success());
         });
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn children_that_do_not_listen_end_with_their_group() {
+        let processes = Processes::default();
+        let dir = tempfile::TempDir::new().unwrap();
+        let ready = dir.path().join("ready");
+        let script = format!("(trap '' TERM; echo > {}; sleep 20 & wait; sleep 20) & wait", ready.display());
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| processes.run(&sh(&script)).unwrap());
+            while !ready.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            let group = *processes.groups().keys().next().unwrap();
+            processes.stop(false);
+            assert!(running.join().unwrap().stopped);
+            let alive = || {
+                // SAFETY: signal 0 asks whether there is such a group, and touches no memory.
+                unsafe { libc::kill(-group, 0) == 0 }
+            };
+            let start = Instant::now();
+            while alive() {
+                assert!(start.elapsed() < Duration::from_secs(10), "a child of the group outlived it");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::event::{Event, How};
 impl Work<'_> {
     /// Does the action. When it does not end well, none of its outputs stays.
     pub(super) fn run(&self, place: usize, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
-        if self.options.cancelled.load(Ordering::Relaxed) {
+        if self.is_stopping() {
             return Err(Stop::Cancelled);
         }
         (self.events)(Event::Started { action: place, mnemonic: action.mnemonic.clone(), owner: action.owner.clone() });
@@ -105,7 +105,7 @@ impl Work<'_> {
     }
 
     fn bad_end(&self, action: &Action, ended: Ended) -> Stop {
-        if self.options.cancelled.load(Ordering::Relaxed) {
+        if ended.stopped || self.options.cancelled.load(Ordering::Relaxed) {
             return Stop::Cancelled;
         }
         let silent = ended.printed.trim().is_empty();

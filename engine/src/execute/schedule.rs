@@ -20,17 +20,18 @@ pub(super) enum End {
     Failed,
 }
 
-/// Calls `work` for every number below `needs.len()`, lower ones first where there is a choice. After a failure nothing new
-/// starts, unless `keep_going`. `interrupted` is asked again and again on the calling thread; once it says yes, nothing new
-/// starts. Returns how many were not tried.
+/// Calls `work` for every number below `needs.len()`; where there is a choice the most urgent first, and of those as urgent the
+/// lowest. After a failure nothing new starts, unless `keep_going`. `interrupted` is asked again and again on the calling thread;
+/// once it says yes, nothing new starts. Returns how many were not tried.
 pub(super) fn run(
     needs: &[Vec<u32>],
+    urgencies: &[u64],
     jobs: usize,
     keep_going: bool,
     work: &(dyn Fn(usize) -> End + Sync),
     interrupted: &dyn Fn() -> bool,
 ) -> usize {
-    let schedule = Schedule::new(needs, keep_going);
+    let schedule = Schedule::new(needs, urgencies, keep_going);
     let (ended, all_ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, needs.len().max(1)) {
@@ -51,7 +52,8 @@ pub(super) fn run(
     schedule.lock().untried
 }
 
-struct Schedule {
+struct Schedule<'a> {
+    urgencies: &'a [u64],
     dependents: Vec<Vec<u32>>,
     keep_going: bool,
     queue: Mutex<Queue>,
@@ -59,7 +61,7 @@ struct Schedule {
 }
 
 struct Queue {
-    ready: BinaryHeap<Reverse<u32>>,
+    ready: BinaryHeap<(u64, Reverse<u32>)>,
     /// For each piece of work, how many that it needs are not done.
     missing: Vec<u32>,
     running: usize,
@@ -67,16 +69,18 @@ struct Queue {
     stopped: bool,
 }
 
-impl Schedule {
-    fn new(needs: &[Vec<u32>], keep_going: bool) -> Schedule {
+impl<'a> Schedule<'a> {
+    fn new(needs: &[Vec<u32>], urgencies: &'a [u64], keep_going: bool) -> Schedule<'a> {
         let mut dependents = vec![Vec::new(); needs.len()];
         for (place, needed) in needs.iter().enumerate() {
             needed.iter().for_each(|needed| dependents[*needed as usize].push(place as u32));
         }
         let missing: Vec<u32> = needs.iter().map(|needed| needed.len() as u32).collect();
-        let ready = (0..needs.len() as u32).filter(|place| missing[*place as usize] == 0).map(Reverse).collect();
-        let queue = Queue { ready, missing, running: 0, untried: needs.len(), stopped: false };
-        Schedule { dependents, keep_going, queue: Mutex::new(queue), changed: Condvar::new() }
+        let ready = BinaryHeap::new();
+        let mut queue = Queue { ready, missing, running: 0, untried: needs.len(), stopped: false };
+        let free: Vec<u32> = (0..needs.len() as u32).filter(|place| queue.missing[*place as usize] == 0).collect();
+        queue.ready.extend(free.into_iter().map(|place| (urgencies[place as usize], Reverse(place))));
+        Schedule { urgencies, dependents, keep_going, queue: Mutex::new(queue), changed: Condvar::new() }
     }
 
     fn work_off(&self, work: &(dyn Fn(usize) -> End + Sync)) {
@@ -95,7 +99,7 @@ impl Schedule {
                 self.changed.notify_all();
                 return None;
             }
-            if let Some(Reverse(place)) = queue.ready.pop() {
+            if let Some((_, Reverse(place))) = queue.ready.pop() {
                 queue.running += 1;
                 queue.untried -= 1;
                 return Some(place);
@@ -119,7 +123,7 @@ impl Schedule {
             let missing = &mut queue.missing[*dependent as usize];
             *missing -= 1;
             if *missing == 0 {
-                queue.ready.push(Reverse(*dependent));
+                queue.ready.push((self.urgencies[*dependent as usize], Reverse(*dependent)));
             }
         }
     }
@@ -136,7 +140,7 @@ impl Schedule {
 }
 
 /// Without it, the other threads would wait for ever for what a thread that panicked was doing.
-struct StopOnPanic<'a>(&'a Schedule);
+struct StopOnPanic<'a>(&'a Schedule<'a>);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
@@ -155,13 +159,19 @@ mod tests {
         vec![vec![], vec![], vec![0, 1], vec![2], vec![]]
     }
 
+    const ALIKE: [u64; 5] = [0; 5];
+
     fn order(jobs: usize, keep_going: bool, fails: &[usize]) -> (Vec<usize>, usize) {
+        order_by(&ALIKE, jobs, keep_going, fails)
+    }
+
+    fn order_by(urgencies: &[u64], jobs: usize, keep_going: bool, fails: &[usize]) -> (Vec<usize>, usize) {
         let order = Mutex::new(Vec::new());
         let work = |place: usize| {
             order.lock().unwrap().push(place);
             if fails.contains(&place) { End::Failed } else { End::Done }
         };
-        let untried = run(&needs(), jobs, keep_going, &work, &|| false);
+        let untried = run(&needs(), urgencies, jobs, keep_going, &work, &|| false);
         (order.into_inner().unwrap(), untried)
     }
 
@@ -173,6 +183,12 @@ mod tests {
             let at = |place: usize| order.iter().position(|other| *other == place).unwrap();
             assert!(untried == 0 && order.len() == 5 && at(0).max(at(1)) < at(2) && at(2) < at(3), "{order:?}");
         }
+    }
+
+    #[test]
+    fn the_most_urgent_comes_first_of_what_is_ready() {
+        assert_eq!(order_by(&[1, 2, 9, 9, 3], 1, false, &[]), (vec![4, 1, 0, 2, 3], 0));
+        assert_eq!(order_by(&[5, 5, 9, 1, 3], 1, false, &[]), (vec![0, 1, 2, 4, 3], 0));
     }
 
     #[test]
@@ -196,18 +212,18 @@ mod tests {
             asked.store(true, std::sync::atomic::Ordering::Relaxed);
             true
         };
-        assert_eq!(run(&needs(), 2, true, &work, &interrupted), 3);
+        assert_eq!(run(&needs(), &ALIKE, 2, true, &work, &interrupted), 3);
     }
 
     #[test]
     fn a_panic_ends_all_threads() {
         let work = |place: usize| if place == 2 { panic!("on purpose") } else { End::Done };
-        let caught = std::panic::catch_unwind(|| run(&needs(), 3, true, &work, &|| false));
+        let caught = std::panic::catch_unwind(|| run(&needs(), &ALIKE, 3, true, &work, &|| false));
         assert!(caught.is_err());
     }
 
     #[test]
     fn nothing_to_do_is_done_at_once() {
-        assert_eq!(run(&[], 8, false, &|_| panic!("nothing to do"), &|| false), 0);
+        assert_eq!(run(&[], &[], 8, false, &|_| panic!("nothing to do"), &|| false), 0);
     }
 }

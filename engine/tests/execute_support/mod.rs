@@ -35,6 +35,7 @@ pub struct Workspace {
     _dir: Option<TempDir>,
     pub root: PathBuf,
     pub cache: PathBuf,
+    pub jobs: usize,
     pub keep_going: bool,
     pub color: bool,
 }
@@ -56,7 +57,7 @@ impl Workspace {
 
     /// A workspace and a store in folders of someone else.
     pub fn at(root: PathBuf, cache: PathBuf) -> Workspace {
-        Workspace { _dir: None, root, cache, keep_going: false, color: false }
+        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false }
     }
 
     /// Another workspace with the same store.
@@ -99,7 +100,7 @@ impl Workspace {
         let lock = Lock::acquire(&self.root, &NEVER, &|_| {}).unwrap();
         let store = Store::open(&self.cache).unwrap();
         let site = Site { lock: &lock, toolchain: &TOOLCHAIN, store: &store };
-        let options = Options { jobs: 2, keep_going: self.keep_going, color: self.color, cancelled };
+        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, cancelled };
         let result = execute(&site, &plan, &options, &mut State::load(&self.root), &|event| {
             listen(&event);
             events.lock().unwrap().push(event);
@@ -123,6 +124,17 @@ impl Built {
     /// Owners of actions that ended this way, sorted.
     pub fn which(&self, how: &str) -> Vec<String> {
         self.ends().into_iter().filter(|(_, end)| end == how).map(|(owner, _)| owner).collect()
+    }
+
+    /// Owners of actions in the order they began to run.
+    pub fn started(&self) -> Vec<&str> {
+        let mut started = Vec::new();
+        for event in &self.events {
+            if let Event::Started { owner, .. } = event {
+                started.push(&*owner.name);
+            }
+        }
+        started
     }
 
     /// Everything that failed actions said.
@@ -158,7 +170,8 @@ fn end(event: &Event) -> Option<(String, String)> {
         Event::Finished { owner, how: How::Cached, .. } => Some((owner.name.to_string(), "cached".to_owned())),
         Event::Finished { owner, how: How::Ran, .. } => Some((owner.name.to_string(), "ran".to_owned())),
         Event::Failed { owner, .. } => Some((owner.name.to_string(), "failed".to_owned())),
-        Event::Waiting { .. } | Event::Planned { .. } | Event::Started { .. } => None,
+        Event::Stopped { owner, .. } => Some((owner.name.to_string(), "stopped".to_owned())),
+        Event::Waiting { .. } | Event::Began(_) | Event::Ended(_) | Event::Planned { .. } | Event::Started { .. } => None,
     }
 }
 

@@ -1,0 +1,219 @@
+//! `ouro explain`: the reason told is the real one, without anything having been switched on before.
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use serde_json::Value;
+use support::Workspace;
+
+/// A generated header, two programs that include it, and a text made from a text.
+fn workspace() -> Workspace {
+    let program = |name: &str| {
+        format!(
+            "#include <ouro/program.h>\n#include \"limits.h\"\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ return LIMIT; }}\nchar _license[] SEC(\"license\") = \"GPL\";\n"
+        )
+    };
+    let build = "\
+genrule(name = \"limits\", srcs = [\"limit.txt\"], outs = [\"limits.h\"], cmd = \"echo \\\"#define LIMIT $$(head -1 limit.txt)\\\" > $@\")
+bpf_library(name = \"lib\", hdrs = [\":limits\"])
+bpf_program(name = \"a\", srcs = [\"a.c\"], type = \"xdp\", deps = [\":lib\"])
+bpf_program(name = \"b\", srcs = [\"b.c\"], type = \"xdp\", deps = [\":lib\"])
+filegroup(name = \"both\", srcs = [\":a\", \":b\"])
+filegroup(name = \"texts\", srcs = [\"limit.txt\"])
+";
+    Workspace::with(&[("BUILD.ouro", build), ("limit.txt", "1\n"), ("a.c", &program("a")), ("b.c", &program("b"))])
+}
+
+/// What is told of the only action of the target with this mnemonic.
+fn told(workspace: &Workspace, target: &str, mnemonic: &str) -> Value {
+    let said = workspace.ok(&["explain", target, "--json"]);
+    let all: Value = serde_json::from_str(&said.out).unwrap();
+    let wanted = |action: &&Value| action["mnemonic"] == mnemonic;
+    all["actions"].as_array().unwrap().iter().find(wanted).unwrap_or_else(|| panic!("no {mnemonic}: {}", said.out)).clone()
+}
+
+/// The reasons as `reason name`.
+fn why(time: &Value) -> Vec<String> {
+    let reasons = time["why"].as_array().unwrap().iter();
+    reasons.map(|one| format!("{} {}", one["reason"].as_str().unwrap(), one["name"].as_str().unwrap())).collect()
+}
+
+fn output(workspace: &Workspace, name: &str) -> PathBuf {
+    let mut folders = fs::read_dir(workspace.path("ouro-out")).unwrap().map(|entry| entry.unwrap().path());
+    folders.find_map(|folder| Some(folder.join(name)).filter(|file| file.is_file())).expect("an output")
+}
+
+#[test]
+fn the_first_build_is_called_so_and_explaining_builds_nothing() {
+    let workspace = workspace();
+    let before = told(&workspace, "//:a", "compile");
+    assert_eq!((&before["now"]["state"], why(&before["now"])), (&"runs".into(), vec!["first ".to_owned()]));
+    assert!(before["last"].is_null() && !workspace.path("ouro-out").exists());
+    workspace.ok(&["build", "//..."]);
+    let after = told(&workspace, "//:a", "compile");
+    assert_eq!((&after["now"]["state"], &after["last"]["how"]), (&"up_to_date".into(), &"ran".into()));
+    assert_eq!((why(&after["now"]), why(&after["last"])), (vec![], vec!["first ".to_owned()]));
+    assert!(after["last"]["took_us"].as_u64().unwrap() > 1000, "{after}");
+    let said = workspace.ok(&["explain", "//:a"]).out;
+    assert!(said.contains("up to date") && said.contains("the first time here; its result was in no cache"), "{said}");
+    // Doing nothing is no time worth telling.
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(why(&told(&workspace, "//:a", "compile")["last"]), ["first "]);
+}
+
+#[test]
+fn an_edited_source_is_told_before_and_after_with_both_digests() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    workspace.edit("a.c", "return LIMIT", "return LIMIT + 1");
+    let before = told(&workspace, "//:a", "compile");
+    assert_eq!((&before["now"]["state"], why(&before["now"])), (&"runs".into(), vec!["input a.c".to_owned()]));
+    let inspect = told(&workspace, "//:a", "inspect");
+    assert_eq!((&inspect["now"]["state"], &inspect["now"]["why"][0]["made_by"]), (&"depends".into(), &"//:a".into()));
+    assert_eq!(told(&workspace, "//:b", "compile")["now"]["state"], "up_to_date");
+    assert_eq!(workspace.ok(&["build", "//..."]).compiled(), ["//:a"], "what was told came true");
+    let after = told(&workspace, "//:a", "compile");
+    assert_eq!(after["last"]["why"], before["now"]["why"]);
+    let digests = ["old", "new"].map(|which| after["last"]["why"][0][which].as_str().unwrap().to_owned());
+    assert!(digests[0] != digests[1] && digests.iter().all(|digest| digest.len() == 64), "{digests:?}");
+    let said = workspace.ok(&["explain", "//:a"]).out;
+    let short = format!("input `a.c` changed {}.. -> {}..", &digests[0][..6], &digests[1][..6]);
+    assert!(said.contains(&short), "{said}");
+}
+
+#[test]
+fn a_header_that_another_action_made_anew_leads_to_its_reason() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    workspace.write("limit.txt", "2\n");
+    let before = told(&workspace, "//:a", "compile");
+    assert_eq!((&before["now"]["state"], &before["now"]["why"][0]["made_by"]), (&"depends".into(), &"//:limits".into()));
+    workspace.ok(&["build", "//..."]);
+    let said = workspace.ok(&["explain", "//:a"]).out;
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    let header = lines.iter().position(|line| line.ends_with("(genrule of //:limits)")).unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        lines[header].contains("limits.h`, which it read, changed") && lines[header + 1].contains("input `limit.txt` changed"),
+        "{said}"
+    );
+    // The same bytes again: nothing behind the genrule ran, so the reason is still the one from before.
+    workspace.write("limit.txt", "2\n\n");
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(why(&told(&workspace, "//:limits", "genrule")["last"]), ["input limit.txt"]);
+    assert_eq!(told(&workspace, "//:a", "compile")["now"]["state"], "up_to_date");
+}
+
+#[test]
+fn flags_headers_and_definitions_are_told_by_name() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    workspace.edit("BUILD.ouro", "srcs = [\"a.c\"],", "srcs = [\"a.c\"], copts = [\"-O1\"], defines = [\"X=1\"],");
+    assert_eq!(why(&told(&workspace, "//:a", "compile")["now"]), ["argument -DX=1", "argument -O1"]);
+    workspace.ok(&["build", "//..."]);
+    workspace.edit("BUILD.ouro", "\"-O1\"", "\"-O3\"");
+    workspace.ok(&["build", "//..."]);
+    let told = told(&workspace, "//:a", "compile");
+    assert_eq!(why(&told["last"]), ["argument -O1", "argument -O3"]);
+    assert_eq!((&told["last"]["why"][0]["new"], &told["last"]["why"][1]["old"]), (&Value::Null, &Value::Null));
+    let said = workspace.ok(&["explain", "//:a"]).out;
+    assert!(said.contains("argument `-O1` removed") && said.contains("argument `-O3` added"), "{said}");
+}
+
+#[test]
+fn another_jump_changes_the_header_and_the_inspection() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    workspace.edit("BUILD.ouro", "name = \"a\",", "name = \"a\", jumps = [\":b\"], on_miss = \"drop\",");
+    assert_eq!(why(&told(&workspace, "//:a", "header")["now"]), ["content "]);
+    assert_eq!(why(&told(&workspace, "//:a", "inspect")["now"])[0], "work ");
+}
+
+#[test]
+fn deleted_and_edited_outputs_are_told_apart() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    let object = output(&workspace, "a.o");
+    let left = fs::read(&object).unwrap();
+    fs::remove_file(&object).unwrap();
+    let before = told(&workspace, "//:a", "compile");
+    assert_eq!((&before["now"]["state"], &before["now"]["why"][0]["new"]), (&"cached".into(), &Value::Null));
+    assert!(why(&before["now"])[0].starts_with("displaced ouro-out/"), "{before}");
+    workspace.ok(&["build", "//..."]);
+    let after = told(&workspace, "//:a", "compile");
+    assert_eq!((&after["last"]["how"], &after["now"]["state"]), (&"cached".into(), &"up_to_date".into()));
+    assert!(workspace.ok(&["explain", "//:a"]).out.contains("a.o` was deleted"));
+
+    fs::set_permissions(&object, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&object, "edited").unwrap();
+    assert!(workspace.ok(&["explain", "//:a"]).out.contains("a.o` was edited "));
+    workspace.ok(&["build", "//..."]);
+    assert!(workspace.ok(&["explain", "//:a"]).out.contains("a.o` was edited to "));
+    assert_eq!(fs::read(&object).unwrap(), left);
+}
+
+#[test]
+fn a_result_from_the_cache_of_another_workspace_is_told() {
+    let (one, two) = (workspace(), workspace());
+    let cache = tempfile::tempdir().unwrap();
+    let cache = cache.path().to_str().unwrap();
+    one.ok(&["build", "//...", "--cache", cache]);
+    let said = two.ok(&["explain", "//:limits", "--cache", cache]).out;
+    assert!(said.contains("would be taken from the cache"), "{said}");
+    two.ok(&["build", "//...", "--cache", cache]);
+    let said = two.ok(&["explain", "//:a"]).out;
+    assert!(said.contains("another build had left its result in the cache"), "{said}");
+}
+
+#[test]
+fn a_failure_is_remembered() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    workspace.edit("limit.txt", "1", "nonsense");
+    workspace.fails(1, &["build", "//:a"]);
+    let failed = told(&workspace, "//:a", "compile");
+    assert_eq!((&failed["last"]["how"], &failed["now"]["state"]), (&"failed".into(), &"runs".into()));
+    assert_eq!(why(&failed["now"]), ["failed "]);
+    workspace.edit("limit.txt", "nonsense", "1");
+    // Going back means that the result is known.
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(told(&workspace, "//:a", "compile")["last"]["how"], "cached");
+}
+
+#[test]
+fn another_compiler_is_told() {
+    let workspace = workspace();
+    workspace.ok(&["generate"]);
+    let commands: Value = serde_json::from_str(&workspace.read("compile_commands.json")).unwrap();
+    let real = commands[0]["arguments"][0].as_str().unwrap().to_owned();
+    workspace.write("clang", &format!("#!/bin/sh\nexec {real} \"$@\"\n"));
+    fs::set_permissions(workspace.path("clang"), fs::Permissions::from_mode(0o755)).unwrap();
+    workspace.ok(&["build", "//:a"]);
+    workspace.write("ouro.toml", "[toolchain]\nclang = \"./clang\"\n");
+    let told = told(&workspace, "//:a", "compile");
+    assert_eq!(why(&told["now"]), ["tool "], "{told}");
+}
+
+#[test]
+fn files_groups_and_mistakes() {
+    let workspace = workspace();
+    workspace.ok(&["build", "//..."]);
+    let object = output(&workspace, "a.o");
+    let from_root = object.strip_prefix(workspace.root()).unwrap().to_str().unwrap().to_owned();
+    for path in [&from_root, object.to_str().unwrap(), &format!("./{from_root}")] {
+        let said = workspace.ok(&["explain", path]).out;
+        assert!(said.starts_with("//:a\n  compile ") && !said.contains("inspect"), "{said}");
+    }
+    let both = workspace.ok(&["explain", "//:both"]).out;
+    assert!(both.contains("//:a\n") && both.contains("//:b\n"), "a group has no actions of its own: {both}");
+    assert!(workspace.ok(&["explain", "//:limits.h"]).out.starts_with("//:limits\n  genrule "));
+    workspace.fails(2, &["explain", "//:texts"]).says("no action makes the files of `//:texts`");
+    workspace.fails(2, &["explain", "ouro-out/nowhere/x.o"]).says("no action makes `ouro-out/nowhere/x.o`");
+    workspace.fails(2, &["explain", "//..."]).says("selects more than one target");
+    workspace.fails(1, &["explain", "//:aa"]).says("did you mean `a`?");
+    // Without a journal there is less to tell, and no failure.
+    fs::write(workspace.path(".ouro/journal"), "damaged").unwrap();
+    assert!(workspace.ok(&["explain", "//:a"]).out.contains("when it ran is not recorded"));
+}

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use ouro_cache::{CacheError, Digest, Hasher, Store};
 use ouro_rules::provider::Providers;
-use ouro_rules::{ActionKind, Artifact, Config, Diagnostic, Label, Pattern, RuleTable};
+use ouro_rules::{ActionKind, Artifact, Config, Diagnostic, Label, Pattern, RuleTable, RunInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::analyse::{self, Analysed};
@@ -96,6 +96,8 @@ pub struct BuiltTarget {
     pub label: Label,
     /// Its files, from the workspace root.
     pub files: Vec<String>,
+    /// What `ouro run` starts, with the files it needs.
+    pub run: Option<(Arc<RunInfo>, Vec<Artifact>)>,
 }
 
 /// Builds what is asked for. Starts with the snapshot: when nothing changed since a build of the same request, nothing else
@@ -173,9 +175,15 @@ impl<'l> Analysis<'l> {
     }
 
     fn targets(&self) -> Vec<BuiltTarget> {
-        let built = |node: &NodeId| BuiltTarget {
-            label: self.graph.node(*node).label().clone(),
-            files: self.analysed.get(*node).map(|analysis| paths(&analysis.providers.files)).unwrap_or_default(),
+        let run =
+            |providers: &Providers| providers.run.as_ref().map(|run| (Arc::clone(run), providers.wanted().cloned().collect()));
+        let built = |node: &NodeId| {
+            let providers = self.analysed.get(*node).map(|analysis| &analysis.providers);
+            BuiltTarget {
+                label: self.graph.node(*node).label().clone(),
+                files: providers.map(|providers| paths(&providers.files)).unwrap_or_default(),
+                run: providers.and_then(run),
+            }
         };
         self.graph.requested().iter().map(built).collect()
     }
@@ -211,7 +219,7 @@ pub fn headers_of(plan: &Plan) -> Plan {
 /// Everything that decides what a request means, besides the files it reads. A newer ouro asks anew (its snapshots are of another
 /// kind); so does another one beside it, and one with other folders to search for tools.
 fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
-    let mut hasher = Hasher::new("ouro request v1");
+    let mut hasher = Hasher::new("ouro request v2");
     hasher.field(format!("{:?}", request.patterns).as_bytes());
     hasher.field(format!("{:?}", request.workspace.settings).as_bytes());
     hasher.field(request.search_path.as_encoded_bytes());
@@ -249,7 +257,7 @@ fn has_output(event: &Event) -> bool {
 }
 
 /// Findings of actions that have no place get their target's.
-fn with_places(event: Event, graph: &Graph<'_>) -> Event {
+pub(crate) fn with_places(event: Event, graph: &Graph<'_>) -> Event {
     let Event::Failed { action, mnemonic, owner, output, mut findings } = event else { return event };
     let span = graph.find(&owner).and_then(|node| match graph.node(node) {
         Node::Target(target) => Some(target.span.clone()),

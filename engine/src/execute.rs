@@ -8,14 +8,14 @@ pub mod key;
 mod schedule;
 
 mod action;
-mod files;
+pub(crate) mod files;
 mod outputs;
 
 mod depfile;
 mod discovered;
-mod process;
+pub(crate) mod process;
 mod run;
-mod spawn;
+pub(crate) mod spawn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;

@@ -14,3 +14,6 @@ pub mod toolchain;
 pub mod execute;
 pub mod state;
 pub mod event;
+
+pub mod runfiles;
+pub mod testing;

@@ -33,12 +33,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     let cache = session::cache_folder(workspace, flags.cache.as_ref())?;
     let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
     let request = Request { workspace, patterns, rules: &rules, search_path: &search_path, program: program.as_deref() };
-    let options = Options {
-        jobs: jobs(workspace, flags),
-        keep_going: flags.keep_going,
-        color: session.output.settings().err.color,
-        cancelled: session::interrupted(),
-    };
+    let options = options(session, workspace, flags);
     let progress = Progress::new(&session.output, session.sources());
     let result = build::build(&request, &cache, &options, &|event| progress.event(&event));
     let counts = progress.finish();
@@ -46,6 +41,16 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     session.findings(&built.warnings)?;
     session.output.status(&format!("{}\n", progress::summary(built.targets.len(), began.elapsed(), &counts)));
     Ok(built)
+}
+
+/// How to execute, as the flags and the workspace's settings say.
+pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> Options<'static> {
+    Options {
+        jobs: jobs(workspace, flags),
+        keep_going: flags.keep_going,
+        color: session.output.settings().err.color,
+        cancelled: session::interrupted(),
+    }
 }
 
 fn jobs(workspace: &Workspace, flags: &BuildFlags) -> usize {

@@ -6,3 +6,4 @@ pub mod diagnostic;
 pub mod output;
 pub mod progress;
 pub mod sources;
+pub mod tests;

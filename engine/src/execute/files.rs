@@ -12,7 +12,7 @@ use ouro_cache::Digest;
 use crate::state::{File, Seen, Stamp, State};
 
 /// What is known of files, by path from the root or absolute.
-pub(super) struct Files<'a> {
+pub(crate) struct Files<'a> {
     root: &'a Path,
     before: &'a State,
     known: Mutex<HashMap<Arc<str>, Option<File>>>,
@@ -20,7 +20,7 @@ pub(super) struct Files<'a> {
 
 impl<'a> Files<'a> {
     /// Nothing but what earlier builds knew.
-    pub(super) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
+    pub(crate) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
         Files { root, before, known: Mutex::default() }
     }
 
@@ -30,7 +30,7 @@ impl<'a> Files<'a> {
     }
 
     /// A file as it is; nothing when there is none.
-    pub(super) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
+    pub(crate) fn get(&self, path: &Arc<str>) -> io::Result<Option<File>> {
         if let Some(known) = self.known().get(path) {
             return Ok(*known);
         }
@@ -50,7 +50,7 @@ impl<'a> Files<'a> {
 
     /// Whether a file is still what it was. Its bytes are compared again where the stamp leaves a doubt: it had changed just
     /// before it was read, so that one more change may not show, or it got a link or other permissions.
-    pub(super) fn unchanged(&self, path: &str, file: &File) -> bool {
+    pub(crate) fn unchanged(&self, path: &str, file: &File) -> bool {
         let place = self.place(path);
         let Ok(Some(now)) = Stamp::of(&place) else { return false };
         let sure = now.same(&file.stamp) && !file.stamp.is_racy();
@@ -58,7 +58,7 @@ impl<'a> Files<'a> {
     }
 
     /// Everything known, sorted by path.
-    pub(super) fn into_known(self) -> Vec<(Arc<str>, Option<File>)> {
+    pub(crate) fn into_known(self) -> Vec<(Arc<str>, Option<File>)> {
         let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut known: Vec<_> = known.into_iter().collect();
         known.sort_by(|a, b| a.0.cmp(&b.0));

@@ -12,6 +12,9 @@ mod jumps;
 mod compile;
 mod filegroup;
 mod genrule;
+mod sh_binary;
+mod sh_test;
+mod test_suite;
 
 use std::sync::Arc;
 
@@ -33,6 +36,9 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(bpf_program::BpfProgram::new()),
         Arc::new(filegroup::Filegroup::new()),
         Arc::new(genrule::Genrule::new()),
+        Arc::new(sh_binary::ShBinary::new()),
+        Arc::new(sh_test::ShTest::new()),
+        Arc::new(test_suite::TestSuite::new()),
     ]
 }
 

@@ -21,7 +21,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or status found drift; 2 the command makes no sense here; \
-    3 not allowed or not supported here; 130 interrupted.";
+    3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 130 interrupted. `ouro run` of a program \
+    ends as that program does.";
 
 /// Stands for the `-` of an exclusion while clap looks at the arguments.
 const EXCLUDE: &str = "\u{1}";
@@ -88,6 +89,8 @@ pub enum Command {
     Add(Add),
     /// Build targets.
     Build(Build),
+    /// Build tests and run them.
+    Test(Test),
     /// Say why a target's actions ran the last time, and why they would run now.
     Explain(Explain),
     /// Draw a chain: programs, slots, jumps, maps.
@@ -108,7 +111,7 @@ pub enum Command {
     Attach(Attach),
     /// Detach a live chain from a device; it stays loaded.
     Detach(Detach),
-    /// Deploy, show the counts as they change, undeploy on Ctrl-C.
+    /// Build a program and run it; of a chain: deploy, show the counts as they change, undeploy on Ctrl-C.
     Run(Run),
 }
 
@@ -208,6 +211,58 @@ pub struct Explain {
     /// The folder of the action cache, as for `ouro build`.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+}
+
+/// `ouro test`
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Target patterns; suites stand for their tests. All tests from this folder down when none is given.
+    #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
+    pub patterns: Vec<String>,
+    /// Only tests whose label matches: `parse`, `^//fw:`.
+    #[arg(long, value_name = "REGEX")]
+    pub filter: Option<String>,
+    /// Which cases inside of the tests to run, for those that look at `$TESTBRIDGE_TEST_ONLY`.
+    #[arg(long, value_name = "CASES")]
+    pub test_filter: Option<String>,
+    /// Run each test so often, one run after the other, and take no pass of an earlier run for one.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
+    /// Run all tests, also those that passed before and of which nothing changed.
+    #[arg(long)]
+    pub no_cached: bool,
+    /// A variable for all tests: with its value, or as it is here. May be given more than once.
+    #[arg(long = "test-env", value_name = "NAME[=VALUE]")]
+    pub env: Vec<String>,
+    /// What to show of what tests print.
+    #[arg(long, value_enum, default_value_t = TestOutput::Errors, value_name = "WHAT")]
+    pub test_output: TestOutput,
+    /// How long each test may take, whatever it says itself.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub timeout: Option<u32>,
+    /// Write what became of the tests to this file, as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Facts as JSON: a line for each test, and one for all.
+    #[arg(long)]
+    pub json: bool,
+    /// How to build them; `-j` is also how many run at once. All tests are run in any case; with `-k` also when the build of others
+    /// failed.
+    #[command(flatten)]
+    pub how: BuildFlags,
+}
+
+/// What is shown of what tests print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TestOutput {
+    /// That of tests that did not pass.
+    Errors,
+    /// That of all tests.
+    All,
+    /// Everything, while it is printed; tests run one after the other.
+    Streamed,
+    /// Nothing; it is in the logs.
+    Summary,
 }
 
 /// `ouro graph`
@@ -396,10 +451,13 @@ pub struct Detach {
 /// `ouro run`
 #[derive(Debug, Args)]
 pub struct Run {
-    /// What is deployed.
+    /// What is run, or deployed.
     #[command(flatten)]
     pub what: What,
     /// Where.
     #[command(flatten)]
     pub place: Place,
+    /// Arguments for the program, after its own.
+    #[arg(last = true, value_name = "ARGS", conflicts_with = "bundle")]
+    pub args: Vec<OsString>,
 }

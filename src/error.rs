@@ -22,6 +22,10 @@ pub enum Kind {
     Usage,
     /// 3: not allowed or not supported here.
     Refused,
+    /// 4: tests did not pass.
+    TestsFailed,
+    /// 5: there was no test to run.
+    NoTests,
     /// 130: interrupted.
     Interrupted,
 }
@@ -33,6 +37,8 @@ impl Kind {
             Kind::Failed => 1,
             Kind::Usage => 2,
             Kind::Refused => 3,
+            Kind::TestsFailed => 4,
+            Kind::NoTests => 5,
             Kind::Interrupted => 130,
         }
     }

@@ -132,6 +132,16 @@ fn non_empty(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// A variable of the environment, to be passed on.
+pub fn variable(name: &str) -> Option<String> {
+    env::var(name).ok()
+}
+
+/// Where folders for what is temporary are made.
+pub fn temporary_folder() -> Result<PathBuf, CliError> {
+    std::path::absolute(env::temp_dir()).map_err(io("cannot tell the folder for temporary files"))
+}
+
 /// Where tools are searched.
 pub fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())

@@ -198,10 +198,16 @@ impl<'l> Analysis<'l> {
     }
 
     fn targets(&self, configuration: &str) -> Vec<BuiltTarget> {
-        let built = |node: &NodeId| BuiltTarget {
-            label: self.graph.node(*node).label().clone(),
-            configuration: configuration.to_owned(),
-            files: self.analysed.get(*node).map(|analysis| paths(&analysis.providers.files)).unwrap_or_default(),
+        let run =
+            |providers: &Providers| providers.run.as_ref().map(|run| (Arc::clone(run), providers.wanted().cloned().collect()));
+        let built = |node: &NodeId| {
+            let providers = self.analysed.get(*node).map(|analysis| &analysis.providers);
+            BuiltTarget {
+                label: self.graph.node(*node).label().clone(),
+                configuration: configuration.to_owned(),
+                files: providers.map(|providers| paths(&providers.files)).unwrap_or_default(),
+                run: providers.and_then(run),
+            }
         };
         self.graph.requested().iter().map(built).collect()
     }
@@ -235,7 +241,7 @@ pub fn headers_of(plan: &Plan) -> Plan {
 /// Everything that decides what a request means, besides the files it reads. A newer ouro asks anew (its snapshots are of another
 /// kind); so does another one beside it, and one with other folders to search for tools.
 fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
-    let mut hasher = Hasher::new("ouro request v1");
+    let mut hasher = Hasher::new("ouro request v2");
     hasher.field(format!("{:?}", request.patterns).as_bytes());
     hasher.field(format!("{:?}", request.workspace.settings).as_bytes());
     hasher.field(format!("{:?}", request.configurations).as_bytes());
@@ -254,7 +260,7 @@ fn span(graph: &Graph<'_>, owner: &Label) -> Option<Span> {
 }
 
 /// Findings of actions that have no place get their target's.
-fn with_places<'g>(event: Event, graph_of: &dyn Fn(usize) -> &'g Graph<'g>) -> Event {
+pub(crate) fn with_places<'g>(event: Event, graph_of: &dyn Fn(usize) -> &'g Graph<'g>) -> Event {
     let Event::Failed { action, mnemonic, owner, output, mut findings } = event else { return event };
     let span = span(graph_of(action), &owner);
     findings.iter_mut().filter(|finding| finding.span.is_none()).for_each(|finding| finding.span = span.clone());

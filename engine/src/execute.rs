@@ -15,9 +15,9 @@ mod outputs;
 
 mod depfile;
 mod discovered;
-mod process;
+pub(crate) mod process;
 mod run;
-mod spawn;
+pub(crate) mod spawn;
 
 pub(crate) use self::process::without_colors;
 

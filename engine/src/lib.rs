@@ -17,4 +17,7 @@ pub mod explain;
 pub mod state;
 pub mod event;
 
+pub mod runfiles;
+pub mod testing;
+
 mod visibility;

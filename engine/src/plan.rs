@@ -30,7 +30,7 @@ pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnost
         .requested()
         .iter()
         .filter_map(|node| analysed.get(*node))
-        .flat_map(|analysis| analysis.providers.files.iter().cloned())
+        .flat_map(|analysis| analysis.providers.wanted().cloned())
         .collect();
     Ok(prune(&makers, requested.into_iter().collect()))
 }

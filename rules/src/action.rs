@@ -26,6 +26,15 @@ impl Artifact {
             Artifact::Source(path) | Artifact::Output(path) => path,
         }
     }
+
+    /// The path that does not tell what it was built for, as programs find it when they run: `fw/parse.o`.
+    pub fn short_path(&self) -> &str {
+        match self {
+            Artifact::Source(path) => path,
+            // Outputs lie in a folder of the configuration, in the folder of all outputs.
+            Artifact::Output(path) => path.splitn(3, '/').nth(2).unwrap_or(path),
+        }
+    }
 }
 
 /// A program that actions run; the engine finds it and puts its identity into the action's key.

@@ -69,6 +69,17 @@ pub enum EdgeKind {
     Actual,
     /// A flag that a condition looks at, or a group of packages that another includes. Nothing is built for it.
     Setting,
+    /// What a program needs beside it when it runs: a file, or a target that makes files.
+    Data,
+    /// A test of a suite, or another suite.
+    Test,
+}
+
+impl EdgeKind {
+    /// Whether the label may name a plain file.
+    pub fn takes_files(self) -> bool {
+        matches!(self, EdgeKind::Source | EdgeKind::Data)
+    }
 }
 
 /// One attribute of a rule or constructor.

@@ -30,10 +30,19 @@ pub struct Providers {
     pub run: Option<Arc<RunInfo>>,
     /// What makes it a test; always beside `run`.
     pub test: Option<Arc<TestInfo>>,
+    /// Whether it stands for tests, as a `test_suite` does.
+    pub suite: bool,
     /// Files that what is run needs beside it, with those of what it depends on.
     pub runfiles: Vec<Artifact>,
     /// What users' own providers say.
     pub infos: BTreeMap<ProviderId, Arc<Info>>,
+}
+
+impl Providers {
+    /// Every file that must be there before the target can be used.
+    pub fn wanted(&self) -> impl Iterator<Item = &Artifact> {
+        self.files.iter().chain(self.run.iter().map(|run| &run.executable)).chain(&self.runfiles)
+    }
 }
 
 /// A program to start, with what it needs.
@@ -56,6 +65,14 @@ pub struct TestInfo {
     pub uncached: bool,
     /// Whether it runs while no other test does.
     pub exclusive: bool,
+}
+
+impl TestInfo {
+    /// How a test with these tags is run; all rules read the same words: `exclusive`, `external` and `no-cache`.
+    pub fn new(timeout: Option<Duration>, tags: &[Arc<str>]) -> TestInfo {
+        let has = |word: &str| tags.iter().any(|tag| **tag == *word);
+        TestInfo { timeout, uncached: has("external") || has("no-cache"), exclusive: has("exclusive") }
+    }
 }
 
 /// Headers of a library and of the libraries below it.

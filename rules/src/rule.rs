@@ -1,6 +1,6 @@
 //! The one trait behind every rule, and what analysis hands to it and takes from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::action::{Action, Artifact};
@@ -21,6 +21,10 @@ pub trait Rule: Send + Sync {
     fn doc(&self) -> &str;
     /// Its attributes.
     fn attrs(&self) -> &[AttrSpec];
+    /// Whether its targets are tests, which offer [`TestInfo`](crate::provider::TestInfo): asked before anything is analysed.
+    fn is_test(&self) -> bool {
+        false
+    }
     /// Turns a target into actions and providers. Pure; reports every finding it can, not only the first.
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>>;
     /// Checks what only the labels that do not make it wait (jumps) can tell; called once everything is analysed.
@@ -110,6 +114,13 @@ impl<'a> Context<'a> {
             }
         }
         files
+    }
+
+    /// What the targets listed in these attributes bring to a program that runs: what they make and what that needs in turn;
+    /// each once, sorted.
+    pub fn runfiles(&self, names: &[&str]) -> Vec<Artifact> {
+        let listed = names.iter().flat_map(|name| self.listed(name)).filter_map(|(_, _, providers)| providers);
+        listed.flat_map(Providers::wanted).cloned().collect::<BTreeSet<Artifact>>().into_iter().collect()
     }
 
     /// The path of an output of this target from the workspace root.

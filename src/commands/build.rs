@@ -43,12 +43,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
         search_path: &search_path,
         program: program.as_deref(),
     };
-    let options = Options {
-        jobs: jobs(workspace, flags),
-        keep_going: flags.keep_going,
-        color: session.output.settings().err.color,
-        cancelled: session::interrupted(),
-    };
+    let options = options(session, workspace, flags);
     let progress = Progress::new(&session.output, session.sources());
     let result = build::build(&request, &cache, &options, &|event| progress.event(&event));
     let counts = progress.finish();
@@ -66,6 +61,16 @@ fn line(configuration: &Configuration, built: &Built) -> String {
     let folder = &configuration.folder;
     let targets = built.targets.iter().filter(|target| target.configuration == *folder).count();
     format!("  {folder}: {} in {OUT_FOLDER}/{folder}\n", count(targets, "target", "targets"))
+}
+
+/// How to execute, as the flags and the workspace's settings say.
+pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> Options<'static> {
+    Options {
+        jobs: jobs(workspace, flags),
+        keep_going: flags.keep_going,
+        color: session.output.settings().err.color,
+        cancelled: session::interrupted(),
+    }
 }
 
 fn jobs(workspace: &Workspace, flags: &BuildFlags) -> usize {

@@ -81,7 +81,12 @@ pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
         (None, Some(chain)) => (built(session, chain, &what.how)?, chain.clone()),
         (None, None) => return Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
     };
-    let mut bundle = bundle::read(&bytes, &name)?;
+    bundle_of(what, &bytes, &name)
+}
+
+/// The bundle in these bytes, which came from `name`; attached where the command line says.
+pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
+    let mut bundle = bundle::read(bytes, name)?;
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }

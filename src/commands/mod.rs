@@ -11,8 +11,10 @@ mod explain;
 mod generate;
 mod graph;
 mod init;
+mod program;
 mod run;
 mod status;
+mod test;
 mod undeploy;
 
 use crate::cli::Command;
@@ -25,6 +27,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Init(args) => init::run(session, &args),
         Command::Add(args) => add::run(session, &args),
         Command::Build(args) => build::run(session, &args),
+        Command::Test(args) => test::run(session, &args),
         Command::Explain(args) => explain::run(session, &args),
         Command::Graph(args) => graph::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use ouro_deploy::{DeploymentStatus, Options, RemoveOptions};
 
 use crate::cli::Run;
-use crate::commands::deploy::{bpffs, bundle, deploy, failure};
+use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure};
+use crate::commands::program::{self, Built};
 use crate::commands::status::draw;
 use crate::commands::undeploy::undeploy;
 use crate::error::{CliError, Kind};
@@ -19,9 +20,15 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How soon Ctrl-C is seen.
 const WAKE: Duration = Duration::from_millis(50);
 
-/// Deploys, follows the counts, and undeploys when interrupted.
+/// Runs a program in place of this one; or deploys a chain, follows the counts, and undeploys when interrupted.
 pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
-    let bundle = bundle(session, &args.what)?;
+    let bundle = match &args.what.chain {
+        Some(label) => match program::built(session, args, label)? {
+            Built::Program(program) => return Err(program.become_it()),
+            Built::Chain(bytes) => bundle_of(&args.what, &bytes, label)?,
+        },
+        None => bundle(session, &args.what)?,
+    };
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
     let name = &bundle.manifest.name;

@@ -7,3 +7,4 @@ pub mod output;
 pub mod progress;
 pub mod reasons;
 pub mod sources;
+pub mod tests;

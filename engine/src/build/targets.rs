@@ -4,9 +4,9 @@
 
 use std::ops::Deref;
 use std::slice;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use ouro_rules::Label;
+use ouro_rules::{Artifact, Label, RunInfo};
 use serde::{Deserialize, Serialize};
 
 /// A target that was asked for.
@@ -18,6 +18,8 @@ pub struct BuiltTarget {
     pub configuration: String,
     /// Its files, from the workspace root.
     pub files: Vec<String>,
+    /// What `ouro run` starts, with the files it needs.
+    pub run: Option<(Arc<RunInfo>, Vec<Artifact>)>,
 }
 
 /// Targets; a slice of [`BuiltTarget`] for whoever looks inside.

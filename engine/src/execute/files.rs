@@ -69,7 +69,7 @@ impl<'a> Files<'a> {
 
     /// Whether a file is still what it was. Its bytes are compared again where the stamp leaves a doubt: it had changed just
     /// before it was read, so that one more change may not show, or it got a link or other permissions.
-    pub(super) fn unchanged(&self, path: &str, file: &File) -> bool {
+    pub(crate) fn unchanged(&self, path: &str, file: &File) -> bool {
         let place = self.place(path);
         let Ok(Some(now)) = Stamp::of(&place) else { return false };
         let sure = now.same(&file.stamp) && !file.stamp.is_racy();
@@ -77,7 +77,7 @@ impl<'a> Files<'a> {
     }
 
     /// Everything known, sorted by path.
-    pub(super) fn into_known(self) -> Vec<(Arc<str>, Option<File>)> {
+    pub(crate) fn into_known(self) -> Vec<(Arc<str>, Option<File>)> {
         let known = self.known.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut known: Vec<_> = known.into_iter().collect();
         known.sort_by(|a, b| a.0.cmp(&b.0));

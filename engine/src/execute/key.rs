@@ -23,6 +23,9 @@
 //! and not included makes nothing run. This trusts the compiler to name all it reads; clang does so for `#include`,
 //! `#embed` and precompiled headers, and not for the assembler's `.incbin`.
 //!
+//! Tests have keys, too: they are processes whose program is an input, whose tool is what runs a script (`#!`), and whose outputs
+//! are the log and what else is told of the run.
+//!
 //! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace.
 
 use std::collections::{BTreeMap, HashSet};
@@ -113,7 +116,7 @@ pub fn digest(ingredients: &[Ingredient<'_>]) -> Digest {
 }
 
 /// The whole environment of a process with these variables of its own.
-pub(super) fn environment(own: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+pub(crate) fn environment(own: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     FIXED_ENVIRONMENT.into_iter().chain(own.iter().map(|(name, value)| (&**name, &**value))).collect()
 }
 

@@ -9,8 +9,16 @@ use std::os::fd::FromRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::spawn::Command;
+
+/// What is watched and does not end when asked kindly is killed after this time.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often a watched process is looked at: often at first, so that short ones lose no time.
+const SHORTEST_LOOK: Duration = Duration::from_millis(1);
+const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
 /// The processes that run now, each with whether it was told to stop.
 #[derive(Debug, Default)]
@@ -60,6 +68,29 @@ impl Processes {
     }
 }
 
+/// Runs a command that writes to `output` to its end. `watch` is called again and again; once it says yes the whole group is asked
+/// to end, and killed when it does not. Nothing of the group is left running in any case.
+pub(crate) fn run_watched(command: &Command, output: &File, watch: &mut dyn FnMut() -> bool) -> io::Result<ExitStatus> {
+    let group = command.spawn(&File::open("/dev/null")?, output)?;
+    let (mut asked, mut pause): (Option<Instant>, _) = (None, SHORTEST_LOOK);
+    while !has_ended(group)? {
+        match asked {
+            Some(asked) if asked.elapsed() > PATIENCE => signal(group, libc::SIGKILL),
+            Some(_) => {}
+            None if watch() => {
+                signal(group, libc::SIGTERM);
+                asked = Some(Instant::now());
+            }
+            None => {}
+        }
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(LONGEST_LOOK);
+    }
+    // Not reaped yet, so the number is still the group's own.
+    signal(group, libc::SIGKILL);
+    reap(group)
+}
+
 fn signal(group: libc::pid_t, kind: libc::c_int) {
     // SAFETY: sends a signal; touches no memory.
     unsafe { libc::kill(-group, kind) };
@@ -85,13 +116,25 @@ fn contents(file: &mut File) -> io::Result<String> {
 }
 
 fn wait_without_reaping(process: libc::pid_t) -> io::Result<()> {
+    wait(process, 0).map(drop)
+}
+
+fn has_ended(process: libc::pid_t) -> io::Result<bool> {
+    wait(process, libc::WNOHANG)
+}
+
+/// Whether a process has ended; waits for that unless told not to. It is not reaped.
+fn wait(process: libc::pid_t, options: libc::c_int) -> io::Result<bool> {
+    let options = options | libc::WEXITED | libc::WNOWAIT;
     loop {
-        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::uninit();
-        // SAFETY: the buffer has room for one `siginfo_t`.
-        let result =
-            unsafe { libc::waitid(libc::P_PID, process as libc::id_t, info.as_mut_ptr(), libc::WEXITED | libc::WNOWAIT) };
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        // SAFETY: the buffer has room for one `siginfo_t`, and is valid when zero, too: without an end nothing need be written.
+        let (result, of) = unsafe {
+            let result = libc::waitid(libc::P_PID, process as libc::id_t, info.as_mut_ptr(), options);
+            (result, info.assume_init().si_pid())
+        };
         if result == 0 {
-            return Ok(());
+            return Ok(of == process);
         }
         match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::Interrupted => {}
@@ -124,10 +167,8 @@ pub(crate) fn without_colors(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::time::{Duration, Instant};
-
     use super::*;
+    use std::path::Path;
 
     fn sh(script: &str) -> Command {
         Command::new(Path::new("/bin/sh"), ["-c", script], [("A", "1")], Path::new("/")).unwrap()
@@ -200,6 +241,44 @@ mod tests {
             assert!(ended.stopped && !ended.status.success());
         });
         assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    /// Runs a script that is watched; tells how it ended, and what it wrote.
+    fn watched(script: &str, mut watch: impl FnMut() -> bool) -> (ExitStatus, String) {
+        let mut output = unnamed_file().unwrap();
+        let status = run_watched(&sh(script), &output, &mut watch).unwrap();
+        (status, contents(&mut output).unwrap())
+    }
+
+    #[test]
+    fn what_is_watched_ends_by_itself_or_when_told_with_all_it_started() {
+        let (status, printed) = watched("echo hello; exit 3", || false);
+        assert_eq!((status.code(), printed.as_str()), (Some(3), "hello\n"));
+        let start = Instant::now();
+        let told = || start.elapsed() > Duration::from_millis(100);
+        let (status, printed) = watched("trap '' TERM; (trap '' TERM; sleep 30) & echo $!; sleep 30; sleep 30", told);
+        assert_eq!(status.signal(), Some(libc::SIGKILL));
+        assert!((PATIENCE..Duration::from_secs(20)).contains(&start.elapsed()));
+        assert!(is_gone(printed.trim().parse().unwrap()));
+    }
+
+    #[test]
+    fn nothing_watched_stays_in_the_background() {
+        let (status, printed) = watched("sleep 30 & echo $!", || false);
+        assert!(status.success() && is_gone(printed.trim().parse().unwrap()));
+    }
+
+    /// Whether a process was killed; who reaps it may take a moment.
+    fn is_gone(process: libc::pid_t) -> bool {
+        let state = |text: String| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            match std::fs::read_to_string(format!("/proc/{process}/stat")) {
+                Ok(text) if !state(text) => std::thread::sleep(SHORTEST_LOOK),
+                _ => return true,
+            }
+        }
+        false
     }
 
     #[test]

@@ -19,7 +19,7 @@ const STACK: usize = 64 * 1024;
 
 /// A program with everything it gets.
 #[derive(Debug)]
-pub(super) struct Command {
+pub(crate) struct Command {
     program: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
@@ -28,7 +28,7 @@ pub(super) struct Command {
 
 impl Command {
     /// Runs `program` (a path) in `folder`, with nothing but `environment`.
-    pub(super) fn new<'a>(
+    pub(crate) fn new<'a>(
         program: &Path,
         arguments: impl IntoIterator<Item = &'a str>,
         environment: impl IntoIterator<Item = (&'a str, &'a str)>,

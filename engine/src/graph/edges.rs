@@ -113,7 +113,7 @@ impl<'l> Builder<'_, 'l> {
                 self.check_visibility(target, found, span);
                 Some(self.add_target(found))
             }
-            None if kind == EdgeKind::Source => self.add_source(target, label, span),
+            None if kind.takes_files() => self.add_source(target, label, span),
             None => None,
         };
         match to {
@@ -181,13 +181,13 @@ impl<'l> Builder<'_, 'l> {
     }
 
     fn missing(&mut self, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {
-        let what = if kind == EdgeKind::Source { "no target or file" } else { "no target" };
+        let what = if kind.takes_files() { "no target or file" } else { "no target" };
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
-            return finding.help(format!("`{}` is a file; files belong in `srcs` or `hdrs`", label.path()));
+            return finding.help(format!("`{}` is a file; files belong in `srcs`, `hdrs` or `data`", label.path()));
         }
         let fallback = || match kind {
-            EdgeKind::Source => format!("create `{}`, or correct the name", label.path()),
+            kind if kind.takes_files() => format!("create `{}`, or correct the name", label.path()),
             _ => format!("declare it in `//{}`, or correct the name", label.package),
         };
         finding.help(self.near(label).map_or_else(fallback, |near| format!("did you mean `{near}`?")))

@@ -1,5 +1,8 @@
 //! `filegroup`: files under one name.
 
+use std::collections::BTreeSet;
+
+use crate::action::Artifact;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
 use crate::diagnostic::Diagnostic;
 use crate::provider::Providers;
@@ -32,6 +35,12 @@ impl Rule for Filegroup {
     }
 
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
-        Ok(Analysis { providers: Providers { files: ctx.files("srcs"), ..Providers::default() }, ..Analysis::default() })
+        let listed = ctx.listed("srcs").into_iter().filter_map(|(_, _, providers)| providers);
+        let runfiles: BTreeSet<Artifact> = listed.flat_map(|providers| providers.runfiles.iter().cloned()).collect();
+        let runfiles = runfiles.into_iter().collect();
+        Ok(Analysis {
+            providers: Providers { files: ctx.files("srcs"), runfiles, ..Providers::default() },
+            ..Analysis::default()
+        })
     }
 }

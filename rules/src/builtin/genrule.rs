@@ -122,7 +122,7 @@ fn expand(ctx: &Context<'_>, inputs: &[Artifact], outs: &[String]) -> Result<Str
 
 /// How much of what follows a `$` belongs to the variable: all of `(SRCS)`, `(location a(1).c)`, `{HOME}` and `HOME`, or a single
 /// character.
-fn variable_len(rest: &str) -> usize {
+pub(super) fn variable_len(rest: &str) -> usize {
     let mut depth = 0;
     let mut closes = |c: char| {
         depth += i32::from("({".contains(c)) - i32::from(")}".contains(c));

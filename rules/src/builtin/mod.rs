@@ -14,6 +14,9 @@ mod config_setting;
 mod filegroup;
 mod genrule;
 mod package_group;
+mod sh_binary;
+mod sh_test;
+mod test_suite;
 
 use std::sync::Arc;
 
@@ -40,6 +43,9 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(filegroup::Filegroup::new()),
         Arc::new(genrule::Genrule::new()),
         Arc::new(package_group::PackageGroupRule::new()),
+        Arc::new(sh_binary::ShBinary::new()),
+        Arc::new(sh_test::ShTest::new()),
+        Arc::new(test_suite::TestSuite::new()),
     ]
 }
 

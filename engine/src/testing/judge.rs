@@ -1,0 +1,215 @@
+//! One test after the other: does an earlier pass hold, else how does it end now.
+//!
+//! Knows nothing of the order of tests.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ouro_cache::{ActionResult, CacheError, Digest, Entry, Hasher, Output, Store};
+use ouro_rules::Artifact;
+
+use super::attempt::{Attempt, End, Place, attempt};
+use super::case::Case;
+use super::{Manner, Report, Status, TestEvent, interpreter, junit};
+use crate::execute::Options;
+use crate::execute::Files;
+use crate::execute::key::{self, Input};
+use crate::state::{File, State};
+
+/// What all tests share.
+pub(super) struct Judge<'a> {
+    root: &'a Path,
+    store: &'a Store,
+    files: Files<'a>,
+    options: &'a Options<'a>,
+    manner: &'a Manner,
+    events: &'a (dyn Fn(TestEvent) + Sync),
+}
+
+/// What a test depends on.
+struct Known {
+    key: Digest,
+    files: Vec<(Arc<str>, File)>,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(
+        root: &'a Path,
+        store: &'a Store,
+        before: &'a State,
+        options: &'a Options<'a>,
+        manner: &'a Manner,
+        events: &'a (dyn Fn(TestEvent) + Sync),
+    ) -> Judge<'a> {
+        Judge { root, store, files: Files::new(root, before), options, manner, events }
+    }
+
+    /// How a test ends; nothing when it was interrupted.
+    pub(super) fn judge(&self, test: &Case) -> Option<Report> {
+        if self.is_cancelled() {
+            return None;
+        }
+        let judged = self.known(test).and_then(|known| match self.recall(test, &known) {
+            Some(report) => Ok(Some(report)),
+            None => self.run(test, &known),
+        });
+        judged.unwrap_or_else(|error| Some(self.broken(test, error.to_string())))
+    }
+
+    /// The files that were looked at.
+    pub(super) fn learnt(self) -> Vec<(Arc<str>, File)> {
+        self.files.into_known().into_iter().filter_map(|(path, file)| Some((path, file?))).collect()
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.options.cancelled.load(Ordering::Relaxed)
+    }
+
+    fn known(&self, test: &Case) -> io::Result<Known> {
+        let files: Vec<_> = test.action.inputs.iter().map(|input| self.file(input.path())).collect::<io::Result<_>>()?;
+        let inputs: Vec<Input> = files.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
+        let tool = self.interpreter(test)?;
+        Ok(Known { key: key::digest(&key::ingredients(&test.action, tool, &inputs)), files })
+    }
+
+    fn file(&self, path: &Arc<str>) -> io::Result<(Arc<str>, File)> {
+        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot read `{path}`: {error}"));
+        let file = self.files.get(path).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()));
+        file.map(|file| (path.clone(), file)).map_err(named)
+    }
+
+    /// The identity of what runs a script. One that is missing shows when the script is started.
+    fn interpreter(&self, test: &Case) -> io::Result<Option<Digest>> {
+        let programs = interpreter::of(&self.root.join(&**test.executable.path()), test.search_path())?;
+        let mut hasher = Hasher::new("ouro interpreter v1");
+        let found = programs.iter().filter_map(|path| self.file(path).ok());
+        let count = found.map(|(_, file)| hasher.field(file.digest.as_bytes())).count();
+        Ok((count > 0).then(|| hasher.finish()))
+    }
+
+    /// The report of a pass with the same key, its log and what else was told of it put in place.
+    fn recall(&self, test: &Case, known: &Known) -> Option<Report> {
+        if !self.manner.cached || test.info.uncached || self.manner.runs > 1 {
+            return None;
+        }
+        let entry = self.store.lookup(&known.key, |_| true).filter(is_pass)?;
+        let outputs = test.action.outputs.iter().zip(&entry.result.outputs);
+        let facts = outputs.map(|(file, output)| self.put_in_place(file, output).ok().flatten()).last()??;
+        let report: Report = serde_json::from_slice(&facts).ok()?;
+        Some(Report { cached: true, ..report })
+    }
+
+    /// The bytes of an output, which is in place; nothing when the cache lost them.
+    fn put_in_place(&self, file: &Artifact, output: &Output) -> io::Result<Option<Vec<u8>>> {
+        let place = self.root.join(&**file.path());
+        match fs::read(&place) {
+            Ok(bytes) if Digest::of(&bytes) == output.digest => return Ok(Some(bytes)),
+            _ => place.parent().map_or(Ok(()), fs::create_dir_all)?,
+        }
+        let found = self.store.materialise(&output.digest, &place, false).map_err(|error| error.source)?;
+        if found { fs::read(&place).map(Some) } else { Ok(None) }
+    }
+
+    fn run(&self, test: &Case, known: &Known) -> io::Result<Option<Report>> {
+        let Some(attempts) = self.attempts(test)? else { return Ok(None) };
+        let report = report(test, &attempts);
+        let outputs = test.outputs();
+        replace(&self.root.join(outputs.xml), &junit::of_test(test.label(), &attempts))?;
+        let facts = serde_json::to_string(&report).expect("BUG: reports are plain data");
+        replace(&self.root.join(outputs.facts), &facts)?;
+        // What cannot be kept costs another run and nothing else.
+        let _ = self.keep(test, known, &report);
+        Ok(Some(report))
+    }
+
+    /// Runs it as often as asked; nothing when interrupted.
+    fn attempts(&self, test: &Case) -> io::Result<Option<Vec<Attempt>>> {
+        let log = self.root.join(test.outputs().log);
+        log.parent().map_or(Ok(()), fs::create_dir_all)?;
+        match fs::remove_file(&log) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let printed = |text: String| (self.events)(TestEvent::Printed(text));
+        let (cancelled, printed) = (|| self.is_cancelled(), self.manner.streamed.then_some(&printed as &dyn Fn(String)));
+        let place = Place { root: self.root, temp: &self.manner.temp, cancelled: &cancelled, printed };
+        let mut attempts = Vec::new();
+        for run in 1..=self.manner.runs {
+            self.head(&log, run)?;
+            let attempt = attempt(&place, test, &log)?;
+            if attempt.end == End::Cancelled {
+                return Ok(None);
+            }
+            attempts.push(attempt);
+        }
+        Ok(Some(attempts))
+    }
+
+    /// Tells the runs in a log apart.
+    fn head(&self, log: &Path, run: u32) -> io::Result<()> {
+        if self.manner.runs == 1 {
+            return Ok(());
+        }
+        let mut file = fs::File::options().append(true).create(true).open(log)?;
+        writeln!(file, "==== run {run} of {} ====", self.manner.runs)
+    }
+
+    /// Keeps a pass. A failure takes away the pass that stood in its place: a test that fails now and then has not passed.
+    fn keep(&self, test: &Case, known: &Known, report: &Report) -> Result<(), CacheError> {
+        let outputs = match report.status {
+            Status::Passed if self.manner.runs > 1 || test.info.uncached || !self.is_unchanged(known) => return Ok(()),
+            Status::Passed => test.action.outputs.iter().map(|file| self.insert(file)).collect::<Result<_, _>>()?,
+            _ if !self.store.lookup(&known.key, |_| true).is_some_and(|entry| is_pass(&entry)) => return Ok(()),
+            _ => Vec::new(),
+        };
+        let result = ActionResult { outputs, printed: String::new() };
+        self.store.record(&known.key, &Entry { reads: Vec::new(), result })
+    }
+
+    fn insert(&self, file: &Artifact) -> Result<Output, CacheError> {
+        let digest = self.store.insert_file(&self.root.join(&**file.path()))?;
+        Ok(Output { digest, executable: false })
+    }
+
+    /// Whether all it may have read is what its key says.
+    fn is_unchanged(&self, known: &Known) -> bool {
+        known.files.iter().all(|(path, file)| self.files.unchanged(path, file))
+    }
+
+    /// A test that could not even be tried.
+    fn broken(&self, test: &Case, why: String) -> Report {
+        let (runs, took) = (self.manner.runs, Duration::ZERO);
+        let (label, status) = (test.label().clone(), Status::Failed);
+        Report { label, status, cached: false, runs, failed: runs, took, why: Some(why), log: None }
+    }
+}
+
+fn is_pass(entry: &Entry) -> bool {
+    !entry.result.outputs.is_empty()
+}
+
+fn report(test: &Case, attempts: &[Attempt]) -> Report {
+    let (label, log) = (test.label().clone(), Some(test.outputs().log.to_owned()));
+    let ends = || attempts.iter().map(|attempt| &attempt.end);
+    let failed = ends().filter(|end| **end != End::Passed).count();
+    let why = ends().find_map(|end| if let End::Failed(why) = end { Some(why.clone()) } else { None });
+    let status = match (failed, &why) {
+        (0, _) => Status::Passed,
+        (_, Some(_)) => Status::Failed,
+        (_, None) => Status::TimedOut,
+    };
+    let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    let took = attempts.iter().map(|attempt| attempt.took).sum();
+    Report { label, status, cached: false, runs: count(attempts.len()), failed: count(failed), took, why, log }
+}
+
+/// Writes a file beside its place, then renames it.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::with_prefix_in(".ouro-", path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}

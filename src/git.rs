@@ -38,7 +38,8 @@ fn commit(root: &Path, revision: &str) -> Result<String, CliError> {
 /// What git prints when run in `root`.
 fn git(root: &Path, arguments: &[&str]) -> Result<String, CliError> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| CliError::new(Kind::Refused, format!("cannot run `git`: {error}")).help("install git"))?;
+    let output =
+        output.map_err(|error| CliError::new(Kind::Refused, format!("cannot run `git`: {error}")).help("install git"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -1,17 +1,17 @@
 //! `ouro query`
 
+use ouro_engine::graph;
 use ouro_engine::load::{self, Loaded};
 use ouro_engine::query::{self, Ix, TargetGraph};
 use ouro_engine::workspace::Workspace;
-use ouro_engine::graph;
 use ouro_rules::label::Pattern;
 use ouro_rules::{Diagnostic, Label, builtin};
 
 use crate::cli::{Query, QueryOutput};
 use crate::error::{CliError, Kind};
 use crate::session::Session;
-use crate::view::targets::{self, Answer};
 use crate::view::network;
+use crate::view::targets::{self, Answer};
 
 /// Answers an expression about targets. Nothing is built, and no compiler is needed.
 pub fn run(session: &Session, args: &Query) -> Result<(), CliError> {
@@ -37,11 +37,7 @@ pub fn run(session: &Session, args: &Query) -> Result<(), CliError> {
 }
 
 /// The packages of these patterns, all they depend on, and who depends on whom.
-pub fn everything(
-    session: &Session,
-    workspace: &Workspace,
-    patterns: &[Pattern],
-) -> Result<(Loaded, TargetGraph), CliError> {
+pub fn everything(session: &Session, workspace: &Workspace, patterns: &[Pattern]) -> Result<(Loaded, TargetGraph), CliError> {
     let mut loaded = load::load(workspace, patterns, &builtin::table())?;
     loaded.requested = query::everything(&loaded);
     session.findings(&loaded.warnings)?;

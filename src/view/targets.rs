@@ -99,9 +99,7 @@ pub fn json(answer: &Answer<'_>) -> String {
 
 fn json_node<'a>(answer: &Answer<'a>, ix: Ix) -> JsonNode<'a> {
     let node = answer.graph.node(ix);
-    let dep = |link: &'a Link| {
-        Some(JsonDep { label: &answer.graph.node(link.to).label, attribute: answer.graph.attr(link)? })
-    };
+    let dep = |link: &'a Link| Some(JsonDep { label: &answer.graph.node(link.to).label, attribute: answer.graph.attr(link)? });
     let attributes = answer.loaded.target(&node.label).filter(|_| node.is_target()).map(|target| &target.attrs);
     let attributes = attributes.into_iter().flatten().map(|(name, attr)| (name.to_string(), value(attr)));
     JsonNode {

@@ -33,7 +33,8 @@ impl ActionQuery {
             conditions.push(condition);
             expr = inner;
         }
-        let inside: Vec<Diagnostic> = expr.calls().into_iter().filter(|call| call.function.is_of_actions()).map(misplaced).collect();
+        let inside: Vec<Diagnostic> =
+            expr.calls().into_iter().filter(|call| call.function.is_of_actions()).map(misplaced).collect();
         if !inside.is_empty() {
             return Err(inside);
         }

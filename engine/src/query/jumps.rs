@@ -15,7 +15,8 @@ impl TargetGraph {
         let mut places = vec![None; self.len()];
         programs.iter().zip(0..).for_each(|(node, place)| places[node.place()] = Some(Ix::new(place)));
         let meant = |node: Ix| places[self.behind(node).place()];
-        let edge = |from: Ix, link: &Link| Some(Edge { from: meant(from)?, to: meant(link.to)?, attr: link.attr, kind: link.kind });
+        let edge =
+            |from: Ix, link: &Link| Some(Edge { from: meant(from)?, to: meant(link.to)?, attr: link.attr, kind: link.kind });
         let jumps = |from: &Ix| {
             let from = *from;
             let links = self.down().of(from).iter().filter(|link| link.kind == EdgeKind::Jump);
@@ -23,7 +24,8 @@ impl TargetGraph {
         };
         let edges = programs.iter().flat_map(jumps).collect();
         let aliases = self.ids().filter(|node| self.actual(*node).is_some());
-        let others = aliases.filter_map(|alias| Some((self.node(alias).label.clone(), meant(alias)?))).collect::<BTreeMap<_, _>>();
+        let others =
+            aliases.filter_map(|alias| Some((self.node(alias).label.clone(), meant(alias)?))).collect::<BTreeMap<_, _>>();
         let nodes: Vec<Node> = programs.iter().map(|node| self.node(*node).clone()).collect();
         let known = self.known_attrs().map(Into::into).collect();
         let attrs = self.attrs().to_vec();

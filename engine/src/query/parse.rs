@@ -138,7 +138,7 @@ impl Parser {
         let mut args = Vec::new();
         for param in signature.params {
             if !args.is_empty() {
-                if args.len() >= signature.required && self.peek().kind == TokenKind::Sign(')') {
+                if args.len() >= signature.required && self.peek().kind != TokenKind::Sign(',') {
                     break;
                 }
                 self.sign(',').map_err(|finding| finding.help(usage(signature)))?;
@@ -152,7 +152,8 @@ impl Parser {
     fn unknown_function(&self, name: &Word) -> Diagnostic {
         let names: Vec<&str> = self.subject.functions().map(|signature| signature.name).collect();
         let finding = Diagnostic::error(&name.span, format!("unknown function `{}`", name.text));
-        finding.help(did_you_mean(&name.text, names.iter().copied()).unwrap_or_else(|| format!("there are: {}", names.join(", "))))
+        finding
+            .help(did_you_mean(&name.text, names.iter().copied()).unwrap_or_else(|| format!("there are: {}", names.join(", "))))
     }
 
     fn arg(&mut self, param: Param) -> Result<Arg, Diagnostic> {

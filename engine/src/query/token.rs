@@ -65,7 +65,11 @@ impl<'t> Reader<'t> {
                 TokenKind::Word(self.take(end).to_owned(), false)
             }
         };
-        let span = Span { end_line: self.line, end_column: self.column, ..Span::point(EXPRESSION, line, column) };
+        let point = Span::point(EXPRESSION, line, column);
+        let span = match kind {
+            TokenKind::End => point,
+            TokenKind::Word(..) | TokenKind::Sign(_) => Span { end_line: self.line, end_column: self.column, ..point },
+        };
         Ok(Token { kind, span })
     }
 

@@ -89,7 +89,8 @@ impl Meaning {
                 .map(|finding| finding.help("with `--jumps` an expression names programs; a chain's is its `entry`"));
         }
         if let Some(path) = &self.file {
-            return finding(format!("no target names the file `{path}`")).map(|finding| finding.help("list it in `srcs` or `hdrs`"));
+            return finding(format!("no target names the file `{path}`"))
+                .map(|finding| finding.help("list it in `srcs` or `hdrs`"));
         }
         let names = graph.members(&label.package).map(|node| &*graph.node(node).label.name);
         finding(format!("there is no target or file `{label}`"))

@@ -21,26 +21,31 @@ pub(super) struct Meaning {
 
 /// What a word means to someone in the folder `cwd` of the workspace.
 pub(super) fn meaning(word: &Word, cwd: &str, is_file: &dyn Fn(&str) -> bool) -> Result<Meaning, Diagnostic> {
-    if let Some(path) = path(&word.text, cwd).filter(|path| is_file(path)) {
-        let label = label(&path, is_file).ok_or_else(|| {
-            let finding = Diagnostic::error(&word.span, format!("the file `{path}` belongs to no package"));
-            finding.help("a package is a folder with a `BUILD.ouro` or `BUILD` file, and those below it")
-        })?;
-        return Ok(Meaning { scope: Scope::Target(label), file: Some(path) });
+    let wrong = |message: String| Err(Diagnostic::error(&word.span, message));
+    match path(&word.text, cwd) {
+        Some(path) if is_file(&path) => {
+            return match label(&path, is_file) {
+                Some(label) => Ok(Meaning { scope: Scope::Target(label), file: Some(path) }),
+                None => wrong(format!("the file `{path}` belongs to no package"))
+                    .map_err(|finding| finding.help("a package is a folder with a `BUILD.ouro` or `BUILD` file")),
+            };
+        }
+        Some(path) if word.text.contains('/') && !is_package(&path, is_file) => {
+            return wrong(format!("`{path}` is neither a file nor a package"));
+        }
+        _ => {}
     }
     match Pattern::parse(&word.text, cwd) {
         Ok(Pattern { negative: false, scope }) => Ok(Meaning { scope, file: None }),
-        Ok(_) => {
-            let finding = Diagnostic::error(&word.span, format!("`{}` takes away, and there is nothing before it", word.text));
-            Err(finding.help("write `a - b`"))
-        }
-        Err(error) => Err(Diagnostic::error(&word.span, error.to_string())),
+        Ok(_) => wrong(format!("`{}` takes away, and there is nothing before it", word.text))
+            .map_err(|finding| finding.help("write `a - b`")),
+        Err(error) => wrong(error.to_string()),
     }
 }
 
 /// The path from the workspace root, if the word may be a path; none when it leaves the workspace.
 fn path(text: &str, cwd: &str) -> Option<String> {
-    if text.starts_with(['/', '@']) || text.contains(':') {
+    if text.starts_with(['/', '@']) || text.contains(':') || text.ends_with("...") {
         return None;
     }
     let mut parts: Vec<&str> = Vec::new();
@@ -55,10 +60,13 @@ fn path(text: &str, cwd: &str) -> Option<String> {
 }
 
 /// The label of a file: it belongs to the innermost package around it.
-pub(super) fn label(path: &str, is_file: &dyn Fn(&str) -> bool) -> Option<Label> {
-    let is_package = |folder: &&str| BUILD_FILES.iter().any(|name| is_file(&join(folder, name)));
-    let package = folders(path).find(is_package)?;
+fn label(path: &str, is_file: &dyn Fn(&str) -> bool) -> Option<Label> {
+    let package = folders(path).find(|folder| is_package(folder, is_file))?;
     Some(Label::new(package, path[package.len()..].trim_start_matches('/')))
+}
+
+fn is_package(folder: &str, is_file: &dyn Fn(&str) -> bool) -> bool {
+    BUILD_FILES.iter().any(|name| is_file(&join(folder, name)))
 }
 
 /// The folders around a path, the innermost first.

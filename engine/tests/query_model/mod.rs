@@ -193,8 +193,8 @@ impl Model {
     }
 
     /// Every way without repetitions, by trying all.
-    pub fn ways(&self, from: &String, to: &String) -> Vec<Vec<String>> {
-        let mut open = vec![vec![from.clone()]];
+    pub fn ways(&self, from: &str, to: &str) -> Vec<Vec<String>> {
+        let mut open = vec![vec![from.to_owned()]];
         let mut ways = Vec::new();
         while let Some(way) = open.pop() {
             let last = &way[way.len() - 1];

@@ -6,6 +6,7 @@ mod cli;
 mod configurations;
 mod error;
 mod files;
+mod git;
 mod netns;
 mod session;
 

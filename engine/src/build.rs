@@ -173,18 +173,17 @@ pub struct Analysis<'l> {
 
 impl<'l> Analysis<'l> {
     /// Builds the graph of what was configured and analyses it.
-    pub fn of(request: &Request<'_>, configured: &'l Configured<'_>, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
-        Analysis::told(request, configured, config, &|_| {})
+    pub fn of(root: &Path, configured: &'l Configured<'_>, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
+        Analysis::told(root, configured, config, &|_| {})
     }
 
     /// The same, telling of its phases.
     fn told(
-        request: &Request<'_>,
+        root: &Path,
         configured: &'l Configured<'_>,
         config: &Config,
         events: &dyn Fn(Event),
     ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
-        let root = &request.workspace.root;
         let looked_for = RefCell::new(BTreeMap::new());
         let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
         let graph = Phase::Graph.told(events, || graph::build(configured, &is_file))?;

@@ -9,6 +9,7 @@ mod priority;
 mod schedule;
 
 mod action;
+mod current;
 mod files;
 mod note;
 mod outputs;
@@ -29,6 +30,8 @@ pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
 use ouro_rules::{ActionKind, Label};
+
+pub use self::current::Keys;
 
 use crate::event::Event;
 use crate::plan::Plan;

@@ -19,5 +19,6 @@ pub mod event;
 
 pub mod runfiles;
 pub mod testing;
+pub mod query;
 
 mod visibility;

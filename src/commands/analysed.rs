@@ -3,12 +3,12 @@
 use std::slice;
 
 use ouro_engine::build::{self, Analysis, Request, config};
-use ouro_engine::configure::configure;
+use ouro_engine::configure::{Configured, configure};
 use ouro_engine::load::Loaded;
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
 use ouro_engine::workspace::Workspace;
-use ouro_rules::builtin;
 use ouro_rules::label::Pattern;
+use ouro_rules::{Configuration, builtin};
 
 use crate::cli::ConfigFlags;
 use crate::commands::build::{failure, no_toolchain};
@@ -16,23 +16,68 @@ use crate::configurations;
 use crate::error::CliError;
 use crate::session::{self, Session};
 
+/// A command that wants to look at targets.
+pub struct Asker<'a> {
+    session: &'a Session,
+    workspace: &'a Workspace,
+    configuration: Configuration,
+}
+
 /// What there is to look at.
 pub struct View<'a> {
     /// The packages.
     pub loaded: &'a Loaded,
     /// The targets and what they mean.
-    pub analysis: &'a Analysis<'a>,
+    pub analysis: Analysis<'a>,
     toolchain: Result<Toolchain, ToolchainError>,
 }
 
+impl<'a> Asker<'a> {
+    /// Looks at the one configuration that the flags of `command` choose.
+    pub fn new(
+        session: &'a Session,
+        workspace: &'a Workspace,
+        flags: &ConfigFlags,
+        command: &str,
+    ) -> Result<Asker<'a>, CliError> {
+        session::catch_interrupts();
+        Ok(Asker { session, workspace, configuration: configurations::one(workspace, flags, command)? })
+    }
+
+    /// The packages that the patterns name, and all they depend on.
+    pub fn load(&self, patterns: &[Pattern]) -> Result<Loaded, CliError> {
+        let (rules, search_path) = (builtin::table(), session::search_path());
+        let configurations = slice::from_ref(&self.configuration);
+        let request =
+            Request { workspace: self.workspace, patterns, configurations, rules: &rules, search_path: &search_path, program: None };
+        let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
+        self.session.findings(&loaded.warnings)?;
+        Ok(loaded)
+    }
+
+    /// What was loaded, with every choice made.
+    pub fn configure<'l>(&self, loaded: &'l Loaded) -> Result<Configured<'l>, CliError> {
+        Ok(configure(loaded, &self.configuration)?)
+    }
+
+    /// What that means.
+    pub fn analyse<'c>(&self, configured: &'c Configured<'_>) -> Result<View<'c>, CliError> {
+        let toolchain = Toolchain::find(&self.workspace.root, &self.workspace.settings.toolchain, &session::search_path());
+        let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
+        let config = config(self.workspace, &self.configuration, clang_flags);
+        let analysis = Analysis::of(&self.workspace.root, configured, &config)?;
+        Ok(View { loaded: configured.loaded(), analysis, toolchain })
+    }
+}
+
 impl View<'_> {
-    /// The tools their actions run. Whoever only looks at targets does not care whether there is a compiler.
+    /// The tools of the actions. Whoever only looks at targets does not care whether there is a compiler.
     pub fn toolchain(&self) -> Result<&Toolchain, CliError> {
         self.toolchain.as_ref().map_err(no_toolchain)
     }
 }
 
-/// Analyses what the patterns need, in the one configuration that the flags of `command` choose, and shows it to `look`.
+/// Analyses what the patterns need, as `command` with its flags wants it, and shows it to `look`.
 pub fn analysed<T>(
     session: &Session,
     workspace: &Workspace,
@@ -40,16 +85,8 @@ pub fn analysed<T>(
     (flags, command): (&ConfigFlags, &str),
     look: impl FnOnce(&View<'_>) -> Result<T, CliError>,
 ) -> Result<T, CliError> {
-    session::catch_interrupts();
-    let (rules, search_path) = (builtin::table(), session::search_path());
-    let configuration = configurations::one(workspace, flags, command)?;
-    let configurations = slice::from_ref(&configuration);
-    let request = Request { workspace, patterns, configurations, rules: &rules, search_path: &search_path, program: None };
-    let toolchain = Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path);
-    let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
-    let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
-    session.findings(&loaded.warnings)?;
-    let configured = configure(&loaded, &configuration)?;
-    let analysis = Analysis::of(&request, &configured, &config(workspace, &configuration, clang_flags))?;
-    look(&View { loaded: &loaded, analysis: &analysis, toolchain })
+    let asker = Asker::new(session, workspace, flags, command)?;
+    let loaded = asker.load(patterns)?;
+    let configured = asker.configure(&loaded)?;
+    look(&asker.analyse(&configured)?)
 }

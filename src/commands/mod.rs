@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
 mod add;
+mod affected;
 mod analysed;
+mod aquery;
 mod attach;
 mod build;
 mod bundle;
@@ -12,6 +14,7 @@ mod generate;
 mod graph;
 mod init;
 mod program;
+mod query;
 mod run;
 mod status;
 mod test;
@@ -30,6 +33,9 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Test(args) => test::run(session, &args),
         Command::Explain(args) => explain::run(session, &args),
         Command::Graph(args) => graph::run(session, &args),
+        Command::Query(args) => query::run(session, &args),
+        Command::Aquery(args) => aquery::run(session, &args),
+        Command::Affected(args) => affected::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),
         Command::Clean => clean::run(session),
         Command::Bundle(args) => bundle::run(session, &args),

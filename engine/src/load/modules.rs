@@ -29,6 +29,8 @@ pub(super) struct Modules<'s> {
     pub(super) cancelled: &'s AtomicBool,
     repositories: &'s Repositories,
     done: BTreeMap<Label, State>,
+    /// What each loads by itself.
+    loads: BTreeMap<Label, Vec<Label>>,
 }
 
 enum State {
@@ -43,7 +45,7 @@ enum State {
 impl<'s> Modules<'s> {
     /// None yet.
     pub(super) fn new(repositories: &'s Repositories, cancelled: &'s AtomicBool) -> Modules<'s> {
-        Modules { cancelled, repositories, done: BTreeMap::new() }
+        Modules { cancelled, repositories, done: BTreeMap::new(), loads: BTreeMap::new() }
     }
 
     /// Reads and evaluates what these statements load, and what that loads.
@@ -83,7 +85,9 @@ impl<'s> Modules<'s> {
             }
             match read_module(workspace, &label, reads) {
                 Ok(Some(file)) => {
-                    wanted.extend(file.loads.iter().filter_map(targets));
+                    let loads: Vec<Label> = file.loads.iter().filter_map(targets).collect();
+                    wanted.extend_from_slice(&loads);
+                    self.loads.insert(label.clone(), loads);
                     parsed.insert(label, file);
                 }
                 Ok(None) => {
@@ -147,6 +151,18 @@ impl<'s> Modules<'s> {
             .into_iter()
             .filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &names(text), &unknown)?)));
         (Imports(modules.collect()), complete)
+    }
+
+    /// Every file that these statements bring in, directly or through others.
+    pub(super) fn closure(&self, loads: &[Load]) -> BTreeSet<Label> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&Label> = loads.iter().filter_map(|load| load.target.as_ref().ok()).collect();
+        while let Some(label) = open.pop() {
+            if found.insert(label.clone()) {
+                open.extend(self.loads.get(label).into_iter().flatten());
+            }
+        }
+        found
     }
 
     fn module(&self, load: &Load, findings: &mut Vec<Diagnostic>) -> Option<&FrozenModule> {

@@ -86,6 +86,7 @@ impl Built {
 pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<'_>, name: Arc<str>, parsed: Parsed) -> Built {
     let mut findings = Vec::new();
     let (imports, _) = modules.imports(&parsed.loads, &mut findings);
+    let loads = modules.closure(&parsed.loads);
     let build_file = parsed.file.clone();
     let build = Build {
         workspace,
@@ -96,6 +97,7 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<
         exports: RefCell::default(),
         package_call: RefCell::default(),
         reads: RefCell::default(),
+        globs: RefCell::default(),
     };
     let context = Context {
         file: &build_file,
@@ -109,9 +111,9 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<
     evaluate(parsed, globals, &imports, &context);
     let Context { findings, build, .. } = context;
     let build = build.expect("BUG: it was put there above");
-    let reads = build.reads.take();
+    let (reads, globs) = (build.reads.take(), build.globs.take());
     let (targets, exports) = finish(build);
-    let package = Package { name, build_file, targets, exports };
+    let package = Package { name, build_file, loads, globs, targets, exports };
     let outside = outside(&package);
     Built { package, reads, findings: findings.into_inner(), outside }
 }

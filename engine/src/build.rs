@@ -132,7 +132,7 @@ pub fn build(
         return Err(BuildError::Failed(summary));
     }
     let targets = analysis.targets();
-    let warnings = loaded.warnings.clone();
+    let warnings: Vec<Diagnostic> = loaded.warnings.iter().cloned().chain(analysis.analysed.warnings()).collect();
     // A build that had something to warn of, or whose compiler had, is not replaced by silence the next time.
     if warnings.is_empty()
         && !printed.into_inner()

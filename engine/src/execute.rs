@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use ouro_cache::Store;
-use ouro_rules::ActionKind;
+use ouro_rules::{ActionKind, Tool};
 
 use crate::event::Event;
 use crate::plan::Plan;
@@ -113,14 +113,14 @@ pub fn execute(
         return Err(ExecuteError::Cancelled);
     }
     summary.skipped = unfinished;
-    summary.seen.extend(site.toolchain.seen.iter().cloned());
+    summary.seen.extend(site.toolchain.seen.iter().cloned().chain(site.toolchain.programs_seen()));
     Ok(summary)
 }
 
-/// A missing tool is one error, not one for each action.
+/// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.
 fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
     plan.actions.iter().try_for_each(|action| match &action.kind {
-        ActionKind::Run { tool, .. } => toolchain.tool(tool).map(drop),
-        ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
+        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => toolchain.tool(tool).map(drop),
+        ActionKind::Run { .. } | ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
     })
 }

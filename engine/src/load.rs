@@ -36,12 +36,12 @@ use ouro_rules::rule::RuleTable;
 use ouro_rules::target::Target;
 use starlark::environment::Globals;
 
-use self::crew::Crew;
 use self::modules::Modules;
 use self::package::{Built, Opened, Text};
 use self::request::Wanted;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
+pub(crate) use self::crew::{Crew, on_large_stack};
 pub(crate) use self::folder::BUILD_FILES;
 pub use self::stdlib::source as stdlib_source;
 

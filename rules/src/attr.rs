@@ -66,6 +66,8 @@ pub enum EdgeKind {
     Member,
     /// What an alias stands for.
     Actual,
+    /// A program this target is made from: a chain with this target follows that program's jumps.
+    Program,
 }
 
 /// One attribute of a rule or constructor.

@@ -17,6 +17,7 @@ use super::{Options, Site, Summary, outputs};
 use crate::event::{self, Event, How};
 use crate::plan::Plan;
 use crate::state::{File, Remembered, State};
+use crate::toolchain;
 
 /// How often an action is run when its inputs change while it runs.
 const ATTEMPTS: usize = 3;
@@ -160,7 +161,7 @@ impl<'a> Work<'a> {
         }
         for _ in 0..ATTEMPTS {
             let inputs = self.inputs(action)?;
-            let key = self.key(action, &inputs);
+            let key = self.key(action, &inputs)?;
             if let Some(done) = self.recall(action, &key)? {
                 return Ok(done);
             }
@@ -215,13 +216,25 @@ impl<'a> Work<'a> {
         if findings.is_empty() { Ok(inputs) } else { Err(findings) }
     }
 
-    fn key(&self, action: &Action, inputs: &[Found]) -> Digest {
+    fn key(&self, action: &Action, inputs: &[Found]) -> Result<Digest, Diagnostic> {
         let tool = match &action.kind {
-            ActionKind::Run { tool, .. } => self.site.toolchain.tool(tool).ok().map(|found| found.identity),
+            ActionKind::Run { tool, .. } => Some(self.tool(action, tool)?.identity),
             ActionKind::Write { .. } | ActionKind::Native(_) => None,
         };
-        let inputs: Vec<Input> = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
-        key::digest(&key::ingredients(action, tool, &inputs))
+        let input = |(path, file): &Found| Input {
+            path: path.clone(),
+            digest: file.digest,
+            executable: file.stamp.is_executable(),
+        };
+        let inputs: Vec<Input> = inputs.iter().map(input).collect();
+        Ok(key::digest(&key::ingredients(action, tool, &inputs)))
+    }
+
+    /// The program an action runs.
+    pub(super) fn tool(&self, action: &Action, tool: &Tool) -> Result<toolchain::Found, Diagnostic> {
+        self.site.toolchain.tool(tool).map_err(|error| {
+            Diagnostic::bare(format!("{error}; `{}` runs it", action.owner)).maybe_help(error.remedy())
+        })
     }
 
     /// Answers from what the workspace remembers, or else from the cache.

@@ -118,7 +118,7 @@ impl<'l> Builder<'_, 'l> {
             Some(to) => self.graph.connect(from, to, Edge { kind, span: span.clone() }),
             None => {
                 let finding = self.missing(kind, label, span);
-                self.findings.push(finding);
+                self.findings.push(target.blamed(finding));
             }
         }
     }
@@ -160,14 +160,14 @@ impl<'l> Builder<'_, 'l> {
         }
         let finding = Diagnostic::error(span, format!("`{}` is not visible to `{}`", to.label, from.label));
         let help = format!("add `visibility = [\"//{}:__pkg__\"]` to `{}`", from.label.package, to.label);
-        self.findings.push(finding.related(&to.span, "declared here").help(help));
+        self.findings.push(from.blamed(finding.related(&to.span, "declared here").help(help)));
     }
 
     fn missing(&mut self, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {
         let what = if kind == EdgeKind::Source { "no target or file" } else { "no target" };
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
-            return finding.help(format!("`{}` is a file; files belong in `srcs` or `hdrs`", label.path()));
+            return finding.help(format!("`{}` is a file, and this attribute takes targets; files belong in `srcs` or `hdrs`", label.path()));
         }
         let fallback = || match kind {
             EdgeKind::Source => format!("create `{}`, or correct the name", label.path()),

@@ -12,6 +12,7 @@ mod jumps;
 mod compile;
 mod filegroup;
 mod genrule;
+pub mod info;
 
 use std::sync::Arc;
 

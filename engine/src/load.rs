@@ -27,6 +27,15 @@ mod places;
 mod values;
 mod visibility;
 
+mod attr_function;
+mod export;
+mod plain;
+mod provider_function;
+mod rule_function;
+mod views;
+
+mod analysis;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -162,12 +171,25 @@ impl<'a> Session<'a> {
 
     fn finish(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
         let requested = request::select(self.workspace, &self.packages, patterns, &self.broken, &mut self.findings);
+        let rules = self.rules();
         let findings = sorted(self.findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
-        let rules = self.table.clone();
         Ok(Loaded { packages: self.packages, requested, rules, reads: self.reads, warnings: findings })
+    }
+
+    /// The rules of the language, and those of users that some target is of.
+    fn rules(&self) -> RuleTable {
+        let mut rules = self.table.clone();
+        let used: BTreeSet<&Arc<str>> =
+            self.packages.values().flat_map(|package| package.targets.values()).map(|target| &target.rule).collect();
+        for key in used {
+            if let Some(rule) = self.modules.rules.get(key) {
+                rules.add(&**key, rule.clone());
+            }
+        }
+        rules
     }
 
     /// Loads some packages; returns the ones they name and nobody has loaded.

@@ -221,20 +221,18 @@ impl<'a> Work<'a> {
             ActionKind::Run { tool, .. } => Some(self.tool(action, tool)?.identity),
             ActionKind::Write { .. } | ActionKind::Native(_) => None,
         };
-        let input = |(path, file): &Found| Input {
-            path: path.clone(),
-            digest: file.digest,
-            executable: file.stamp.is_executable(),
-        };
+        let input =
+            |(path, file): &Found| Input { path: path.clone(), digest: file.digest, executable: file.stamp.is_executable() };
         let inputs: Vec<Input> = inputs.iter().map(input).collect();
         Ok(key::digest(&key::ingredients(action, tool, &inputs)))
     }
 
     /// The program an action runs.
     pub(super) fn tool(&self, action: &Action, tool: &Tool) -> Result<toolchain::Found, Diagnostic> {
-        self.site.toolchain.tool(tool).map_err(|error| {
-            Diagnostic::bare(format!("{error}; `{}` runs it", action.owner)).maybe_help(error.remedy())
-        })
+        self.site
+            .toolchain
+            .tool(tool)
+            .map_err(|error| Diagnostic::bare(format!("{error}; `{}` runs it", action.owner)).maybe_help(error.remedy()))
     }
 
     /// Answers from what the workspace remembers, or else from the cache.

@@ -167,7 +167,10 @@ impl<'l> Builder<'_, 'l> {
         let what = if kind == EdgeKind::Source { "no target or file" } else { "no target" };
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
-            return finding.help(format!("`{}` is a file, and this attribute takes targets; files belong in `srcs` or `hdrs`", label.path()));
+            return finding.help(format!(
+                "`{}` is a file, and this attribute takes targets; files belong in `srcs` or `hdrs`",
+                label.path()
+            ));
         }
         let fallback = || match kind {
             EdgeKind::Source => format!("create `{}`, or correct the name", label.path()),

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
 use ouro_rules::label::Label;
+use ouro_rules::rule::Rule;
 use starlark::environment::{FrozenModule, Globals, Module};
 use starlark::eval::FileLoader;
 
-use super::Reads;
 use super::context::Context;
 use super::evaluate::evaluate;
 use super::folder::{self, Entry};
@@ -19,12 +19,15 @@ use super::order::order;
 use super::parse::{self, Language, Load, Parsed};
 use super::stdlib;
 use super::values::Unknown;
+use super::{Reads, analysis};
 use crate::workspace::Workspace;
 
 /// Every `.star` file met so far.
 #[derive(Default)]
 pub(super) struct Modules {
     done: BTreeMap<Label, State>,
+    /// The rules they define, by their keys.
+    pub(super) rules: BTreeMap<Arc<str>, Arc<dyn Rule>>,
 }
 
 enum State {
@@ -90,14 +93,19 @@ impl Modules {
         parsed
     }
 
-    fn evaluate(&self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
+    fn evaluate(&mut self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
         let (imports, complete) = self.imports(&file.loads, findings);
         let name = file.file.clone();
-        let context =
-            Context { file: &name, repo: &label.repo, package: &label.package, findings: RefCell::default(), build: None };
-        let module = evaluate(file, globals, &imports, &context);
+        let (repo, package) = (&label.repo, &label.package);
+        let (exports, found) = (RefCell::default(), RefCell::default());
+        let context = Context { file: &name, repo, package, findings: found, exports, build: None };
+        let module = evaluate(file, globals, &imports, &context).filter(|_| complete);
+        if let Some(module) = &module {
+            let names = context.exports.borrow().iter().map(|export| export.name()).collect::<Vec<_>>();
+            self.rules.extend(names.iter().filter_map(|name| analysis::rule(module, name)));
+        }
         findings.extend(context.findings.into_inner());
-        module.filter(|_| complete).map_or(State::Failed, State::Ready)
+        module.map_or(State::Failed, State::Ready)
     }
 
     /// What the statements of one file bring in, and whether all of it is there. What is not there is reported and stands in

@@ -96,7 +96,14 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules,
         package_call: RefCell::default(),
         reads: RefCell::default(),
     };
-    let context = Context { file: &build_file, repo: "", package: &name, findings: RefCell::new(findings), build: Some(build) };
+    let context = Context {
+        file: &build_file,
+        repo: "",
+        package: &name,
+        findings: RefCell::new(findings),
+        exports: RefCell::default(),
+        build: Some(build),
+    };
     evaluate(parsed, globals, &imports, &context);
     let Context { findings, build, .. } = context;
     let build = build.expect("BUG: it was put there above");

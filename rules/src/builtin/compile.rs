@@ -179,6 +179,12 @@ const TARGET: &[&str] = &["-target", "bpf", "-mcpu=v3", "-O2", "-g", "-gdwarf-4"
 /// program that returns nothing would only be refused by the verifier, at deploy.
 const SOURCE: &[&str] = &["-ffile-compilation-dir=.", "-Wall", "-Werror=return-type", "-Wdate-time", "-Werror=date-time"];
 
+/// The arguments of clang runs that read C outside of any program: what finds the system's headers, and the CPU.
+pub(super) fn source_flags(config: &Config) -> Vec<String> {
+    let own = SOURCE.iter().map(|flag| (*flag).to_owned()).chain([format!("-D__TARGET_ARCH_{}", config.arch)]);
+    own.chain(config.system_includes.iter().map(|folder| format!("-idirafter{folder}"))).collect()
+}
+
 /// Arguments that would make clang read or write behind ouro's back: not in the key, not in the depfile, not in the outputs.
 pub(super) fn refused_copt(arg: &str, span: &Span) -> Option<Diagnostic> {
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| arg.starts_with(prefix));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::fields::Fields;
 use super::program::{edges, maps};
+use super::returned::Edges;
 use super::{FieldSpec, Takes, always, offered, sometimes};
 use crate::action::{Action, Artifact};
 use crate::builtin::bpf_program::program_type;
@@ -23,8 +24,8 @@ pub struct FunctionSpec {
     pub doc: &'static str,
     /// Its parameters, by name.
     pub params: &'static [FieldSpec],
-    /// Does it. The arguments are of the types that `params` name; the last argument is the attributes whose labels are jumps.
-    pub call: fn(&Context<'_>, &BTreeMap<Arc<str>, Data>, &[&str]) -> Result<Made, Vec<Diagnostic>>,
+    /// Does it. The arguments are of the types that `params` name; `Edges` are of the rule.
+    pub call: fn(&Context<'_>, &BTreeMap<Arc<str>, Data>, Edges<'_>) -> Result<Made, Vec<Diagnostic>>,
 }
 
 /// What a function made.
@@ -55,15 +56,16 @@ pub const FUNCTIONS: &[FunctionSpec] = &[FunctionSpec {
     call: compile_program,
 }];
 
-fn compile_program(ctx: &Context<'_>, args: &BTreeMap<Arc<str>, Data>, jump_attrs: &[&str]) -> Result<Made, Vec<Diagnostic>> {
+fn compile_program(ctx: &Context<'_>, args: &BTreeMap<Arc<str>, Data>, attrs: Edges<'_>) -> Result<Made, Vec<Diagnostic>> {
     let span = &ctx.target.span;
     let args = Fields::new("ctx.bpf.compile", args);
-    let hook = program_type(args.text("type").unwrap_or_default(), ctx.target.span_of("type")).map_err(|finding| vec![finding])?;
+    let hook =
+        program_type(args.text("type").unwrap_or_default(), ctx.target.span_of("type")).map_err(|finding| vec![finding])?;
     let copts = args.texts("copts");
     let mut findings: Vec<Diagnostic> = copts.iter().filter_map(|copt| refused_copt(copt, span)).collect();
     let mut keep = |more: Vec<Diagnostic>| findings.extend(more);
     let maps = maps(ctx, args).map_err(&mut keep).unwrap_or_default();
-    let jumps = edges(ctx, args, jump_attrs, hook).map_err(&mut keep).unwrap_or_default();
+    let jumps = edges(ctx, args, attrs, hook).map_err(&mut keep).unwrap_or_default();
     let headers = headers(args).map_err(|message| keep(vec![Diagnostic::error(span, message)])).unwrap_or_default();
     let (sources, own) = sources(ctx, args).map_err(&mut keep).unwrap_or_default();
     if !findings.is_empty() {
@@ -106,11 +108,7 @@ fn with_own(mut headers: Headers, files: Vec<Artifact>) -> Headers {
 fn value(args: Fields<'_>, object: &Artifact, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Data {
     let info = offered::info(
         "BpfObjectInfo",
-        [
-            ("object", Data::File(object.clone())),
-            ("type", args.get("type").clone()),
-            ("function", args.get("function").clone()),
-        ],
+        [("object", Data::File(object.clone())), ("type", args.get("type").clone()), ("function", args.get("function").clone())],
     );
     let providers = [info, offered::maps(maps), offered::edges(jumps)].map(Data::Info);
     let fields = [("object", Data::File(object.clone())), ("providers", Data::List(providers.into()))];

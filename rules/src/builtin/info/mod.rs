@@ -11,10 +11,15 @@ mod returned;
 
 pub use self::functions::{FUNCTIONS, FunctionSpec, Made};
 pub use self::offered::{has, offered};
-pub use self::returned::{Returned, analysis, check};
+pub use self::returned::{Edges, Returned, analysis, check};
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::attr::EdgeKind;
+use crate::builtin::compile;
 use crate::data::{Data, ProviderId};
+use crate::rule::Config;
 
 /// A provider that comes with ouro.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +130,13 @@ impl Takes {
 
 /// What `jump(...)` makes, and a program's jumps are read as.
 const JUMP: &str = "jump";
+
+/// What `ctx.toolchain` says of the compiler besides where it is.
+pub fn toolchain(config: &Config) -> BTreeMap<Arc<str>, Data> {
+    let flags = compile::target_flags(config).into_iter().chain(compile::source_flags(config));
+    let flags = Data::List(flags.map(|flag| Data::Str(flag.into())).collect());
+    BTreeMap::from([("arch".into(), Data::Str(config.arch.as_str().into())), ("bpf_flags".into(), flags)])
+}
 
 /// The name of something that comes with ouro.
 pub fn id(name: &str) -> ProviderId {

@@ -51,27 +51,20 @@ fn default(providers: &Providers) -> Arc<Info> {
 
 fn run(run: &RunInfo) -> Arc<Info> {
     let env = run.env.iter().map(|(name, value)| (text(name), text(value)));
-    let fields = [
-        ("executable", Data::File(run.executable.clone())),
-        ("args", texts(&run.args)),
-        ("env", Data::Dict(env.collect())),
-    ];
+    let fields =
+        [("executable", Data::File(run.executable.clone())), ("args", texts(&run.args)), ("env", Data::Dict(env.collect()))];
     info("RunInfo", fields)
 }
 
 fn test(test: &TestInfo) -> Arc<Info> {
     let timeout = test.timeout.and_then(|timeout| i64::try_from(timeout.as_secs()).ok()).map_or(Data::None, Data::Int);
-    let fields = [
-        ("timeout_seconds", timeout),
-        ("uncached", Data::Bool(test.uncached)),
-        ("exclusive", Data::Bool(test.exclusive)),
-    ];
+    let fields =
+        [("timeout_seconds", timeout), ("uncached", Data::Bool(test.uncached)), ("exclusive", Data::Bool(test.exclusive))];
     info("TestInfo", fields)
 }
 
 fn headers(headers: &Headers) -> Arc<Info> {
-    let fields =
-        [("files", files(&headers.files)), ("includes", texts(&headers.includes)), ("defines", texts(&headers.defines))];
+    let fields = [("files", files(&headers.files)), ("includes", texts(&headers.includes)), ("defines", texts(&headers.defines))];
     info("BpfHeadersInfo", fields)
 }
 

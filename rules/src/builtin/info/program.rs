@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::JUMP;
 use super::fields::Fields;
-use super::returned::Offer;
+use super::returned::{Edges, Offer};
 use crate::action::Action;
 use crate::attr::{Record, Spanned, Value};
 use crate::builtin::bpf_program::{add_map, facts, name_findings, program_type};
@@ -18,7 +18,7 @@ use crate::provider::{Jump, MapInfo, ProgramInfo};
 use crate::rule::Context;
 
 /// The program, and the action that inspects it.
-pub(super) fn program(offer: &mut Offer<'_, '_>, jump_attrs: &[&str]) -> Option<(ProgramInfo, Action)> {
+pub(super) fn program(offer: &mut Offer<'_, '_>, attrs: Edges<'_>) -> Option<(ProgramInfo, Action)> {
     let Some(object) = offer.fields("BpfObjectInfo") else {
         for name in ["BpfMapsInfo", "BpfEdgesInfo"] {
             if offer.fields(name).is_some() {
@@ -34,7 +34,7 @@ pub(super) fn program(offer: &mut Offer<'_, '_>, jump_attrs: &[&str]) -> Option<
     let hook = program_type(ty, target.span_of("type")).map_err(|finding| offer.findings.push(finding)).ok()?;
     let maps = offer.fields("BpfMapsInfo").map(|fields| maps(ctx, fields)).unwrap_or(Ok(Vec::new()));
     let maps = maps.map_err(|findings| offer.findings.extend(findings)).ok()?;
-    let edges = offer.fields("BpfEdgesInfo").map(|fields| edges(ctx, fields, jump_attrs, hook)).unwrap_or(Ok(Vec::new()));
+    let edges = offer.fields("BpfEdgesInfo").map(|fields| edges(ctx, fields, attrs, hook)).unwrap_or(Ok(Vec::new()));
     let jumps = edges.map_err(|findings| offer.findings.extend(findings)).ok()?;
     let program = ProgramInfo {
         label: target.label.clone(),
@@ -71,10 +71,10 @@ pub(super) fn maps(ctx: &Context<'_>, fields: Fields<'_>) -> Result<Vec<Arc<MapI
 pub(super) fn edges(
     ctx: &Context<'_>,
     fields: Fields<'_>,
-    jump_attrs: &[&str],
+    attrs: Edges<'_>,
     hook: &'static Hook,
 ) -> Result<Vec<Jump>, Vec<Diagnostic>> {
-    let known = Known::of(ctx, jump_attrs);
+    let known = Known::of(ctx, attrs);
     let items: Vec<Spanned> = fields.list("jumps").iter().map(|jump| known.item(jump)).collect::<Result<_, _>>()?;
     let on_miss = verdict(fields.get("on_miss")).map(|value| Spanned { value, span: ctx.target.span.clone() });
     jumps(&items, on_miss.as_ref(), hook)
@@ -88,20 +88,19 @@ fn verdict(data: &Data) -> Option<Value> {
     }
 }
 
-/// The jumps a target may make: those its attributes name, and those of the programs it depends on. Of no others could the graph know.
+/// The jumps a target may make: those its attributes name, and those of the programs it is made from. Chains follow no others.
 struct Known<'a, 'c> {
     ctx: &'a Context<'c>,
     targets: Vec<(&'a Label, &'a Span)>,
 }
 
 impl<'a, 'c: 'a> Known<'a, 'c> {
-    fn of(ctx: &'a Context<'c>, jump_attrs: &[&str]) -> Known<'a, 'c> {
+    fn of(ctx: &'a Context<'c>, attrs: Edges<'_>) -> Known<'a, 'c> {
         let mut targets = Vec::new();
-        let attrs = || ctx.target.attrs.iter();
-        for (_, attr) in attrs().filter(|(name, _)| jump_attrs.contains(&&***name)) {
+        for attr in attrs.jumps.iter().filter_map(|name| ctx.target.attrs.get(*name)) {
             attr.value.each_label(&attr.span, &mut |label, span| targets.push((label, span)));
         }
-        for (_, attr) in attrs().filter(|(name, _)| !jump_attrs.contains(&&***name)) {
+        for attr in attrs.programs.iter().filter_map(|name| ctx.target.attrs.get(*name)) {
             attr.value.each_label(&attr.span, &mut |label, _| {
                 let program = (ctx.deps)(label).and_then(|providers| providers.program.as_ref());
                 targets.extend(program.iter().flat_map(|program| &program.jumps).map(|jump| (&jump.target, &jump.span)));
@@ -122,7 +121,9 @@ impl<'a, 'c: 'a> Known<'a, 'c> {
         };
         let Some((_, span)) = self.targets.iter().find(|(label, _)| *label == target) else {
             let finding = Diagnostic::error(&self.ctx.target.span, format!("nothing declares the jump to `{target}`"));
-            return Err(vec![finding.help("take jumps from an `attr.jumps()`, or from `dep[BpfEdgesInfo].jumps`")]);
+            return Err(vec![
+                finding.help("take jumps from an `attr.jumps()`, or from a target of an attribute that requires `BpfObjectInfo`"),
+            ]);
         };
         let value = info.map_or_else(|| Value::Label(target.clone()), |info| record(info, span));
         Ok(Spanned { value, span: (*span).clone() })

@@ -18,8 +18,17 @@ use crate::rule::{Analysis, Context};
 pub struct Returned<'a> {
     /// The providers.
     pub infos: &'a [Arc<Info>],
-    /// The attributes whose labels are jumps.
+    /// Which attributes name what chains follow.
+    pub edges: Edges<'a>,
+}
+
+/// The attributes of a rule whose labels chains follow.
+#[derive(Debug, Clone, Copy)]
+pub struct Edges<'a> {
+    /// Those whose labels are jumps.
     pub jumps: &'a [&'a str],
+    /// Those whose labels are programs this one is made from.
+    pub programs: &'a [&'a str],
 }
 
 /// What a target of a user's rule means, besides the actions its rule declared. The bytecode of what it calls a program is inspected,
@@ -27,7 +36,7 @@ pub struct Returned<'a> {
 pub fn analysis<'a>(ctx: &'a Context<'_>, returned: &Returned<'a>) -> Result<Analysis, Vec<Diagnostic>> {
     let mut offer = Offer { ctx, infos: BTreeMap::new(), findings: Vec::new() };
     returned.infos.iter().for_each(|info| offer.take(info));
-    let analysis = offer.analysis(returned.jumps);
+    let analysis = offer.analysis(returned.edges);
     if offer.findings.is_empty() { Ok(analysis) } else { Err(offer.findings) }
 }
 
@@ -65,12 +74,12 @@ impl<'a> Offer<'a, '_> {
         })
     }
 
-    fn analysis(&mut self, jumps: &[&str]) -> Analysis {
+    fn analysis(&mut self, edges: Edges<'_>) -> Analysis {
         let default = self.fields("DefaultInfo");
         let run = self.run(default);
         let test = self.test(run.is_some());
         let map = self.map();
-        let program = program::program(self, jumps);
+        let program = program::program(self, edges);
         let chain = self.chain();
         let executable = run.iter().map(|run| run.executable.clone());
         let object = program.iter().map(|(program, _)| program.object.clone());

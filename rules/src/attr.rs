@@ -85,6 +85,8 @@ pub struct AttrSpec {
     pub allowed: Vec<String>,
     /// For labels: the edge they make. `None` for attributes without labels.
     pub edge: Option<EdgeKind>,
+    /// The package that labels of the default are named from, when that is not the target's own.
+    pub home: Option<Arc<str>>,
     /// One sentence for the reference.
     pub doc: String,
 }
@@ -99,6 +101,7 @@ impl AttrSpec {
             default: Value::None,
             allowed: Vec::new(),
             edge: None,
+            home: None,
             doc: doc.to_owned(),
         }
     }

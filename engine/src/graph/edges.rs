@@ -56,6 +56,17 @@ struct Builder<'a, 'l> {
     hints: usize,
 }
 
+/// A label in an attribute.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    /// The target it stands in.
+    by: &'a Target,
+    /// The package that must see what it names.
+    from: &'a str,
+    label: &'a Label,
+    span: &'a Span,
+}
+
 impl<'l> Builder<'_, 'l> {
     fn run(&mut self) {
         for label in &self.loaded.requested {
@@ -101,38 +112,46 @@ impl<'l> Builder<'_, 'l> {
         let Some(rule) = self.loaded.rules.rule(&target.rule) else { return };
         for attr in rule.attrs() {
             let (Some(kind), Some(value)) = (attr.edge, target.attrs.get(attr.name.as_str())) else { continue };
-            value.value.each_label(&value.span, &mut |label, span| self.add_edge(node, target, kind, label, span));
+            // Who defines a rule names the labels of its defaults, and has to see them.
+            let home = attr.home.as_deref().filter(|_| value.value == attr.default);
+            let seen_from = home.unwrap_or(&target.label.package);
+            value.value.each_label(&value.span, &mut |label, span| {
+                self.add_edge(node, &Named { by: target, from: seen_from, label, span }, kind);
+            });
         }
     }
 
-    fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &Label, span: &Span) {
+    fn add_edge(&mut self, node: NodeId, named: &Named<'_>, kind: EdgeKind) {
+        let Named { label, span, .. } = *named;
         let to = match self.loaded.target(label) {
             Some(found) => {
-                self.check_visibility(target, found, span);
+                self.check_visibility(named, found);
                 Some(self.add_target(found))
             }
-            None if kind == EdgeKind::Source => self.add_source(target, label, span),
+            None if kind == EdgeKind::Source => self.add_source(named),
             None => None,
         };
         match to {
-            Some(to) => self.graph.connect(from, to, Edge { kind, span: span.clone() }),
+            Some(to) => self.graph.connect(node, to, Edge { kind, span: span.clone() }),
             None => {
                 let finding = self.missing(kind, label, span);
-                self.findings.push(target.blamed(finding));
+                self.findings.push(named.by.blamed(finding));
             }
         }
     }
 
     /// The file of this label. What a target makes has its visibility; a package's plain files are its own.
-    fn add_source(&mut self, from: &Target, label: &Label, span: &Span) -> Option<NodeId> {
+    fn add_source(&mut self, named: &Named<'_>) -> Option<NodeId> {
+        let Named { label, span, .. } = *named;
         if let Some(maker) = self.generated.get(label) {
-            self.check_visibility(from, maker, span);
+            self.check_visibility(named, maker);
             return self.add_generated(label);
         }
         let node = self.add_file(label)?;
         let owner = self.owner(label);
-        if owner != *from.label.package {
+        if owner != named.from {
             let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
+            let finding = named.by.blamed(finding);
             self.findings.push(finding.help(format!("name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility")));
         }
         Some(node)
@@ -154,13 +173,13 @@ impl<'l> Builder<'_, 'l> {
         found
     }
 
-    fn check_visibility(&mut self, from: &Target, to: &Target, span: &Span) {
-        if to.visibility.allows(&to.label.package, &from.label.package) {
+    fn check_visibility(&mut self, named: &Named<'_>, to: &Target) {
+        if to.visibility.allows(&to.label.package, named.from) {
             return;
         }
-        let finding = Diagnostic::error(span, format!("`{}` is not visible to `{}`", to.label, from.label));
-        let help = format!("add `visibility = [\"//{}:__pkg__\"]` to `{}`", from.label.package, to.label);
-        self.findings.push(from.blamed(finding.related(&to.span, "declared here").help(help)));
+        let finding = Diagnostic::error(named.span, format!("`{}` is not visible to `{}`", to.label, named.by.label));
+        let help = format!("add `visibility = [\"//{}:__pkg__\"]` to `{}`", named.from, to.label);
+        self.findings.push(named.by.blamed(finding.related(&to.span, "declared here").help(help)));
     }
 
     fn missing(&mut self, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {

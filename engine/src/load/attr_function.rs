@@ -140,6 +140,7 @@ impl<'v> Call<'_, 'v> {
         let mut spec = AttrSpec::new("default", (self.kind.ty)(), self.text("doc")?);
         spec.allowed = self.get("values").map_or(Ok(Vec::new()), |values| texts("values", values))?;
         spec.required = self.flag("mandatory")?;
+        spec.home = Some(self.context.package.clone());
         spec.edge = self.edge(&requires, &files);
         spec.default = match self.get("default") {
             None => (self.kind.empty)(),

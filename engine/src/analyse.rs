@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::label::join;
 use ouro_rules::{Analysis, Artifact, Config, Context, Diagnostic, Label, Providers, RuleTable, Span, Target};
-use rayon::prelude::*;
 
 use crate::graph::{Graph, Node, NodeId};
+use crate::load::{Crew, on_large_stack};
 
 /// What every node of the graph means.
 pub struct Analysed {
@@ -18,6 +18,12 @@ impl Analysed {
     /// What a node means; none while or because its analysis is not done.
     pub fn get(&self, node: NodeId) -> Option<&Analysis> {
         self.results.get(node.place()).and_then(OnceLock::get).and_then(Option::as_ref)
+    }
+
+    /// What was found and stops nothing, sorted.
+    pub fn warnings(&self) -> Vec<Diagnostic> {
+        let analyses = self.results.iter().filter_map(OnceLock::get).flatten();
+        sorted(analyses.flat_map(|analysis| analysis.warnings.iter().cloned()).collect())
     }
 
     /// What the target of this label offers.
@@ -31,19 +37,26 @@ const PARALLEL: usize = 64;
 
 /// Analyses the whole graph; every finding of every target at once.
 pub fn analyse(graph: &Graph<'_>, rules: &RuleTable, config: &Config) -> Result<Analysed, Vec<Diagnostic>> {
+    // What rules of users do may need as deep a stack as what their files do while they load.
+    on_large_stack(|| analyse_here(graph, rules, config))
+        .unwrap_or_else(|error| Err(vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
+}
+
+fn analyse_here(graph: &Graph<'_>, rules: &RuleTable, config: &Config) -> Result<Analysed, Vec<Diagnostic>> {
     let results = std::iter::repeat_with(OnceLock::new).take(graph.len()).collect();
     let run = Run { graph, rules, config, analysed: Analysed { results } };
+    let crew = Crew::default();
     let waves = graph.waves();
-    let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(wave, |node| run.analyse(node))).collect();
-    findings.extend(on_all(&graph.ids().collect::<Vec<_>>(), |node| run.check(node)));
+    let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(&crew, wave, |node| run.analyse(node))).collect();
+    findings.extend(on_all(&crew, &graph.ids().collect::<Vec<_>>(), |node| run.check(node)));
     if findings.is_empty() { Ok(run.analysed) } else { Err(sorted(findings)) }
 }
 
-fn on_all(nodes: &[NodeId], work: impl Fn(NodeId) -> Vec<Diagnostic> + Sync) -> Vec<Diagnostic> {
+fn on_all(crew: &Crew, nodes: &[NodeId], work: impl Fn(NodeId) -> Vec<Diagnostic> + Send + Sync) -> Vec<Diagnostic> {
     if nodes.len() < PARALLEL {
         return nodes.iter().flat_map(|node| work(*node)).collect();
     }
-    nodes.par_iter().flat_map_iter(|node| work(*node)).collect()
+    crew.map(nodes.to_vec(), work).into_iter().flatten().collect()
 }
 
 /// One analysis.
@@ -63,7 +76,7 @@ impl Run<'_, '_> {
             Node::Target(_) if !self.is_ready(node) => (None, Vec::new()),
             Node::Target(target) => match self.run_rule(target) {
                 Ok(analysis) => (Some(analysis), Vec::new()),
-                Err(findings) => (None, findings),
+                Err(findings) => (None, findings.into_iter().map(|finding| target.blamed(finding)).collect()),
             },
         };
         let _first_and_only = self.analysed.results[node.place()].set(result);
@@ -84,15 +97,23 @@ impl Run<'_, '_> {
     fn run_rule(&self, target: &Target) -> Result<Analysis, Vec<Diagnostic>> {
         let unknown = || vec![Diagnostic::error(&target.span, format!("unknown rule `{}`", target.rule))];
         let rule = self.rules.rule(&target.rule).ok_or_else(unknown)?;
-        rule.analyse(&Context { target, config: self.config, deps: &|label| self.analysed.providers(self.graph, label) })
+        self.with_context(target, |ctx| rule.analyse(ctx))
+    }
+
+    /// What rules see of the world.
+    fn with_context<T>(&self, target: &Target, work: impl FnOnce(&Context<'_>) -> T) -> T {
+        let kind = |label: &Label| match self.graph.node(self.graph.find(label)?) {
+            Node::Target(target) => self.rules.rule(&target.rule).map(|rule| rule.name()),
+            Node::File(_) | Node::Generated(_) => None,
+        };
+        work(&Context { target, config: self.config, deps: &|label| self.analysed.providers(self.graph, label), kind: &kind })
     }
 
     /// Runs the rule's check on a target that was analysed. What it says of a label whose target failed only repeats that.
     fn check(&self, node: NodeId) -> Vec<Diagnostic> {
         let (Node::Target(target), Some(_)) = (self.graph.node(node), self.analysed.get(node)) else { return Vec::new() };
         let Some(rule) = self.rules.rule(&target.rule) else { return Vec::new() };
-        let findings =
-            rule.check(&Context { target, config: self.config, deps: &|label| self.analysed.providers(self.graph, label) });
+        let findings = self.with_context(target, |ctx| rule.check(ctx));
         if findings.is_empty() {
             return findings;
         }
@@ -100,7 +121,7 @@ impl Run<'_, '_> {
         let failed: Vec<&Span> = failed.map(|(_, edge)| &edge.span).collect();
         let repeats =
             |finding: &Diagnostic| finding.span.as_ref().is_some_and(|span| failed.iter().any(|label| covers(span, label)));
-        findings.into_iter().filter(|finding| !repeats(finding)).collect()
+        findings.into_iter().filter(|finding| !repeats(finding)).map(|finding| target.blamed(finding)).collect()
     }
 }
 

@@ -145,7 +145,8 @@ fn whole(
     }
     let targets = analyses.iter().zip(request.configurations).flat_map(|(analysis, one)| analysis.targets(&one.folder));
     let targets: Vec<BuiltTarget> = targets.collect();
-    let memory = Memory { targets: targets.into(), warnings: loaded.warnings.clone(), toolchain };
+    let warnings = variants::warnings(&loaded, &analyses);
+    let memory = Memory { targets: targets.into(), warnings, toolchain };
     let finished =
         Finished { request, began, loaded: &loaded, analyses: &analyses, planned: &planned, state: &state, summary: &summary };
     record::record(&finished, place.key, &memory)?;

@@ -26,10 +26,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) use action::input;
 pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
-use ouro_rules::{ActionKind, Label};
+use ouro_rules::{ActionKind, Label, Tool};
 
 pub use self::current::Keys;
 
@@ -143,14 +144,14 @@ pub fn execute(
     if options.cancelled.load(Ordering::Relaxed) && summary.skipped + summary.failed > 0 {
         return Err(ExecuteError::Cancelled);
     }
-    summary.seen.extend(site.toolchain.seen.iter().cloned());
+    summary.seen.extend(site.toolchain.seen.iter().cloned().chain(site.toolchain.programs_seen()));
     Ok(summary)
 }
 
-/// A missing tool is one error, not one for each action.
+/// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.
 fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
     plan.actions.iter().try_for_each(|action| match &action.kind {
-        ActionKind::Run { tool, .. } => toolchain.tool(tool).map(drop),
-        ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
+        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => toolchain.tool(tool).map(drop),
+        ActionKind::Run { .. } | ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
     })
 }

@@ -171,16 +171,21 @@ impl<'l> Graph<'l> {
         entries.map(move |(entry, edge)| (chain, entry, edge.span.clone()))
     }
 
-    /// Everything jumps lead to from `entry`, through aliases, without `entry` itself.
+    /// Everything jumps lead to from `entry`, through aliases and programs made from others, without `entry` itself.
     fn jump_closure(&self, entry: NodeId) -> BTreeSet<NodeId> {
         let mut found = BTreeSet::new();
         let mut open = vec![entry];
         while let Some(node) = open.pop() {
-            let onward = self.edges(node).filter(|(_, edge)| matches!(edge.kind, EdgeKind::Jump | EdgeKind::Actual));
+            let onward = self.edges(node).filter(|(_, edge)| leads_on(edge.kind));
             open.extend(onward.map(|(next, _)| next).filter(|next| *next != entry && found.insert(*next)));
         }
         found
     }
+}
+
+/// Whether what a chain follows goes on along such an edge.
+fn leads_on(kind: EdgeKind) -> bool {
+    matches!(kind, EdgeKind::Jump | EdgeKind::Actual | EdgeKind::Program)
 }
 
 #[cfg(test)]

@@ -30,6 +30,15 @@ mod select;
 mod values;
 mod visibility;
 
+mod attr_function;
+mod export;
+mod plain;
+mod provider_function;
+mod rule_function;
+mod views;
+
+mod analysis;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,12 +50,12 @@ use ouro_rules::rule::RuleTable;
 use ouro_rules::target::{Target, Visibility};
 use starlark::environment::Globals;
 
-use self::crew::Crew;
 use self::modules::Modules;
 use self::package::{Built, Opened, Text};
 use self::request::Wanted;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
+pub(crate) use self::crew::{Crew, on_large_stack};
 pub(crate) use self::folder::{BUILD_FILES, digest as folder_digest};
 pub use self::glob::Patterns as GlobPatterns;
 pub use self::stdlib::source as stdlib_source;
@@ -222,12 +231,25 @@ impl<'a> Session<'a> {
         let requested = request::select(self.workspace, &self.packages, patterns, &self.broken, &mut self.findings);
         let repositories = &self.workspace.settings.repositories;
         let groups = groups::groups(&self.packages, &self.broken, self.table, repositories, &mut self.findings);
+        let rules = self.rules();
         let findings = sorted(self.findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
-        let rules = self.table.clone();
         Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings: findings })
+    }
+
+    /// The rules of the language, and those of users that some target is of.
+    fn rules(&self) -> RuleTable {
+        let mut rules = self.table.clone();
+        let used: BTreeSet<&Arc<str>> =
+            self.packages.values().flat_map(|package| package.targets.values()).map(|target| &target.rule).collect();
+        for key in used {
+            if let Some(rule) = self.modules.rules.get(key) {
+                rules.add(&**key, rule.clone());
+            }
+        }
+        rules
     }
 
     /// Loads some packages; returns the ones they name and nobody has loaded.

@@ -4,6 +4,7 @@
 //! long as the stamps of its files stay the same.
 
 mod build_id;
+mod programs;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -14,10 +15,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
-use ouro_rules::Tool;
 use ouro_rules::platform::{self, Platform};
+use ouro_rules::{Artifact, Tool};
 use serde::{Deserialize, Serialize};
 
+use self::programs::Programs;
 use crate::state::{self, STATE_FOLDER, Seen, Stamp, StateError};
 use crate::workspace::ToolchainSettings;
 
@@ -56,6 +58,14 @@ pub enum ToolchainError {
         /// What to do.
         remedy: String,
     },
+    /// A program of the machine that an action runs is missing.
+    #[error("cannot find the program `{name}`; looked in `{path}`")]
+    NoProgram {
+        /// Its name.
+        name: String,
+        /// The folders searched.
+        path: String,
+    },
     /// A tool is there and does not work.
     #[error("`{command}` failed: {reason}")]
     Broken {
@@ -79,6 +89,7 @@ impl ToolchainError {
                 Some("correct the setting, or remove it to use the `clang` in `PATH`".to_owned())
             }
             ToolchainError::NoTool { remedy, .. } => Some(remedy.clone()),
+            ToolchainError::NoProgram { name, .. } => Some(format!("install `{name}`, or add its folder to `PATH`")),
             ToolchainError::Broken { .. } | ToolchainError::State(_) => None,
         }
     }
@@ -95,6 +106,7 @@ pub struct Toolchain {
     clang: Found,
     llvm_link: Option<Found>,
     shell: Option<Found>,
+    programs: Programs,
 }
 
 /// A tool that is there.
@@ -136,7 +148,7 @@ impl Toolchain {
         let open_to_us =
             |path: &&PathBuf| !matches!(Stamp::of(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
         looked_at.iter().filter(open_to_us).try_for_each(|path| reading.see(path))?;
-        Ok(memory.into_toolchain(reading.stamps))
+        Ok(memory.into_toolchain(reading.stamps, Programs::new(folders(search))))
     }
 
     /// What the compiler must be told so that configuration files, which distributions use to harden programs, stay unread. Before
@@ -150,18 +162,24 @@ impl Toolchain {
     }
 
     /// A tool, or what to do about its absence.
-    pub fn tool(&self, tool: &Tool) -> Result<&Found, ToolchainError> {
+    pub fn tool(&self, tool: &Tool) -> Result<Found, ToolchainError> {
         match tool {
-            Tool::Clang => Ok(&self.clang),
-            Tool::LlvmLink => self.llvm_link.as_ref().ok_or_else(|| self.no_llvm_link()),
-            Tool::Shell => self.shell.as_ref().ok_or_else(|| ToolchainError::NoTool {
+            Tool::Clang => Ok(self.clang.clone()),
+            Tool::LlvmLink => self.llvm_link.clone().ok_or_else(|| self.no_llvm_link()),
+            Tool::Shell => self.shell.clone().ok_or_else(|| ToolchainError::NoTool {
                 name: "sh",
                 needed_for: "runs the commands of genrules",
                 looked_for: format!("`{SHELL}`"),
                 remedy: "install a shell".to_owned(),
             }),
-            Tool::Program(_) | Tool::File(_) => Ok(&self.clang),
+            Tool::Program(name) => self.programs.find(name),
+            Tool::File(file) => Ok(file_tool(file)),
         }
+    }
+
+    /// The programs of the machine that were looked for so far, with every path that had a say in what was found.
+    pub fn programs_seen(&self) -> Vec<Seen> {
+        self.programs.seen()
     }
 
     fn no_llvm_link(&self) -> ToolchainError {
@@ -206,15 +224,24 @@ impl Memory {
         Ok(Memory { stamps: reading.stamps, version, clang: Found { path: clang, identity }, llvm_link, shell })
     }
 
-    fn into_toolchain(self, stamps: Vec<(Arc<str>, Option<Stamp>)>) -> Toolchain {
+    fn into_toolchain(self, stamps: Vec<(Arc<str>, Option<Stamp>)>, programs: Programs) -> Toolchain {
         Toolchain {
             version: self.version,
             seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect(),
             clang: self.clang,
             llvm_link: self.llvm_link,
             shell: self.shell,
+            programs,
         }
     }
+}
+
+/// A file of the build as a program. Its bytes are an input of whoever runs it; what is left to tell is which of the inputs it is.
+fn file_tool(file: &Artifact) -> Found {
+    let mut hasher = Hasher::new("ouro file tool v1");
+    hasher.field(file.path().as_bytes());
+    // Processes start in the root, and must not learn where that is.
+    Found { path: format!("./{}", file.path()).into(), identity: hasher.finish() }
 }
 
 /// What is remembered, if it is of this compiler and every file is still the same.
@@ -290,7 +317,7 @@ struct Search {
 }
 
 fn find_clang(root: &Path, settings: &ToolchainSettings, search: &OsStr) -> Result<Search, ToolchainError> {
-    let folders: Vec<PathBuf> = std::env::split_paths(search).filter(|folder| folder.is_absolute()).collect();
+    let folders = folders(search);
     if let Some(clang) = &settings.clang {
         let found = if clang.contains('/') { program_in(&[root.to_owned()], clang) } else { program_in(&folders, clang) };
         return found.ok_or_else(|| ToolchainError::BadSetting { clang: clang.clone() });
@@ -299,6 +326,11 @@ fn find_clang(root: &Path, settings: &ToolchainSettings, search: &OsStr) -> Resu
         looked_for: "`clang` and `clang-<version>`".to_owned(),
         path: search.to_string_lossy().into_owned(),
     })
+}
+
+/// Where programs are searched. What a relative folder means would depend on where one stands.
+fn folders(search: &OsStr) -> Vec<PathBuf> {
+    std::env::split_paths(search).filter(|folder| folder.is_absolute()).collect()
 }
 
 fn program_in(folders: &[PathBuf], name: &str) -> Option<Search> {
@@ -429,7 +461,7 @@ mod tests {
             llvm_link: None,
             shell: None,
         }
-        .into_toolchain(Vec::new());
+        .into_toolchain(Vec::new(), Programs::new(Vec::new()));
         assert_eq!(toolchain.clang_flags(), Vec::<String>::new());
         for version in ["Debian clang version 19.1.7 (3~deb12u1)", "clang version 16.0.0", "something of a vendor"] {
             toolchain.version = version.to_owned();

@@ -67,6 +67,8 @@ pub enum EdgeKind {
     Member,
     /// What an alias stands for.
     Actual,
+    /// A program this target is made from: a chain with this target follows that program's jumps.
+    Program,
     /// A flag that a condition looks at, or a group of packages that another includes. Nothing is built for it.
     Setting,
     /// What a program needs beside it when it runs: a file, or a target that makes files.
@@ -97,6 +99,8 @@ pub struct AttrSpec {
     pub allowed: Vec<String>,
     /// For labels: the edge they make. `None` for attributes without labels.
     pub edge: Option<EdgeKind>,
+    /// The package that labels of the default are named from, when that is not the target's own.
+    pub home: Option<Arc<str>>,
     /// One sentence for the reference.
     pub doc: String,
 }
@@ -111,6 +115,7 @@ impl AttrSpec {
             default: Value::None,
             allowed: Vec::new(),
             edge: None,
+            home: None,
             doc: doc.to_owned(),
         }
     }

@@ -113,6 +113,13 @@ impl Diagnostic {
     }
 }
 
+/// A finding about a call in a BUILD file, with the calls that led from there through macros, outermost first.
+pub fn through(finding: Diagnostic, calls: &[Span]) -> Diagnostic {
+    let known: Vec<Span> = finding.related.iter().map(|(span, _)| span.clone()).collect();
+    let new = calls.iter().filter(|call| !known.contains(call));
+    new.fold(finding, |finding, call| finding.related(call, "in this macro call"))
+}
+
 /// Sorts findings by place and removes repetitions, so that parallel phases report alike every time.
 pub fn sorted(mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     findings.sort_by(|a, b| (&a.span, &a.message).cmp(&(&b.span, &b.message)));

@@ -72,6 +72,11 @@ impl RuleTable {
         }
     }
 
+    /// Adds a rule under a key of its own: two files of users may each have a rule of the same name.
+    pub fn add(&mut self, key: impl Into<String>, rule: Arc<dyn Rule>) {
+        self.rules.insert(key.into(), rule);
+    }
+
     /// The rule of this name.
     pub fn rule(&self, name: &str) -> Option<&Arc<dyn Rule>> {
         self.rules.get(name)
@@ -94,8 +99,11 @@ pub struct Context<'a> {
     pub target: &'a Target,
     /// What is built for.
     pub config: &'a Config,
-    /// Providers of every label in the target's attributes (aliases followed), and for a chain of all its members.
+    /// Providers of every label in the target's attributes (aliases followed), of what those are made from, and for a chain of
+    /// all its members.
     pub deps: &'a dyn Fn(&Label) -> Option<&'a Providers>,
+    /// The name of the rule a label's target is of; none for files.
+    pub kind: &'a dyn Fn(&Label) -> Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -136,6 +144,8 @@ pub struct Analysis {
     pub actions: Vec<Arc<Action>>,
     /// Its offer.
     pub providers: Providers,
+    /// What was found and stops nothing.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// What is built for. All of it is part of output paths or command lines, and so of every key.

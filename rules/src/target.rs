@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::attr::{Spanned, Value};
-use crate::diagnostic::Span;
+use crate::diagnostic::{Diagnostic, Span, through};
 use crate::label::Label;
 
 /// One call of a rule in a BUILD file.
@@ -74,6 +74,11 @@ impl Target {
     /// An attribute's value; `Value::None` when it is not declared.
     pub fn get(&self, name: &str) -> &Value {
         self.attrs.get(name).map_or(&Value::None, |attr| &attr.value)
+    }
+
+    /// A finding about this target; when a macro made it and its call is all there is to show, with the calls inside the macro.
+    pub fn blamed(&self, finding: Diagnostic) -> Diagnostic {
+        if finding.span.as_ref() == Some(&self.span) { through(finding, &self.macro_trace) } else { finding }
     }
 
     /// Where an attribute was written; the whole call when it was not.

@@ -48,7 +48,8 @@ impl Finished<'_> {
         let root = &self.request.workspace.root;
         let mut files = Files::new();
         let executed = self.summary.seen.iter().map(|seen| (&seen.path, seen.stamp, seen.digest, Roles::default()));
-        let tools = memory.toolchain.seen.iter().map(|seen| (&seen.path, seen.stamp, seen.digest, Roles::TOOL));
+        let programs = memory.toolchain.programs_seen();
+        let tools = memory.toolchain.seen.iter().chain(&programs).map(|seen| (&seen.path, seen.stamp, seen.digest, Roles::TOOL));
         executed.chain(tools).for_each(|(path, stamp, digest, roles)| add(&mut files, path, Known::new(stamp, digest, roles)));
         for (path, known) in self.loaded(root, before)? {
             add(&mut files, &path, known);

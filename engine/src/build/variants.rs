@@ -30,6 +30,17 @@ pub(super) fn analysed<'c>(
     })
 }
 
+/// What was said while loading and analysing, each thing once.
+pub(super) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
+    let mut warnings = loaded.warnings.clone();
+    for warning in analyses.iter().flat_map(|analysis| analysis.analysed.warnings()) {
+        if !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
+}
+
 /// One plan of all configurations.
 pub(super) struct Planned {
     pub(super) plan: Plan,

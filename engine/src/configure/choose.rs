@@ -81,7 +81,7 @@ impl Chooser<'_, '_> {
             return Err(findings.clone());
         }
         let named = self.loaded.target(&branch.condition);
-        match named.and_then(|named| visibility::hidden(self.loaded, target, named, &branch.span)) {
+        match named.and_then(|named| visibility::hidden(self.loaded, &target.label, &target.label.package, named, &branch.span)) {
             Some(finding) => Err(vec![finding]),
             None => Ok(condition),
         }

@@ -12,7 +12,7 @@ use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
 use super::files::{Files, seen};
 use super::key::{self, Input};
-use super::note::{self, Note};
+use super::note::Note;
 use super::process::{Processes, without_colors};
 use super::schedule::End;
 use super::{Options, Site, Step, Summary, outputs, priority};
@@ -20,6 +20,7 @@ use crate::event::{self, Event, How};
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
 use crate::state::{File, Remembered, State};
+use crate::toolchain;
 
 /// How often an action is run when its inputs change while it runs.
 const ATTEMPTS: usize = 3;
@@ -184,7 +185,7 @@ impl<'a> Work<'a> {
         }
         for _ in 0..ATTEMPTS {
             let inputs = self.inputs(action)?;
-            let key = self.key(action, &inputs, note);
+            let key = self.key(action, &inputs, note)?;
             if let Some(done) = self.recall(action, &key, note)? {
                 return Ok(done);
             }
@@ -247,10 +248,21 @@ impl<'a> Work<'a> {
         if findings.is_empty() { Ok(inputs) } else { Err(findings) }
     }
 
-    fn key(&self, action: &Action, inputs: &[Found], note: &mut Note) -> Digest {
-        let tool = note::identity(self.site.toolchain, action);
-        let inputs = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
-        key::digest(&key::ingredients(action, tool, note.inputs.insert(inputs)))
+    fn key(&self, action: &Action, inputs: &[Found], note: &mut Note) -> Result<Digest, Diagnostic> {
+        let tool = match &action.kind {
+            ActionKind::Run { tool, .. } => Some(self.tool(action, tool)?.identity),
+            ActionKind::Write { .. } | ActionKind::Native(_) => None,
+        };
+        let inputs = inputs.iter().map(|(path, file)| input(path, file)).collect();
+        Ok(key::digest(&key::ingredients(action, tool, note.inputs.insert(inputs))))
+    }
+
+    /// The program an action runs.
+    pub(super) fn tool(&self, action: &Action, tool: &Tool) -> Result<toolchain::Found, Diagnostic> {
+        self.site
+            .toolchain
+            .tool(tool)
+            .map_err(|error| Diagnostic::bare(format!("{error}; `{}` runs it", action.owner)).maybe_help(error.remedy()))
     }
 
     /// Answers from what the workspace remembers, or else from the cache.
@@ -361,6 +373,11 @@ fn critical_path(plan: &Plan, notes: &[(usize, Note)]) -> Vec<Step> {
         Step { mnemonic: action.mnemonic.clone(), owner: action.owner.clone(), took: took[place] }
     };
     priority::critical_path(&plan.needs, &took).into_iter().map(step).collect()
+}
+
+/// What a key has of an input.
+pub(crate) fn input(path: &Arc<str>, file: &File) -> Input {
+    Input { path: path.clone(), digest: file.digest, executable: file.stamp.is_executable() }
 }
 
 /// Whether results go to the cache. What this process does itself is done again in less time than a file of the cache takes.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ouro_cache::Digest;
 use ouro_rules::{Action, Artifact};
 
-use super::action::Found;
+use super::action::{Found, input};
 use super::files::Files;
 use super::key::{self, Input};
 use super::note;
@@ -43,6 +43,6 @@ impl<'a> Keys<'a> {
 /// The key of an action with these inputs.
 fn key_of(toolchain: &Toolchain, action: &Action, inputs: &[Found]) -> Digest {
     let tool = note::identity(toolchain, action);
-    let inputs: Vec<Input> = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
+    let inputs: Vec<Input> = inputs.iter().map(|(path, file)| input(path, file)).collect();
     key::digest(&key::ingredients(action, tool, &inputs))
 }

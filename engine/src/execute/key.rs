@@ -7,13 +7,14 @@
 //! |---|---|---|
 //! | version | all | [`KEY_VERSION`]: what an engine does besides running the tool |
 //! | mnemonic | all | two kinds of work never share a result |
-//! | tool | processes | another compiler makes other objects |
+//! | tool | processes | another compiler makes other objects; for a file of the build its path, beside its bytes as input |
 //! | argument | processes | in order |
 //! | environment | processes | the action's own and [`FIXED_ENVIRONMENT`] |
 //! | dependency file | processes | whether headers are found or declared |
 //! | work | functions | [`ouro_rules::native::VERSION`], and the function with its arguments |
 //! | content | writes | the bytes (writes need no cache; this is for whoever explains) |
 //! | input | all | path and digest, in the action's order |
+//! | executable | copies | the path of an input that may be run: so may its copy |
 //! | permitted | processes with a dependency file | the path of a header they may read |
 //! | output | all | path: results are put there |
 //!
@@ -32,7 +33,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
-use ouro_rules::{Action, ActionKind, native};
+use ouro_rules::native::Native;
+use ouro_rules::{Action, ActionKind, Tool, native};
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
 pub const KEY_VERSION: u32 = 1;
@@ -47,6 +49,8 @@ pub struct Input {
     pub path: Arc<str>,
     /// Of its bytes.
     pub digest: Digest,
+    /// Whether it may be run.
+    pub executable: bool,
 }
 
 /// One thing a result depends on.
@@ -70,6 +74,8 @@ pub enum Ingredient<'a> {
     Content(Digest, bool),
     /// A file by path and bytes.
     Input(&'a str, Digest),
+    /// A file that may be run.
+    Executable(&'a str),
     /// A file that may be read, by path.
     Permitted(&'a str),
     /// A file that is made.
@@ -82,11 +88,12 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
     list.extend(tool.map(Ingredient::Tool));
     let mut named = None;
     match &action.kind {
-        ActionKind::Run { args, env, depfile, .. } => {
+        ActionKind::Run { tool, args, env, depfile } => {
             list.extend(args.iter().map(|arg| Ingredient::Argument(arg)));
             list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
             list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
-            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).collect::<HashSet<&str>>());
+            let program = if let Tool::File(file) = tool { Some(&**file.path()) } else { None };
+            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).chain(program).collect::<HashSet<&str>>());
         }
         ActionKind::Native(work) => {
             let json = serde_json::to_string(work).expect("BUG: native work is plain data");
@@ -99,6 +106,9 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
         true => Ingredient::Input(&input.path, input.digest),
         false => Ingredient::Permitted(&input.path),
     }));
+    if action.kind == ActionKind::Native(Native::Copy) {
+        list.extend(inputs.iter().filter(|input| input.executable).map(|input| Ingredient::Executable(&input.path)));
+    }
     list.extend(action.outputs.iter().map(|output| Ingredient::Output(output.path())));
     list
 }
@@ -134,6 +144,7 @@ impl Ingredient<'_> {
             Ingredient::Work(version, json) => f("work", [&version.to_le_bytes(), json.as_bytes()]),
             Ingredient::Content(digest, executable) => f("content", [digest.as_bytes(), &[u8::from(*executable)]]),
             Ingredient::Input(path, digest) => f("input", [path.as_bytes(), digest.as_bytes()]),
+            Ingredient::Executable(path) => f("executable", [path.as_bytes(), b""]),
             Ingredient::Permitted(path) => f("permitted", [path.as_bytes(), b""]),
             Ingredient::Output(path) => f("output", [path.as_bytes(), b""]),
         }
@@ -142,9 +153,8 @@ impl Ingredient<'_> {
 
 #[cfg(test)]
 mod tests {
-    use ouro_rules::native::Native;
     use ouro_rules::object::Expected;
-    use ouro_rules::{Artifact, Label, Tool};
+    use ouro_rules::{Artifact, Label};
 
     use super::*;
 
@@ -174,7 +184,7 @@ mod tests {
     }
 
     fn input(path: &str, bytes: &str) -> Input {
-        Input { path: path.into(), digest: Digest::of(bytes.as_bytes()) }
+        Input { path: path.into(), digest: Digest::of(bytes.as_bytes()), executable: false }
     }
 
     fn inputs() -> Vec<Input> {
@@ -263,6 +273,24 @@ mod tests {
         assert_ne!(with(input("b.h", "header")), key(&BASE));
         let swapped: Vec<Input> = inputs().into_iter().rev().collect();
         assert_ne!(key_of(&BASE, "clang", &swapped), key(&BASE));
+    }
+
+    #[test]
+    fn executable_differs_for_copies_alone() {
+        let copy = action(ActionKind::Native(Native::Copy));
+        let runnable: Vec<Input> = inputs().into_iter().map(|input| Input { executable: true, ..input }).collect();
+        assert_ne!(key_of(&copy, "", &runnable), key_of(&copy, "", &inputs()));
+        assert_eq!(key_of(&BASE, "clang", &runnable), key(&BASE));
+    }
+
+    #[test]
+    fn the_file_that_runs_counts_by_its_bytes_although_no_argument_names_it() {
+        let mut script = compiled();
+        if let ActionKind::Run { tool, .. } = &mut script.kind {
+            *tool = Tool::File(Artifact::Source("a.h".into()));
+        }
+        let changed = [input("a.c", "source"), input("a.h", "changed")];
+        assert_ne!(key_of(&script, "", &changed), key_of(&script, "", &inputs()));
     }
 
     #[test]

@@ -47,8 +47,10 @@ impl Work<'_> {
         let made = native::run(work, &contents)?;
         let mut result = ActionResult { outputs: Vec::with_capacity(made.len()), printed: String::new() };
         let mut how = How::UpToDate;
+        // A copy may be run when what it is of may be run.
+        let executable = *work == Native::Copy && inputs.iter().all(|(_, file)| file.stamp.is_executable());
         for (path, bytes) in action.outputs.iter().map(Artifact::path).zip(made) {
-            let (output, wrote) = self.put(path, &bytes, false)?;
+            let (output, wrote) = self.put(path, &bytes, executable)?;
             result.outputs.push(output);
             how = if wrote { How::Ran } else { how };
         }
@@ -76,13 +78,26 @@ impl Work<'_> {
             outputs::make_room(root, path)?;
             self.files.set(path, None);
         }
-        let program = self.site.toolchain.tool(tool).map_err(|error| Diagnostic::bare(error.to_string()))?;
+        let program = self.tool(action, tool)?;
+        self.check_executable(tool)?;
         // Always with colours, so that the cache holds what a terminal shows; they are removed where nobody wants them.
         let colors = (*tool == Tool::Clang).then_some("-fcolor-diagnostics");
         let args = colors.into_iter().chain(args.iter().map(String::as_str));
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
         let command = Command::new(&program.path, args, key::environment(env), root).map_err(trouble)?;
         Ok(self.processes.run(&command).map_err(trouble)?)
+    }
+
+    /// A script that may not be run is the usual mistake, and what the kernel says of it names no remedy.
+    fn check_executable(&self, tool: &Tool) -> Result<(), Diagnostic> {
+        let Tool::File(file) = tool else { return Ok(()) };
+        let path = file.path();
+        match self.files.get(path) {
+            Ok(Some(found)) if !found.stamp.is_executable() => {
+                Err(Diagnostic::bare(format!("`{path}` is to be run and is not executable")).help(format!("`chmod +x {path}`")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn gather(&self, action: &Action) -> Result<Vec<Output>, Vec<Diagnostic>> {

@@ -81,11 +81,20 @@ impl<'a> Survey<'a> {
         Outlook { now, facts, displaced, waits: Vec::new(), missing: Vec::new(), made: vec![Some(digest)] }
     }
 
+    /// Whether a file may be run; one that is still to be made is taken for one that may not.
+    fn is_executable(&self, path: &Arc<str>) -> bool {
+        matches!(self.files.get(path), Ok(Some(file)) if file.stamp.is_executable())
+    }
+
     fn look_at_work(&self, action: &Action, last: Option<&Record>) -> Outlook {
         let paths = || action.inputs.iter().map(Artifact::path);
         let missing: Vec<Arc<str>> = paths().filter(|path| !self.is_open(path) && self.bytes(path).is_none()).cloned().collect();
         // A file that is made for the first time has no bytes yet; what reads it has no result to compare with.
-        let inputs = paths().map(|path| Input { path: path.clone(), digest: self.bytes(path).unwrap_or(Digest::of(b"")) });
+        let inputs = paths().map(|path| Input {
+            path: path.clone(),
+            digest: self.bytes(path).unwrap_or(Digest::of(b"")),
+            executable: self.is_executable(path),
+        });
         let inputs: Vec<Input> = inputs.collect();
         let ingredients = key::ingredients(action, identity(self.ground.toolchain, action), &inputs);
         let read = reads(last);

@@ -59,6 +59,17 @@ struct Builder<'a, 'l> {
     hints: usize,
 }
 
+/// A label in an attribute.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    /// The target it stands in.
+    by: &'a Target,
+    /// The package that must see what it names.
+    from: &'a str,
+    label: &'a Label,
+    span: &'a Span,
+}
+
 impl<'l> Builder<'_, 'l> {
     fn run(&mut self) {
         for label in &self.configured.loaded().requested {
@@ -105,56 +116,64 @@ impl<'l> Builder<'_, 'l> {
         let Some(rule) = self.configured.loaded().rules.rule(&target.rule) else { return };
         for attr in rule.attrs() {
             let (Some(kind), Some((name, value))) = (attr.edge, target.attrs.get_key_value(attr.name.as_str())) else { continue };
-            value.value.each_label(&value.span, &mut |label, span| self.add_edge(node, target, (kind, name), label, span));
+            // Who defines a rule names the labels of its defaults, and has to see them.
+            let home = attr.home.as_deref().filter(|_| value.value == attr.default);
+            let seen_from = home.unwrap_or(&target.label.package);
+            value.value.each_label(&value.span, &mut |label, span| {
+                self.add_edge(node, &Named { by: target, from: seen_from, label, span }, (kind, name));
+            });
         }
     }
 
-    fn add_edge(&mut self, from: NodeId, target: &Target, (kind, attr): (EdgeKind, &Arc<str>), label: &Label, span: &Span) {
+    fn add_edge(&mut self, node: NodeId, named: &Named<'_>, (kind, attr): (EdgeKind, &Arc<str>)) {
+        let Named { label, span, .. } = *named;
         let to = match self.configured.target(label) {
             Some(found) => {
-                self.check_visibility(target, found, span);
+                self.check_visibility(named, found);
                 Some(self.add_target(found))
             }
-            None if kind.takes_files() => self.add_source(target, label, span),
+            None if kind.takes_files() => self.add_source(named),
             None => None,
         };
         match to {
-            Some(to) => self.graph.connect(from, to, Edge { kind, attr: Some(attr.clone()), span: span.clone() }),
+            Some(to) => self.graph.connect(node, to, Edge { kind, attr: Some(attr.clone()), span: span.clone() }),
             None => {
                 let finding = self.missing(kind, label, span);
-                self.findings.push(finding);
+                self.findings.push(named.by.blamed(finding));
             }
         }
     }
 
     /// The file of this label. What a target makes has its visibility; a package's plain files are its own.
-    fn add_source(&mut self, from: &Target, label: &Label, span: &Span) -> Option<NodeId> {
+    fn add_source(&mut self, named: &Named<'_>) -> Option<NodeId> {
+        let label = named.label;
         if let Some(maker) = self.generated.get(label) {
-            self.check_visibility(from, maker, span);
+            self.check_visibility(named, maker);
             return self.add_generated(label);
         }
         let node = self.add_file(label)?;
         let owner = self.owner(label);
-        if owner != *from.label.package {
-            let finding = self.foreign_file(from, label, &owner, span);
+        if owner != named.from {
+            let finding = self.foreign_file(named, &owner).map(|finding| named.by.blamed(finding));
             self.findings.extend(finding);
         }
         Some(node)
     }
 
     /// What is wrong with naming a file of the package `owner`; nothing when that package exports it.
-    fn foreign_file(&self, from: &Target, label: &Label, owner: &str, span: &Span) -> Option<Diagnostic> {
+    fn foreign_file(&self, named: &Named<'_>, owner: &str) -> Option<Diagnostic> {
+        let Named { by, from, label, span } = *named;
         let Some(export) = self.export(label).filter(|_| owner == &*label.package) else {
             let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
             let name = label.path().strip_prefix(owner).unwrap_or_default().trim_start_matches('/').to_owned();
             let help = format!("name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility, or say `exports_files([\"{name}\"])` there");
             return Some(finding.help(help));
         };
-        if self.configured.loaded().allows(&export.visibility, owner, &from.label.package) {
+        if self.configured.loaded().allows(&export.visibility, owner, from) {
             return None;
         }
-        let finding = Diagnostic::error(span, format!("`{label}` is not exported to `{}`", from.label));
-        let help = format!("add `//{}:__pkg__` to the `visibility` of its `exports_files()`", from.label.package);
+        let finding = Diagnostic::error(span, format!("`{label}` is not exported to `{}`", by.label));
+        let help = format!("add `//{from}:__pkg__` to the `visibility` of its `exports_files()`");
         Some(finding.related(&export.span, "exported here").help(help))
     }
 
@@ -178,15 +197,19 @@ impl<'l> Builder<'_, 'l> {
         found
     }
 
-    fn check_visibility(&mut self, from: &Target, to: &Target, span: &Span) {
-        self.findings.extend(visibility::hidden(self.configured.loaded(), from, to, span));
+    fn check_visibility(&mut self, named: &Named<'_>, to: &Target) {
+        let hidden = visibility::hidden(self.configured.loaded(), &named.by.label, named.from, to, named.span);
+        self.findings.extend(hidden.map(|finding| named.by.blamed(finding)));
     }
 
     fn missing(&mut self, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {
         let what = if kind.takes_files() { "no target or file" } else { "no target" };
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
-            return finding.help(format!("`{}` is a file; files belong in `srcs`, `hdrs` or `data`", label.path()));
+            return finding.help(format!(
+                "`{}` is a file, and this attribute takes targets; files belong in `srcs`, `hdrs` or `data`",
+                label.path()
+            ));
         }
         let fallback = || match kind {
             kind if kind.takes_files() => format!("create `{}`, or correct the name", label.path()),

@@ -16,12 +16,15 @@ use super::context::{Build, Context};
 use super::errors::refuse;
 use super::glob;
 use super::values::{RecordFunction, RuleFunction};
-use super::{exports, select, visibility};
+use super::{analysis, attr_function, exports, provider_function, rule_function, select, views, visibility};
 
 /// Everything a BUILD or `.star` file can call without loading it.
 pub(super) fn globals(table: &RuleTable) -> Globals {
     use LibraryExtension::{Json, SetType, StructType, Typing};
-    let mut builder = GlobalsBuilder::extended_by(&[StructType, SetType, Json, Typing]).with(functions).with(select::functions).with(exports::functions);
+    let mut builder = GlobalsBuilder::extended_by(&[StructType, SetType, Json, Typing]).with(functions);
+    builder = builder.with(select::functions).with(exports::functions);
+    builder = builder.with(rule_function::functions).with(provider_function::functions).with(views::functions);
+    builder.namespace("attr", attr_function::functions);
     table.rules().for_each(|rule| builder.set(rule.name(), RuleFunction::new(&**rule)));
     table.records().for_each(|record| builder.set(&record.name, RecordFunction::new(record)));
     builder.build()
@@ -86,8 +89,11 @@ fn functions(builder: &mut GlobalsBuilder) {
 
     /// Says something to the user, at the place of the call.
     fn print<'v>(#[starlark(args)] args: UnpackTuple<Value<'v>>, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<NoneType> {
-        let context = Context::of(eval)?;
         let words: Vec<String> = args.items.iter().map(|value| value.to_str()).collect();
+        if analysis::print(eval, &words) {
+            return Ok(NoneType);
+        }
+        let context = Context::of(eval)?;
         let site = context.site(eval);
         let finding = Diagnostic::error(&site.span, words.join(" ")).warning();
         context.report(site.trace.iter().fold(finding, |finding, place| finding.related(place, "printed from here")));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ouro_rules::diagnostic::{Diagnostic, Severity, Span};
+use ouro_rules::diagnostic::{Diagnostic, Severity, Span, through};
 use ouro_rules::label::Label;
 use ouro_rules::repository::Repositories;
 use ouro_rules::target::{Target, Visibility};
@@ -33,6 +33,8 @@ pub(super) struct Context<'a> {
     pub(super) cancelled: &'a AtomicBool,
     /// What is wrong, in the order found.
     pub(super) findings: RefCell<Vec<Diagnostic>>,
+    /// The rules and providers the file defines.
+    pub(super) exports: RefCell<Vec<Arc<super::export::Export>>>,
     /// Only for BUILD files.
     pub(super) build: Option<Build<'a>>,
 }
@@ -58,7 +60,15 @@ impl<'a> Context<'a> {
     /// The context of a running evaluation.
     pub(super) fn of<'b, 'e>(eval: &Evaluator<'_, 'b, 'e>) -> starlark::Result<&'b Context<'e>> {
         let context = eval.extra.and_then(|extra| extra.downcast_ref::<Context<'e>>());
-        context.ok_or_else(|| refuse(Diagnostic::bare("called outside of a BUILD file")))
+        context.ok_or_else(|| refuse(Diagnostic::bare("only BUILD files, and macros that they call, can do this")))
+    }
+
+    /// The context of a `.star` file that loads, where `function` belongs.
+    pub(super) fn of_star<'b, 'e>(eval: &Evaluator<'_, 'b, 'e>, function: &str) -> starlark::Result<&'b Context<'e>> {
+        let finding = Diagnostic::bare(format!("`{function}` is for the top level of `.star` files"));
+        let finding = finding.help("define rules, attributes and providers there, and `load()` them");
+        let context = eval.extra.and_then(|extra| extra.downcast_ref::<Context<'e>>());
+        context.filter(|context| context.build.is_none()).ok_or_else(|| refuse(finding))
     }
 
     /// Whether an error was found.
@@ -74,6 +84,24 @@ impl<'a> Context<'a> {
     /// Records a finding; evaluation goes on.
     pub(super) fn report(&self, finding: Diagnostic) {
         self.findings.borrow_mut().push(finding);
+    }
+
+    /// How many findings there are.
+    pub(super) fn found(&self) -> usize {
+        self.findings.borrow().len()
+    }
+
+    /// Adds the calls inside macros to the findings about a call that came after the first `before`.
+    pub(super) fn blame(&self, before: usize, site: &Site<'_>) {
+        let mut findings = self.findings.borrow_mut();
+        for finding in findings.iter_mut().skip(before).filter(|finding| finding.span.as_ref() == Some(&site.span)) {
+            *finding = through(finding.clone(), &site.trace);
+        }
+    }
+
+    /// Reports what was defined and has no name.
+    pub(super) fn check_exports(&self) {
+        self.exports.borrow().iter().filter_map(|export| export.finding()).for_each(|finding| self.report(finding));
     }
 
     /// The call that runs, seen from the BUILD file.

@@ -1,4 +1,4 @@
-//! Threads for loading: none for small loads, all cores for large ones.
+//! Threads for loading and analysis: none for small work, all cores for large.
 //!
 //! Knows nothing of what it runs.
 
@@ -15,13 +15,13 @@ const HANDFUL: usize = 8;
 
 /// Worker threads, started when there is enough to do.
 #[derive(Default)]
-pub(super) struct Crew {
+pub(crate) struct Crew {
     pool: OnceLock<Option<ThreadPool>>,
 }
 
 impl Crew {
     /// Applies `work` to every item; results are in the order of the items.
-    pub(super) fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+    pub(crate) fn map<T: Send, R: Send>(&self, items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
         match self.pool(items.len()) {
             Some(pool) => pool.install(|| items.into_par_iter().map(work).collect()),
             None => items.into_iter().map(work).collect(),
@@ -38,7 +38,7 @@ impl Crew {
 }
 
 /// Runs `work` on a thread with a stack fit for the interpreter.
-pub(super) fn on_large_stack<R: Send>(work: impl FnOnce() -> R + Send) -> std::io::Result<R> {
+pub(crate) fn on_large_stack<R: Send>(work: impl FnOnce() -> R + Send) -> std::io::Result<R> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work)?;
         Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

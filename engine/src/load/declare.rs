@@ -56,7 +56,7 @@ pub(super) fn target<'v>(call: &Call<'_>, build: &Build<'_>, args: &Arguments<'v
     let Some(name) = name else { return Ok(()) };
     let mut target = Target {
         label: Label::new(call.context.package.clone(), name.clone()),
-        rule: call.schema.name.clone(),
+        rule: call.schema.key.clone(),
         attrs: attrs.unwrap_or_default(),
         visibility: visibility.as_ref().map(|list| visibility::read(call.context, list)).unwrap_or_default(),
         tags: tags.iter().flat_map(|tags| tags.value.items()).filter_map(|tag| tag.value.as_str().map(Arc::from)).collect(),
@@ -115,7 +115,9 @@ impl Call<'_> {
 
     /// Reports what the schema does not have; whether there was nothing to report.
     fn report_unknown(&self, given: &[Argument<'_, '_>], what: &str, common: &[&str]) -> bool {
-        let known = || self.schema.attrs.iter().map(|(name, _)| &**name).chain(common.iter().copied());
+        // What begins with `_` is between a rule and its defaults.
+        let own = || self.schema.attrs.iter().map(|(name, _)| &**name).filter(|name| !name.starts_with('_'));
+        let known = || own().chain(common.iter().copied());
         let mut fine = true;
         for name in given.iter().map(|argument| argument.name).filter(|name| !known().any(|other| other == *name)) {
             let finding =

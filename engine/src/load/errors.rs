@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::{Diagnostic, Span};
+use ouro_rules::target::Target;
 use starlark::ErrorKind;
 use starlark::codemap::FileSpan;
 
@@ -90,7 +91,23 @@ fn bytes(begin: usize, end: usize) -> starlark::codemap::Span {
 /// An evaluation of `file` that was ended.
 pub(super) fn runtime(error: &starlark::Error, file: &Arc<str>) -> Diagnostic {
     let places = places(error, file);
-    let (finding, raised) = match error.kind() {
+    let (finding, raised) = said(error);
+    if raised { at_the_call(finding, &places) } else { at_the_cause(finding, &places) }
+}
+
+/// An implementation of a rule that was ended: told where the target is declared, with the way to the cause.
+pub(super) fn analysis(error: &starlark::Error, target: &Target) -> Diagnostic {
+    let (finding, _) = said(error);
+    let mut places = places(error, &target.span.file);
+    let cause = places.pop().filter(|_| error.span().is_some() || !error.call_stack().frames.is_empty());
+    let finding = Diagnostic { span: Some(finding.span.clone().unwrap_or_else(|| target.span.clone())), ..finding };
+    let finding = cause.iter().fold(finding, |finding, place| finding.related(place, "raised here"));
+    places.iter().rev().fold(finding, |finding, place| finding.related(place, "called from here"))
+}
+
+/// What the error says, and whether somebody said it rather than the code being wrong.
+fn said(error: &starlark::Error) -> (Diagnostic, bool) {
+    match error.kind() {
         ErrorKind::Other(inner) => match inner.downcast_ref::<Refusal>() {
             Some(Refusal(finding)) => ((**finding).clone(), true),
             None => (Diagnostic::bare(message(error)), false),
@@ -100,8 +117,7 @@ pub(super) fn runtime(error: &starlark::Error, file: &Arc<str>) -> Diagnostic {
             (Diagnostic::bare("functions call one another too deeply").help("a macro that calls itself never ends"), false)
         }
         _ => (Diagnostic::bare(message(error)), false),
-    };
-    if raised { at_the_call(finding, &places) } else { at_the_cause(finding, &places) }
+    }
 }
 
 /// The calls, outermost first, and the place of the error itself; never empty.

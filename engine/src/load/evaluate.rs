@@ -35,7 +35,10 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
     let mut unknown: BTreeSet<String> = BTreeSet::new();
     while let Some(tree) = ast.take() {
         match once(tree, language, globals, imports, context, &unknown) {
-            Ok(module) => return module.filter(|_| !context.is_broken()),
+            Ok(module) => {
+                context.check_exports();
+                return module.filter(|_| !context.is_broken());
+            }
             Err(error) => match errors::unknown_name(&error) {
                 Some(at) if unknown.insert(at.source_span().to_owned()) => {
                     context.report(not_defined(at, globals));
@@ -47,6 +50,14 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
         }
     }
     None
+}
+
+/// Bounds what an evaluation may use.
+pub(super) fn set_limits(eval: &mut Evaluator<'_, '_, '_>) -> starlark::Result<()> {
+    eval.set_max_callstack_size(MAX_CALLS)?;
+    eval.set_max_heap_size(MAX_HEAP)?;
+    eval.set_max_tick_count(MAX_TICKS)?;
+    Ok(())
 }
 
 fn not_defined(at: &FileSpan, globals: &Globals) -> Diagnostic {
@@ -68,9 +79,7 @@ fn once(
             let mut eval = Evaluator::new(&module);
             eval.set_loader(imports);
             eval.extra = Some(context);
-            eval.set_max_callstack_size(MAX_CALLS)?;
-            eval.set_max_heap_size(MAX_HEAP)?;
-            eval.set_max_tick_count(MAX_TICKS)?;
+            set_limits(&mut eval)?;
             eval.set_check_cancelled(Box::new(|| context.cancelled.load(Ordering::Relaxed)));
             eval.eval_module(ast, globals)?;
         }

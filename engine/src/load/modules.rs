@@ -10,10 +10,10 @@ use std::sync::atomic::AtomicBool;
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
 use ouro_rules::label::Label;
 use ouro_rules::repository::Repositories;
+use ouro_rules::rule::Rule;
 use starlark::environment::{FrozenModule, Globals, Module};
 use starlark::eval::FileLoader;
 
-use super::Reads;
 use super::context::Context;
 use super::evaluate::evaluate;
 use super::folder::{self, Entry};
@@ -21,6 +21,7 @@ use super::order::order;
 use super::parse::{self, Language, Load, Parsed};
 use super::stdlib;
 use super::values::Unknown;
+use super::{Reads, analysis};
 use crate::workspace::Workspace;
 
 /// Every `.star` file met so far.
@@ -31,6 +32,8 @@ pub(super) struct Modules<'s> {
     done: BTreeMap<Label, State>,
     /// What each loads by itself.
     loads: BTreeMap<Label, Vec<Label>>,
+    /// The rules they define, by their keys.
+    pub(super) rules: BTreeMap<Arc<str>, Arc<dyn Rule>>,
 }
 
 enum State {
@@ -45,7 +48,7 @@ enum State {
 impl<'s> Modules<'s> {
     /// None yet.
     pub(super) fn new(repositories: &'s Repositories, cancelled: &'s AtomicBool) -> Modules<'s> {
-        Modules { cancelled, repositories, done: BTreeMap::new(), loads: BTreeMap::new() }
+        Modules { cancelled, repositories, done: BTreeMap::new(), loads: BTreeMap::new(), rules: BTreeMap::new() }
     }
 
     /// Reads and evaluates what these statements load, and what that loads.
@@ -103,7 +106,7 @@ impl<'s> Modules<'s> {
         parsed
     }
 
-    fn evaluate(&self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
+    fn evaluate(&mut self, label: &Label, file: Parsed, globals: &Globals, findings: &mut Vec<Diagnostic>) -> State {
         let (imports, complete) = self.imports(&file.loads, findings);
         let name = file.file.clone();
         let context = Context {
@@ -113,11 +116,16 @@ impl<'s> Modules<'s> {
             repositories: self.repositories,
             cancelled: self.cancelled,
             findings: RefCell::default(),
+            exports: RefCell::default(),
             build: None,
         };
-        let module = evaluate(file, globals, &imports, &context);
+        let module = evaluate(file, globals, &imports, &context).filter(|_| complete);
+        if let Some(module) = &module {
+            let names = context.exports.borrow().iter().map(|export| export.name()).collect::<Vec<_>>();
+            self.rules.extend(names.iter().filter_map(|name| analysis::rule(module, name)));
+        }
         findings.extend(context.findings.into_inner());
-        module.filter(|_| complete).map_or(State::Failed, State::Ready)
+        module.map_or(State::Failed, State::Ready)
     }
 
     /// What the statements of one file bring in, and whether all of it is there. What is not there is reported and stands in

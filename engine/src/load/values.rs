@@ -2,7 +2,6 @@
 //!
 //! Knows how they are called; what a call means is in [`super::declare`].
 
-use std::fmt;
 use std::sync::Arc;
 
 use allocative::Allocative;
@@ -22,6 +21,8 @@ use super::errors::refuse;
 pub(super) struct Schema {
     /// The function's name.
     pub(super) name: Arc<str>,
+    /// The rule's name in the rule table.
+    pub(super) key: Arc<str>,
     /// The attributes with their names ready to be shared.
     pub(super) attrs: Vec<(Arc<str>, AttrSpec)>,
     /// What targets of the rule are for.
@@ -29,10 +30,11 @@ pub(super) struct Schema {
 }
 
 impl Schema {
-    fn new(name: &str, attrs: &[AttrSpec], role: Role) -> Arc<Schema> {
+    pub(super) fn new(name: &str, key: &str, attrs: &[AttrSpec], role: Role) -> Arc<Schema> {
         Arc::new(Schema {
             role,
             name: name.into(),
+            key: key.into(),
             attrs: attrs.iter().map(|attr| (attr.name.as_str().into(), attr.clone())).collect(),
         })
     }
@@ -62,30 +64,41 @@ starlark_simple_value!(Unknown);
 
 impl RuleFunction {
     pub(super) fn new(rule: &dyn Rule) -> RuleFunction {
-        RuleFunction(Schema::new(rule.name(), rule.attrs(), rule.role()))
+        RuleFunction(Schema::new(rule.name(), rule.name(), rule.attrs(), rule.role()))
     }
 }
 
 impl RecordFunction {
     pub(super) fn new(spec: &RecordSpec) -> RecordFunction {
-        RecordFunction(Schema::new(&spec.name, &spec.attrs, Role::Built))
+        RecordFunction(Schema::new(&spec.name, &spec.name, &spec.attrs, Role::Built))
     }
 }
 
 #[starlark_value(type = "rule")]
 impl<'v> StarlarkValue<'v> for RuleFunction {
     fn invoke(&self, _me: Value<'v>, args: &Arguments<'v, '_>, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<Value<'v>> {
-        let context = Context::of(eval)?;
-        let Some(build) = &context.build else {
-            return Err(refuse(
-                Diagnostic::bare(format!("`{}` is called while a `.star` file loads", self.0.name))
-                    .help("call it from a BUILD file, or inside a function that a BUILD file calls"),
-            ));
-        };
-        let site = context.site(eval);
-        declare::target(&declare::Call { context, schema: &self.0, site: &site }, build, args, eval.heap())?;
-        Ok(Value::new_none())
+        call(&self.0, args, eval)
     }
+}
+
+/// A call of a rule: adds a target.
+pub(super) fn call<'v>(
+    schema: &Schema,
+    args: &Arguments<'v, '_>,
+    eval: &mut Evaluator<'v, '_, '_>,
+) -> starlark::Result<Value<'v>> {
+    let context = Context::of(eval)?;
+    let Some(build) = &context.build else {
+        return Err(refuse(
+            Diagnostic::bare(format!("`{}` is called while a `.star` file loads", schema.name))
+                .help("call it from a BUILD file, or inside a function that a BUILD file calls"),
+        ));
+    };
+    let site = context.site(eval);
+    let before = context.found();
+    declare::target(&declare::Call { context, schema, site: &site }, build, args, eval.heap())?;
+    context.blame(before, &site);
+    Ok(Value::new_none())
 }
 
 #[starlark_value(type = "constructor")]
@@ -93,7 +106,9 @@ impl<'v> StarlarkValue<'v> for RecordFunction {
     fn invoke(&self, _me: Value<'v>, args: &Arguments<'v, '_>, eval: &mut Evaluator<'v, '_, '_>) -> starlark::Result<Value<'v>> {
         let context = Context::of(eval)?;
         let site = context.site(eval);
+        let before = context.found();
         let made = declare::record(&declare::Call { context, schema: &self.0, site: &site }, args, eval.heap())?;
+        context.blame(before, &site);
         Ok(match made {
             Some(record) => eval.heap().alloc(RecordValue(Arc::new(record))),
             None => eval.heap().alloc(Unknown),
@@ -138,20 +153,22 @@ pub(super) fn is_unknown(value: Value<'_>) -> bool {
 
 macro_rules! shown_as {
     ($type:ty, $this:ident => $($format:tt)*) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 let $this = self;
                 write!(f, $($format)*)
             }
         }
 
-        impl fmt::Debug for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Display::fmt(self, f)
+        impl std::fmt::Debug for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, f)
             }
         }
     };
 }
+
+pub(super) use shown_as;
 
 shown_as!(RuleFunction, this => "<rule {}>", this.0.name);
 shown_as!(RecordFunction, this => "<constructor {}>", this.0.name);

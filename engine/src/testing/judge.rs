@@ -16,7 +16,7 @@ use super::attempt::{Attempt, End, Place, attempt};
 use super::case::Case;
 use super::{Manner, Report, Status, TestEvent, interpreter, junit};
 use crate::execute::Options;
-use crate::execute::Files;
+use crate::execute::{Files, input};
 use crate::execute::key::{self, Input};
 use crate::state::{File, State};
 
@@ -71,7 +71,7 @@ impl<'a> Judge<'a> {
 
     fn known(&self, test: &Case) -> io::Result<Known> {
         let files: Vec<_> = test.action.inputs.iter().map(|input| self.file(input.path())).collect::<io::Result<_>>()?;
-        let inputs: Vec<Input> = files.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
+        let inputs: Vec<Input> = files.iter().map(|(path, file)| input(path, file)).collect();
         let tool = self.interpreter(test)?;
         Ok(Known { key: key::digest(&key::ingredients(&test.action, tool, &inputs)), files })
     }

@@ -167,5 +167,5 @@ fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label
     };
     let chain = ChainInfo { label, spec: Arc::new(spec), bundle: bundle.clone() };
     let providers = Providers { files: vec![bundle], chain: Some(Arc::new(chain)), ..Providers::default() };
-    Analysis { actions: vec![Arc::new(action)], providers }
+    Analysis { actions: vec![Arc::new(action)], providers, ..Analysis::default() }
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::attach::verdict;
-use super::bpf_library::{merge_deps, unknown_endings};
-use super::compile::{Compiler, header_action, inspect_action, refused_copt};
+use super::bpf_library::{merge_deps, strings, unknown_endings};
+use super::compile::{Parts, compile, inspect_action, refused_copt};
 use super::is_c_identifier;
 use super::jumps::jumps;
 use crate::action::Artifact;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
 use crate::chain::check_jump;
-use crate::diagnostic::{Diagnostic, did_you_mean};
+use crate::diagnostic::{Diagnostic, Span, did_you_mean};
 use crate::hook::{self, HOOKS, Hook};
 use crate::label::Label;
 use crate::manifest::KERNEL_NAME;
@@ -72,10 +72,14 @@ impl Rule for BpfProgram {
 
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let mut findings = name_findings(ctx);
-        findings.extend(ctx.target.get("copts").items().iter().filter_map(refused_copt));
+        let copts = ctx.target.get("copts").items().iter();
+        findings.extend(copts.filter_map(|item| refused_copt(item.value.as_str().unwrap_or_default(), &item.span)));
         findings.extend(unknown_endings(ctx, "srcs", &[".c", ".h"]));
-        let ty = ty(ctx).map_err(|finding| findings.push(finding)).ok();
-        let jumps = collect(&mut findings, ty.map(|ty| jumps(ctx, ty)).unwrap_or(Ok(Vec::new())));
+        let given = ctx.target.get("type").as_str().unwrap_or_default();
+        let ty = program_type(given, ctx.target.span_of("type")).map_err(|finding| findings.push(finding)).ok();
+        let on_miss = ctx.target.attrs.get("on_miss").filter(|attr| attr.value != Value::None);
+        let items = ctx.target.get("jumps").items();
+        let jumps = collect(&mut findings, ty.map_or(Ok(Vec::new()), |ty| jumps(items, on_miss, ty)));
         let maps = collect(&mut findings, maps(ctx));
         let mut headers = Headers::default();
         collect(&mut findings, merge_deps(ctx, "deps", &mut headers));
@@ -83,16 +87,19 @@ impl Rule for BpfProgram {
         if !findings.is_empty() {
             return Err(findings);
         }
-        maps.iter().for_each(|map| headers.merge(&map.headers));
         Ok(analysis(ctx, sources, headers, maps, jumps))
     }
 
-    /// Jumps may go in circles, so what they lead to is known only after all programs are analysed.
     fn check(&self, ctx: &Context<'_>) -> Vec<Diagnostic> {
-        let program = |label: &Label| (ctx.deps)(label).and_then(|providers| providers.program.as_deref());
-        let Some(own) = program(&ctx.target.label) else { return Vec::new() };
-        own.jumps.iter().filter_map(|jump| check_jump(own, jump, program(&jump.target))).collect()
+        check_jumps(ctx)
     }
+}
+
+/// Jumps may go in circles, so what they lead to is known only after all programs are analysed.
+pub(super) fn check_jumps(ctx: &Context<'_>) -> Vec<Diagnostic> {
+    let program = |label: &Label| (ctx.deps)(label).and_then(|providers| providers.program.as_deref());
+    let Some(own) = program(&ctx.target.label) else { return Vec::new() };
+    own.jumps.iter().filter_map(|jump| check_jump(own, jump, program(&jump.target))).collect()
 }
 
 /// Takes the value, or keeps the findings and goes on with an empty one, so that all findings are reported at once.
@@ -103,7 +110,7 @@ fn collect<T: Default>(findings: &mut Vec<Diagnostic>, result: Result<T, Vec<Dia
     })
 }
 
-fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
+pub(super) fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
     let name = &*ctx.target.label.name;
     let span = ctx.target.span_of("name");
     if !is_c_identifier(name) {
@@ -119,9 +126,8 @@ fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
     Vec::new()
 }
 
-fn ty(ctx: &Context<'_>) -> Result<&'static Hook, Diagnostic> {
-    let given = ctx.target.get("type").as_str().unwrap_or_default();
-    let span = ctx.target.span_of("type");
+/// The program type that was written at `span`.
+pub(super) fn program_type(given: &str, span: &Span) -> Result<&'static Hook, Diagnostic> {
     let Some(hook) = hook::find(given) else {
         let help = did_you_mean(given, HOOKS.iter().map(|hook| hook.prefix));
         return Err(Diagnostic::error(span, format!("unknown program type `{given}`")).maybe_help(
@@ -148,20 +154,23 @@ fn maps(ctx: &Context<'_>) -> Result<Vec<Arc<MapInfo>>, Vec<Diagnostic>> {
             None => {
                 findings.push(Diagnostic::error(&item.span, format!("`{label}` is no map")).help("list `bpf_map` targets here"))
             }
-            Some(map) => match maps.iter().find(|known| known.spec.name == map.spec.name) {
-                Some(known) if known.label == map.label => {}
-                Some(known) => findings.push(
-                    Diagnostic::error(
-                        &item.span,
-                        format!("two maps are named `{}`: `{}` and `{}`", map.spec.name, known.label, map.label),
-                    )
-                    .help("C sources use a map by its name; rename one"),
-                ),
-                None => maps.push(map.clone()),
-            },
+            Some(map) => findings.extend(add_map(&mut maps, map, &item.span)),
         }
     }
     if findings.is_empty() { Ok(maps) } else { Err(findings) }
+}
+
+/// Adds a map named at `span`, unless it is there already.
+pub(super) fn add_map(maps: &mut Vec<Arc<MapInfo>>, map: &Arc<MapInfo>, span: &Span) -> Option<Diagnostic> {
+    match maps.iter().find(|known| known.spec.name == map.spec.name) {
+        Some(known) if known.label == map.label => {}
+        Some(known) => {
+            let message = format!("two maps are named `{}`: `{}` and `{}`", map.spec.name, known.label, map.label);
+            return Some(Diagnostic::error(span, message).help("C sources use a map by its name; rename one"));
+        }
+        None => maps.push(map.clone()),
+    }
+    None
 }
 
 /// The C sources; headers in `srcs` join the other headers.
@@ -177,26 +186,29 @@ fn sources(ctx: &Context<'_>, headers: &mut Headers, findings: &mut Vec<Diagnost
 
 fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: Vec<Arc<MapInfo>>, jumps: Vec<Jump>) -> Analysis {
     let label = &ctx.target.label;
-    let program_h = header_action(ctx, &maps, &jumps);
-    let object = Artifact::Output(ctx.output(&format!("{}.o", label.name)).into());
-    let facts = Artifact::Output(ctx.output(&format!("{}.facts.json", label.name)).into());
-    let compiler = Compiler { ctx, headers: &headers, program_h: &program_h.outputs[0] };
-    let mut actions = compiler.compile(&sources, &object);
-    actions.push(inspect_action(ctx, &object, &facts, &maps, &jumps));
-    actions.push(program_h);
+    let (defines, copts) = (strings(ctx, "defines"), strings(ctx, "copts"));
+    let parts = Parts { name: &label.name, sources: &sources, headers, maps: &maps, jumps: &jumps, defines, copts };
+    let (mut actions, object) = compile(ctx, parts);
     let text = |name: &str| ctx.target.get(name).as_str().unwrap_or_default().to_owned();
     let program = ProgramInfo {
         label: label.clone(),
         ty: text("type"),
         ty_span: ctx.target.span_of("type").clone(),
-        object: object.clone(),
-        facts: facts.clone(),
+        object,
+        facts: facts(ctx),
         jumps,
         maps,
         slot: ctx.target.get("slot").as_int().map(|slot| (slot, ctx.target.span_of("slot").clone())),
         hidden: ctx.target.get("hidden").as_bool().unwrap_or(false),
         span: ctx.target.span.clone(),
     };
-    let providers = Providers { files: vec![object, facts], program: Some(Arc::new(program)), ..Providers::default() };
-    Analysis { actions: actions.into_iter().map(Arc::new).collect(), providers }
+    actions.push(inspect_action(&program, ctx.target.get("function").as_str()));
+    let files = vec![program.object.clone(), program.facts.clone()];
+    let providers = Providers { files, program: Some(Arc::new(program)), ..Providers::default() };
+    Analysis { actions: actions.into_iter().map(Arc::new).collect(), providers, ..Analysis::default() }
+}
+
+/// The file with what is found in the target's object.
+pub(super) fn facts(ctx: &Context<'_>) -> Artifact {
+    Artifact::Output(ctx.output(&format!("{}.facts.json", ctx.target.label.name)).into())
 }

@@ -3,26 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::bpf_library::{repository_roots, strings};
+use super::bpf_library::repository_roots;
 use crate::action::{Action, ActionKind, Artifact, Tool};
-use crate::attr::Spanned;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::header::{self, HeaderSpec};
 use crate::label::{Label, join};
 use crate::native::Native;
 use crate::object::Expected;
-use crate::provider::{Headers, Jump, MapInfo};
-use crate::rule::Context;
+use crate::provider::{Headers, Jump, MapInfo, ProgramInfo};
+use crate::rule::{Config, Context};
 
-/// Writes `<ouro/program.h>`.
-pub(super) fn header_action(ctx: &Context<'_>, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Action {
+/// Writes `<ouro/program.h>`; `name` is the program's.
+fn header_action(ctx: &Context<'_>, name: &str, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Action {
     let spec = HeaderSpec {
         label: ctx.target.label.to_string(),
         jumps: jumps.iter().map(|jump| (jump.name.clone(), jump.on_miss)).collect(),
         maps: maps.iter().map(|map| map.spec.clone()).collect(),
         includes: map_includes(maps),
     };
-    let path = format!("{}/ouro/program.h", header_folder(ctx));
+    let path = format!("{}/ouro/program.h", header_folder(ctx, name));
     Action {
         mnemonic: "header".into(),
         owner: ctx.target.label.clone(),
@@ -44,44 +43,60 @@ fn map_includes(maps: &[Arc<MapInfo>]) -> Vec<String> {
 }
 
 /// The folder that makes `<ouro/program.h>` this program's own.
-fn header_folder(ctx: &Context<'_>) -> String {
-    ctx.output(&format!("{}.include", ctx.target.label.name))
+fn header_folder(ctx: &Context<'_>, name: &str) -> String {
+    ctx.output(&format!("{name}.include"))
 }
 
 /// Compares the object with what is declared.
-pub(super) fn inspect_action(
-    ctx: &Context<'_>,
-    object: &Artifact,
-    facts: &Artifact,
-    maps: &[Arc<MapInfo>],
-    jumps: &[Jump],
-) -> Action {
+pub(super) fn inspect_action(program: &ProgramInfo, function: Option<&str>) -> Action {
     let expected = Expected {
-        label: ctx.target.label.to_string(),
-        ty: ctx.target.get("type").as_str().unwrap_or_default().to_owned(),
-        function: ctx.target.get("function").as_str().map(str::to_owned),
-        jumps: jumps.iter().map(|jump| jump.name.clone()).collect(),
-        maps: maps.iter().map(|map| map.spec.clone()).collect(),
+        label: program.label.to_string(),
+        ty: program.ty.clone(),
+        function: function.map(str::to_owned),
+        jumps: program.jumps.iter().map(|jump| jump.name.clone()).collect(),
+        maps: program.maps.iter().map(|map| map.spec.clone()).collect(),
     };
     Action {
         mnemonic: "inspect".into(),
-        owner: ctx.target.label.clone(),
+        owner: program.label.clone(),
         kind: ActionKind::Native(Native::Inspect(expected)),
-        inputs: vec![object.clone()],
-        outputs: vec![facts.clone()],
+        inputs: vec![program.object.clone()],
+        outputs: vec![program.facts.clone()],
     }
 }
 
-/// Makes the compile actions of one program.
-pub(super) struct Compiler<'a, 'c> {
-    pub(super) ctx: &'a Context<'c>,
-    pub(super) headers: &'a Headers,
-    pub(super) program_h: &'a Artifact,
+/// What one object is compiled from.
+pub(super) struct Parts<'a> {
+    /// What its files are named after.
+    pub(super) name: &'a str,
+    pub(super) sources: &'a [Artifact],
+    pub(super) headers: Headers,
+    pub(super) maps: &'a [Arc<MapInfo>],
+    pub(super) jumps: &'a [Jump],
+    pub(super) defines: Vec<String>,
+    pub(super) copts: Vec<String>,
+}
+
+/// The actions from sources to one object, its header among them, and the object.
+pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> (Vec<Action>, Artifact) {
+    parts.maps.iter().for_each(|map| parts.headers.merge(&map.headers));
+    let header = header_action(ctx, parts.name, parts.maps, parts.jumps);
+    let object = Artifact::Output(ctx.output(&format!("{}.o", parts.name)).into());
+    let compiler = Compiler { ctx, parts: &parts, program_h: &header.outputs[0] };
+    let mut actions = compiler.compile(parts.sources, &object);
+    actions.push(header);
+    (actions, object)
+}
+
+/// Makes the compile actions of one object.
+struct Compiler<'a, 'c> {
+    ctx: &'a Context<'c>,
+    parts: &'a Parts<'a>,
+    program_h: &'a Artifact,
 }
 
 impl Compiler<'_, '_> {
-    /// From sources to one object.
-    pub(super) fn compile(&self, sources: &[Artifact], object: &Artifact) -> Vec<Action> {
+    fn compile(&self, sources: &[Artifact], object: &Artifact) -> Vec<Action> {
         match sources {
             [source] => vec![self.compile_one(source, object, &[])],
             _ => self.compile_many(sources, object),
@@ -90,7 +105,7 @@ impl Compiler<'_, '_> {
 
     /// Several sources become bitcode, are linked as bitcode, and only then become BPF: LLVM sees the whole program.
     fn compile_many(&self, sources: &[Artifact], object: &Artifact) -> Vec<Action> {
-        let name = &self.ctx.target.label.name;
+        let name = self.parts.name;
         let part = |index: usize| Artifact::Output(self.ctx.output(&format!("{name}.{index}.bc")).into());
         let parts: Vec<Artifact> = (0..sources.len()).map(part).collect();
         let linked = Artifact::Output(self.ctx.output(&format!("{name}.bc")).into());
@@ -109,18 +124,17 @@ impl Compiler<'_, '_> {
         args.extend(SOURCE.iter().chain(extra).map(|arg| (*arg).to_owned()));
         args.extend(self.search_path());
         args.extend(self.ctx.config.compile_args.iter().cloned());
-        args.extend(self.headers.defines.iter().cloned().chain(strings(self.ctx, "defines")).map(|define| format!("-D{define}")));
-        args.extend(strings(self.ctx, "copts"));
+        let defines = self.parts.headers.defines.iter().chain(&self.parts.defines);
+        args.extend(defines.map(|define| format!("-D{define}")));
+        args.extend(self.parts.copts.iter().cloned());
         args.extend(["-MD".to_owned(), "-MF".to_owned(), depfile.to_string()]);
         args.extend(["-c".to_owned(), source.path().to_string(), "-o".to_owned(), output.path().to_string()]);
-        let inputs = [source, self.program_h].into_iter().chain(&self.headers.files).cloned().collect();
+        let inputs = [source, self.program_h].into_iter().chain(&self.parts.headers.files).cloned().collect();
         self.run("compile", Tool::Clang, args, inputs, output, Some(depfile))
     }
 
     fn flags(&self) -> Vec<String> {
-        let config = self.ctx.config;
-        let target = ["-target".to_owned(), config.target.clone()];
-        config.clang_flags.iter().cloned().chain(target).chain(TARGET.iter().map(|flag| (*flag).to_owned())).collect()
+        target_flags(self.ctx.config)
     }
 
     fn search_path(&self) -> Vec<String> {
@@ -130,11 +144,11 @@ impl Compiler<'_, '_> {
             ".".to_owned(),
             "-iquote".to_owned(),
             config.out_dir.clone(),
-            format!("-I{}", header_folder(self.ctx)),
+            format!("-I{}", header_folder(self.ctx, self.parts.name)),
         ];
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
         let repository = repository_roots(self.ctx).into_iter().map(|folder| format!("-iquote{folder}"));
-        let libraries = self.headers.includes.iter().map(|folder| format!("-I{folder}"));
+        let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
         let arch = format!("-D__TARGET_ARCH_{}", config.arch);
         own.into_iter().chain([package]).chain(repository).chain([arch]).chain(libraries).chain(system).collect()
@@ -155,6 +169,12 @@ impl Compiler<'_, '_> {
     }
 }
 
+/// The arguments of every clang run that makes BPF code.
+pub(super) fn target_flags(config: &Config) -> Vec<String> {
+    let target = ["-target".to_owned(), config.target.clone()];
+    config.clang_flags.iter().cloned().chain(target).chain(TARGET.iter().map(|flag| (*flag).to_owned())).collect()
+}
+
 /// For every clang run that makes BPF code. `-mcpu=v3` (kernel 5.1) has 32-bit jumps and arithmetic; DWARF 4, unlike 5, holds
 /// no checksum of the source, so a comment at the end of a file changes no byte of the object; some distributions' compilers add
 /// stack protectors that BPF cannot have.
@@ -164,10 +184,15 @@ const TARGET: &[&str] = &["-mcpu=v3", "-O2", "-g", "-gdwarf-4", "-fno-stack-prot
 /// program that returns nothing would only be refused by the verifier, at deploy.
 const SOURCE: &[&str] = &["-ffile-compilation-dir=.", "-Wall", "-Werror=return-type", "-Wdate-time", "-Werror=date-time"];
 
+/// The arguments of clang runs that read C outside of any program: what finds the system's headers, and the CPU.
+pub(super) fn source_flags(config: &Config) -> Vec<String> {
+    let own = SOURCE.iter().map(|flag| (*flag).to_owned()).chain([format!("-D__TARGET_ARCH_{}", config.arch)]);
+    own.chain(config.system_includes.iter().map(|folder| format!("-idirafter{folder}"))).collect()
+}
+
 /// Arguments that would make clang read or write behind ouro's back: not in the key, not in the depfile, not in the outputs.
-pub(super) fn refused_copt(item: &Spanned) -> Option<Diagnostic> {
-    let finding = copt_finding(item.value.as_str().unwrap_or_default())?;
-    Some(Diagnostic { span: Some(item.span.clone()), ..finding })
+pub(super) fn refused_copt(arg: &str, span: &Span) -> Option<Diagnostic> {
+    copt_finding(arg).map(|finding| Diagnostic { span: Some(span.clone()), ..finding })
 }
 
 /// What is wrong with an argument, without its place.

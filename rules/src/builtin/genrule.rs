@@ -61,7 +61,8 @@ impl Rule for Genrule {
             inputs,
             outputs: files.clone(),
         };
-        Ok(Analysis { actions: vec![Arc::new(action)], providers: Providers { files, ..Providers::default() } })
+        let providers = Providers { files, ..Providers::default() };
+        Ok(Analysis { actions: vec![Arc::new(action)], providers, ..Analysis::default() })
     }
 }
 

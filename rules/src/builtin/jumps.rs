@@ -5,14 +5,13 @@ use crate::attr::{Spanned, Value};
 use crate::diagnostic::{Diagnostic, Span, did_you_mean};
 use crate::hook::{Hook, Verdicts};
 use crate::provider::Jump;
-use crate::rule::Context;
 
-/// The declared jumps.
-pub(super) fn jumps(ctx: &Context<'_>, hook: &'static Hook) -> Result<Vec<Jump>, Vec<Diagnostic>> {
+/// The declared jumps; `on_miss` is the verdict of those that name none.
+pub(super) fn jumps(items: &[Spanned], on_miss: Option<&Spanned>, hook: &'static Hook) -> Result<Vec<Jump>, Vec<Diagnostic>> {
     let mut jumps: Vec<Jump> = Vec::new();
     let mut findings = Vec::new();
-    for item in ctx.target.get("jumps").items() {
-        match jump(ctx, hook, item) {
+    for item in items {
+        match jump(item, on_miss, hook) {
             Ok(jump) => match jumps.iter().find(|known| known.name == jump.name) {
                 Some(known) => findings.push(twice(&jump, known)),
                 None => jumps.push(jump),
@@ -43,7 +42,7 @@ fn twice(jump: &Jump, known: &Jump) -> Diagnostic {
     }
 }
 
-fn jump(ctx: &Context<'_>, hook: &'static Hook, item: &Spanned) -> Result<Jump, Diagnostic> {
+fn jump(item: &Spanned, own: Option<&Spanned>, hook: &'static Hook) -> Result<Jump, Diagnostic> {
     let record = item.value.as_record();
     let target = record.map_or(&item.value, |record| record.get("target")).as_label();
     let target = target.ok_or_else(|| Diagnostic::error(&item.span, "expected a label or `jump(...)`"))?.clone();
@@ -55,7 +54,6 @@ fn jump(ctx: &Context<'_>, hook: &'static Hook, item: &Spanned) -> Result<Jump, 
         return Err(Diagnostic::error(span, format!("jump name `{name}` is no C identifier"))
             .help(format!("name it for the C source: `jump(\"{target}\", name = \"...\")`")));
     }
-    let own = ctx.target.attrs.get("on_miss").filter(|attr| attr.value != Value::None);
     let on_miss = match field("on_miss").or(own) {
         Some(verdict) => verdict_number(hook, verdict)?,
         None => default_miss(hook, &item.span)?,

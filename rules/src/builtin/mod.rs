@@ -13,6 +13,7 @@ mod compile;
 mod config_setting;
 mod filegroup;
 mod genrule;
+pub mod info;
 mod package_group;
 mod sh_binary;
 mod sh_test;

@@ -117,17 +117,18 @@ fn expand(ctx: &Context<'_>, item: &Spanned, findings: &mut Vec<Diagnostic>) -> 
         rest = after;
         match replacement(ctx, variable) {
             Ok(value) => expanded.push_str(&value),
-            Err(message) => findings.push(Diagnostic::error(&item.span, message).help("write `$$` for a dollar sign")),
+            Err((message, help)) => findings.push(Diagnostic::error(&item.span, message).help(help)),
         }
     }
     (findings.len() == before).then(|| expanded + rest)
 }
 
-fn replacement(ctx: &Context<'_>, variable: &str) -> Result<String, String> {
+/// What stands for a variable; else what is wrong with it, and what to do.
+fn replacement(ctx: &Context<'_>, variable: &str) -> Result<String, (String, &'static str)> {
     match variable.strip_prefix("(location ").and_then(|label| label.strip_suffix(')')) {
         _ if variable == "$" => Ok("$".to_owned()),
-        Some(label) => location(ctx, label.trim()),
-        None => Err(format!("unknown variable `${variable}`")),
+        Some(label) => location(ctx, label.trim()).map_err(|message| (message, "name one file of `srcs` or `data`")),
+        None => Err((format!("unknown variable `${variable}`"), "write `$$` for a dollar sign")),
     }
 }
 

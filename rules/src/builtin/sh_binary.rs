@@ -53,7 +53,8 @@ pub(super) fn attrs() -> Vec<AttrSpec> {
         AttrSpec::new(
             "args",
             AttrType::String.list(),
-            "Its first arguments. `$(location label)` is the path of a file of `srcs` or `data`; `$$` is a dollar sign.",
+            "Its first arguments. `$(location label)` is the path of a file of `srcs` or `data`, of a program its object; `$$` is a \
+             dollar sign.",
         )
         .default(empty()),
         AttrSpec::new("env", AttrType::Dict, "Variables of its environment; `$(location label)` as in `args`.")
@@ -137,6 +138,9 @@ fn location(ctx: &Context<'_>, text: &str) -> Result<String, String> {
     let label = Label::parse(text, &here.repo, &here.package).map_err(|error| error.to_string())?;
     let listed = ["srcs", "data"].iter().flat_map(|name| ctx.listed(name));
     let found = listed.filter(|(_, listed, _)| **listed == label).find_map(|(_, _, providers)| providers);
+    if let Some(program) = found.and_then(|providers| providers.program.as_ref()) {
+        return Ok(program.object.short_path().to_owned());
+    }
     match found.map(|providers| &providers.files[..]).unwrap_or_default() {
         [file] => Ok(file.short_path().to_owned()),
         [] => Err(format!("`$(location {text})` names nothing of `srcs` and `data`")),

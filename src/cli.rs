@@ -27,9 +27,16 @@ const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or sta
 /// Stands for the `-` of an exclusion while clap looks at the arguments.
 const EXCLUDE: &str = "\u{1}";
 
-/// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them.
+/// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them, and
+/// behind `--` there are none.
 pub fn arguments() -> impl Iterator<Item = OsString> {
-    std::env::args_os().map(|argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+    let mut flags_over = false;
+    std::env::args_os().map(move |argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+        _ if flags_over => argument,
+        Some("-") => {
+            flags_over = true;
+            argument
+        }
         Some(rest) if rest.starts_with(['/', ':', '@', '.']) => format!("{EXCLUDE}{rest}").into(),
         _ => argument,
     })

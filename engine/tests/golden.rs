@@ -31,6 +31,11 @@ fn analyse_phase() {
 }
 
 #[test]
+fn programs_phase() {
+    run("programs", |case: &Case| analysed(case, analysis::programs));
+}
+
+#[test]
 fn plan_phase() {
     run("plan", |case: &Case| analysed(case, analysis::plan));
 }

@@ -270,11 +270,11 @@ mod tests {
 
     /// Whether a process was killed; who reaps it may take a moment.
     fn is_gone(process: libc::pid_t) -> bool {
-        let state = |text: String| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
+        let state = |text: &str| text.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'));
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
             match std::fs::read_to_string(format!("/proc/{process}/stat")) {
-                Ok(text) if !state(text) => std::thread::sleep(SHORTEST_LOOK),
+                Ok(text) if !state(&text) => std::thread::sleep(SHORTEST_LOOK),
                 _ => return true,
             }
         }

@@ -44,6 +44,10 @@ pub(super) fn select(loaded: &Loaded, patterns: &[Pattern], filter: Option<&Filt
     if !findings.is_empty() {
         return Err(findings);
     }
+    // Suites that nobody named do not bring what must be named.
+    let by_name: BTreeSet<Label> = named(patterns).flat_map(|label| expansion.of(label)).collect();
+    let is_manual = |label: &Label| loaded.target(label).is_some_and(|target| has_tag(target, "manual"));
+    tests.retain(|label| by_name.contains(label) || !is_manual(label));
     // Suites may bring back what was excluded.
     let excluded = |label: &Label| patterns.iter().rev().find(|pattern| pattern.matches(label)).is_some_and(|it| it.negative);
     tests.retain(|label| !excluded(label) && filter.is_none_or(|filter| filter.0.is_match(&label.to_string())));

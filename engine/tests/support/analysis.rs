@@ -33,6 +33,24 @@ pub fn chains(analysis: &Analysis<'_>, _plan: &Plan) -> String {
     specs.map(|chain| serde_json::to_string_pretty(&*chain.spec).expect("plain data") + "\n").collect()
 }
 
+/// What can be run, and how.
+pub fn programs(analysis: &Analysis<'_>, _plan: &Plan) -> String {
+    let labels: BTreeSet<&Label> = analysis.graph.ids().map(|node| analysis.graph.node(node).label()).collect();
+    let mut text = String::new();
+    for (label, providers) in labels.into_iter().filter_map(|label| Some((label, analysis.providers(label)?))) {
+        match &providers.run {
+            Some(run) => drop(writeln!(text, "{label} runs {} {:?} {:?}", run.executable.path(), run.args, run.env)),
+            None if providers.runfiles.is_empty() => {}
+            None => drop(writeln!(text, "{label}")),
+        }
+        if let Some(test) = &providers.test {
+            let _ = writeln!(text, "  {test:?}");
+        }
+        providers.runfiles.iter().for_each(|file| text += &format!("  < {}\n", file.path()));
+    }
+    text
+}
+
 /// Every action in order, with what it needs.
 pub fn plan(_analysis: &Analysis<'_>, plan: &Plan) -> String {
     let mut text = String::new();

@@ -53,7 +53,8 @@ pub(super) fn attrs() -> Vec<AttrSpec> {
         AttrSpec::new(
             "args",
             AttrType::String.list(),
-            "Its first arguments. `$(location label)` is the path of a file of `srcs` or `data`; `$$` is a dollar sign.",
+            "Its first arguments. `$(location label)` is the path of a file of `srcs` or `data`, of a program its object; `$$` is a \
+             dollar sign.",
         )
         .default(empty()),
         AttrSpec::new("env", AttrType::Dict, "Variables of its environment; `$(location label)` as in `args`.")
@@ -117,17 +118,18 @@ fn expand(ctx: &Context<'_>, item: &Spanned, findings: &mut Vec<Diagnostic>) -> 
         rest = after;
         match replacement(ctx, variable) {
             Ok(value) => expanded.push_str(&value),
-            Err(message) => findings.push(Diagnostic::error(&item.span, message).help("write `$$` for a dollar sign")),
+            Err((message, help)) => findings.push(Diagnostic::error(&item.span, message).help(help)),
         }
     }
     (findings.len() == before).then(|| expanded + rest)
 }
 
-fn replacement(ctx: &Context<'_>, variable: &str) -> Result<String, String> {
+/// What stands for a variable; else what is wrong with it, and what to do.
+fn replacement(ctx: &Context<'_>, variable: &str) -> Result<String, (String, &'static str)> {
     match variable.strip_prefix("(location ").and_then(|label| label.strip_suffix(')')) {
         _ if variable == "$" => Ok("$".to_owned()),
-        Some(label) => location(ctx, label.trim()),
-        None => Err(format!("unknown variable `${variable}`")),
+        Some(label) => location(ctx, label.trim()).map_err(|message| (message, "name one file of `srcs` or `data`")),
+        None => Err((format!("unknown variable `${variable}`"), "write `$$` for a dollar sign")),
     }
 }
 
@@ -136,6 +138,9 @@ fn location(ctx: &Context<'_>, text: &str) -> Result<String, String> {
     let label = Label::parse(text, &here.repo, &here.package).map_err(|error| error.to_string())?;
     let listed = ["srcs", "data"].iter().flat_map(|name| ctx.listed(name));
     let found = listed.filter(|(_, listed, _)| **listed == label).find_map(|(_, _, providers)| providers);
+    if let Some(program) = found.and_then(|providers| providers.program.as_ref()) {
+        return Ok(program.object.short_path().to_owned());
+    }
     match found.map(|providers| &providers.files[..]).unwrap_or_default() {
         [file] => Ok(file.short_path().to_owned()),
         [] => Err(format!("`$(location {text})` names nothing of `srcs` and `data`")),

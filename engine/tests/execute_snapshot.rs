@@ -1,21 +1,51 @@
-//! The null build: a snapshot holds while nothing changed, and for every kind of change it does not.
+//! Snapshots: they name the files that changed, for every kind of change, and no damage makes them say anything wrong.
 
 mod execute_support;
 
+use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use execute_support::{Workspace, three_programs};
 use ouro_cache::Digest;
-use ouro_engine::state::{Seen, Stamp, snapshot};
+use ouro_engine::state::Stamp;
+use ouro_engine::state::snapshot::{self, Acted, Draft, FileId, Known, Patch, Roles, Snapshot, Step};
 use tempfile::TempDir;
 
 /// Longer than a file system's clock ticks.
 const TICK: Duration = Duration::from_millis(40);
 
-fn see(root: &Path, paths: &[&str]) -> Vec<Seen> {
-    paths.iter().map(|path| Seen { path: (*path).into(), stamp: Stamp::of(&root.join(path)).unwrap() }).collect()
+const SEEN: [&str; 8] = ["ouro.toml", "fw/BUILD", "fw/a.c", "fw/deep/a.h", "fw", "fw/absent.h", "gone/absent.h", "/bin/sh"];
+
+fn request() -> Digest {
+    Digest::of(b"request")
+}
+
+fn known(root: &Path, path: &str) -> Known {
+    let place = root.join(path);
+    Known::new(Stamp::of(&place).unwrap(), Digest::of_file(&place).ok(), Roles::LOAD)
+}
+
+fn files(root: &Path, paths: &[&str]) -> HashMap<Arc<str>, Known> {
+    paths.iter().map(|path| (Arc::from(*path), known(root, path))).collect()
+}
+
+/// One action reads `fw/a.c` and `fw/deep/a.h` and makes `fw/absent.h`; the next reads that.
+fn draft(root: &Path) -> Draft<'static> {
+    let first = Step {
+        inputs: vec!["fw/a.c"],
+        outputs: vec!["fw/absent.h"],
+        reads: vec!["fw/deep/a.h"],
+        words: vec!["-c", "fw/a.c"],
+        what: b"compile".to_vec(),
+        result: b"well".to_vec(),
+    };
+    let second = Step { inputs: vec!["fw/absent.h"], words: vec!["-c"], what: b"inspect".to_vec(), ..Step::default() };
+    let mut draft = Draft { files: files(root, &SEEN), said: b"summary".to_vec(), ..Draft::default() };
+    draft.told.push((draft.next_step(), b"warning".to_vec()));
+    draft.steps.extend([first, second]);
+    draft
 }
 
 fn folder() -> TempDir {
@@ -29,62 +59,99 @@ fn folder() -> TempDir {
     dir
 }
 
-const SEEN: [&str; 8] = ["ouro.toml", "fw/BUILD", "fw/a.c", "fw/deep/a.h", "fw", "fw/absent.h", "gone/absent.h", "/bin/sh"];
+/// A folder with a snapshot of it.
+fn taken() -> (TempDir, PathBuf) {
+    let dir = folder();
+    snapshot::write(dir.path(), &request(), draft(dir.path())).unwrap();
+    let [path] = &execute_support::files(&dir.path().join(".ouro/snapshots"))[..] else { panic!("one snapshot") };
+    let path = path.clone();
+    (dir, path)
+}
 
-#[test]
-fn a_build_can_be_recognised() {
-    let workspace = Workspace::new();
-    let actions = three_programs(&workspace);
-    std::thread::sleep(TICK);
-    let built = workspace.build(actions);
-    let request = Digest::of(b"//...");
-    let seen = &built.summary().seen;
-    assert!(
-        seen.iter().any(|seen| &*seen.path == "ouro-out/x/fw/a.o") && seen.iter().any(|seen| seen.path.ends_with("linux/bpf.h"))
-    );
-    assert!(snapshot::write(&workspace.root, &request, seen, b"3 actions").unwrap());
-    assert_eq!(snapshot::check(&workspace.root, &request).as_deref(), Some(&b"3 actions"[..]));
-    for path in ["fw/a.c", "fw/lib.h", "ouro-out/x/fw/c.o"] {
-        let before = workspace.read(path);
-        workspace.overwrite(path, b"changed");
-        assert_eq!(snapshot::check(&workspace.root, &request), None, "{path}");
-        workspace.overwrite(path, &before);
+fn open(dir: &TempDir) -> Option<Snapshot> {
+    Snapshot::open(dir.path(), &request())
+}
+
+fn differing(snapshot: &Snapshot, root: &Path) -> Vec<String> {
+    let paths = snapshot.differing(root, 2).into_iter().map(|file| snapshot.path(file).unwrap().to_string());
+    let mut paths: Vec<String> = paths.collect();
+    paths.sort();
+    paths
+}
+
+/// Everything a snapshot says, as text.
+fn words(snapshot: &Snapshot) -> String {
+    let ids: HashMap<FileId, Arc<str>> =
+        SEEN.iter().chain(&["fw/new.h"]).filter_map(|path| Some((snapshot.find(path)?, Arc::from(*path)))).collect();
+    let names = |files: &mut dyn Iterator<Item = FileId>| files.map(|file| ids[&file].to_string()).collect::<Vec<_>>();
+    let mut text = format!("{:?} {:?} {}\n", snapshot.said(), snapshot.told(), snapshot.len());
+    for path in SEEN.iter().chain(&["fw/new.h"]) {
+        let known = snapshot.find(path).and_then(|file| snapshot.known(file)).map(|known| Known { digest: None, ..known });
+        text += &format!("{path} {known:?}\n");
     }
+    let Some(steps) = snapshot.steps() else { return text };
+    for step in steps.ids() {
+        let files = [names(&mut steps.inputs(step)), names(&mut steps.outputs(step)), names(&mut steps.reads(step))];
+        text += &format!("{files:?} {:?} {:?} {:?}\n", steps.words(step), steps.what(step), steps.result(step));
+    }
+    text
 }
 
 #[test]
 fn every_change_is_noticed() {
-    type Change = (&'static str, fn(&Path));
-    let changes: [Change; 8] = [
-        ("a file is edited", |root| fs::write(root.join("fw/a.c"), "fw/b.c").unwrap()),
-        ("a file is removed", |root| fs::remove_file(root.join("fw/deep/a.h")).unwrap()),
-        ("a folder is removed", |root| fs::remove_dir_all(root.join("fw")).unwrap()),
-        ("an absent file appears", |root| fs::write(root.join("fw/absent.h"), "").unwrap()),
-        ("an absent file appears in a folder that was absent", |root| {
+    type Change = (&'static str, &'static [&'static str], fn(&Path));
+    let changes: [Change; 9] = [
+        ("nothing", &[], |_| {}),
+        ("a file is edited", &["fw/a.c"], |root| fs::write(root.join("fw/a.c"), "fw/b.c").unwrap()),
+        ("a file is removed", &["fw/deep/a.h"], |root| fs::remove_file(root.join("fw/deep/a.h")).unwrap()),
+        ("a folder is removed", &["fw", "fw/BUILD", "fw/a.c", "fw/deep/a.h"], |root| {
+            fs::remove_dir_all(root.join("fw")).unwrap();
+        }),
+        ("an absent file appears", &["fw", "fw/absent.h"], |root| fs::write(root.join("fw/absent.h"), "").unwrap()),
+        ("an absent file appears in a folder that was absent", &["gone/absent.h"], |root| {
             fs::create_dir(root.join("gone")).unwrap();
             fs::write(root.join("gone/absent.h"), "").unwrap();
         }),
-        ("a folder gets a new entry", |root| fs::write(root.join("fw/new.c"), "").unwrap()),
-        ("a file is replaced by one of the same size and time", |root| {
+        ("a folder gets a new entry", &["fw"], |root| fs::write(root.join("fw/new.c"), "").unwrap()),
+        ("a file is replaced by one of the same size and time", &["fw", "fw/BUILD"], |root| {
             let path = root.join("fw/BUILD");
             let time = fs::metadata(&path).unwrap().modified().unwrap();
             fs::write(root.join("fw/deep/new"), "FW/build").unwrap();
             fs::rename(root.join("fw/deep/new"), &path).unwrap();
             fs::File::open(&path).unwrap().set_modified(time).unwrap();
         }),
-        ("a file becomes a folder", |root| {
+        ("a file becomes a folder", &["ouro.toml"], |root| {
             fs::remove_file(root.join("ouro.toml")).unwrap();
             fs::create_dir(root.join("ouro.toml")).unwrap();
         }),
     ];
-    let request = Digest::of(b"request");
-    for (what, change) in changes {
-        let dir = folder();
-        assert!(snapshot::write(dir.path(), &request, &see(dir.path(), &SEEN), b"summary").unwrap());
-        assert_eq!(snapshot::check(dir.path(), &request).as_deref(), Some(&b"summary"[..]), "{what}: before");
+    for (what, changed, change) in changes {
+        let (dir, _) = taken();
+        let snapshot = open(&dir).unwrap();
+        assert_eq!(differing(&snapshot, dir.path()), Vec::<String>::new(), "{what}: before");
         change(dir.path());
-        assert_eq!(snapshot::check(dir.path(), &request), None, "{what}");
+        assert_eq!(differing(&snapshot, dir.path()), changed, "{what}");
     }
+}
+
+#[test]
+fn every_file_is_found_by_its_path() {
+    let (dir, _) = taken();
+    let snapshot = open(&dir).unwrap();
+    for path in SEEN {
+        let file = snapshot.find(path).unwrap();
+        assert_eq!(snapshot.path(file).as_deref(), Some(path));
+        assert_eq!(snapshot.known(file), Some(known(dir.path(), path)), "{path}");
+    }
+    assert_eq!((snapshot.len(), snapshot.find("fw/b.c"), snapshot.find("other/a.c")), (SEEN.len(), None, None));
+}
+
+#[test]
+fn a_changed_file_has_actions_that_read_it() {
+    let (dir, _) = taken();
+    let snapshot = open(&dir).unwrap();
+    let expected = "[[\"fw/a.c\"], [\"fw/absent.h\"], [\"fw/deep/a.h\"]] Some([\"-c\", \"fw/a.c\"])";
+    assert!(words(&snapshot).contains(expected), "{}", words(&snapshot));
 }
 
 #[test]
@@ -92,52 +159,122 @@ fn other_requests_have_other_snapshots() {
     let dir = folder();
     let requests: Vec<Digest> = (0..10_u8).map(|n| Digest::of(&[n])).collect();
     for (n, request) in requests.iter().enumerate() {
-        assert!(snapshot::write(dir.path(), request, &see(dir.path(), &SEEN), &[n as u8]).unwrap());
+        let draft = Draft { said: vec![n as u8], ..Draft::default() };
+        snapshot::write(dir.path(), request, draft).unwrap();
         std::thread::sleep(Duration::from_millis(10));
     }
-    let kept: Vec<bool> = requests.iter().map(|request| snapshot::check(dir.path(), request).is_some()).collect();
+    let kept: Vec<bool> = requests.iter().map(|request| Snapshot::open(dir.path(), request).is_some()).collect();
     assert_eq!(kept, [[false; 2].as_slice(), &[true; 8]].concat(), "the last eight are kept");
-    assert_eq!(snapshot::check(dir.path(), &requests[9]), Some(vec![9]));
-    assert_eq!(snapshot::check(dir.path(), &Digest::of(b"never built")), None);
+    assert_eq!(Snapshot::open(dir.path(), &requests[9]).unwrap().said(), [9]);
+    assert!(Snapshot::open(dir.path(), &Digest::of(b"never built")).is_none());
+}
+
+/// What is read again, a new file, and another end of the first action.
+fn patch(dir: &TempDir, snapshot: &Snapshot) -> Patch {
+    fs::write(dir.path().join("fw/a.c"), "changed").unwrap();
+    fs::write(dir.path().join("fw/new.h"), "new").unwrap();
+    std::thread::sleep(TICK);
+    let step = snapshot.steps().unwrap().ids().next().unwrap();
+    let mut patch = Patch { told: vec![(step, Vec::new())], ..Patch::default() };
+    let reads = vec![patch.next_file(snapshot.len())];
+    patch.acted.push(Acted { step, reads, result: b"better".to_vec() });
+    patch.new.push(("fw/new.h".into(), known(dir.path(), "fw/new.h")));
+    patch.files.push((snapshot.find("fw/a.c").unwrap(), known(dir.path(), "fw/a.c")));
+    patch.files.push((snapshot.find("fw").unwrap(), known(dir.path(), "fw")));
+    patch
 }
 
 #[test]
-fn a_damaged_snapshot_is_none() {
-    let dir = folder();
-    let request = Digest::of(b"request");
-    snapshot::write(dir.path(), &request, &see(dir.path(), &SEEN), b"summary").unwrap();
-    let [path] = &execute_support::files(&dir.path().join(".ouro/snapshots"))[..] else { panic!("one snapshot") };
-    let whole = fs::read(path).unwrap();
+fn what_a_later_build_changed_is_added() {
+    let (dir, _) = taken();
+    let mut snapshot = open(&dir).unwrap();
+    let patch = patch(&dir, &snapshot);
+    snapshot.append(&patch).unwrap();
+    for snapshot in [&snapshot, &open(&dir).unwrap()] {
+        assert_eq!(differing(snapshot, dir.path()), Vec::<String>::new());
+        assert_eq!(snapshot.known(snapshot.find("fw/a.c").unwrap()), Some(known(dir.path(), "fw/a.c")));
+        let words = words(snapshot);
+        assert!(words.contains("[[\"fw/a.c\"], [\"fw/absent.h\"], [\"fw/new.h\"]]"), "{words}");
+        assert!(!words.contains("{StepId(0)"), "nothing is told any more: {words}");
+    }
+    fs::write(dir.path().join("fw/new.h"), "newer").unwrap();
+    assert_eq!(differing(&open(&dir).unwrap(), dir.path()), ["fw/new.h"]);
+}
+
+#[test]
+fn who_added_to_it_is_noticed_and_a_long_tail_ends_it() {
+    let (dir, path) = taken();
+    let (mut one, other) = (open(&dir).unwrap(), open(&dir).unwrap());
+    let mut patch = patch(&dir, &one);
+    one.append(&patch).unwrap();
+    assert!(one.is_current() && !other.is_current());
+    patch.acted[0].result = vec![7; 300 * 1024];
+    one.append(&patch).unwrap();
+    assert!(!path.exists() && !one.is_current(), "the next build writes all anew");
+}
+
+#[test]
+fn a_damaged_snapshot_says_nothing_wrong() {
+    let (dir, path) = taken();
+    let before = words(&open(&dir).unwrap());
+    let mut snapshot = open(&dir).unwrap();
+    let patch = patch(&dir, &snapshot);
+    let base = fs::read(&path).unwrap().len();
+    snapshot.append(&patch).unwrap();
+    let after = words(&open(&dir).unwrap());
+    let whole = fs::read(&path).unwrap();
+    let says_nothing_wrong = |what: &str, bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let Some(snapshot) = open(&dir) else { return };
+        let words = words(&snapshot);
+        // Without actions it ends early; a lost tail leaves what was true before.
+        assert!(before.starts_with(&words) || after.starts_with(&words), "{what}:\n{words}\nbut was\n{before}\nthen\n{after}");
+    };
     for place in 0..whole.len() {
         let mut bad = whole.clone();
         bad[place] ^= 0x11;
-        fs::write(path, &bad).unwrap();
-        assert_eq!(snapshot::check(dir.path(), &request), None, "byte {place}");
-        fs::write(path, &whole[..place]).unwrap();
-        assert_eq!(snapshot::check(dir.path(), &request), None, "cut to {place} bytes");
+        says_nothing_wrong(&format!("byte {place}"), &bad);
+        says_nothing_wrong(&format!("cut to {place} bytes"), &whole[..place]);
     }
+    fs::write(&path, &whole[..base]).unwrap();
+    assert_eq!(words(&open(&dir).unwrap()), before);
+}
+
+/// Nobody adds to what was lost in the middle: it would hide what comes after it.
+#[test]
+fn nothing_is_added_behind_damage() {
+    let (dir, path) = taken();
+    let mut snapshot = open(&dir).unwrap();
+    let patch = patch(&dir, &snapshot);
+    snapshot.append(&patch).unwrap();
+    let mut bytes = fs::read(&path).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&path, bytes).unwrap();
+    open(&dir).unwrap().append(&patch).unwrap();
+    assert!(!path.exists());
 }
 
 #[test]
-fn a_file_changed_just_before_makes_no_snapshot_and_removes_the_old() {
+fn a_file_changed_just_before_is_never_taken_for_unchanged() {
     let dir = folder();
-    let request = Digest::of(b"request");
-    assert!(snapshot::write(dir.path(), &request, &see(dir.path(), &SEEN), b"old").unwrap());
     fs::write(dir.path().join("fw/a.c"), "fresh").unwrap();
-    assert!(!snapshot::write(dir.path(), &request, &see(dir.path(), &SEEN), b"new").unwrap());
-    assert_eq!(execute_support::files(&dir.path().join(".ouro/snapshots")).len(), 0);
+    snapshot::write(dir.path(), &request(), draft(dir.path())).unwrap();
+    assert_eq!(differing(&open(&dir).unwrap(), dir.path()), ["fw/a.c"]);
 }
 
 #[test]
-fn two_sights_of_one_file_that_differ_never_hold() {
+fn two_sights_of_one_file_that_differ_are_never_unchanged() {
     let dir = folder();
-    let mut seen = see(dir.path(), &SEEN);
+    let first = known(dir.path(), "fw/a.c");
+    assert_eq!(first.and(first), first);
     fs::write(dir.path().join("fw/a.c"), "later").unwrap();
     std::thread::sleep(TICK);
-    seen.extend(see(dir.path(), &["fw/a.c"]));
-    let request = Digest::of(b"request");
-    assert!(snapshot::write(dir.path(), &request, &seen, b"summary").unwrap());
-    assert_eq!(snapshot::check(dir.path(), &request), None);
+    let both = first.and(known(dir.path(), "fw/a.c"));
+    assert_eq!((both.sure, both.digest), (false, None));
+    let mut draft = draft(dir.path());
+    draft.files.insert("fw/a.c".into(), both);
+    snapshot::write(dir.path(), &request(), draft).unwrap();
+    assert_eq!(differing(&open(&dir).unwrap(), dir.path()), ["fw/a.c"]);
 }
 
 #[test]
@@ -151,12 +288,16 @@ fn many_files_are_looked_at_by_several_threads() {
     paths.iter().for_each(|path| fs::write(dir.path().join(path), "").unwrap());
     std::thread::sleep(TICK);
     let names: Vec<&str> = paths.iter().map(String::as_str).collect();
-    let request = Digest::of(b"request");
-    for changed in ["d0/f0", "d3/f500", "d6/f999"] {
-        assert!(snapshot::write(dir.path(), &request, &see(dir.path(), &names), b"").unwrap());
-        assert!(snapshot::check(dir.path(), &request).is_some());
-        fs::write(dir.path().join(changed), "changed").unwrap();
-        assert!(snapshot::check(dir.path(), &request).is_none(), "{changed}");
-        std::thread::sleep(TICK);
+    let files = files(dir.path(), &names);
+    snapshot::write(dir.path(), &request(), Draft { files, ..Draft::default() }).unwrap();
+    let snapshot = open(&dir).unwrap();
+    let mut changed = Vec::new();
+    for path in ["d0/f0", "d3/f500", "d6/f999"] {
+        fs::write(dir.path().join(path), "changed").unwrap();
+        changed.push(path);
+        for threads in [1, 2, 4, 100] {
+            assert_eq!(snapshot.differing(dir.path(), threads).len(), changed.len());
+        }
+        assert_eq!(differing(&snapshot, dir.path()), changed);
     }
 }

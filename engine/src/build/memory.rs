@@ -35,8 +35,12 @@ impl Memory {
     }
 }
 
+/// How an action's data is written.
+const COMPACT: u8 = 0;
+const JSON: u8 = 1;
+
 /// An action without its files and arguments, which stand beside it.
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Serialize, Deserialize)]
 struct Bare {
     action: Action,
     /// Where its target is declared.
@@ -67,7 +71,30 @@ pub(super) fn what(action: &Action, place: Option<Span>) -> Vec<u8> {
     if let ActionKind::Run { args, .. } = &mut action.kind {
         args.clear();
     }
-    pack(&Bare { action, place })
+    Bare { action, place }.to_bytes()
+}
+
+impl Bare {
+    /// Compact where that gives back the same; the arguments of some functions are made for JSON, which names its parts. Empty when
+    /// neither does.
+    fn to_bytes(&self) -> Vec<u8> {
+        let compact = [&[COMPACT][..], &pack(self)].concat();
+        let is_plain = !matches!(self.action.kind, ActionKind::Native(_));
+        if is_plain || Bare::of(&compact).as_ref() == Some(self) {
+            return compact;
+        }
+        let mut json = vec![JSON];
+        let written = serde_json::to_writer(&mut json, self);
+        if written.is_ok() && Bare::of(&json).as_ref() == Some(self) { json } else { Vec::new() }
+    }
+
+    fn of(bytes: &[u8]) -> Option<Bare> {
+        match bytes.split_first()? {
+            (&COMPACT, bytes) => postcard::from_bytes(bytes).ok(),
+            (&JSON, bytes) => serde_json::from_slice(bytes).ok(),
+            _ => None,
+        }
+    }
 }
 
 /// An action's arguments.
@@ -85,7 +112,7 @@ pub(super) fn action(
     inputs: Vec<Artifact>,
     outputs: Vec<Artifact>,
 ) -> Option<(Action, Option<Span>)> {
-    let Bare { mut action, place } = postcard::from_bytes(steps.what(step)).ok()?;
+    let Bare { mut action, place } = Bare::of(steps.what(step))?;
     (action.inputs, action.outputs) = (inputs, outputs);
     if let ActionKind::Run { args, .. } = &mut action.kind {
         *args = steps.words(step)?.into_iter().map(str::to_owned).collect();

@@ -27,6 +27,7 @@ pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
 use ouro_rules::{ActionKind, Label};
+pub use process::without_colors;
 
 use crate::event::Event;
 use crate::plan::Plan;

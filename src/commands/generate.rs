@@ -51,7 +51,7 @@ fn configure_clangd(session: &Session, workspace: &Workspace) -> Result<(), CliE
     };
     // Whatever else it says, it must say this; which of several ways it chose cannot be told from the text.
     let lacks = |word: &&str| !own.lines().any(|line| line.split('#').next().unwrap_or_default().contains(word));
-    if ["CompilationDatabase", "bpf"].iter().any(|word| lacks(&word)) {
+    if ["CompilationDatabase", "bpf"].iter().any(lacks) {
         let note = Diagnostic::bare("`.clangd` is your own, and does not name the compilation database or the target `bpf`")
             .warning()
             .help(format!("add to it:\n{}", CLANGD.split_once('\n').map_or(CLANGD, |(_, settings)| settings).trim_end()));

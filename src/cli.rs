@@ -173,6 +173,12 @@ pub struct BuildFlags {
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,
+    /// Write a trace for Perfetto or chrome://tracing, and name the critical path.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Write what happens as JSON, one object a line, while it happens.
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
     /// What it is for.
     #[command(flatten)]
     pub config: ConfigFlags,

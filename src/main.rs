@@ -11,6 +11,7 @@ mod netns;
 mod session;
 
 mod commands;
+mod record;
 mod render;
 mod scaffold;
 mod view;

@@ -20,8 +20,6 @@ pub(crate) mod process;
 mod run;
 pub(crate) mod spawn;
 
-pub(crate) use self::process::without_colors;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -33,6 +31,7 @@ use ouro_cache::Store;
 use ouro_rules::{ActionKind, Label, Tool};
 
 pub use self::current::Keys;
+pub use self::process::without_colors;
 
 use crate::event::Event;
 use crate::plan::Plan;

@@ -152,11 +152,14 @@ fn keep_going_goes_on_with_what_does_not_need_the_failure() {
         script("good", "cat ouro-out/slow > ouro-out/good", &["ouro-out/slow"], &["ouro-out/good"]),
     ];
     let stopped = workspace.build(actions.clone());
-    assert_eq!((stopped.which("failed"), stopped.which("ran")), (vec!["bad".to_owned()], vec!["slow".to_owned()]));
-    assert_eq!((stopped.summary().failed, stopped.summary().skipped), (1, 2));
+    assert_eq!((stopped.which("failed"), stopped.which("stopped")), (vec!["bad".to_owned()], vec!["slow".to_owned()]));
+    assert_eq!((stopped.summary().failed, stopped.summary().skipped), (1, 3));
     workspace.keep_going = true;
     let went_on = workspace.build(actions);
-    assert_eq!((went_on.which("failed"), went_on.which("ran")), (vec!["bad".to_owned()], vec!["good".to_owned()]));
+    assert_eq!(
+        (went_on.which("failed"), went_on.which("ran")),
+        (vec!["bad".to_owned()], vec!["good".to_owned(), "slow".to_owned()])
+    );
     assert_eq!((went_on.summary().failed, went_on.summary().skipped), (1, 1));
 }
 

@@ -35,7 +35,12 @@ fn with_measured_times_the_long_chains_come_first() {
     assert_eq!(first.started(), ["a1", "b1", "q1", "q2", "q3", "q4", "a2", "b2"]);
     workspace.write("seed", "two");
     let second = workspace.build(actions());
-    assert_eq!(second.started(), ["a1", "b1", "a2", "b2", "q1", "q2", "q3", "q4"]);
+    // Which of two alike took longer is up to the machine.
+    let mut started = second.started();
+    for alike in [0..2, 2..4, 4..8] {
+        started[alike].sort_unstable();
+    }
+    assert_eq!(started, ["a1", "b1", "a2", "b2", "q1", "q2", "q3", "q4"]);
     assert!(["a2", "b2", "q4"].iter().all(|name| workspace.read(&format!("ouro-out/{name}")) == b"two"));
 }
 
@@ -59,7 +64,10 @@ fn a_cached_result_does_not_forget_how_long_it_took() {
         workspace.build(actions());
     }
     workspace.write("seed", "three");
-    assert_eq!(workspace.build(actions()).started()[..4], ["a1", "b1", "a2", "b2"]);
+    let built = workspace.build(actions());
+    let mut first = built.started()[..4].to_vec();
+    first.sort_unstable();
+    assert_eq!(first, ["a1", "a2", "b1", "b2"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use ouro_engine::build::{self, BuildError, Built, Request};
+use ouro_engine::event::Event;
 use ouro_engine::execute::{ExecuteError, Options};
 use ouro_engine::toolchain::ToolchainError;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
@@ -12,6 +13,7 @@ use ouro_rules::{Configuration, Diagnostic, builtin};
 use crate::cli::{Build, BuildFlags};
 use crate::configurations;
 use crate::error::{CliError, Kind};
+use crate::record::Recorders;
 use crate::render::output::Verbosity;
 use crate::render::progress::{self, Progress};
 use crate::session::{self, Session};
@@ -45,9 +47,19 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     };
     let options = options(session, workspace, flags);
     let progress = Progress::new(&session.output, session.sources());
-    let result = build::build(&request, &cache, &options, &|event| progress.event(&event));
+    let recorders = Recorders::new(flags, began)?;
+    let tell = |event: Event| {
+        recorders.event(&event);
+        progress.event(&event);
+    };
+    let result = build::build(&request, &cache, &options, &tell);
     let counts = progress.finish();
+    let recorded = recorders.finish(&result);
+    if flags.profile.is_some() {
+        tell_critical_path(session, &result);
+    }
     let built = result.map_err(failure)?;
+    recorded?;
     session.findings(&built.warnings)?;
     session.output.status(&format!("{}\n", progress::summary(built.targets.len(), began.elapsed(), &counts)));
     if configurations.len() > 1 {
@@ -70,6 +82,17 @@ pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> 
         keep_going: flags.keep_going,
         color: session.output.settings().err.color,
         cancelled: session::interrupted(),
+    }
+}
+
+fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
+    let summary = match result {
+        Ok(built) => built.summary.as_ref(),
+        Err(BuildError::Failed(summary)) => Some(summary),
+        Err(_) => None,
+    };
+    if let Some(path) = summary.map(|summary| &summary.critical_path).filter(|path| !path.is_empty()) {
+        session.output.status(&format!("{}\n", progress::critical_path(path)));
     }
 }
 

@@ -1,5 +1,6 @@
 //! `ouro generate`
 
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use ouro_engine::plan::{self, Plan};
 use ouro_engine::state::{Lock, State};
 use ouro_engine::toolchain::Toolchain;
 use ouro_engine::workspace::Workspace;
-use ouro_rules::{Action, ActionKind, Tool};
+use ouro_rules::{Action, ActionKind, Diagnostic, Tool};
 use serde_json::json;
 
 use crate::cli::Generate;
@@ -33,13 +34,27 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
         make_headers(session, &workspace, view.toolchain()?, &headers_of(&plan))?;
         let commands = commands(&workspace.root, view.toolchain()?, &plan)?;
         let count = commands.as_array().map_or(0, Vec::len);
-        write(&workspace, "compile_commands.json", &format!("{commands:#}\n"))?;
-        if !workspace.root.join(".clangd").exists() {
-            write(&workspace, ".clangd", CLANGD)?;
-        }
-        session.output.status(&format!("wrote compile_commands.json with {count} commands\n"));
-        Ok(())
+        let wrote = write(&workspace, "compile_commands.json", &format!("{commands:#}\n"))?;
+        let verb = if wrote { "wrote compile_commands.json with" } else { "compile_commands.json is current:" };
+        session.output.status(&format!("{verb} {count} commands\n"));
+        configure_clangd(session, &workspace)
     })
+}
+
+/// Writes `.clangd` where there is none. One that people wrote stays theirs: they are told what it lacks.
+fn configure_clangd(session: &Session, workspace: &Workspace) -> Result<(), CliError> {
+    let Ok(own) = fs::read_to_string(workspace.root.join(".clangd")) else {
+        return write(workspace, ".clangd", CLANGD).map(drop);
+    };
+    // Whatever else it says, it must say this; which of several ways it chose cannot be told from the text.
+    let lacks = |word: &&str| !own.lines().any(|line| line.split('#').next().unwrap_or_default().contains(word));
+    if ["CompilationDatabase", "bpf"].iter().any(lacks) {
+        let note = Diagnostic::bare("`.clangd` is your own, and does not name the compilation database or the target `bpf`")
+            .warning()
+            .help(format!("add to it:\n{}", CLANGD.split_once('\n').map_or(CLANGD, |(_, settings)| settings).trim_end()));
+        session.findings(&[note])?;
+    }
+    Ok(())
 }
 
 fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain, plan: &Plan) -> Result<(), CliError> {
@@ -70,6 +85,11 @@ fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_jso
     Ok(plan.actions.iter().filter_map(entry).collect())
 }
 
-fn write(workspace: &Workspace, name: &str, text: &str) -> Result<(), CliError> {
-    files::replace(&workspace.root.join(name), text.as_bytes())
+/// Writes a file unless it is there and the same; says whether it wrote. Editors load everything anew when the file changes.
+fn write(workspace: &Workspace, name: &str, text: &str) -> Result<bool, CliError> {
+    let path = workspace.root.join(name);
+    if fs::read(&path).is_ok_and(|before| before == text.as_bytes()) {
+        return Ok(false);
+    }
+    files::replace(&path, text.as_bytes()).map(|()| true)
 }

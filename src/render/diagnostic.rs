@@ -52,32 +52,19 @@ pub fn draw(finding: &Diagnostic, read: Read<'_>, look: Look) -> String {
 }
 
 /// A finding as a JSON object on a line of its own.
-///
-/// `severity` is `"error"` or `"warning"`; `file`, `line`, `column`, `end_line` and `end_column` are null when no file is to
-/// blame; lines and columns count from 1, in characters, and the end is exclusive. `related` holds objects with the same five
-/// keys and a `label`. `help` may be null.
 pub fn json(finding: &Diagnostic) -> String {
-    let place = finding.span.as_ref();
-    let object = Json {
-        severity: finding.severity,
-        message: &finding.message,
-        label: &finding.label,
-        file: place.map(|span| &*span.file),
-        line: place.map(|span| span.line),
-        column: place.map(|span| span.column),
-        end_line: place.map(|span| span.end_line),
-        end_column: place.map(|span| span.end_column),
-        related: finding.related.iter().map(|(span, label)| JsonRelated { label, span }).collect(),
-        notes: &finding.notes,
-        help: finding.help.as_deref(),
-    };
-    let mut line = serde_json::to_string(&object).expect("BUG: findings are plain data");
+    let mut line = serde_json::to_string(&Json::of(finding)).expect("BUG: findings are plain data");
     line.push('\n');
     line
 }
 
+/// A finding as a JSON object.
+///
+/// `severity` is `"error"` or `"warning"`; `file`, `line`, `column`, `end_line` and `end_column` are null when no file is to
+/// blame; lines and columns count from 1, in characters, and the end is exclusive. `related` holds objects with the same five
+/// keys and a `label`. `help` may be null.
 #[derive(Serialize)]
-struct Json<'a> {
+pub struct Json<'a> {
     severity: Severity,
     message: &'a str,
     label: &'a str,
@@ -89,6 +76,26 @@ struct Json<'a> {
     related: Vec<JsonRelated<'a>>,
     notes: &'a [String],
     help: Option<&'a str>,
+}
+
+impl Json<'_> {
+    /// Every fact of the finding.
+    pub fn of(finding: &Diagnostic) -> Json<'_> {
+        let place = finding.span.as_ref();
+        Json {
+            severity: finding.severity,
+            message: &finding.message,
+            label: &finding.label,
+            file: place.map(|span| &*span.file),
+            line: place.map(|span| span.line),
+            column: place.map(|span| span.column),
+            end_line: place.map(|span| span.end_line),
+            end_column: place.map(|span| span.end_column),
+            related: finding.related.iter().map(|(span, label)| JsonRelated { label, span }).collect(),
+            notes: &finding.notes,
+            help: finding.help.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of how to build or deploy.
 
+pub mod compiler;
 pub mod diagnostic;
 pub mod output;
 pub mod progress;

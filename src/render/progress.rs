@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ouro_engine::event::{Event, How, Work};
+use ouro_engine::execute::Step;
 use ouro_rules::{Diagnostic, Label};
 
+use super::compiler;
 use super::output::{Ink, Output, Verbosity, paint};
 use super::sources::Sources;
 
@@ -114,6 +116,15 @@ impl<'a> Progress<'a> {
         if !line.is_empty() || !output.is_empty() {
             self.output.say(&(line + &whole_lines(output)));
         }
+        self.printed(output);
+    }
+
+    /// Tells programs what a compiler told people.
+    fn printed(&self, output: &str) {
+        if self.output.settings().json {
+            // Standard output can only be closed; the build's own result says what to do then.
+            let _ = self.output.findings(&compiler::findings(output), self.sources);
+        }
     }
 
     /// The line for an action that is done: always when it printed something, else as asked.
@@ -139,6 +150,7 @@ impl<'a> Progress<'a> {
         });
         let failed = paint(self.output.settings().err.color, Ink::Red, "failed");
         self.output.say(&format!("{name} {failed}\n{}", whole_lines(output)));
+        self.printed(output);
         // Standard output can only be closed; the build's own result says what to do then.
         let _ = self.output.findings(findings, self.sources);
     }
@@ -200,6 +212,25 @@ pub fn summary(targets: usize, took: Duration, counts: &Counts) -> String {
         0 => format!("built {} in {seconds}: {ends}", plural(targets, "target")),
         _ => format!("build failed after {seconds}: {ends}"),
     }
+}
+
+/// How many actions of the critical path are named.
+const NAMED: usize = 5;
+
+/// The chain of actions that bounded a build, without its line end: how long it took and its longest actions, in their order.
+pub fn critical_path(path: &[Step]) -> String {
+    let whole: Duration = path.iter().map(|step| step.took).sum();
+    let mut longest: Vec<usize> = (0..path.len()).collect();
+    longest.sort_by_key(|place| std::cmp::Reverse(path[*place].took));
+    longest.truncate(NAMED);
+    longest.sort_unstable();
+    let named = longest.iter().map(|place| &path[*place]);
+    let mut parts: Vec<String> =
+        named.map(|step| format!("{} {} {}", step.mnemonic, step.owner, duration(step.took))).collect();
+    if path.len() > NAMED {
+        parts.push(format!("and {} shorter", path.len() - NAMED));
+    }
+    format!("critical path {}: {}", duration(whole), parts.join(", "))
 }
 
 /// Only the first part says what is counted.
@@ -312,6 +343,34 @@ mod tests {
         assert_eq!(summary(0, took, &Counts::default()), "built 0 targets in 0.41 s: nothing to do");
         let failed = Counts { failed: 1, ran: 2, ..Counts::default() };
         assert_eq!(summary(5, took, &failed), "build failed after 0.41 s: 1 action failed, 2 ran");
+    }
+
+    #[test]
+    fn the_critical_path_names_its_longest_actions_in_order() {
+        let step = |name: &str, millis: u64| Step {
+            mnemonic: "compile".into(),
+            owner: Label::new("fw", name),
+            took: Duration::from_millis(millis),
+        };
+        let path = [step("a", 10), step("b", 1990)];
+        assert_eq!(critical_path(&path), "critical path 2.00 s: compile //fw:a 10 ms, compile //fw:b 1.99 s");
+        let many: Vec<Step> = (1..8).map(|n| step(&format!("p{n}"), n)).collect();
+        let text = critical_path(&many);
+        assert!(text.starts_with("critical path 28 ms: compile //fw:p3 3 ms, ") && text.ends_with(", and 2 shorter"), "{text}");
+    }
+
+    #[test]
+    fn programs_get_a_compilers_words_as_findings_and_people_as_they_are() {
+        let events = [finished(0, "parse", How::Cached, "fw/parse.c:1:2: warning: w\n")];
+        let (output, out, err) = memory::output(Settings { json: true, ..Settings::default() });
+        let sources = Sources::default();
+        Progress::new(&output, &sources).event(&events[0]);
+        assert!(
+            out.text().contains("\"message\":\"w\"") && out.text().contains("\"file\":\"fw/parse.c\",\"line\":1"),
+            "{}",
+            out.text()
+        );
+        assert_eq!(err.text(), "compile //fw:parse cached\nfw/parse.c:1:2: warning: w\n");
     }
 
     #[test]

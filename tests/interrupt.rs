@@ -1,0 +1,70 @@
+//! Ctrl-C: nothing goes on behind the prompt, and nothing half-made is left.
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use support::{Said, Workspace};
+
+/// Writes half of its output, leaves a child in the background, and takes a minute for the rest.
+fn slow(name: &str) -> String {
+    let command = "printf half > $@; (trap '' TERM; sleep 60) & sleep 60; printf rest >> $@";
+    format!("genrule(name = \"{name}\", srcs = [], outs = [\"{name}.out\"], cmd = \"{command}\")\n")
+}
+
+/// Processes that stand in this folder.
+fn processes_in(folder: &Path) -> Vec<String> {
+    let found = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let inside = found.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)));
+    inside.map(|process| fs::read_to_string(process.join("cmdline")).unwrap_or_default()).collect()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path().display().to_string()),
+        }
+    }
+    found
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn an_interrupted_build_leaves_no_process_and_no_half_output() {
+    for signal in [libc::SIGINT, libc::SIGTERM] {
+        let workspace = Workspace::with(&[("BUILD.ouro", &(slow("one") + &slow("two") + &slow("three")))]);
+        let mut command = workspace.command(&["build", "//...", "-j2", "--events", "events.jsonl"]);
+        let ouro = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = workspace.path("ouro-out");
+        wait_for("both jobs run", || files(&out).len() == 2);
+        // SAFETY: sends a signal to our own child, which nobody has waited for yet.
+        unsafe { libc::kill(ouro.id() as libc::pid_t, signal) };
+        let start = Instant::now();
+        let said = Said::of(ouro.wait_with_output().unwrap());
+        assert!(start.elapsed() < Duration::from_secs(10), "it waited for the sleep");
+        assert_eq!(said.code, 130, "{}", said.err);
+        said.says("interrupted");
+        assert_eq!(files(&out), Vec::<String>::new());
+        let root = workspace.root().canonicalize().unwrap();
+        wait_for("a process is left", || processes_in(&root).is_empty());
+        let events = workspace.read("events.jsonl");
+        assert_eq!(events.matches("\"action_stopped\"").count(), 2, "{events}");
+        assert!(events.trim_end().lines().last().unwrap().contains("\"ok\":false"), "{events}");
+        // What was stopped is done when it is asked for again.
+        workspace.write("BUILD.ouro", &slow("one").replace("sleep 60", "true"));
+        workspace.ok(&["build", "//..."]);
+        assert_eq!(fs::read_to_string(&files(&out)[0]).unwrap(), "halfrest");
+    }
+}

@@ -33,8 +33,14 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let (rules, search_path) = (builtin::table(), session::search_path());
     let configuration = configurations::one(&workspace, &args.config, "`ouro generate`")?;
     let configurations = slice::from_ref(&configuration);
-    let request =
-        Request { workspace: &workspace, patterns: &patterns, configurations, rules: &rules, search_path: &search_path, program: None };
+    let request = Request {
+        workspace: &workspace,
+        patterns: &patterns,
+        configurations,
+        rules: &rules,
+        search_path: &search_path,
+        program: None,
+    };
     let toolchain =
         Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
     session::catch_interrupts();

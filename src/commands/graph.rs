@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use ouro_engine::build::{self, Analysis, Request};
 use ouro_engine::configure::configure;
+use ouro_rules::builtin;
 use ouro_rules::chain::ChainSpec;
 use ouro_rules::label::{Label, Pattern, Scope};
-use ouro_rules::builtin;
 
 use crate::cli::{ConfigFlags, Graph, GraphFormat};
 use crate::commands::build::failure;
@@ -36,8 +36,14 @@ fn chain(session: &Session, text: &str, flags: &ConfigFlags) -> Result<Arc<Chain
     let (rules, search_path) = (builtin::table(), session::search_path());
     let configuration = configurations::one(&workspace, flags, "`ouro graph`")?;
     let configurations = slice::from_ref(&configuration);
-    let request =
-        Request { workspace: &workspace, patterns: &patterns, configurations, rules: &rules, search_path: &search_path, program: None };
+    let request = Request {
+        workspace: &workspace,
+        patterns: &patterns,
+        configurations,
+        rules: &rules,
+        search_path: &search_path,
+        program: None,
+    };
     session::catch_interrupts();
     let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
     let configured = configure(&loaded, &configuration)?;

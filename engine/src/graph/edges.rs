@@ -110,7 +110,10 @@ impl<'l> Builder<'_, 'l> {
     fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &Label, span: &Span) {
         let to = match self.configured.target(label) {
             Some(found) => {
-                self.check_visibility(target, found, span);
+                // Nobody depends on a flag or group of packages by looking at it.
+                if kind != EdgeKind::Setting {
+                    self.check_visibility(target, found, span);
+                }
                 Some(self.add_target(found))
             }
             None if kind == EdgeKind::Source => self.add_source(target, label, span),
@@ -145,7 +148,9 @@ impl<'l> Builder<'_, 'l> {
         let Some(export) = self.export(label).filter(|_| owner == &*label.package) else {
             let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
             let name = label.path().strip_prefix(owner).unwrap_or_default().trim_start_matches('/').to_owned();
-            let help = format!("name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility, or say `exports_files([\"{name}\"])` there");
+            let help = format!(
+                "name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility, or say `exports_files([\"{name}\"])` there"
+            );
             return Some(finding.help(help));
         };
         if self.configured.loaded().allows(&export.visibility, owner, &from.label.package) {

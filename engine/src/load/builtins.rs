@@ -21,7 +21,10 @@ use super::{exports, select, visibility};
 /// Everything a BUILD or `.star` file can call without loading it.
 pub(super) fn globals(table: &RuleTable) -> Globals {
     use LibraryExtension::{Json, SetType, StructType, Typing};
-    let mut builder = GlobalsBuilder::extended_by(&[StructType, SetType, Json, Typing]).with(functions).with(select::functions).with(exports::functions);
+    let mut builder = GlobalsBuilder::extended_by(&[StructType, SetType, Json, Typing])
+        .with(functions)
+        .with(select::functions)
+        .with(exports::functions);
     table.rules().for_each(|rule| builder.set(rule.name(), RuleFunction::new(&**rule)));
     table.records().for_each(|record| builder.set(&record.name, RecordFunction::new(record)));
     builder.build()

@@ -87,10 +87,7 @@ impl Session {
 
 /// Reads target patterns as seen from the workspace's current folder.
 pub fn patterns(workspace: &Workspace, texts: &[String]) -> Result<Vec<Pattern>, CliError> {
-    texts
-        .iter()
-        .map(|text| workspace.settings.repositories.pattern(text, &workspace.cwd).map_err(bad_label))
-        .collect()
+    texts.iter().map(|text| workspace.settings.repositories.pattern(text, &workspace.cwd).map_err(bad_label)).collect()
 }
 
 fn bad_label(finding: Diagnostic) -> CliError {

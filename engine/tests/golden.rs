@@ -4,7 +4,10 @@
 
 mod support;
 
-use ouro_engine::build::{Analysis, Request};
+use std::sync::atomic::AtomicBool;
+
+use ouro_engine::build::{self, Analysis, BuildError, Request};
+use ouro_engine::configure::configure;
 use ouro_engine::load;
 use ouro_engine::plan::{self, Plan};
 use ouro_rules::{Config, Diagnostic, builtin};
@@ -40,21 +43,40 @@ fn plan_phase() {
     run("plan", |case: &Case| analysed(case, analysis::plan));
 }
 
+#[test]
+fn configure_phase() {
+    run("configure", |case: &Case| {
+        let workspace = case.workspace()?;
+        let (patterns, configuration) = (case.patterns(&workspace)?, case.configuration(&workspace)?);
+        let (workspace, configurations, rules) = (&workspace, std::slice::from_ref(&configuration), &builtin::table());
+        let request = Request { workspace, patterns: &patterns, configurations, rules, search_path: "".as_ref(), program: None };
+        let loaded = build::load(&request, &AtomicBool::new(false)).map_err(findings)?;
+        let configured = configure(&loaded, &configuration)?;
+        Ok(format!("{}: {configuration}\n{}", configuration.folder, configured.targets().map(dump::target).collect::<String>()))
+    });
+}
+
+fn findings(error: BuildError) -> Vec<Diagnostic> {
+    match error {
+        BuildError::Findings(findings) => findings,
+        other => panic!("{other}"),
+    }
+}
+
 /// Takes a workspace through all phases that need no compiler, with the real rules.
 fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<String, Vec<Diagnostic>> {
     let workspace = case.workspace()?;
     let patterns = case.patterns(&workspace)?;
     let table = builtin::table();
-    let loaded = load::load(&workspace, &patterns, &table)?;
-    let request = Request { workspace: &workspace, patterns: &patterns, rules: &table, search_path: "".as_ref(), program: None };
-    let config = Config {
-        workspace: workspace.settings.workspace.name.clone(),
-        out_dir: "ouro-out/x86".to_owned(),
-        arch: "x86".to_owned(),
-        system_includes: Vec::new(),
-        clang_flags: vec!["--no-default-config".to_owned()],
-    };
-    let analysis = Analysis::of(&request, &loaded, &config)?;
+    let configuration = case.configuration(&workspace)?;
+    let configurations = std::slice::from_ref(&configuration);
+    let (workspace, patterns, rules) = (&workspace, patterns.as_slice(), &table);
+    let request = Request { workspace, patterns, configurations, rules, search_path: "".as_ref(), program: None };
+    let loaded = build::load(&request, &AtomicBool::new(false)).map_err(findings)?;
+    let configured = configure(&loaded, &configuration)?;
+    let flags = vec!["--no-default-config".to_owned()];
+    let config = Config { system_includes: Vec::new(), ..build::config(workspace, &configuration, flags) };
+    let analysis = Analysis::of(&request, &configured, &config)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     Ok(show(&analysis, &plan))
 }

@@ -96,7 +96,7 @@ fn patch(spec: &ChainSpec, index: usize, object: &[u8]) -> Result<Vec<u8>, Strin
     for symbol in object::link_symbols(object).map_err(|finding| finding.message)? {
         let value = value_of(spec, index, &symbol.name)?;
         let place = linked.get_mut(symbol.file_offset..symbol.file_offset + 4).ok_or("the link section is cut short")?;
-        place.copy_from_slice(&value.to_le_bytes());
+        place.copy_from_slice(&symbol.bytes(value));
     }
     Ok(linked)
 }

@@ -74,12 +74,7 @@ pub fn no_value(span: &Span, text: &str, flag: &Label) -> Diagnostic {
     Diagnostic::error(span, format!("`{text}` is no value of `{flag}`"))
 }
 
-fn read<T>(
-    target: &Target,
-    name: &str,
-    findings: &mut Vec<Diagnostic>,
-    parse: impl Fn(&str) -> Result<T, String>,
-) -> Option<T> {
+fn read<T>(target: &Target, name: &str, findings: &mut Vec<Diagnostic>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
     let text = target.get(name).as_str()?;
     let bad = |help| Diagnostic::error(target.span_of(name), format!("`{text}` is no value of `{name}`")).help(help);
     parse(text).map_err(|help| findings.push(bad(help))).ok()

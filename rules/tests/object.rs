@@ -520,12 +520,31 @@ fn other_files_are_refused_clearly() {
     let message = |bytes: &[u8]| inspect(bytes, &xdp(&[]).expected).unwrap_err()[0].message.clone();
     assert_eq!(message(b""), "`//fw:parse`: the object is no ELF file");
     assert_eq!(message(b"int main;"), "`//fw:parse`: the object is no ELF file");
-    let object = xdp(&[]).object(PASS, &["--target=bpfeb"]);
-    assert_eq!(message(&object), "`//fw:parse`: the object is big-endian");
     let mut foreign = xdp(&[]).object(PASS, &[]);
     foreign[18] = 62;
     assert_eq!(message(&foreign), "`//fw:parse`: the object is an ELF file for another machine, not for BPF");
     assert!(link_symbols(b"no").is_err());
+}
+
+/// Programs for s390 were refused.
+#[test]
+fn big_endian_objects_say_the_same() {
+    let declared = xdp(&["block_list", "rate_limit"]).maps(&[map("hits", "array", "__u32", "__u64")]);
+    let source = TWO_JUMPS.replacen("{", "{\n__u32 key = 0; __u64 *n = bpf_map_lookup_elem(&hits, &key); if (n) ++*n;", 1);
+    let (little, big) = (declared.object(&source, &[]), declared.object(&source, &["--target=bpfeb"]));
+    assert_ne!(little, big);
+    let facts = inspect(&big, &declared.expected).unwrap();
+    assert_eq!(facts, inspect(&little, &declared.expected).unwrap());
+    assert_eq!((facts.jumps.len(), facts.maps.len()), (2, 1));
+    let symbols = link_symbols(&big).unwrap();
+    assert_eq!(symbols.len(), 5);
+    assert!(symbols.iter().all(|symbol| symbol.big_endian && symbol.bytes(1) == [0, 0, 0, 1]));
+    for at in (0..big.len()).step_by(5) {
+        let mut damaged = big.clone();
+        damaged[at] ^= 0xff;
+        let _ = inspect(&damaged, &declared.expected);
+        let _ = link_symbols(&damaged);
+    }
 }
 
 /// Everything that can be read must be read in bounds: any cut and any changed byte gives facts or findings.

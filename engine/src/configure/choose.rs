@@ -37,9 +37,7 @@ impl Chooser<'_, '_> {
     fn value(&self, target: &Target, attr: &Spanned) -> Result<Spanned, Findings> {
         let value = match &attr.value {
             Value::Select(select) => return self.sum(target, select, attr),
-            Value::List(items) if attr.value.has_select() => {
-                Value::List(all(items.iter().map(|item| self.value(target, item)))?)
-            }
+            Value::List(items) if attr.value.has_select() => Value::List(all(items.iter().map(|item| self.value(target, item)))?),
             Value::Record(record) if attr.value.has_select() => {
                 let fields = record.fields.iter().map(|(name, field)| Ok((Arc::clone(name), self.value(target, field)?)));
                 Value::Record(Record { kind: Arc::clone(&record.kind), fields: all(fields)? })
@@ -54,9 +52,10 @@ impl Chooser<'_, '_> {
             Part::Plain(value) => self.value(target, value),
             Part::Choice(choice) => self.value(target, self.choice(target, choice)?),
         });
-        let joined = all(parts)?.into_iter().map(|part| part.value).reduce(|sum, part| {
-            select::join(sum, part).expect("BUG: loading checked that the parts can be joined")
-        });
+        let joined = all(parts)?
+            .into_iter()
+            .map(|part| part.value)
+            .reduce(|sum, part| select::join(sum, part).expect("BUG: loading checked that the parts can be joined"));
         Ok(Spanned { value: joined.unwrap_or(Value::None), span: attr.span.clone() })
     }
 
@@ -64,7 +63,11 @@ impl Chooser<'_, '_> {
     fn choice<'c>(&self, target: &Target, choice: &'c Choice) -> Result<&'c Spanned, Findings> {
         let judged = all(choice.branches.iter().map(|branch| Ok((branch, self.condition(target, branch)?))))?;
         let holding: Vec<_> = judged.iter().filter(|(_, condition)| condition.holds).collect();
-        let best: Vec<&Branch> = holding.iter().filter(|one| !holding.iter().any(|other| beats(&other.1, &one.1))).map(|(branch, _)| *branch).collect();
+        let best: Vec<&Branch> = holding
+            .iter()
+            .filter(|one| !holding.iter().any(|other| beats(&other.1, &one.1)))
+            .map(|(branch, _)| *branch)
+            .collect();
         match (best.as_slice(), &choice.default) {
             ([], Some(default)) => Ok(default),
             ([], None) => Err(vec![self.no_match(target, choice)]),
@@ -93,9 +96,10 @@ impl Chooser<'_, '_> {
             text => text,
         };
         let finding = self.about(target, choice, message.to_owned());
-        let finding = choice.branches.iter().fold(finding, |finding, branch| {
-            finding.related(&branch.span, format!("`{}` does not hold", branch.condition))
-        });
+        let finding = choice
+            .branches
+            .iter()
+            .fold(finding, |finding, branch| finding.related(&branch.span, format!("`{}` does not hold", branch.condition)));
         finding.help(format!("add a branch for this configuration, or one for `{}`", select::DEFAULT))
     }
 
@@ -103,16 +107,20 @@ impl Chooser<'_, '_> {
         let names: Vec<String> = several.iter().map(|branch| format!("`{}`", branch.condition)).collect();
         let message = format!("several conditions of this `select()` hold, and none is the most specific: {}", names.join(", "));
         let finding = self.about(target, choice, message);
-        let finding = several.iter().fold(finding, |finding, branch| {
-            finding.related(&branch.span, format!("`{}` holds", branch.condition))
-        });
+        let finding = several
+            .iter()
+            .fold(finding, |finding, branch| finding.related(&branch.span, format!("`{}` holds", branch.condition)));
         finding.help("add a condition that asks for all that these ask for, or let them give the same value")
     }
 
     fn about(&self, target: &Target, choice: &Choice, message: String) -> Diagnostic {
         let finding = Diagnostic::error(&choice.span, message).note(format!("the configuration is: {}", self.configuration));
         // A `select()` of a `.star` file serves many targets.
-        if choice.span.file == target.span.file { finding } else { finding.related(&target.span, format!("for `{}`", target.label)) }
+        if choice.span.file == target.span.file {
+            finding
+        } else {
+            finding.related(&target.span, format!("for `{}`", target.label))
+        }
     }
 }
 

@@ -60,9 +60,8 @@ impl<'l> Conditions<'l> {
 
     fn judge(&self, target: &'l Target) -> Condition {
         let unknown = flag_entries(target).filter(|(label, _)| flag_of(self.loaded, label).is_none());
-        let unknown: Vec<Diagnostic> = unknown
-            .map(|(label, value)| Diagnostic { span: Some(value.span.clone()), ..no_flag(self.loaded, label) })
-            .collect();
+        let unknown: Vec<Diagnostic> =
+            unknown.map(|(label, value)| Diagnostic { span: Some(value.span.clone()), ..no_flag(self.loaded, label) }).collect();
         let requirements = Requirements::of(target, &|label| flag_of(self.loaded, label));
         let requirements = if unknown.is_empty() { requirements } else { Err(unknown) };
         let value = |label: &Label| {

@@ -129,7 +129,10 @@ impl<'l> Builder<'_, 'l> {
         let Named { label, span, .. } = *named;
         let to = match self.configured.target(label) {
             Some(found) => {
-                self.check_visibility(named, found);
+                // Nobody depends on a flag or group of packages by looking at it.
+                if kind != EdgeKind::Setting {
+                    self.check_visibility(named, found);
+                }
                 Some(self.add_target(found))
             }
             None if kind.takes_files() => self.add_source(named),
@@ -166,7 +169,9 @@ impl<'l> Builder<'_, 'l> {
         let Some(export) = self.export(label).filter(|_| owner == &*label.package) else {
             let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
             let name = label.path().strip_prefix(owner).unwrap_or_default().trim_start_matches('/').to_owned();
-            let help = format!("name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility, or say `exports_files([\"{name}\"])` there");
+            let help = format!(
+                "name it by a `filegroup` or `bpf_library` of `//{owner}` with visibility, or say `exports_files([\"{name}\"])` there"
+            );
             return Some(finding.help(help));
         };
         if self.configured.loaded().allows(&export.visibility, owner, from) {

@@ -36,7 +36,8 @@ impl Slot<'_> {
         }
         if is_select(value) {
             let finding = Diagnostic::error(&place.span(), "`select()` stands inside of another value");
-            return self.report(finding.help("let it choose the whole value, or a part: `[...] + select({\"//:condition\": [...]})`"));
+            return self
+                .report(finding.help("let it choose the whole value, or a part: `[...] + select({\"//:condition\": [...]})`"));
         }
         let ty = first_fit(ty, value).or_else(|| self.report(mismatch(&self.attr.name, ty, value, &place.span())))?;
         match ty {

@@ -14,10 +14,10 @@ use ouro_rules::target::{Target, Visibility};
 use starlark::any::ProvidesStaticType;
 use starlark::eval::Evaluator;
 
-use super::{Export, Reads};
 use super::errors::{self, refuse};
 use super::glob::Patterns;
 use super::places::{Places, Site};
+use super::{Export, Reads};
 use crate::workspace::Workspace;
 
 /// One evaluation.

@@ -65,7 +65,7 @@ fn closure(label: &Label, own: &BTreeMap<&Label, (&Target, PackageGroup)>) -> Ve
 }
 
 /// Labels that visibility lists of a package name in other packages.
-pub(super) fn outside<'p>(package: &'p Package) -> impl Iterator<Item = &'p (Label, Span)> {
+pub(super) fn outside(package: &Package) -> impl Iterator<Item = &(Label, Span)> {
     let visibilities = package.targets.values().map(|target| &target.visibility);
     let visibilities = visibilities.chain(package.exports.values().map(|export| &export.visibility));
     visibilities.flat_map(Visibility::groups).filter(|(label, _)| *label.package != *package.name)

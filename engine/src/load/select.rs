@@ -133,7 +133,9 @@ pub(super) fn functions(builder: &mut GlobalsBuilder) {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<Value<'v>> {
         let context = Context::of(eval)?;
-        let span = context.site(eval).span;
+        let site = context.site(eval);
+        // In a macro, the macro's own line.
+        let span = site.trace.last().unwrap_or(&site.span).clone();
         let heap = eval.heap();
         let size = DictRef::from_value(branches).map(|dict| dict.iter().count());
         match size {

@@ -119,7 +119,8 @@ fn finished(
         ..base.clone()
     };
     one.flags.extend(flags.iter().map(|(label, given)| (label.clone(), given.clone())));
-    let values = |of: &Configuration| of.flags.iter().map(|(label, given)| (label.clone(), given.value.clone())).collect::<Vec<_>>();
+    let values =
+        |of: &Configuration| of.flags.iter().map(|(label, given)| (label.clone(), given.value.clone())).collect::<Vec<_>>();
     let changed = one.min_kernel != base.min_kernel || values(&one) != values(base);
     one.name(name, changed);
     one

@@ -15,7 +15,7 @@ use ouro_engine::event::{Event, How};
 use ouro_engine::execute::{ExecuteError, Options, Site, Summary, execute};
 use ouro_engine::plan::Plan;
 use ouro_engine::state::{Lock, State};
-use ouro_engine::toolchain::Toolchain;
+use ouro_engine::toolchain::{Toolchain, host, system_includes};
 use ouro_engine::workspace::ToolchainSettings;
 use ouro_rules::native::Native;
 use ouro_rules::object::Expected;
@@ -171,7 +171,12 @@ fn end(event: &Event) -> Option<(String, String)> {
         Event::Finished { owner, how: How::Ran, .. } => Some((owner.name.to_string(), "ran".to_owned())),
         Event::Failed { owner, .. } => Some((owner.name.to_string(), "failed".to_owned())),
         Event::Stopped { owner, .. } => Some((owner.name.to_string(), "stopped".to_owned())),
-        Event::Waiting { .. } | Event::Began(_) | Event::Ended(_) | Event::Planned { .. } | Event::Started { .. } => None,
+        Event::Waiting { .. }
+        | Event::Began(_)
+        | Event::Ended(_)
+        | Event::Configured { .. }
+        | Event::Planned { .. }
+        | Event::Started { .. } => None,
     }
 }
 
@@ -225,7 +230,7 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
         (format!("fw/{name}.c"), format!("ouro-out/x/fw/{name}.o"), format!("ouro-out/x/fw/{name}.o.d"));
     let flags = "-target bpf -O2 -g -gdwarf-4 -ffile-compilation-dir=. -Wall -iquote . -iquote ouro-out/x";
     let mut args: Vec<String> = flags.split(' ').map(str::to_owned).collect();
-    args.extend(TOOLCHAIN.system_includes.iter().map(|folder| format!("-idirafter{folder}")));
+    args.extend(system_includes(host()).iter().map(|folder| format!("-idirafter{folder}")));
     args.extend(["-MD", "-MF", &depfile, "-c", &source, "-o", &object].map(str::to_owned));
     let kind = ActionKind::Run { tool: Tool::Clang, args, env: BTreeMap::new(), depfile: Some(depfile.as_str().into()) };
     let inputs: Vec<&str> = [source.as_str()].into_iter().chain(headers.iter().copied()).collect();

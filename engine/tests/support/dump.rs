@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use ouro_engine::load::Loaded;
+use ouro_rules::select::{Branch, Part};
 use ouro_rules::target::Visibility;
 use ouro_rules::{Span, Spanned, Target, Value};
 
@@ -24,7 +25,8 @@ pub fn loaded(loaded: &Loaded) -> String {
     text
 }
 
-fn target(target: &Target) -> String {
+/// One target.
+pub fn target(target: &Target) -> String {
     let mut text = format!("{} = {} at {}:{}\n", target.label, target.rule, target.span.file, place(&target.span));
     for call in &target.macro_trace {
         let _ = writeln!(text, "  through {}:{}", call.file, place(call));
@@ -32,9 +34,10 @@ fn target(target: &Target) -> String {
     match &target.visibility {
         Visibility::Private => {}
         Visibility::Public => text += "  visible to all\n",
-        Visibility::Packages(scopes) => {
+        Visibility::Packages(scopes) | Visibility::Groups(scopes, _) => {
+            let groups = target.visibility.groups().iter().map(|(label, span)| format!(" {label}@{}", place(span)));
             let scopes = scopes.iter().map(|scope| format!(" //{}{}", scope.package, if scope.below { "/..." } else { "" }));
-            let _ = writeln!(text, "  visible to{}", scopes.collect::<String>());
+            let _ = writeln!(text, "  visible to{}", scopes.chain(groups).collect::<String>());
         }
     }
     for (name, attr) in &target.attrs {
@@ -62,8 +65,22 @@ fn value(attr: &Spanned, call: &Span) -> String {
             let fields = record.fields.iter().map(|(name, field)| format!("{name} = {}", inner(field)));
             format!("{}({})", record.kind, fields.collect::<Vec<_>>().join(", "))
         }
+        Value::Select(select) => select.parts.iter().map(|part| self::part(part, call)).collect::<Vec<_>>().join(" + "),
     };
     if attr.span == *call { text } else { format!("{text}@{}", place(&attr.span)) }
+}
+
+fn part(part: &Part, call: &Span) -> String {
+    let choice = match part {
+        Part::Plain(plain) => return value(plain, call),
+        Part::Choice(choice) => choice,
+    };
+    let branch = |branch: &Branch| format!("{}@{}: {}", branch.condition, place(&branch.span), value(&branch.value, call));
+    let branches = choice.branches.iter().map(branch);
+    let default = choice.default.iter().map(|default| format!("default: {}", value(default, call)));
+    let error = if choice.no_match_error.is_empty() { String::new() } else { format!(", {:?}", choice.no_match_error) };
+    let all: Vec<String> = branches.chain(default).collect();
+    format!("select({{{}}}{error})@{}:{}", all.join(", "), choice.span.file, place(&choice.span))
 }
 
 fn place(span: &Span) -> String {

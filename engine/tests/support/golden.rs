@@ -2,18 +2,23 @@
 //!
 //! An `ok` workspace has `expected.txt`, the dump of what the phase makes of it. A `fail` workspace says what is found in
 //! comments at the lines that are wrong, see [`super::comments`]. `patterns.txt` holds target patterns, one a line; without
-//! it everything is asked for.
+//! it everything is asked for. `config.txt` says for what configuration, as on the command line: `--platform aarch64`, one a
+//! line; without it for the plain one of `x86`.
 
 use std::path::{Path, PathBuf};
 
-use ouro_engine::workspace::Workspace;
+use ouro_engine::workspace::{ConfigurationRequest, Workspace, configurations};
+use ouro_rules::configuration::Mode;
 use ouro_rules::label::Pattern;
-use ouro_rules::{Diagnostic, Span};
+use ouro_rules::{Configuration, Diagnostic, Span, platform};
 
 use super::comments;
 
 /// The file with the patterns of a workspace.
 pub const PATTERNS: &str = "patterns.txt";
+
+/// The file with the configuration of a workspace.
+const CONFIG: &str = "config.txt";
 
 const EXPECTED: &str = "expected.txt";
 
@@ -28,6 +33,25 @@ impl Case {
         Workspace::find(&self.root)
     }
 
+    /// What it is for.
+    pub fn configuration(&self, workspace: &Workspace) -> Result<Configuration, Vec<Diagnostic>> {
+        let text = std::fs::read_to_string(self.root.join(CONFIG)).unwrap_or_default();
+        let mut request = ConfigurationRequest::default();
+        for line in text.lines() {
+            let (flag, value) = line.split_once(' ').expect("a flag and its value");
+            match flag {
+                "--platform" => request.platforms.push(value.to_owned()),
+                "--config" => request.configs.push(value.to_owned()),
+                "--flag" => request.flags.push(value.to_owned()),
+                "--mode" => request.mode = Mode::find(value),
+                "--min-kernel" => request.min_kernel = value.parse().ok(),
+                other => panic!("{CONFIG} says `{other}`"),
+            }
+        }
+        let all = configurations(workspace, &request, platform::find("x86").expect("a platform"))?;
+        Ok(all.into_iter().next().expect("there is always one"))
+    }
+
     /// What is asked for, seen from the root.
     pub fn patterns(&self, workspace: &Workspace) -> Result<Vec<Pattern>, Vec<Diagnostic>> {
         let text = std::fs::read_to_string(self.root.join(PATTERNS)).unwrap_or_else(|_| "//...".to_owned());
@@ -35,10 +59,9 @@ impl Case {
         lines
             .filter(|(_, line)| !line.is_empty())
             .map(|(index, line)| {
-                let bad = |error: ouro_rules::label::LabelError| {
-                    vec![Diagnostic::error(&Span::point(PATTERNS, index as u32 + 1, 1), error.0)]
-                };
-                Pattern::parse(line, &workspace.cwd).map_err(bad)
+                let at = Span::point(PATTERNS, index as u32 + 1, 1);
+                let bad = |finding| vec![Diagnostic { span: Some(at), ..finding }];
+                workspace.settings.repositories.pattern(line, &workspace.cwd).map_err(bad)
             })
             .collect()
     }

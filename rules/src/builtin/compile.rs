@@ -139,6 +139,8 @@ impl Compiler<'_, '_> {
 
     fn search_path(&self) -> Vec<String> {
         let config = self.ctx.config;
+        // For a file of a repository, the repository is the root.
+        let repository = repository_roots(self.ctx).into_iter().map(|folder| format!("-iquote{folder}"));
         let own = [
             "-iquote".to_owned(),
             ".".to_owned(),
@@ -147,11 +149,10 @@ impl Compiler<'_, '_> {
             format!("-I{}", header_folder(self.ctx, self.parts.name)),
         ];
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
-        let repository = repository_roots(self.ctx).into_iter().map(|folder| format!("-iquote{folder}"));
         let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
         let arch = format!("-D__TARGET_ARCH_{}", config.arch);
-        own.into_iter().chain([package]).chain(repository).chain([arch]).chain(libraries).chain(system).collect()
+        repository.chain(own).chain([package, arch]).chain(libraries).chain(system).collect()
     }
 
     fn run(

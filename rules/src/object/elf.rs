@@ -116,7 +116,6 @@ type File<'a> = ElfFile64<'a, LittleEndian>;
 fn parse(bytes: &[u8]) -> Result<File<'_>, Unreadable> {
     match bytes {
         [0x7f, b'E', b'L', b'F', 2, 1, ..] => {}
-        [0x7f, b'E', b'L', b'F', 2, 2, ..] => return Err(Unreadable::BigEndian),
         [0x7f, b'E', b'L', b'F', 1, ..] => return Err(Unreadable::NotBpf),
         _ => return Err(Unreadable::NotElf),
     }

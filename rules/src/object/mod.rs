@@ -2,6 +2,7 @@
 //!
 //! Pure: bytes in, facts or findings out.
 
+mod endian;
 mod unreadable;
 
 mod btf;
@@ -99,7 +100,8 @@ impl Facts {
 pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnostic>> {
     let unreadable =
         |error: Unreadable| vec![Diagnostic { message: format!("`{}`: {error}", expected.label), ..error.finding() }];
-    let decoded = Decoded::read(object).map_err(unreadable)?;
+    let object = endian::little(object);
+    let decoded = Decoded::read(&object).map_err(unreadable)?;
     let mut findings = Vec::new();
     let program = program::find(&decoded, expected, &mut findings);
     let license = program::license(&decoded, expected).map_err(|finding| findings.push(finding));
@@ -127,23 +129,33 @@ fn instructions(decoded: &Decoded<'_>) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// A number the bundle step writes: four bytes, little-endian.
+/// A number the bundle step writes: four bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSymbol {
     /// Its symbol.
     pub name: String,
     /// Its offset in the file.
     pub file_offset: usize,
+    /// The order of its bytes, which is the object's.
+    pub big_endian: bool,
+}
+
+impl LinkSymbol {
+    /// The bytes that say `value` there.
+    pub fn bytes(&self, value: u32) -> [u8; 4] {
+        if self.big_endian { value.to_be_bytes() } else { value.to_le_bytes() }
+    }
 }
 
 /// The numbers the bundle step writes, sorted by name: slots, edge ids and the counting switch.
 pub fn link_symbols(object: &[u8]) -> Result<Vec<LinkSymbol>, Diagnostic> {
-    let image = Image::read(object).map_err(|error| error.finding())?;
+    let (big_endian, object) = (endian::is_big(object), endian::little(object));
+    let image = Image::read(&object).map_err(|error| error.finding())?;
     let mut found = Vec::new();
     for symbol in image.symbols.iter().filter(|symbol| image.section_of(symbol) == Some(LINK_SECTION)) {
         if symbol.name == COUNTING || symbol.name.starts_with(SLOT_PREFIX) || symbol.name.starts_with(EDGE_PREFIX) {
             found.push(
-                link_symbol(&image, symbol)
+                link_symbol(&image, symbol, big_endian)
                     .ok_or_else(|| Unreadable::damaged(format!("`{}` is not four bytes", symbol.name)).finding())?,
             );
         }
@@ -152,9 +164,10 @@ pub fn link_symbols(object: &[u8]) -> Result<Vec<LinkSymbol>, Diagnostic> {
     Ok(found)
 }
 
-fn link_symbol(image: &Image<'_>, symbol: &Symbol<'_>) -> Option<LinkSymbol> {
+fn link_symbol(image: &Image<'_>, symbol: &Symbol<'_>, big_endian: bool) -> Option<LinkSymbol> {
     let section = image.sections.get(symbol.section?)?;
     let at = usize::try_from(symbol.value).ok()?;
     section.data.get(at..at.checked_add(LINK_BYTES)?)?;
-    (symbol.size == LINK_BYTES as u64).then(|| LinkSymbol { name: symbol.name.to_owned(), file_offset: section.file_offset + at })
+    let (name, file_offset) = (symbol.name.to_owned(), section.file_offset + at);
+    (symbol.size == LINK_BYTES as u64).then_some(LinkSymbol { name, file_offset, big_endian })
 }

@@ -9,8 +9,6 @@ pub(super) enum Unreadable {
     NotElf,
     #[error("the object is an ELF file for another machine, not for BPF")]
     NotBpf,
-    #[error("the object is big-endian")]
-    BigEndian,
     #[error("the object is linked, not relocatable")]
     NotRelocatable,
     #[error("the object is damaged: {0}")]
@@ -30,7 +28,7 @@ impl Unreadable {
         let remedy = match self {
             Unreadable::NoBtf => "compile with `-g`",
             Unreadable::Damaged(_) => "delete it and build again",
-            _ => "compile with `clang -target bpfel -c`",
+            _ => "compile with `clang -target bpf -c`",
         };
         Diagnostic::bare(self.to_string()).help(remedy)
     }

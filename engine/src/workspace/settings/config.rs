@@ -69,7 +69,8 @@ pub(super) fn place_flags(
 ) {
     let Some(tables) = document.get("config").and_then(|config| config.get_ref().as_table()) else { return };
     for (name, config) in configs {
-        let flags = tables.get(name.as_str()).and_then(|table| table.get_ref().get("flags")).and_then(|it| it.get_ref().as_table());
+        let flags =
+            tables.get(name.as_str()).and_then(|table| table.get_ref().get("flags")).and_then(|it| it.get_ref().as_table());
         for (key, _) in flags.into_iter().flat_map(|flags| flags.iter()) {
             if let Some(flag) = config.flags.get_mut(&**key.get_ref()) {
                 flag.span = Some(place(key.span()));
@@ -100,7 +101,8 @@ pub(super) fn check_configs(table: &DeTable<'_>) -> Found {
 
 /// Names are parts of folders' names, joined with `-`; see [`Configuration::name`](ouro_rules::Configuration::name).
 fn bad_name(name: &str) -> Option<Diagnostic> {
-    let plain = name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let plain =
+        name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     let finding = || Diagnostic::bare(format!("`{name}` cannot name a configuration"));
     match name {
         _ if !plain => Some(finding().help("use letters, digits and `_`, a letter first")),

@@ -187,7 +187,7 @@ impl<'l> Builder<'_, 'l> {
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
             return finding.help(format!(
-                "`{}` is a file, and this attribute takes targets; files belong in `srcs` or `hdrs`",
+                "`{}` is a file; files belong in `srcs` or `hdrs`, or another attribute that takes them",
                 label.path()
             ));
         }

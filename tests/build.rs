@@ -8,7 +8,7 @@ use std::process::Command;
 
 use support::{OURO, Said, Workspace};
 
-const EXAMPLES: &[&str] = &["01-hello-xdp", "02-two-program-chain", "03-shared-map", "firewall"];
+const EXAMPLES: &[&str] = &["01-hello-xdp", "02-two-program-chain", "03-shared-map", "custom-rule", "firewall"];
 
 #[test]
 fn every_example_builds_and_a_second_build_does_nothing() {

@@ -212,7 +212,7 @@ impl<'l> Builder<'_, 'l> {
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
             return finding.help(format!(
-                "`{}` is a file, and this attribute takes targets; files belong in `srcs`, `hdrs` or `data`",
+                "`{}` is a file; files belong in `srcs`, `hdrs`, `data`, or another attribute that takes them",
                 label.path()
             ));
         }

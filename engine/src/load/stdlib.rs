@@ -4,7 +4,12 @@
 pub(super) const REPO: &str = "ouro";
 
 /// Every file of the repository by its path.
-const FILES: &[(&str, &str)] = &[("xdp/defs.star", include_str!("../../../stdlib/xdp/defs.star"))];
+const FILES: &[(&str, &str)] = &[
+    ("bpf/defs.star", include_str!("../../../stdlib/bpf/defs.star")),
+    ("file/defs.star", include_str!("../../../stdlib/file/defs.star")),
+    ("test/defs.star", include_str!("../../../stdlib/test/defs.star")),
+    ("xdp/defs.star", include_str!("../../../stdlib/xdp/defs.star")),
+];
 
 /// The text of a file of the standard library, by its path in the repository.
 pub(super) fn text(path: &str) -> Option<&'static str> {

@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use ouro_engine::build::{Analysis, Request};
+use ouro_engine::build::{Analysis, config};
+use ouro_engine::configure::configure;
 use ouro_engine::load;
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
-use ouro_rules::{Config, Data, Diagnostic, Label, ProviderId, builtin};
+use ouro_rules::{Configuration, Data, Diagnostic, Label, ProviderId, builtin, platform};
 
 /// Analyses a workspace with these two files and hands `look` what it means.
 fn analyse<T>(build: &str, star: &str, look: impl FnOnce(&Analysis<'_>) -> T) -> Result<T, Vec<Diagnostic>> {
@@ -19,15 +20,10 @@ fn analyse<T>(build: &str, star: &str, look: impl FnOnce(&Analysis<'_>) -> T) ->
     let patterns = [Pattern::parse("//...", "").expect("a pattern")];
     let table = builtin::table();
     let loaded = load::load(&workspace, &patterns, &table)?;
-    let request = Request { workspace: &workspace, patterns: &patterns, rules: &table, search_path: "".as_ref(), program: None };
-    let config = Config {
-        workspace: None,
-        out_dir: "ouro-out/x86".to_owned(),
-        arch: "x86".to_owned(),
-        system_includes: Vec::new(),
-        clang_flags: Vec::new(),
-    };
-    Analysis::of(&request, &loaded, &config).map(|analysis| look(&analysis))
+    let configuration = Configuration::plain(platform::find("x86").expect("a platform"));
+    let configured = configure(&loaded, &configuration)?;
+    let config = config(&workspace, &configuration, Vec::new());
+    Analysis::of(&workspace.root, &configured, &config).map(|analysis| look(&analysis))
 }
 
 /// Each target adds one file to the set of the one before; only the last one lists it. If a set were copied on its way, this would

@@ -215,6 +215,7 @@ fn differs(Difference { kind, name, old, new }: &Difference) -> String {
         Kind::Work => "the work itself".to_owned(),
         Kind::Content => format!("its text{}", if name.is_empty() { "" } else { " (executable)" }),
         Kind::Input => format!("input `{name}`"),
+        Kind::Executable => format!("the right to run `{name}`"),
         Kind::Permitted => format!("permission to read `{name}`"),
         Kind::Output => format!("output `{name}`"),
         Kind::Read => format!("`{name}`, which it read,"),

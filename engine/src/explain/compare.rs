@@ -32,6 +32,8 @@ pub enum Kind {
     Content,
     /// A file it is given.
     Input,
+    /// A file it is given may be run.
+    Executable,
     /// A header it may read.
     Permitted,
     /// A file it makes.
@@ -127,6 +129,7 @@ impl Kind {
             "work" => Kind::Work,
             "content" => Kind::Content,
             "input" => Kind::Input,
+            "executable" => Kind::Executable,
             "permitted" => Kind::Permitted,
             "output" => Kind::Output,
             READ => Kind::Read,
@@ -146,6 +149,7 @@ impl Kind {
             Kind::Work => "work",
             Kind::Content => "content",
             Kind::Input => "input",
+            Kind::Executable => "executable",
             Kind::Permitted => "permitted",
             Kind::Output => "output",
             Kind::Read => READ,
@@ -163,7 +167,7 @@ impl Kind {
             Kind::Mnemonic | Kind::Depfile | Kind::Order => alone(Value::Text(text(first))),
             Kind::Work => alone(Value::Text(format!("version {}: {}", number(first), text(second)))),
             Kind::Content => (if second[..] == [1] { "executable".to_owned() } else { String::new() }, Some(digest(first))),
-            Kind::Argument | Kind::Permitted | Kind::Output => (text(first), Some(Value::There)),
+            Kind::Argument | Kind::Executable | Kind::Permitted | Kind::Output => (text(first), Some(Value::There)),
             Kind::Input => (text(first), Some(digest(second))),
             Kind::Read => (text(first), (!second.is_empty()).then(|| digest(second))),
             Kind::Environment | Kind::Other(_) => (text(first), Some(Value::Text(text(second)))),
@@ -211,6 +215,7 @@ mod tests {
             Ingredient::Input("a.c", of("source")),
             Ingredient::Permitted("a.h"),
             Ingredient::Output("a.o"),
+            Ingredient::Executable("a.sh"),
         ]
     }
 
@@ -226,6 +231,7 @@ mod tests {
             Ingredient::Work(..) => Kind::Work,
             Ingredient::Content(..) => Kind::Content,
             Ingredient::Input(..) => Kind::Input,
+            Ingredient::Executable(_) => Kind::Executable,
             Ingredient::Permitted(_) => Kind::Permitted,
             Ingredient::Output(_) => Kind::Output,
         }
@@ -320,6 +326,12 @@ mod tests {
     fn permitted_differs() {
         let names: Vec<String> = told(10, Ingredient::Permitted("b.h")).into_iter().map(|one| one.1).collect();
         assert_eq!(names, ["a.h", "b.h"]);
+    }
+
+    #[test]
+    fn executable_differs() {
+        let names: Vec<String> = told(12, Ingredient::Executable("b.sh")).into_iter().map(|one| one.1).collect();
+        assert_eq!(names, ["a.sh", "b.sh"]);
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl<'l> Builder<'_, 'l> {
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.is_any_file(label) {
             return finding.help(format!(
-                "`{}` is a file; files belong in `srcs`, `hdrs`, `data`, or another attribute that takes them",
+                "`{}` is a file; files belong in `srcs`, `hdrs` or `data`, or another attribute that takes them",
                 label.path()
             ));
         }

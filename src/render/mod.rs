@@ -5,5 +5,5 @@
 pub mod diagnostic;
 pub mod output;
 pub mod progress;
+pub mod reports;
 pub mod sources;
-pub mod tests;

@@ -101,10 +101,12 @@ fn prepare(
 fn verdict(reports: &[Report]) -> Result<(), CliError> {
     let some = |status| reports.iter().any(|report| report.status == status);
     let failed = |kind| Err(CliError { kind, findings: Vec::new() });
-    match () {
-        () if some(Status::NotBuilt) => failed(Kind::Failed),
-        () if some(Status::Failed) || some(Status::TimedOut) => failed(Kind::TestsFailed),
-        () => Ok(()),
+    if some(Status::NotBuilt) {
+        failed(Kind::Failed)
+    } else if some(Status::Failed) || some(Status::TimedOut) {
+        failed(Kind::TestsFailed)
+    } else {
+        Ok(())
     }
 }
 

@@ -78,10 +78,10 @@ fn in_folder(place: &Place<'_>, test: &Case, own: &Path, output: &File, follow: 
     let (began, mut stopped) = (Instant::now(), None);
     let status = run_watched(&command, output, &mut || {
         place.printed.iter().for_each(|printed| follow.lines().into_iter().for_each(printed));
-        stopped = match () {
-            () if (place.cancelled)() => Some(End::Cancelled),
-            () if began.elapsed() > test.timeout => Some(End::TimedOut),
-            () => None,
+        stopped = match began.elapsed() > test.timeout {
+            _ if (place.cancelled)() => Some(End::Cancelled),
+            true => Some(End::TimedOut),
+            false => None,
         };
         stopped.is_some()
     });

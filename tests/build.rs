@@ -125,7 +125,7 @@ fn patterns_select_from_where_one_stands() {
     assert_eq!(built(&["-C", "fw", "build", ":allow", "--cache", "c2"]).compiled(), ["//fw:allow"]);
     assert_eq!(built(&["-C", "fw", "build", "allow", "--cache", "c3"]).compiled(), ["//fw:allow"]);
     assert_eq!(
-        built(&["build", "//...", "-//fw:fw", "-//fw:parse", "--cache", "c4"]).compiled(),
+        built(&["build", "//...", "-//fw:fw", "-//fw:parse", "-//fw:objects_test", "--cache", "c4"]).compiled(),
         ["//fw:allow", "//fw:block_list", "//fw:rate_limit"]
     );
     assert_eq!(built(&["-C", "fw", "build", "...", "--cache", "c5"]).compiled().len(), 4);

@@ -118,6 +118,16 @@ fn failures_and_what_asks_for_it_are_never_cached() {
 }
 
 #[test]
+fn what_runs_a_script_is_part_of_it() {
+    let workspace = workspace("sh_test(name = \"a\", srcs = [\"a.sh\"])\n", &[("a.sh", ""), ("runner", "exit 0")]);
+    workspace.write("t/a.sh", &format!("#!{}\n", workspace.path("t/runner").display()));
+    workspace.ok(&["test"]);
+    assert!(workspace.ok(&["test"]).out.contains("(cached)"));
+    script(&workspace, "runner", "exit 1");
+    workspace.fails(4, &["test"]);
+}
+
+#[test]
 fn undeclared_files_and_variables_are_not_found() {
     let text = "test ! -e t/secret.txt && test ! -e ouro.toml && test -z \"$LEAK\" && test -z \"$USER\" &&\n\
         test \"$HOME\" = \"$TEST_TMPDIR\" && test \"$TMPDIR\" = \"$HOME\" && test -z \"$(ls -A \"$HOME\")\" && touch \"$HOME/x\" y &&\n\

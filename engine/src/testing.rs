@@ -86,7 +86,7 @@ pub struct Report {
     /// How long all runs took.
     #[serde(rename = "milliseconds", with = "milliseconds")]
     pub took: Duration,
-    /// Why it did not pass: `exit status: 1`.
+    /// Why it did not pass: `exit code 1`.
     pub why: Option<String>,
     /// The file with all it printed, from the root; none when it did not run.
     pub log: Option<String>,
@@ -108,9 +108,7 @@ pub enum Status {
 
 /// Tests that are built and wait to be run. The workspace stays locked meanwhile, so that nothing they use changes.
 pub struct Ready {
-    /// What their build did.
-    pub built: Summary,
-    /// Findings that did not stop it.
+    /// Findings that did not stop their build.
     pub warnings: Vec<Diagnostic>,
     tests: Vec<Case>,
     /// Those whose build failed.
@@ -150,7 +148,7 @@ pub fn prepare(
     }
     let unbuilt = unbuilt(&plan, failed, &tests);
     let warnings = loaded.warnings.clone();
-    Ok(Ready { built, warnings, tests, unbuilt, lock, store, state })
+    Ok(Ready { warnings, tests, unbuilt, lock, store, state })
 }
 
 /// Executes a plan; tells the places of the actions that failed, too.
@@ -213,10 +211,11 @@ impl Ready {
         each(&alone, 1, &judged);
         judge.learnt().into_iter().for_each(|(path, file)| state.set_file(path, file));
         state.save()?;
-        if options.cancelled.load(Ordering::Relaxed) {
-            return Err(BuildError::Execute(ExecuteError::Cancelled));
+        let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match reports.len() < tests.len() {
+            true => Err(BuildError::Execute(ExecuteError::Cancelled)),
+            false => Ok(reports.into_values().collect()),
         }
-        Ok(reports.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())
     }
 }
 

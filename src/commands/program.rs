@@ -26,7 +26,7 @@ use crate::session::{self, Session};
 /// What a label that can be run came to.
 pub enum Built {
     /// A program.
-    Program(Program),
+    Program(Box<Program>),
     /// A chain's bundle.
     Chain(Vec<u8>),
 }
@@ -46,7 +46,7 @@ pub fn built(session: &Session, args: &Run, label: &str) -> Result<Built, CliErr
     let target = built.targets.first();
     if let Some((run, files)) = target.and_then(|target| target.run.as_ref()) {
         refuse_flags(args, &label)?;
-        return program(session, &workspace, &label, run, files, &args.args).map(Built::Program);
+        return program(session, &workspace, &label, run, files, &args.args).map(|program| Built::Program(Box::new(program)));
     }
     match target.map(|target| &target.files[..]).unwrap_or_default() {
         [file] if file.ends_with(".bundle") && args.args.is_empty() => {

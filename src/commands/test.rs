@@ -17,8 +17,9 @@ use crate::commands::build::{failure, options};
 use crate::configurations;
 use crate::error::{CliError, Kind};
 use crate::files;
+use crate::render::output::Verbosity;
 use crate::render::progress::{self, Progress};
-use crate::render::tests::{self, Look};
+use crate::render::reports::{self, Look};
 use crate::session::{self, Session};
 
 /// Builds what the patterns select and runs the tests among it.
@@ -109,10 +110,12 @@ fn prepare(
 fn verdict(reports: &[Report]) -> Result<(), CliError> {
     let some = |status| reports.iter().any(|report| report.status == status);
     let failed = |kind| Err(CliError { kind, findings: Vec::new() });
-    match () {
-        () if some(Status::NotBuilt) => failed(Kind::Failed),
-        () if some(Status::Failed) || some(Status::TimedOut) => failed(Kind::TestsFailed),
-        () => Ok(()),
+    if some(Status::NotBuilt) {
+        failed(Kind::Failed)
+    } else if some(Status::Failed) || some(Status::TimedOut) {
+        failed(Kind::TestsFailed)
+    } else {
+        Ok(())
     }
 }
 
@@ -128,7 +131,7 @@ impl Show<'_> {
     fn event(&self, event: TestEvent) {
         let text = match event {
             TestEvent::Printed(text) => text,
-            TestEvent::Done(report) if self.args.json => tests::json(&report),
+            TestEvent::Done(report) if self.args.json => reports::json(&report),
             TestEvent::Done(report) => self.report(&report),
         };
         // Nobody reads it any more; the tests go on for their logs' sake.
@@ -138,6 +141,9 @@ impl Show<'_> {
     /// The line of a test, and what it printed when that is wanted.
     fn report(&self, report: &Report) -> String {
         let passed = report.status == Status::Passed;
+        if passed && self.is_quiet() {
+            return String::new();
+        }
         let wanted = match self.args.test_output {
             TestOutput::All => true,
             TestOutput::Errors => !passed,
@@ -145,13 +151,18 @@ impl Show<'_> {
         };
         let path = report.log.as_ref().filter(|_| wanted).map(|log| self.root.join(log));
         let printed = path.and_then(|path| fs::read(path).ok()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        tests::report(report, printed.as_deref(), self.look)
+        reports::report(report, printed.as_deref(), self.look)
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.session.output.settings().verbosity == Verbosity::Quiet
     }
 
     fn end(&self, reports: &[Report], took: Duration) -> Result<(), CliError> {
         self.session.fact(&match self.args.json {
-            true => tests::json_summary(reports, took),
-            false => tests::summary(reports, took, self.look),
+            true => reports::json_summary(reports, took),
+            false if self.is_quiet() && reports.iter().all(|report| report.status == Status::Passed) => String::new(),
+            false => reports::summary(reports, took, self.look),
         })
     }
 }

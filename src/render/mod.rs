@@ -7,5 +7,5 @@ pub mod diagnostic;
 pub mod output;
 pub mod progress;
 pub mod reasons;
+pub mod reports;
 pub mod sources;
-pub mod tests;

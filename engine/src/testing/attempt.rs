@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::case::Case;
+use super::judge::named;
 use crate::execute::key;
 use crate::execute::process::run_watched;
 use crate::execute::spawn::Command;
@@ -60,29 +61,31 @@ pub(super) fn attempt(place: &Place<'_>, test: &Case, log: &Path) -> io::Result<
     let mut follow = Follow { file: File::open(log)?, rest: Vec::new() };
     let start = follow.file.seek(SeekFrom::End(0))?;
     let began = Instant::now();
-    let own = TempDir::with_prefix_in("ouro-test-", place.temp)?;
-    let end = in_folder(place, test, own.path(), &output, &mut follow).unwrap_or_else(|error| End::Failed(reason(test, &error)));
+    let own = TempDir::with_prefix_in("ouro-test-", place.temp).map_err(named("make its folder"))?;
+    let end = in_folder(place, test, own.path(), &output, &mut follow).unwrap_or_else(|error| End::Failed(error.to_string()));
     let xml = fs::read_to_string(own.path().join("test.xml")).ok();
     Ok(Attempt { end, took: began.elapsed(), printed: tail(log, start)?, xml })
 }
 
 fn in_folder(place: &Place<'_>, test: &Case, own: &Path, output: &File, follow: &mut Follow) -> io::Result<End> {
     let sources = own.join("runfiles");
-    runfiles::lay(place.root, &sources, &test.action.inputs)?;
-    fs::create_dir(own.join("tmp"))?;
+    let laid = runfiles::lay(place.root, &sources, &test.action.inputs);
+    laid.and_then(|()| fs::create_dir(own.join("tmp"))).map_err(named("fill its folder"))?;
     let (folder, (args, env)) = (sources.join(WORKSPACE_FOLDER), test.command());
     let (program, env) = (folder.join(&**test.executable.path()), environment(own, env)?);
-    let command = Command::new(&program, args.iter().map(String::as_str), key::environment(&env), &folder)?;
+    let command =
+        Command::new(&program, args.iter().map(String::as_str), key::environment(&env), &folder).map_err(named("start it"))?;
     let (began, mut stopped) = (Instant::now(), None);
     let status = run_watched(&command, output, &mut || {
         place.printed.iter().for_each(|printed| follow.lines().into_iter().for_each(printed));
-        stopped = match () {
-            () if (place.cancelled)() => Some(End::Cancelled),
-            () if began.elapsed() > test.timeout => Some(End::TimedOut),
-            () => None,
+        stopped = match began.elapsed() > test.timeout {
+            _ if (place.cancelled)() => Some(End::Cancelled),
+            true => Some(End::TimedOut),
+            false => None,
         };
         stopped.is_some()
-    })?;
+    });
+    let status = status.map_err(|error| reason(test, &error))?;
     place.printed.iter().for_each(|printed| follow.all().into_iter().for_each(printed));
     Ok(stopped.unwrap_or_else(|| end(status)))
 }
@@ -112,14 +115,14 @@ fn environment(own: &Path, env: &BTreeMap<String, String>) -> io::Result<BTreeMa
 }
 
 /// Why a program could not be started, with what to do.
-fn reason(test: &Case, error: &io::Error) -> String {
+fn reason(test: &Case, error: &io::Error) -> io::Error {
     let path = test.executable.path();
-    match (error.kind(), error.raw_os_error()) {
+    io::Error::other(match (error.kind(), error.raw_os_error()) {
         (io::ErrorKind::PermissionDenied, _) => format!("`{path}` may not be run; make it executable (`chmod +x {path}`)"),
         (io::ErrorKind::NotFound, _) => format!("`{path}` cannot be run: what its first line names is not there"),
         (_, Some(libc::ENOEXEC)) => format!("`{path}` is no program; a script begins with a line such as `#!/bin/sh`"),
         _ => format!("cannot run `{path}`: {error}"),
-    }
+    })
 }
 
 /// What was added to a file, as it grows.

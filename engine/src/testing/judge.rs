@@ -77,9 +77,8 @@ impl<'a> Judge<'a> {
     }
 
     fn file(&self, path: &Arc<str>) -> io::Result<(Arc<str>, File)> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("cannot read `{path}`: {error}"));
         let file = self.files.get(path).and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()));
-        file.map(|file| (path.clone(), file)).map_err(named)
+        file.map(|file| (path.clone(), file)).map_err(named(&format!("read `{path}`")))
     }
 
     /// The identity of what runs a script. One that is missing shows when the script is started.
@@ -98,7 +97,8 @@ impl<'a> Judge<'a> {
         }
         let entry = self.store.lookup(&known.key, |_| true).filter(is_pass)?;
         let outputs = test.action.outputs.iter().zip(&entry.result.outputs);
-        let facts = outputs.map(|(file, output)| self.put_in_place(file, output).ok().flatten()).last()??;
+        let placed: Option<Vec<Vec<u8>>> = outputs.map(|(file, output)| self.put_in_place(file, output).ok().flatten()).collect();
+        let facts = placed?.pop()?;
         let report: Report = serde_json::from_slice(&facts).ok()?;
         Some(Report { cached: true, ..report })
     }
@@ -129,11 +129,12 @@ impl<'a> Judge<'a> {
     /// Runs it as often as asked; nothing when interrupted.
     fn attempts(&self, test: &Case) -> io::Result<Option<Vec<Attempt>>> {
         let log = self.root.join(test.outputs().log);
-        log.parent().map_or(Ok(()), fs::create_dir_all)?;
-        match fs::remove_file(&log) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        let made = log.parent().map_or(Ok(()), fs::create_dir_all);
+        let cleared = made.and_then(|()| match fs::remove_file(&log) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        });
+        cleared.map_err(named(&format!("make room for its log `{}`", test.outputs().log)))?;
         let printed = |text: String| (self.events)(TestEvent::Printed(text));
         let (cancelled, printed) = (|| self.is_cancelled(), self.manner.streamed.then_some(&printed as &dyn Fn(String)));
         let place = Place { root: self.root, temp: &self.manner.temp, cancelled: &cancelled, printed };
@@ -186,6 +187,11 @@ impl<'a> Judge<'a> {
         let (label, status) = (test.label().clone(), Status::Failed);
         Report { label, status, cached: false, runs, failed: runs, took, why: Some(why), log: None }
     }
+}
+
+/// An error with what was tried.
+pub(super) fn named(doing: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("cannot {doing}: {error}"))
 }
 
 fn is_pass(entry: &Entry) -> bool {

@@ -73,7 +73,7 @@ fn failures_are_events_with_their_findings() {
 fn a_profile_has_every_action_in_a_lane_and_no_two_at_once_in_one() {
     let workspace = Workspace::example("firewall");
     let said = workspace.ok(&["build", "//...", "-j2", "--profile", "trace.json"]);
-    said.says("critical path ").says("bundle //fw:fw");
+    said.says("critical path ").says("compile //fw:");
     let spans = self::spans(&workspace);
     let named = |name: &str| spans.iter().find(|span| span["name"] == name).unwrap_or_else(|| panic!("no `{name}`"));
     assert_eq!(named("execute")["tid"], 0);

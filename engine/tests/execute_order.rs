@@ -2,7 +2,10 @@
 
 mod execute_support;
 
-use execute_support::{Workspace, script};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use execute_support::{NEVER, Workspace, script};
+use ouro_engine::event::Event;
 use ouro_rules::Action;
 
 fn with_jobs(jobs: usize) -> Workspace {
@@ -53,6 +56,23 @@ fn the_number_of_jobs_changes_nothing_but_time() {
         workspace.outputs().into_iter().map(|path| (workspace.read(&path), path)).collect::<Vec<_>>()
     };
     assert_eq!(outputs(1), outputs(5));
+}
+
+#[test]
+fn no_more_run_at_once_than_jobs() {
+    for jobs in [1, 3] {
+        let workspace = with_jobs(jobs);
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let actions: Vec<Action> = (0..9)
+            .map(|n| script(&format!("s{n}"), &format!("sleep 0.05; echo > ouro-out/s{n}"), &[], &[&format!("ouro-out/s{n}")]))
+            .collect();
+        workspace.build_until(actions, &NEVER, &|event| match event {
+            Event::Started { .. } => drop(most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst)),
+            Event::Finished { .. } => drop(running.fetch_sub(1, Ordering::SeqCst)),
+            _ => {}
+        });
+        assert_eq!(most.into_inner(), jobs);
+    }
 }
 
 /// A measure stays when the result of another run is taken from the cache.

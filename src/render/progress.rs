@@ -223,12 +223,15 @@ pub fn critical_path(path: &[Step]) -> String {
     let mut longest: Vec<usize> = (0..path.len()).collect();
     longest.sort_by_key(|place| std::cmp::Reverse(path[*place].took));
     longest.truncate(NAMED);
+    // What took no time bounds nothing.
+    let named = longest.iter().filter(|place| path[**place].took >= Duration::from_millis(1)).count();
+    longest.truncate(named.max(1));
     longest.sort_unstable();
     let named = longest.iter().map(|place| &path[*place]);
     let mut parts: Vec<String> =
         named.map(|step| format!("{} {} {}", step.mnemonic, step.owner, duration(step.took))).collect();
-    if path.len() > NAMED {
-        parts.push(format!("and {} shorter", path.len() - NAMED));
+    if path.len() > longest.len() {
+        parts.push(format!("and {} shorter", path.len() - longest.len()));
     }
     format!("critical path {}: {}", duration(whole), parts.join(", "))
 }
@@ -354,6 +357,10 @@ mod tests {
         };
         let path = [step("a", 10), step("b", 1990)];
         assert_eq!(critical_path(&path), "critical path 2.00 s: compile //fw:a 10 ms, compile //fw:b 1.99 s");
+        assert_eq!(
+            critical_path(&[step("a", 0), step("b", 2), step("c", 0)]),
+            "critical path 2 ms: compile //fw:b 2 ms, and 2 shorter"
+        );
         let many: Vec<Step> = (1..8).map(|n| step(&format!("p{n}"), n)).collect();
         let text = critical_path(&many);
         assert!(text.starts_with("critical path 28 ms: compile //fw:p3 3 ms, ") && text.ends_with(", and 2 shorter"), "{text}");

@@ -364,7 +364,7 @@ impl Learnt {
     }
 }
 
-/// The chain of actions that bounded the build, without those that took no time worth telling.
+/// The chain of actions that bounded the build.
 fn critical_path(plan: &Plan, notes: &[(usize, Note)]) -> Vec<Step> {
     let mut took = vec![Duration::ZERO; plan.actions.len()];
     notes.iter().for_each(|(place, note)| took[*place] = note.took);

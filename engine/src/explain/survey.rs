@@ -120,12 +120,13 @@ impl<'a> Survey<'a> {
         let remembered = self.state.result(action.outputs[0].path());
         let last = remembered.filter(|last| last.key == *key && self.hold(&last.entry)).map(|last| last.entry.clone());
         let cached = || self.ground.store.lookup(key, |entry| self.hold(entry)).filter(|_| is_process);
+        let is_last = last.is_some();
         let Some(entry) = last.or_else(cached) else { return (Now::Runs, Vec::new(), Vec::new()) };
         let outputs = &entry.result.outputs;
         let displaced = self.displaced(action, outputs);
         let is_kept = is_process && outputs.iter().all(|output| self.ground.store.contains(&output.digest));
         let now = match (displaced.is_empty(), is_kept) {
-            (true, _) if remembered.is_some_and(|last| last.key == *key) => Now::UpToDate,
+            (true, _) if is_last => Now::UpToDate,
             (true, _) | (_, true) => Now::Cached,
             _ => Now::Runs,
         };

@@ -253,7 +253,11 @@ fn is_full(path: &Path) -> bool {
     let mut header = [0; HEADER];
     let first = File::open(path).and_then(|mut file| file.read_exact(&mut header));
     let length = fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let first = first.map_or(0, |()| header[MARK.len()..].try_into().map_or(0, u32::from_le_bytes));
+    let (mark, first_length) = header.split_at(MARK.len());
+    let first = match first.is_ok() && mark == MARK {
+        true => first_length.try_into().map_or(0, u32::from_le_bytes),
+        false => 0,
+    };
     length > SMALL.max(GROWTH * u64::from(first))
 }
 

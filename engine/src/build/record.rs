@@ -36,6 +36,9 @@ type Files = HashMap<Arc<str>, Known>;
 
 /// Writes the snapshot, if there can be one.
 pub(super) fn record(build: &Finished<'_>, key: &Digest, memory: &Memory) -> Result<(), StateError> {
+    if build.summary.disturbed {
+        return Ok(());
+    }
     let root = &build.request.workspace.root;
     let Some(files) = build.files(memory, Snapshot::open(root, key).as_ref()) else { return Ok(()) };
     let Some(draft) = build.draft(files, memory) else { return Ok(()) };
@@ -103,6 +106,8 @@ impl Finished<'_> {
             }
             draft.steps.push(self.step(place, action, remembered));
         }
+        // Some were looked at in vain: what an action might have read, and what it removed.
+        files.retain(|_, known| known.roles != Roles::default());
         Some(Draft { files, ..draft })
     }
 

@@ -263,9 +263,10 @@ impl Snapshot {
     }
 }
 
-/// Writes a snapshot in place of the request's last one.
+/// Writes a snapshot in place of the request's last one. One of more than 4 GiB is not written.
 pub fn write(root: &Path, request: &Digest, draft: Draft<'_>) -> Result<(), StateError> {
-    super::replace(&place(root, request), &encode::encode(draft, request))?;
+    let Some(bytes) = encode::encode(&draft, request) else { return Ok(()) };
+    super::replace(&place(root, request), &bytes)?;
     prune(&folder(root));
     Ok(())
 }

@@ -52,11 +52,13 @@ impl Draft<'_> {
     }
 }
 
-pub(super) fn encode(draft: Draft<'_>, request: &Digest) -> Vec<u8> {
+/// Nothing when there is too much for numbers of 32 bits.
+pub(super) fn encode(draft: &Draft<'_>, request: &Digest) -> Option<Vec<u8>> {
     let files = placed(&draft.files);
-    let body = ouro_cache::seal(BODY, &body(&draft, &files));
-    let head = ouro_cache::seal(HEAD, &head(&draft, &files, request, body.len()));
-    [&(head.len() as u64).to_le_bytes()[..], &head, &body].concat()
+    let body = ouro_cache::seal(BODY, &body(draft, &files));
+    let head = ouro_cache::seal(HEAD, &head(draft, &files, request, body.len()));
+    let fits = u32::try_from(head.len().max(body.len())).is_ok();
+    fits.then(|| [&(head.len() as u64).to_le_bytes()[..], &head, &body].concat())
 }
 
 /// A file in its place.

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::files::{Files, Tables, UNSURE, pair};
 use super::{FileId, Known, alike};
@@ -15,19 +16,23 @@ use crate::state::Stamp;
 use crate::state::stamp::nanos;
 
 /// Below this number of files another thread costs more than it saves.
-const FILES_PER_THREAD: usize = 1500;
+const FILES_PER_THREAD: usize = 1000;
+
+/// Threads take so many files at a time: one that is slowed down by other work leaves more to the others.
+const SHARE: usize = 256;
 
 impl Files {
     pub(super) fn differing(&self, root: &Path, threads: usize) -> Vec<FileId> {
         let count = self.base_len();
         let all = || (0..self.len()).map(|file| FileId(file as u32)).collect();
         let Ok(root) = fs::File::open(root).map(OwnedFd::from) else { return all() };
+        let (root, tables, next) = (&root, self.tables(), &AtomicUsize::new(0));
+        let shares = move || std::iter::from_fn(move || Some(next.fetch_add(SHARE, Relaxed)).filter(|start| *start < count));
+        let look = move || shares().flat_map(|start| tables.differing(root, start..start + SHARE)).collect::<Vec<_>>();
         let threads = threads.clamp(1, count / FILES_PER_THREAD + 1);
-        let part = |n: usize| n * count / threads..(n + 1) * count / threads;
-        let (root, tables) = (&root, self.tables());
         let mut found = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|n| scope.spawn(move || tables.differing(root, part(n)))).collect();
-            let own = tables.differing(root, part(0));
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(look)).collect();
+            let own = look();
             let others = others.into_iter().map(|other| other.join().expect("BUG: looking does not panic"));
             [own].into_iter().chain(others).flatten().collect::<Vec<_>>()
         });
@@ -54,7 +59,7 @@ impl Tables<'_> {
         found
     }
 
-    fn differing_in(&self, root: &OwnedFd, folder: u32, mut files: Range<usize>, found: &mut Vec<FileId>) {
+    fn differing_in(&self, root: &OwnedFd, folder: u32, files: Range<usize>, found: &mut Vec<FileId>) {
         let name = self.name(folder);
         let opened = name.filter(|name| *name != c".").map(|name| open_folder(root, name));
         let at = match &opened {
@@ -65,7 +70,7 @@ impl Tables<'_> {
             let now = at.and_then(|at| stat(at, self.name(pair(&self.names[*file]).0)?));
             self.roles[*file] & UNSURE != 0 || !alike(now, self.stamp(*file))
         };
-        found.extend(files.by_ref().filter(differs).map(|file| FileId(file as u32)));
+        found.extend(files.filter(differs).map(|file| FileId(file as u32)));
     }
 }
 

@@ -39,9 +39,13 @@ impl Patch {
         *self == Patch::default()
     }
 
-    /// The number of the next new file, if the snapshot has `files`.
-    pub fn next_file(&self, files: usize) -> FileId {
-        FileId((files + self.new.len()) as u32)
+    /// Adds a file that the snapshot, which has `files`, does not know; once, however often it is named. Its number there.
+    pub fn add_new(&mut self, files: usize, path: &Arc<str>, known: Known) -> FileId {
+        let place = self.new.iter().position(|(other, _)| other == path).unwrap_or_else(|| {
+            self.new.push((path.clone(), known));
+            self.new.len() - 1
+        });
+        FileId((files + place) as u32)
     }
 }
 

@@ -105,6 +105,27 @@ fn programs_share_a_map() {
 }
 
 #[test]
+fn a_table_of_routes_decides() {
+    lab(|lab| {
+        let workspace = Workspace::example("custom-rule");
+        // Each class needs a route: a declared jump that the code never takes is an error.
+        let others = "192.0.2.0/24,watched\n198.51.100.0/24,blocked\n";
+        let deploy = |class: &str| {
+            workspace.write("routes.csv", &format!("{}/32,{class}\n{others}", lab::FAR_ADDRESS));
+            ok(lab, &workspace, &["deploy", "//:router", "--interface", NEAR]);
+        };
+        deploy("watched");
+        assert_eq!(lab.ping(5), 5);
+        assert!(per_cpu_sum(&lab.bpffs.join("ouro/router/maps/watched_pkts"), 0) >= 5);
+        deploy("blocked");
+        assert_eq!(lab.ping(3), 0, "the table says so");
+        let live = status(lab, &workspace);
+        ok(lab, &workspace, &["undeploy", "router"]);
+        nothing_left(lab, &live);
+    });
+}
+
+#[test]
 fn traffic_control_decides_through_tcx_and_clsact() {
     for via in ["tcx", "clsact"] {
         lab(|lab| {

@@ -3,7 +3,9 @@
 //! Behind the trait of all rules, so that nobody else can tell them from built-in ones. Knows nothing of what the providers that
 //! come with ouro mean.
 
+#[expect(clippy::too_many_arguments, reason = "each is a parameter that rules give by its name")]
 mod actions;
+#[expect(clippy::too_many_arguments, reason = "each is a parameter that rules give by its name")]
 mod args;
 mod ctx;
 mod inputs;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ouro_rules::action::{Action, ActionKind, Artifact};
-use ouro_rules::builtin::info::{self, Edges, FunctionSpec, Made, Returned};
+use ouro_rules::builtin::info::{self, Arguments, Edges, FunctionSpec, Made, Returned};
 use ouro_rules::data::{Data, Info};
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span};
 use ouro_rules::label::{Label, join};
@@ -20,7 +20,7 @@ use crate::load::errors::{self, refuse};
 use crate::load::rule_function::Definition;
 
 /// Calls a function of `ctx.bpf`.
-pub(super) type Call<'a> = dyn Fn(&FunctionSpec, &BTreeMap<Arc<str>, Data>) -> Result<Made, Vec<Diagnostic>> + 'a;
+pub(super) type Call<'a> = dyn Fn(&FunctionSpec, &Arguments) -> Result<Made, Vec<Diagnostic>> + 'a;
 
 /// One run.
 #[derive(ProvidesStaticType)]
@@ -101,12 +101,7 @@ impl<'a> Run<'a> {
     }
 
     /// Calls a function of `ctx.bpf`. Its files are as good as declared.
-    pub(super) fn native(
-        &self,
-        function: &FunctionSpec,
-        args: &BTreeMap<Arc<str>, Data>,
-        place: &Span,
-    ) -> Result<Data, Vec<Diagnostic>> {
+    pub(super) fn native(&self, function: &FunctionSpec, args: &Arguments, place: &Span) -> Result<Data, Vec<Diagnostic>> {
         let made = (self.call)(function, args)?;
         made.actions.into_iter().for_each(|action| self.add(action, None, place));
         Ok(made.value)

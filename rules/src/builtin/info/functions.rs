@@ -24,9 +24,15 @@ pub struct FunctionSpec {
     pub doc: &'static str,
     /// Its parameters, by name.
     pub params: &'static [FieldSpec],
-    /// Does it. The arguments are of the types that `params` name; `Edges` are of the rule.
-    pub call: fn(&Context<'_>, &BTreeMap<Arc<str>, Data>, Edges<'_>) -> Result<Made, Vec<Diagnostic>>,
+    /// Does it.
+    pub call: Call,
 }
+
+/// A function's code. The arguments are of the types that its parameters name; the edges are of the rule that calls it.
+pub type Call = fn(&Context<'_>, &Arguments, Edges<'_>) -> Result<Made, Vec<Diagnostic>>;
+
+/// Arguments by the names of their parameters.
+pub type Arguments = BTreeMap<Arc<str>, Data>;
 
 /// What a function made.
 pub struct Made {
@@ -56,7 +62,7 @@ pub const FUNCTIONS: &[FunctionSpec] = &[FunctionSpec {
     call: compile_program,
 }];
 
-fn compile_program(ctx: &Context<'_>, args: &BTreeMap<Arc<str>, Data>, attrs: Edges<'_>) -> Result<Made, Vec<Diagnostic>> {
+fn compile_program(ctx: &Context<'_>, args: &Arguments, attrs: Edges<'_>) -> Result<Made, Vec<Diagnostic>> {
     let span = &ctx.target.span;
     let args = Fields::new("ctx.bpf.compile", args);
     let hook =

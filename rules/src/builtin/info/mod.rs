@@ -9,7 +9,7 @@ mod offered;
 mod program;
 mod returned;
 
-pub use self::functions::{FUNCTIONS, FunctionSpec, Made};
+pub use self::functions::{Arguments, Call, FUNCTIONS, FunctionSpec, Made};
 pub use self::offered::{has, offered};
 pub use self::returned::{Edges, Returned, analysis, check};
 

@@ -6,6 +6,7 @@ mod cli;
 mod configurations;
 mod error;
 mod files;
+mod memory;
 mod netns;
 mod session;
 
@@ -21,6 +22,9 @@ use clap::Parser;
 use crate::cli::Cli;
 use crate::error::{CliError, io};
 use crate::session::Session;
+
+#[global_allocator]
+static ALLOCATOR: memory::Bounded = memory::Bounded;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(cli::arguments());

@@ -25,6 +25,7 @@ mod evaluate;
 mod exports;
 mod glob;
 mod groups;
+mod limits;
 mod places;
 mod select;
 mod values;
@@ -48,6 +49,7 @@ use self::request::Wanted;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
 pub(crate) use self::folder::BUILD_FILES;
+pub use self::limits::evaluated;
 pub use self::stdlib::source as stdlib_source;
 
 /// Everything that was asked for and all it depends on.

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::state::StateError;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Diagnostic, builtin};
@@ -87,7 +88,7 @@ pub fn failure(error: BuildError) -> CliError {
             let finding = Diagnostic::bare(error.to_string()).maybe_help(error.remedy());
             CliError { kind: Kind::Refused, findings: vec![finding] }
         }
-        BuildError::Execute(ExecuteError::Cancelled) => CliError::new(Kind::Interrupted, "interrupted"),
+        BuildError::Execute(ExecuteError::Cancelled) | BuildError::State(StateError::Cancelled) => CliError::new(Kind::Interrupted, "interrupted"),
         BuildError::State(_) | BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
 }

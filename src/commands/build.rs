@@ -88,7 +88,9 @@ pub fn failure(error: BuildError) -> CliError {
             let finding = Diagnostic::bare(error.to_string()).maybe_help(error.remedy());
             CliError { kind: Kind::Refused, findings: vec![finding] }
         }
-        BuildError::Execute(ExecuteError::Cancelled) | BuildError::State(StateError::Cancelled) => CliError::new(Kind::Interrupted, "interrupted"),
+        BuildError::Execute(ExecuteError::Cancelled) | BuildError::State(StateError::Cancelled) => {
+            CliError::new(Kind::Interrupted, "interrupted")
+        }
         BuildError::State(_) | BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
 }

@@ -24,6 +24,8 @@ const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or sta
     3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 130 interrupted. `ouro run` of a program \
     ends as that program does.";
 
+const CONFIGURATION: &str = "Configuration";
+
 /// Stands for the `-` of an exclusion while clap looks at the arguments.
 const EXCLUDE: &str = "\u{1}";
 
@@ -187,22 +189,21 @@ pub struct BuildFlags {
 /// What is built for. `--platform` and `--config` may be given several times: each named configuration is then built for each
 /// platform, side by side.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Configuration")]
 pub struct ConfigFlags {
     /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. Again for one more.
-    #[arg(long = "platform", value_name = "PLATFORM")]
+    #[arg(help_heading = CONFIGURATION, long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
     /// A configuration of ouro.toml, `[config.NAME]`. Again for one more.
-    #[arg(long = "config", value_name = "NAME")]
+    #[arg(help_heading = CONFIGURATION, long = "config", value_name = "NAME")]
     pub configs: Vec<String>,
     /// What compilers are asked for.
-    #[arg(long, value_enum, value_name = "MODE")]
+    #[arg(help_heading = CONFIGURATION, long, value_enum, value_name = "MODE")]
     pub mode: Option<BuildMode>,
     /// The oldest kernel that must run it: `5.15`.
-    #[arg(long, value_name = "VERSION", value_parser = str::parse::<KernelVersion>)]
+    #[arg(help_heading = CONFIGURATION, long, value_name = "VERSION", value_parser = str::parse::<KernelVersion>)]
     pub min_kernel: Option<KernelVersion>,
     /// Set a `string_flag` or `bool_flag`: `//fw:trace=on`; the label alone for `true`.
-    #[arg(long = "flag", value_name = "LABEL=VALUE")]
+    #[arg(help_heading = CONFIGURATION, long = "flag", value_name = "LABEL=VALUE")]
     pub flags: Vec<String>,
 }
 

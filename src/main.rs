@@ -7,6 +7,7 @@ mod configurations;
 mod error;
 mod files;
 mod git;
+mod memory;
 mod netns;
 mod session;
 
@@ -23,6 +24,9 @@ use clap::Parser;
 use crate::cli::Cli;
 use crate::error::{CliError, io};
 use crate::session::Session;
+
+#[global_allocator]
+static ALLOCATOR: memory::Bounded = memory::Bounded;
 
 fn main() -> ExitCode {
     let cli = Cli::parse_from(cli::arguments());

@@ -60,3 +60,31 @@ pub fn configure<'l>(loaded: &'l Loaded, configuration: &Configuration) -> Resul
     }
     if findings.is_empty() { Ok(configured) } else { Err(sorted(findings)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use ouro_rules::{Pattern, builtin, platform};
+
+    use super::*;
+    use crate::load;
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn targets_that_choose_nothing_are_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ouro.toml"), "").unwrap();
+        let build = "config_setting(name = 'x86', arch = 'x86')\n[filegroup(name = 't%d' % n, srcs = ['a.c', 'b.c']) for n in range(10000)]\nfilegroup(name = 'chosen', srcs = select({':x86': []}))\n";
+        std::fs::write(folder.path().join("BUILD.ouro"), build).unwrap();
+        let workspace = Workspace::find(folder.path()).unwrap();
+        let loaded = load::load(&workspace, &[Pattern::parse("//...", "").unwrap()], &builtin::table()).unwrap();
+        let began = Instant::now();
+        let configured = configure(&loaded, &Configuration::plain(platform::find("x86").unwrap())).unwrap();
+        assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+        assert_eq!(configured.chosen.keys().map(|label| label.to_string()).collect::<Vec<_>>(), ["//:chosen"]);
+        let label = Label::new("", "t77");
+        assert!(std::ptr::eq(configured.target(&label).unwrap(), loaded.target(&label).unwrap()));
+        assert_eq!(configured.targets().count(), 10_002);
+    }
+}

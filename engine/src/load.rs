@@ -25,6 +25,7 @@ mod evaluate;
 mod exports;
 mod glob;
 mod groups;
+mod limits;
 mod places;
 mod select;
 mod values;
@@ -58,6 +59,7 @@ use crate::workspace::{SETTINGS_FILE, Workspace};
 pub(crate) use self::crew::{Crew, on_large_stack};
 pub(crate) use self::folder::{BUILD_FILES, digest as folder_digest};
 pub use self::glob::Patterns as GlobPatterns;
+pub use self::limits::evaluated;
 pub use self::stdlib::source as stdlib_source;
 
 /// Everything that was asked for and all it depends on.

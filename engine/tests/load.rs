@@ -7,12 +7,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ouro_engine::load::{self, Loaded};
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::{Label, Pattern};
 use ouro_rules::{Diagnostic, RuleTable};
-use support::{comments, rules};
+use support::{comments, dump, rules};
 
 /// A workspace of these files.
 fn workspace(files: &[(&str, &str)]) -> tempfile::TempDir {
@@ -175,4 +177,59 @@ fn the_standard_library_declares_a_pipeline_with_the_real_rules() {
     );
     let found = messages(load_with(folder.path(), &["//fw:all"], &ouro_rules::builtin::table()));
     assert!(found.starts_with("fw/BUILD:2:1-2:59: Error: `stages` of `fw` is empty"), "{found}");
+}
+
+/// Nothing a file can say depends on when, where or by how many threads it is evaluated.
+#[test]
+fn the_same_workspace_always_loads_the_same() {
+    let folder = workspace(&[(
+        "tools/defs.star",
+        "def stage(name, words):\n    seen = {word: hash(word) for word in words}\n    print(name, seen, dir([]), set(words))\n    filegroup(name = name, srcs = sorted(seen.keys()), tags = [str(number) for number in seen.values()])\n",
+    )]);
+    for index in 0..100 {
+        let build = format!(
+            "load('//tools:defs.star', 'stage')\nstage(name = 'x', words = ['w%d' % n for n in range({index})])\nfilegroup(name = 'y', srcs = glob(['*']) + select({{'//p{}:x': ['a']}}))\n",
+            index / 2
+        );
+        write(folder.path(), format!("p{index}/BUILD"), build.as_bytes());
+        write(folder.path(), format!("p{index}/file.c"), b"");
+    }
+    let first = dump::loaded(&load(folder.path(), &["//..."]).unwrap());
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| dump::loaded(&load(folder.path(), &["//..."]).unwrap()))).collect();
+        threads.into_iter().for_each(|thread| assert!(thread.join().unwrap() == first));
+    });
+    // Another folder elsewhere, whose files were made in another order.
+    let other = workspace(&[]);
+    for index in (0..100).rev() {
+        for file in ["file.c", "BUILD"] {
+            let path = format!("p{index}/{file}");
+            write(other.path(), &path, &std::fs::read(folder.path().join(&path)).unwrap());
+        }
+    }
+    write(other.path(), "tools/defs.star", &std::fs::read(folder.path().join("tools/defs.star")).unwrap());
+    assert!(dump::loaded(&load(other.path(), &["//..."]).unwrap()) == first);
+}
+
+/// What was being evaluated ends at once, what was not begun is not begun, and the thread tells no file any more.
+#[test]
+fn a_load_that_is_cancelled_ends_at_once() {
+    let endless = "x = [0 for a in range(30000) for b in range(300)]\n";
+    let folder = workspace(&[]);
+    for index in 0..500 {
+        write(folder.path(), format!("p{index}/BUILD"), endless.as_bytes());
+    }
+    let workspace = Workspace::find(folder.path()).unwrap();
+    let (cancelled, patterns) = (AtomicBool::new(false), [Pattern::parse("//...", "").unwrap()]);
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let options = load::Options { also: &[], cancelled: &cancelled };
+        let (workspace, patterns) = (&workspace, &patterns);
+        let thread = scope.spawn(move || load::load_with(workspace, patterns, &rules::table(), &options).is_ok());
+        std::thread::sleep(Duration::from_millis(300));
+        cancelled.store(true, Ordering::Relaxed);
+        let _means_nothing = thread.join().unwrap();
+    });
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}; all of it takes minutes", began.elapsed());
+    load::evaluated(|file| assert_eq!(file, None));
 }

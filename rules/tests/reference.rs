@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ouro_rules::platform::PLATFORMS;
+
 #[test]
 fn the_written_reference_is_the_rule_table() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/rules.md");
@@ -14,4 +16,18 @@ fn the_written_reference_is_the_rule_table() {
         written == text,
         "docs/rules.md is out of date; to write it anew: OURO_BLESS=1 cargo test -p ouro-rules --test reference"
     );
+}
+
+#[test]
+fn the_written_platforms_are_all_there_are() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    let written = std::fs::read_to_string(&path).unwrap();
+    let row = |platform: &ouro_rules::platform::Platform| {
+        let aliases = platform.aliases.iter().map(|alias| format!("`{alias}`")).collect::<Vec<_>>().join(", ");
+        let order = if platform.big_endian { "big" } else { "little" };
+        format!("| `{}` | {aliases} | `{}` | {order} |", platform.name, platform.arch).replace("|  |", "| |")
+    };
+    let rows: Vec<String> = PLATFORMS.iter().map(row).collect();
+    let lines: Vec<&str> = written.lines().filter(|line| line.ends_with("| little |") || line.ends_with("| big |")).collect();
+    assert_eq!(lines, rows);
 }

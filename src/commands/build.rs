@@ -5,6 +5,7 @@ use std::time::Instant;
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::event::Event;
 use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::state::StateError;
 use ouro_engine::toolchain::ToolchainError;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
@@ -113,7 +114,9 @@ pub fn failure(error: BuildError) -> CliError {
             )
         }
         BuildError::Toolchain(error) => no_toolchain(&error),
-        BuildError::Execute(ExecuteError::Cancelled) => CliError::new(Kind::Interrupted, "interrupted"),
+        BuildError::Execute(ExecuteError::Cancelled) | BuildError::State(StateError::Cancelled) => {
+            CliError::new(Kind::Interrupted, "interrupted")
+        }
         BuildError::State(_) | BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
 }

@@ -16,6 +16,7 @@ mod run;
 mod target;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ouro_rules::attr::{AttrSpec, EdgeKind};
 use ouro_rules::builtin::info::{self, Edges};
@@ -27,7 +28,7 @@ use starlark::values::{OwnedFrozenValue, ValueLike};
 
 use self::run::Run;
 use super::errors;
-use super::evaluate::set_limits;
+use super::limits::{Limits, named};
 use super::rule_function::{Definition, FrozenUserRule};
 
 /// Says something to the user while an implementation runs; whether one does.
@@ -35,6 +36,9 @@ pub(super) fn print(eval: &Evaluator<'_, '_, '_>, words: &[String]) -> bool {
     let run = Run::of(eval).ok();
     run.map(|run| run.print(&words.join(" "), eval)).is_some()
 }
+
+/// Analysis is over in moments; whoever interrupts it waits for its end.
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A rule of a user.
 struct UserRule {
@@ -76,10 +80,15 @@ impl Rule for UserRule {
         let edges = Edges { jumps: &jumps, programs: &programs };
         let call = |function: &info::FunctionSpec, args: &_| (function.call)(ctx, args, edges);
         let run = Run::new(ctx.target, ctx.config, &self.definition, &call);
-        match self.evaluate(ctx, &run) {
+        let limits = Limits::new(&NEVER);
+        match named(self.definition.file(), || self.evaluate(ctx, &run, &limits)) {
             Ok(infos) => run.finish(ctx, &infos, edges),
-            Err(error) => Err(run.give_up(errors::analysis(&error, ctx.target))),
+            Err(error) => Err(run.give_up(limits.word(errors::analysis(&error, ctx.target)))),
         }
+    }
+
+    fn is_test(&self) -> bool {
+        self.definition.test
     }
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Diagnostic> {
@@ -93,13 +102,13 @@ impl UserRule {
     }
 
     /// Runs the implementation; nothing of the heap it works on survives.
-    fn evaluate(&self, ctx: &Context<'_>, run: &Run<'_>) -> starlark::Result<Vec<Arc<ouro_rules::Info>>> {
+    fn evaluate(&self, ctx: &Context<'_>, run: &Run<'_>, limits: &Limits<'_>) -> starlark::Result<Vec<Arc<ouro_rules::Info>>> {
         Module::with_temp_heap(|module| {
             let heap = module.heap();
             let value = ctx::value(&self.definition, ctx, heap);
             let mut eval = Evaluator::new(&module);
             eval.extra = Some(run);
-            set_limits(&mut eval)?;
+            limits.set(&mut eval)?;
             let implementation = heap.access_owned_frozen_value(&self.implementation);
             let returned = eval.eval_function(implementation, &[value], &[])?;
             returned::infos(returned, &self.definition)

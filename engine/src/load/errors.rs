@@ -2,6 +2,7 @@
 //!
 //! The only place that reads the interpreter's errors; knows nothing of where evaluation goes on afterwards.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::{Diagnostic, Span};
@@ -142,7 +143,10 @@ fn at_the_call(finding: Diagnostic, places: &[Span]) -> Diagnostic {
 fn at_the_cause(finding: Diagnostic, places: &[Span]) -> Diagnostic {
     let Some((cause, calls)) = places.split_last() else { return finding };
     let finding = Diagnostic { span: Some(cause.clone()), ..finding };
-    calls.iter().rev().fold(finding, |finding, place| finding.related(place, "called from here"))
+    // Functions that call one another are on the stack hundreds of times.
+    let mut told = BTreeSet::from([cause]);
+    let calls = calls.iter().rev().filter(|place| told.insert(place));
+    calls.fold(finding, |finding, place| finding.related(place, "called from here"))
 }
 
 /// The name that an error says is not defined, if that is what it says.

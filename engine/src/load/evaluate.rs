@@ -14,15 +14,10 @@ use starlark::syntax::AstModule;
 use super::builtins::near_global;
 use super::context::Context;
 use super::errors;
+use super::limits::{Limits, named};
 use super::modules::Imports;
 use super::parse::{Language, Parsed, reparse};
 use super::values::Unknown;
-
-/// Bounds for files that never end or eat everything; far above what a workspace of 10,000 targets needs.
-const MAX_CALLS: usize = 256;
-const MAX_HEAP: usize = 1 << 30;
-/// Function calls and loop rounds of one file; about a second.
-const MAX_TICKS: u64 = 10_000_000;
 
 /// Evaluates a file; its functions and values are returned when it is a `.star` file and nothing was wrong with it.
 pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, context: &Context<'_>) -> Option<FrozenModule> {
@@ -34,7 +29,8 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
     // Names nobody defines; each ends the evaluation before it begins, so it is begun again with the name known.
     let mut unknown: BTreeSet<String> = BTreeSet::new();
     while let Some(tree) = ast.take() {
-        match once(tree, language, globals, imports, context, &unknown) {
+        let limits = Limits::new(context.cancelled);
+        match named(&file, || once(tree, language, globals, imports, context, (&unknown, &limits))) {
             Ok(module) => {
                 context.check_exports();
                 return module.filter(|_| !context.is_broken());
@@ -44,20 +40,11 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
                     context.report(not_defined(at, globals));
                     ast = reparse(&file, at.file.source(), language);
                 }
-                // The bounds of the whole evaluation are not exceeded at a place.
-                _ => context.report(errors::runtime(&error, &file)),
+                _ => context.report(limits.word(errors::runtime(&error, &file))),
             },
         }
     }
     None
-}
-
-/// Bounds what an evaluation may use.
-pub(super) fn set_limits(eval: &mut Evaluator<'_, '_, '_>) -> starlark::Result<()> {
-    eval.set_max_callstack_size(MAX_CALLS)?;
-    eval.set_max_heap_size(MAX_HEAP)?;
-    eval.set_max_tick_count(MAX_TICKS)?;
-    Ok(())
 }
 
 fn not_defined(at: &FileSpan, globals: &Globals) -> Diagnostic {
@@ -71,7 +58,7 @@ fn once(
     globals: &Globals,
     imports: &Imports,
     context: &Context<'_>,
-    unknown: &BTreeSet<String>,
+    (unknown, limits): (&BTreeSet<String>, &Limits<'_>),
 ) -> starlark::Result<Option<FrozenModule>> {
     Module::with_temp_heap(|module| {
         unknown.iter().for_each(|name| module.set(name, module.heap().alloc(Unknown)));
@@ -79,8 +66,7 @@ fn once(
             let mut eval = Evaluator::new(&module);
             eval.set_loader(imports);
             eval.extra = Some(context);
-            set_limits(&mut eval)?;
-            eval.set_check_cancelled(Box::new(|| context.cancelled.load(Ordering::Relaxed)));
+            limits.set(&mut eval)?;
             eval.eval_module(ast, globals)?;
         }
         match language {

@@ -54,6 +54,11 @@ impl Definition {
         self.export.name()
     }
 
+    /// The file that defines it, as in places.
+    pub(super) fn file(&self) -> &str {
+        &self.export.file
+    }
+
     /// Its name in the rule table: two files may each have a rule of this name.
     pub(super) fn key(&self) -> String {
         format!("{}%{}", self.export.file, self.export.name())

@@ -1,0 +1,61 @@
+//! The allocator: the system's, with a bound on what one operation of a BUILD file can ask for.
+//!
+//! `"x" * 2000000000` is one step of the interpreter, so no limit of it stands between the file and the machine's memory. Knows
+//! nothing of what the memory is for.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+
+use ouro_engine::load;
+
+/// The most a file may ask for at once; what it may hold in all is the loader's business.
+const MOST: usize = 1 << 30;
+
+/// The system's allocator with the bound.
+pub struct Bounded;
+
+// SAFETY: everything is passed on to the system's allocator as it is; what is refused ends the process.
+unsafe impl GlobalAlloc for Bounded {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        check(layout.size());
+        // SAFETY: the caller keeps the same promises to us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        check(layout.size());
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        check(size);
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+fn check(size: usize) {
+    if size > MOST {
+        load::evaluated(|file| file.map(refuse));
+    }
+}
+
+/// Ends the process. An allocator can neither unwind nor format, so this is no finding like others.
+fn refuse(file: &str) {
+    let parts = [
+        "error: `",
+        file,
+        "` asks for more than 1 GiB of memory at once\nhelp: look for a value that is multiplied, or doubled in a loop\n",
+    ];
+    for part in parts {
+        // SAFETY: the bytes are there; a message that cannot be written is lost.
+        unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };
+    }
+    // SAFETY: ends the process without running anything; locks end with it.
+    unsafe { libc::_exit(1) }
+}

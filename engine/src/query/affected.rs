@@ -86,21 +86,21 @@ impl TargetGraph {
     pub fn requested(&self, patterns: &[Pattern]) -> Result<BTreeSet<Ix>, Vec<Diagnostic>> {
         let (mut selected, mut findings) = (BTreeSet::new(), Vec::new());
         for pattern in patterns {
+            if pattern.negative {
+                selected.retain(|node: &Ix| !pattern.matches(&self.node(*node).label));
+                continue;
+            }
             let is_wide = !matches!(pattern.scope, Scope::Target(_));
             let found = self.select(&pattern.scope);
-            findings.extend(self.unknown(pattern).filter(|_| found.is_empty()));
-            match pattern.negative {
-                true => selected.retain(|node| !found.contains(node)),
-                false => selected.extend(found.into_iter().filter(|node| !(is_wide && self.node(*node).is_manual()))),
-            }
+            findings.extend(self.unknown(&pattern.scope).filter(|_| found.is_empty()));
+            selected.extend(found.into_iter().filter(|node| !(is_wide && self.node(*node).is_manual())));
         }
         if findings.is_empty() { Ok(selected) } else { Err(sorted(findings)) }
     }
 
     /// What is wrong with a pattern that selects nothing.
-    fn unknown(&self, pattern: &Pattern) -> Option<Diagnostic> {
-        match &pattern.scope {
-            _ if pattern.negative => None,
+    fn unknown(&self, scope: &Scope) -> Option<Diagnostic> {
+        match scope {
             Scope::Target(label) => {
                 let names = self.members(&label.package).map(|node| &*self.node(node).label.name);
                 Some(Diagnostic::bare(format!("there is no target `{label}`")).maybe_help(did_you_mean(&label.name, names)))

@@ -22,8 +22,10 @@ pub fn everything(loaded: &Loaded) -> Vec<Label> {
         let names = target.get("outs").items().iter().filter_map(|out| out.value.as_str());
         names.map(|name| target.label.sibling(name))
     });
-    let labels: BTreeSet<Label> = targets().map(|target| target.label.clone()).chain(made).collect();
-    labels.into_iter().collect()
+    let mut labels: Vec<Label> = targets().map(|target| target.label.clone()).chain(made).collect();
+    labels.sort();
+    labels.dedup();
+    labels
 }
 
 /// The compact form of a graph, with the files that packages were made from.

@@ -7,6 +7,7 @@ mod cycle;
 mod edges;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
@@ -43,6 +44,8 @@ pub enum Node<'l> {
 pub struct Edge {
     /// What it means.
     pub kind: EdgeKind,
+    /// The attribute with the label; none for edges that follow from others.
+    pub attr: Option<Arc<str>>,
     /// Where the label stands.
     pub span: Span,
 }
@@ -104,6 +107,11 @@ impl<'l> Graph<'l> {
         self.nodes.node_indices().map(NodeId)
     }
 
+    /// Every node by its label, sorted.
+    pub fn by_label(&self) -> impl Iterator<Item = (&Label, NodeId)> {
+        self.index.iter().map(|(label, id)| (label, *id))
+    }
+
     /// The node of this label.
     pub fn find(&self, label: &Label) -> Option<NodeId> {
         self.index.get(label).copied()
@@ -153,7 +161,7 @@ impl<'l> Graph<'l> {
         let entries: Vec<(NodeId, NodeId, Span)> = self.ids().flat_map(|chain| self.entries(chain)).collect();
         for (chain, entry, span) in entries {
             for member in self.jump_closure(entry) {
-                self.connect(chain, member, Edge { kind: EdgeKind::Member, span: span.clone() });
+                self.connect(chain, member, Edge { kind: EdgeKind::Member, attr: None, span: span.clone() });
             }
         }
     }
@@ -177,7 +185,6 @@ impl<'l> Graph<'l> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use ouro_rules::target::Visibility;
@@ -206,7 +213,7 @@ mod tests {
         let targets: BTreeMap<Arc<str>, Target> =
             (0..count).map(target).map(|target| (target.label.name.clone(), target)).collect();
         let requested = targets.values().map(|target| target.label.clone()).collect();
-        let package = Package { name: "".into(), build_file: "BUILD.ouro".into(), targets };
+        let package = Package { build_file: "BUILD.ouro".into(), targets, ..Package::default() };
         Loaded {
             packages: BTreeMap::from([("".into(), package)]),
             requested,

@@ -43,6 +43,7 @@ use self::request::Wanted;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
 pub(crate) use self::folder::BUILD_FILES;
+pub use self::glob::Patterns as GlobPatterns;
 pub use self::stdlib::source as stdlib_source;
 
 /// Everything that was asked for and all it depends on.
@@ -61,12 +62,16 @@ pub struct Loaded {
 }
 
 /// One BUILD file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Package {
     /// The folder's path from the workspace root; empty for the root.
     pub name: Arc<str>,
     /// The BUILD file's path from the workspace root.
     pub build_file: Arc<str>,
+    /// Every `.star` file its BUILD file loads, directly or through others.
+    pub loads: BTreeSet<Label>,
+    /// The patterns of its calls of `glob()`: other files may come to match them.
+    pub globs: Vec<GlobPatterns>,
     /// What it declares. Besides the attributes of its rule a target has `name`, and `visibility` and `tags` if given.
     pub targets: BTreeMap<Arc<str>, Target>,
 }

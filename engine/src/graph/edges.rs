@@ -3,6 +3,7 @@
 //! Knows nothing of what rules make of it.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use ouro_rules::diagnostic::nearest;
 use ouro_rules::label::join;
@@ -84,7 +85,8 @@ impl<'l> Builder<'_, 'l> {
         self.graph.find(label).or_else(|| {
             let to = self.add_target(maker);
             let node = self.graph.add(Node::Generated(label.clone()));
-            self.graph.connect(node, to, Edge { kind: EdgeKind::Source, span: maker.span.clone() });
+            let attr = maker.attrs.get_key_value("outs").map(|(name, _)| name.clone());
+            self.graph.connect(node, to, Edge { kind: EdgeKind::Source, attr, span: maker.span.clone() });
             Some(node)
         })
     }
@@ -100,12 +102,12 @@ impl<'l> Builder<'_, 'l> {
     fn add_edges(&mut self, node: NodeId, target: &'l Target) {
         let Some(rule) = self.loaded.rules.rule(&target.rule) else { return };
         for attr in rule.attrs() {
-            let (Some(kind), Some(value)) = (attr.edge, target.attrs.get(attr.name.as_str())) else { continue };
-            value.value.each_label(&value.span, &mut |label, span| self.add_edge(node, target, kind, label, span));
+            let (Some(kind), Some((name, value))) = (attr.edge, target.attrs.get_key_value(attr.name.as_str())) else { continue };
+            value.value.each_label(&value.span, &mut |label, span| self.add_edge(node, target, (kind, name), label, span));
         }
     }
 
-    fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &Label, span: &Span) {
+    fn add_edge(&mut self, from: NodeId, target: &Target, (kind, attr): (EdgeKind, &Arc<str>), label: &Label, span: &Span) {
         let to = match self.loaded.target(label) {
             Some(found) => {
                 self.check_visibility(target, found, span);
@@ -115,7 +117,7 @@ impl<'l> Builder<'_, 'l> {
             None => None,
         };
         match to {
-            Some(to) => self.graph.connect(from, to, Edge { kind, span: span.clone() }),
+            Some(to) => self.graph.connect(from, to, Edge { kind, attr: Some(attr.clone()), span: span.clone() }),
             None => {
                 let finding = self.missing(kind, label, span);
                 self.findings.push(finding);

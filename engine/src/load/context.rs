@@ -13,6 +13,7 @@ use starlark::eval::Evaluator;
 
 use super::Reads;
 use super::errors::{self, refuse};
+use super::glob::Patterns;
 use super::places::{Places, Site};
 use crate::workspace::Workspace;
 
@@ -41,6 +42,8 @@ pub(super) struct Build<'a> {
     /// Where `package()` was called.
     pub(super) package_call: RefCell<Option<Span>>,
     pub(super) reads: RefCell<Reads>,
+    /// The patterns of every `glob()`.
+    pub(super) globs: RefCell<Vec<Patterns>>,
 }
 
 impl<'a> Context<'a> {

@@ -2,7 +2,7 @@
 //!
 //! Reads folders, never files. Knows nothing of targets.
 
-use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
+use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use ouro_rules::diagnostic::Diagnostic;
 use ouro_rules::label::join;
 
@@ -12,10 +12,30 @@ use super::folder::{self, Entry};
 use super::places::{Place, Site};
 use crate::workspace::Workspace;
 
-/// The arguments of `glob()`.
-pub(super) struct Patterns {
-    pub(super) include: Vec<String>,
-    pub(super) exclude: Vec<String>,
+/// The arguments of a `glob()`.
+#[derive(Debug, Clone)]
+pub struct Patterns {
+    /// What it looks for.
+    pub include: Vec<String>,
+    /// What it leaves out.
+    pub exclude: Vec<String>,
+}
+
+impl Patterns {
+    /// Whether some of `files`, paths from the package, would be selected if they were there. Does not know which folders are
+    /// packages of their own.
+    pub fn may_select<'f>(&self, files: impl IntoIterator<Item = &'f str>) -> bool {
+        let set = |patterns: &[String]| {
+            let mut builder = GlobSetBuilder::new();
+            for glob in patterns.iter().filter_map(|pattern| compile(pattern).ok()) {
+                builder.add(glob);
+            }
+            builder.build().ok()
+        };
+        let (Some(include), Some(exclude)) = (set(&self.include), set(&self.exclude)) else { return false };
+        let is_open = |file: &str| !file.split('/').any(|part| part.starts_with('.'));
+        files.into_iter().any(|file| is_open(file) && include.is_match(file) && !exclude.is_match(file))
+    }
 }
 
 /// Runs `glob()`; findings are reported and the files that were found are returned.
@@ -29,6 +49,7 @@ pub(super) fn call(
     let include = set(context, &patterns.include, included(site));
     let exclude = set(context, &patterns.exclude, site.argument("exclude"));
     let (Some(include), Some(exclude)) = (include, exclude) else { return Vec::new() };
+    build.globs.borrow_mut().push(patterns.clone());
     let mut walk = Walk {
         workspace: build.workspace,
         package: context.package,
@@ -68,9 +89,7 @@ fn set(context: &Context<'_>, patterns: &[String], place: Place<'_>) -> Option<G
     let mut builder = GlobSetBuilder::new();
     let mut fine = true;
     for (index, pattern) in patterns.iter().enumerate() {
-        match check(pattern)
-            .and_then(|()| GlobBuilder::new(pattern).literal_separator(true).build().map_err(|e| e.kind().to_string()))
-        {
+        match compile(pattern) {
             Ok(glob) => {
                 builder.add(glob);
             }
@@ -82,6 +101,11 @@ fn set(context: &Context<'_>, patterns: &[String], place: Place<'_>) -> Option<G
         }
     }
     builder.build().ok().filter(|_| fine)
+}
+
+fn compile(pattern: &str) -> Result<Glob, String> {
+    check(pattern)?;
+    GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| error.kind().to_string())
 }
 
 fn check(pattern: &str) -> Result<(), String> {
@@ -150,6 +174,16 @@ fn may_match_in(pattern: &str, below: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_came_or_went_are_compared_with_the_patterns() {
+        let list = |patterns: &[&str]| patterns.iter().map(|pattern| (*pattern).to_owned()).collect();
+        let patterns = Patterns { include: list(&["*.c", "src/**/*.h"]), exclude: list(&["old*"]) };
+        let selects = |file: &str| patterns.may_select([file]);
+        assert!(selects("a.c") && selects("src/a.h") && selects("src/x/y/a.h"));
+        assert!(!selects("sub/a.c") && !selects("a.h") && !selects("old.c") && !selects(".a.c") && !selects("src/.x/a.h"));
+        assert!(patterns.may_select(["a.h", "a.c"]) && !patterns.may_select([]));
+    }
 
     #[test]
     fn only_folders_that_may_hold_matches_are_entered() {

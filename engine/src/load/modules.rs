@@ -25,6 +25,8 @@ use crate::workspace::Workspace;
 #[derive(Default)]
 pub(super) struct Modules {
     done: BTreeMap<Label, State>,
+    /// What each loads by itself.
+    loads: BTreeMap<Label, Vec<Label>>,
 }
 
 enum State {
@@ -74,7 +76,9 @@ impl Modules {
             }
             match read_module(workspace, &label, reads) {
                 Ok(Some(file)) => {
-                    wanted.extend(file.loads.iter().filter_map(targets));
+                    let loads: Vec<Label> = file.loads.iter().filter_map(targets).collect();
+                    wanted.extend_from_slice(&loads);
+                    self.loads.insert(label.clone(), loads);
                     parsed.insert(label, file);
                 }
                 Ok(None) => {
@@ -131,6 +135,18 @@ impl Modules {
             .into_iter()
             .filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &names(text), &unknown)?)));
         (Imports(modules.collect()), complete)
+    }
+
+    /// Every file that these statements bring in, directly or through others.
+    pub(super) fn closure(&self, loads: &[Load]) -> BTreeSet<Label> {
+        let mut found = BTreeSet::new();
+        let mut open: Vec<&Label> = loads.iter().filter_map(|load| load.target.as_ref().ok()).collect();
+        while let Some(label) = open.pop() {
+            if found.insert(label.clone()) {
+                open.extend(self.loads.get(label).into_iter().flatten());
+            }
+        }
+        found
     }
 
     fn module(&self, load: &Load, findings: &mut Vec<Diagnostic>) -> Option<&FrozenModule> {

@@ -86,6 +86,7 @@ impl Built {
 pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules, name: Arc<str>, parsed: Parsed) -> Built {
     let mut findings = Vec::new();
     let (imports, _) = modules.imports(&parsed.loads, &mut findings);
+    let loads = modules.closure(&parsed.loads);
     let build_file = parsed.file.clone();
     let build = Build {
         workspace,
@@ -95,15 +96,16 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules,
         default_visibility: RefCell::default(),
         package_call: RefCell::default(),
         reads: RefCell::default(),
+        globs: RefCell::default(),
     };
     let context = Context { file: &build_file, repo: "", package: &name, findings: RefCell::new(findings), build: Some(build) };
     evaluate(parsed, globals, &imports, &context);
     let Context { findings, build, .. } = context;
     let build = build.expect("BUG: it was put there above");
-    let reads = build.reads.take();
+    let (reads, globs) = (build.reads.take(), build.globs.take());
     let targets = finish(build);
     let outside = outside(&name, &targets);
-    Built { package: Package { name, build_file, targets }, reads, findings: findings.into_inner(), outside }
+    Built { package: Package { name, build_file, loads, globs, targets }, reads, findings: findings.into_inner(), outside }
 }
 
 fn finish(build: Build<'_>) -> BTreeMap<Arc<str>, Target> {

@@ -8,6 +8,7 @@ pub mod key;
 mod schedule;
 
 mod action;
+mod current;
 mod files;
 mod outputs;
 
@@ -22,6 +23,8 @@ use std::time::Instant;
 
 use ouro_cache::Store;
 use ouro_rules::ActionKind;
+
+pub use self::current::Keys;
 
 use crate::event::Event;
 use crate::plan::Plan;

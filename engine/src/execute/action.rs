@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use ouro_cache::{ActionResult, Digest, Entry, Output, Read};
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
+use super::current::key_of;
 use super::files::{Files, seen};
-use super::key::{self, Input};
 use super::process::{Processes, without_colors};
 use super::schedule::End;
 use super::{Options, Site, Summary, outputs};
@@ -160,7 +160,7 @@ impl<'a> Work<'a> {
         }
         for _ in 0..ATTEMPTS {
             let inputs = self.inputs(action)?;
-            let key = self.key(action, &inputs);
+            let key = key_of(self.site.toolchain, action, &inputs);
             if let Some(done) = self.recall(action, &key)? {
                 return Ok(done);
             }
@@ -213,15 +213,6 @@ impl<'a> Work<'a> {
             }
         }
         if findings.is_empty() { Ok(inputs) } else { Err(findings) }
-    }
-
-    fn key(&self, action: &Action, inputs: &[Found]) -> Digest {
-        let tool = match &action.kind {
-            ActionKind::Run { tool, .. } => self.site.toolchain.tool(tool).ok().map(|found| found.identity),
-            ActionKind::Write { .. } | ActionKind::Native(_) => None,
-        };
-        let inputs: Vec<Input> = inputs.iter().map(|(path, file)| Input { path: path.clone(), digest: file.digest }).collect();
-        key::digest(&key::ingredients(action, tool, &inputs))
     }
 
     /// Answers from what the workspace remembers, or else from the cache.

@@ -110,7 +110,7 @@ pub fn digest(ingredients: &[Ingredient<'_>]) -> Digest {
 }
 
 /// The whole environment of a process with these variables of its own.
-pub(super) fn environment(own: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+pub fn environment(own: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
     FIXED_ENVIRONMENT.into_iter().chain(own.iter().map(|(name, value)| (&**name, &**value))).collect()
 }
 

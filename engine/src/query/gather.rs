@@ -1,0 +1,140 @@
+//! From what was loaded to the graph that queries see.
+//!
+//! Knows nothing of expressions.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ouro_rules::rule::Rule;
+use ouro_rules::{EdgeKind, Label, RuleTable, Span};
+
+use super::target_graph::{Edge, Ix, Kind, Node, Package, Parts, TargetGraph};
+use crate::graph::{self, Graph, NodeId};
+use crate::load::{self, Loaded};
+
+/// Attributes that every target may have.
+const COMMON: [&str; 3] = ["name", "tags", "visibility"];
+
+/// Every target of the loaded packages, and every file they say they make: the graph of all these knows who depends on whom.
+pub fn everything(loaded: &Loaded) -> Vec<Label> {
+    let targets = || loaded.packages.values().flat_map(|package| package.targets.values());
+    let made = targets().flat_map(|target| {
+        let names = target.get("outs").items().iter().filter_map(|out| out.value.as_str());
+        names.map(|name| target.label.sibling(name))
+    });
+    let mut labels: Vec<Label> = targets().map(|target| target.label.clone()).chain(made).collect();
+    labels.sort();
+    labels.dedup();
+    labels
+}
+
+/// The compact form of a graph, with the files that packages were made from.
+pub(super) fn gather(loaded: &Loaded, graph: &Graph<'_>) -> TargetGraph {
+    let (nodes, places) = nodes(loaded, graph);
+    let (edges, attrs) = edges(graph, &places);
+    let packages = loaded.packages.values().filter_map(|package| files(package, &nodes)).collect();
+    let known = known(&loaded.rules, &nodes);
+    TargetGraph::new(Parts { nodes, edges, attrs, packages, known, ..Parts::default() })
+}
+
+/// The nodes, sorted, and for each place in `graph` the place among them.
+fn nodes(loaded: &Loaded, graph: &Graph<'_>) -> (Vec<Node>, Vec<Ix>) {
+    let mut all: Vec<(&Label, Option<NodeId>)> = graph.by_label().map(|(label, id)| (label, Some(id))).collect();
+    let own = own_files(loaded);
+    all.extend(own.iter().filter(|label| graph.find(label).is_none()).map(|label| (label, None)));
+    all.sort_by(|one, other| one.0.cmp(other.0));
+    let mut places = vec![Ix::new(0); graph.len()];
+    for ((_, id), place) in all.iter().zip(0..) {
+        if let Some(id) = id {
+            places[id.place()] = Ix::new(place);
+        }
+    }
+    let node = |(label, id): (&Label, Option<NodeId>)| match id {
+        Some(id) => node(loaded, graph, id),
+        None => source(label),
+    };
+    (all.into_iter().map(node).collect(), places)
+}
+
+/// BUILD and `.star` files.
+fn own_files(loaded: &Loaded) -> BTreeSet<Label> {
+    loaded.packages.values().flat_map(|package| package.loads.iter().cloned().chain([build_file(package)])).collect()
+}
+
+fn build_file(package: &load::Package) -> Label {
+    let name = package.build_file.rsplit('/').next().unwrap_or(&package.build_file);
+    Label::new(package.name.clone(), name)
+}
+
+fn node(loaded: &Loaded, graph: &Graph<'_>, id: NodeId) -> Node {
+    match graph.node(id) {
+        graph::Node::Target(target) => Node {
+            label: target.label.clone(),
+            kind: Kind::Rule(target.rule.clone()),
+            place: target.span.clone(),
+            tags: target.tags.clone(),
+            jumps: loaded.rules.rule(&target.rule).is_some_and(|rule| may_jump(&**rule)),
+        },
+        graph::Node::File(label) => source(label),
+        graph::Node::Generated(label) => Node { place: maker(graph, id), kind: Kind::Generated, ..source(label) },
+    }
+}
+
+fn may_jump(rule: &dyn Rule) -> bool {
+    rule.attrs().iter().any(|attr| attr.edge == Some(EdgeKind::Jump))
+}
+
+fn source(label: &Label) -> Node {
+    let path: Arc<str> = match label.repo.is_empty() {
+        true => label.path().into(),
+        false => format!("@{}//{}", label.repo, label.path()).into(),
+    };
+    Node { label: label.clone(), kind: Kind::Source, place: Span::point(path, 1, 1), tags: Vec::new(), jumps: false }
+}
+
+/// Where the target that makes a file is declared: its only edge leads there.
+fn maker(graph: &Graph<'_>, id: NodeId) -> Span {
+    let edge = graph.edges(id).next();
+    edge.map(|(_, edge)| edge.span.clone()).expect("BUG: a generated file has a maker")
+}
+
+fn edges(graph: &Graph<'_>, places: &[Ix]) -> (Vec<Edge>, Vec<Arc<str>>) {
+    let (mut edges, mut attrs) = (Vec::new(), Vec::<Arc<str>>::new());
+    for (_, from) in graph.by_label() {
+        for (to, edge) in graph.edges(from) {
+            let attr = edge.attr.as_ref().map(|name| number(&mut attrs, name));
+            edges.push(Edge { from: places[from.place()], to: places[to.place()], attr, kind: edge.kind });
+        }
+    }
+    (edges, attrs)
+}
+
+/// A name's place in the list. There are few, so looking through them is the fastest way.
+fn number(names: &mut Vec<Arc<str>>, name: &Arc<str>) -> u16 {
+    let known = names.iter().position(|known| known == name);
+    let at = known.unwrap_or_else(|| {
+        names.push(name.clone());
+        names.len() - 1
+    });
+    u16::try_from(at).expect("BUG: rules have fewer than 65,536 attributes")
+}
+
+fn files(package: &load::Package, nodes: &[Node]) -> Option<Package> {
+    let find = |label: &Label| nodes.binary_search_by(|node| node.label.cmp(label)).ok().map(Ix::new);
+    let loads = package.loads.iter().filter_map(find).collect();
+    Some(Package { name: package.name.clone(), build_file: find(&build_file(package))?, loads })
+}
+
+/// The attributes of all rules that some node is of.
+fn known(rules: &RuleTable, nodes: &[Node]) -> BTreeSet<Arc<str>> {
+    let used: BTreeSet<&Arc<str>> = nodes.iter().filter_map(|node| rule(&node.kind)).collect();
+    let attrs = used.into_iter().filter_map(|name| rules.rule(name)).flat_map(|rule| rule.attrs());
+    attrs.map(|attr| attr.name.as_str()).chain(COMMON).map(Arc::from).collect()
+}
+
+fn rule(kind: &Kind) -> Option<&Arc<str>> {
+    match kind {
+        Kind::Rule(rule) => Some(rule),
+        Kind::Source | Kind::Generated => None,
+    }
+}

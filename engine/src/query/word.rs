@@ -1,0 +1,107 @@
+//! What the words of an expression name: targets by patterns, or files by their paths.
+//!
+//! Knows nothing of which targets exist. Whether a path is a file is asked through a function.
+
+use std::sync::Arc;
+
+use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
+use ouro_rules::label::{Label, Pattern, Scope, join};
+
+use super::expr::Word;
+use super::target_graph::TargetGraph;
+use crate::load::BUILD_FILES;
+
+/// What a word names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) scope: Scope,
+    /// The path of the file, when the word is one.
+    file: Option<String>,
+}
+
+/// What a word means to someone in the folder `cwd` of the workspace.
+pub(super) fn meaning(word: &Word, cwd: &str, is_file: &dyn Fn(&str) -> bool) -> Result<Meaning, Diagnostic> {
+    let wrong = |message: String| Err(Diagnostic::error(&word.span, message));
+    match path(&word.text, cwd) {
+        Some(path) if is_file(&path) => {
+            return match label(&path, is_file) {
+                Some(label) => Ok(Meaning { scope: Scope::Target(label), file: Some(path) }),
+                None => wrong(format!("the file `{path}` belongs to no package"))
+                    .map_err(|finding| finding.help("a package is a folder with a `BUILD.ouro` or `BUILD` file")),
+            };
+        }
+        Some(path) if word.text.contains('/') && !is_package(&path, is_file) => {
+            return wrong(format!("`{path}` is neither a file nor a package"));
+        }
+        _ => {}
+    }
+    match Pattern::parse(&word.text, cwd) {
+        Ok(Pattern { negative: false, scope }) => Ok(Meaning { scope, file: None }),
+        Ok(_) => wrong(format!("`{}` takes away, and there is nothing before it", word.text))
+            .map_err(|finding| finding.help("write `a - b`")),
+        Err(error) => wrong(error.to_string()),
+    }
+}
+
+/// The path from the workspace root, if the word may be a path; none when it leaves the workspace.
+fn path(text: &str, cwd: &str) -> Option<String> {
+    if text.starts_with(['/', '@']) || text.contains(':') || text.ends_with("...") {
+        return None;
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in cwd.split('/').chain(text.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The label of a file: it belongs to the innermost package around it.
+fn label(path: &str, is_file: &dyn Fn(&str) -> bool) -> Option<Label> {
+    let package = folders(path).find(|folder| is_package(folder, is_file))?;
+    Some(Label::new(package, path[package.len()..].trim_start_matches('/')))
+}
+
+fn is_package(folder: &str, is_file: &dyn Fn(&str) -> bool) -> bool {
+    BUILD_FILES.iter().any(|name| is_file(&join(folder, name)))
+}
+
+/// The folders around a path, the innermost first.
+pub(super) fn folders(path: &str) -> impl Iterator<Item = &str> {
+    path.rmatch_indices('/').map(|(at, _)| &path[..at]).chain([""])
+}
+
+impl Meaning {
+    /// What must be loaded to know it: a package, and whether those below it are meant, too. A name that is missing there is told
+    /// with its place in the expression.
+    pub(super) fn folder(&self) -> Option<(Arc<str>, bool)> {
+        match &self.scope {
+            Scope::Target(label) if !label.repo.is_empty() => None,
+            Scope::Target(Label { package, .. }) | Scope::Package(package) => Some((package.clone(), false)),
+            Scope::Subtree(root) => Some((root.clone(), true)),
+        }
+    }
+
+    /// What is wrong with the word in this graph.
+    pub(super) fn finding(&self, word: &Word, graph: &TargetGraph) -> Option<Diagnostic> {
+        let Scope::Target(label) = &self.scope else { return None };
+        if graph.find(label).is_some() {
+            return None;
+        }
+        let finding = |message: String| Some(Diagnostic::error(&word.span, message));
+        if graph.programs_only() {
+            return finding(format!("`{label}` is no program"))
+                .map(|finding| finding.help("with `--jumps` an expression names programs; a chain's is its `entry`"));
+        }
+        if let Some(path) = &self.file {
+            return finding(format!("no target names the file `{path}`"))
+                .map(|finding| finding.help("list it in `srcs` or `hdrs`"));
+        }
+        let names = graph.members(&label.package).map(|node| &*graph.node(node).label.name);
+        finding(format!("there is no target or file `{label}`"))
+            .map(|finding| finding.maybe_help(did_you_mean(&label.name, names)))
+    }
+}

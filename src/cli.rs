@@ -89,6 +89,12 @@ pub enum Command {
     Build(Build),
     /// Draw a chain: programs, slots, jumps, maps.
     Graph(Graph),
+    /// Ask which targets and files depend on each other, and how.
+    Query(Query),
+    /// Ask for the actions of targets: command lines, inputs, outputs, keys.
+    Aquery(Aquery),
+    /// List the targets that changes since a git revision touch.
+    Affected(Affected),
     /// Write compile_commands.json and .clangd for editors.
     Generate(Generate),
     /// Remove what was built; the cache stays.
@@ -180,6 +186,93 @@ pub enum GraphFormat {
     Json,
     /// A picture.
     Svg,
+}
+
+/// `ouro query`
+#[derive(Debug, Args)]
+pub struct Query {
+    /// What is asked, in Bazel's query language: `deps(//fw:parse)`, `rdeps(//..., fw/packet.h)`, `kind("bpf_map rule", //...)`.
+    #[arg(value_name = "EXPR", value_parser = pattern)]
+    pub expression: String,
+    /// Ask the jump graph: programs, and the jumps they declare.
+    #[arg(long)]
+    pub jumps: bool,
+    /// How the answer is written.
+    #[arg(long, short, value_enum, default_value_t = QueryOutput::Label, value_name = "FORMAT")]
+    pub output: QueryOutput,
+}
+
+/// How targets are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum QueryOutput {
+    /// One label a line.
+    Label,
+    /// The kind, then the label.
+    #[value(name = "label_kind")]
+    LabelKind,
+    /// The packages, each once.
+    Package,
+    /// File, line and column, then kind and label.
+    Location,
+    /// For programs.
+    Json,
+    /// Graphviz: the targets, and the edges between them.
+    #[value(alias = "graph")]
+    Dot,
+    /// The same in Mermaid, for Markdown.
+    Mermaid,
+}
+
+/// `ouro aquery`
+#[derive(Debug, Args)]
+pub struct Aquery {
+    /// Whose actions: an expression as for `ouro query`, or conditions around one: `mnemonic("compile", deps(//fw:fw))`,
+    /// `inputs("\\.h$", //fw:all)`, `outputs(...)`.
+    #[arg(value_name = "EXPR", value_parser = pattern)]
+    pub expression: String,
+    /// How the answer is written.
+    #[arg(long, short, value_enum, default_value_t = AqueryOutput::Text, value_name = "FORMAT")]
+    pub output: AqueryOutput,
+}
+
+/// How actions are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AqueryOutput {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// Graphviz: the actions, and which needs which.
+    #[value(alias = "graph")]
+    Dot,
+    /// The same in Mermaid, for Markdown.
+    Mermaid,
+}
+
+/// `ouro affected`
+#[derive(Debug, Args)]
+pub struct Affected {
+    /// The git revision to compare the files of the workspace with, changes that are not committed included.
+    #[arg(long, value_name = "REV")]
+    pub since: String,
+    /// Among which targets: patterns as for `ouro build`.
+    #[arg(default_value = "//...", value_name = "PATTERN", value_parser = pattern)]
+    pub patterns: Vec<String>,
+    /// Tests alone.
+    #[arg(long)]
+    pub tests: bool,
+    /// How the answer is written.
+    #[arg(long, short, value_enum, default_value_t = AffectedOutput::Label, value_name = "FORMAT")]
+    pub output: AffectedOutput,
+}
+
+/// How affected targets are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AffectedOutput {
+    /// One label a line.
+    Label,
+    /// For programs, with what changed.
+    Json,
 }
 
 /// `ouro generate`

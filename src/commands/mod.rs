@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod add;
+mod affected;
+mod aquery;
 mod attach;
 mod build;
 mod bundle;
@@ -9,6 +11,7 @@ mod deploy;
 mod generate;
 mod graph;
 mod init;
+mod query;
 mod run;
 mod status;
 mod undeploy;
@@ -24,6 +27,9 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Add(args) => add::run(session, &args),
         Command::Build(args) => build::run(session, &args),
         Command::Graph(args) => graph::run(session, &args),
+        Command::Query(args) => query::run(session, &args),
+        Command::Aquery(args) => aquery::run(session, &args),
+        Command::Affected(args) => affected::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),
         Command::Clean => clean::run(session),
         Command::Bundle(args) => bundle::run(session, &args),

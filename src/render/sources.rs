@@ -20,6 +20,11 @@ impl Sources {
         Sources { root: root.into(), texts: Mutex::default() }
     }
 
+    /// Makes a text known that is in no file, under a name that places can use.
+    pub fn add(&self, name: &str, text: &str) {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), Some(text.into()));
+    }
+
     /// The text of a file; none when it is gone, or no UTF-8.
     pub fn text(&self, file: &str) -> Option<Arc<str>> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -42,7 +42,7 @@ fn label(item: &Box) -> String {
     quoted(&format!("{}\n{}", item.title, item.details.join("\n")))
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
     format!("\"{escaped}\"")
 }

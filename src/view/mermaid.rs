@@ -38,7 +38,7 @@ fn line(arrow: &Arrow) -> String {
 }
 
 /// Mermaid writes entities as `#name;`, so its own sign is the first to go.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -55,7 +55,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// A YAML string in quotes.
-fn yaml(text: &str) -> String {
+pub(super) fn yaml(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

@@ -1,6 +1,11 @@
-//! Chains as pictures: `text` for terminals, `dot`, `mermaid` and `svg` for people, `json` for programs.
+//! Chains as pictures: `text` for terminals, `dot`, `mermaid` and `svg` for people, `json` for programs. Answers about targets and
+//! actions likewise.
 //!
-//! Pure: a chain's data in, text out. Knows no files and no terminal.
+//! Pure: data in, text out. Knows no files and no terminal.
+
+pub mod actions;
+pub mod network;
+pub mod targets;
 
 mod drawing;
 

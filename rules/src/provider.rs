@@ -70,8 +70,14 @@ pub struct TestInfo {
 impl TestInfo {
     /// How a test with these tags is run; all rules read the same words: `exclusive`, `external` and `no-cache`.
     pub fn new(timeout: Option<Duration>, tags: &[Arc<str>]) -> TestInfo {
+        TestInfo { timeout, ..TestInfo::default() }.with_tags(tags)
+    }
+
+    /// The same, with what the target's tags say.
+    pub fn with_tags(self, tags: &[Arc<str>]) -> TestInfo {
         let has = |word: &str| tags.iter().any(|tag| **tag == *word);
-        TestInfo { timeout, uncached: has("external") || has("no-cache"), exclusive: has("exclusive") }
+        let uncached = self.uncached || has("external") || has("no-cache");
+        TestInfo { uncached, exclusive: self.exclusive || has("exclusive"), ..self }
     }
 }
 

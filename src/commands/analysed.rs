@@ -48,8 +48,14 @@ impl<'a> Asker<'a> {
     pub fn load(&self, patterns: &[Pattern]) -> Result<Loaded, CliError> {
         let (rules, search_path) = (builtin::table(), session::search_path());
         let configurations = slice::from_ref(&self.configuration);
-        let request =
-            Request { workspace: self.workspace, patterns, configurations, rules: &rules, search_path: &search_path, program: None };
+        let request = Request {
+            workspace: self.workspace,
+            patterns,
+            configurations,
+            rules: &rules,
+            search_path: &search_path,
+            program: None,
+        };
         let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
         self.session.findings(&loaded.warnings)?;
         Ok(loaded)

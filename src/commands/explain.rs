@@ -6,11 +6,11 @@ use ouro_cache::Store;
 use ouro_engine::explain::{self, Ground};
 use ouro_engine::plan::{self, Plan};
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
-use ouro_rules::label::{Pattern, Scope};
 use ouro_rules::Label;
+use ouro_rules::label::{Pattern, Scope};
 
-use crate::commands::analysed::analysed;
 use crate::cli::Explain;
+use crate::commands::analysed::analysed;
 use crate::commands::build::failure;
 use crate::commands::graph::only;
 use crate::error::{CliError, Kind};
@@ -32,7 +32,8 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
     analysed(session, &workspace, &patterns, (&args.config, "`ouro explain`"), |view| {
         let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
         let chosen = chosen(&plan, &asked)?;
-        let store = Store::open(&session::cache_folder(&workspace, args.cache.as_ref())?).map_err(|error| failure(error.into()))?;
+        let store =
+            Store::open(&session::cache_folder(&workspace, args.cache.as_ref())?).map_err(|error| failure(error.into()))?;
         let ground = Ground { root: &workspace.root, toolchain: view.toolchain()?, store: &store };
         let reasons = Reasons::new(&plan, explain::explain(&ground, &plan));
         let text = if args.json { reasons.json(&chosen) } else { reasons.text(&chosen, session.output.settings().out.color) };

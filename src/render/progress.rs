@@ -228,8 +228,7 @@ pub fn critical_path(path: &[Step]) -> String {
     longest.truncate(named.max(1));
     longest.sort_unstable();
     let named = longest.iter().map(|place| &path[*place]);
-    let mut parts: Vec<String> =
-        named.map(|step| format!("{} {} {}", step.mnemonic, step.owner, duration(step.took))).collect();
+    let mut parts: Vec<String> = named.map(|step| format!("{} {} {}", step.mnemonic, step.owner, duration(step.took))).collect();
     if path.len() > longest.len() {
         parts.push(format!("and {} shorter", path.len() - longest.len()));
     }

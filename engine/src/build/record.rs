@@ -16,9 +16,9 @@ use super::variants::Planned;
 use super::{Analysis, Request, span};
 use crate::execute::Summary;
 use crate::load::{self, Loaded};
-use crate::toolchain::header_folders;
 use crate::state::snapshot::{self, Draft, Known, Roles, Snapshot, Step};
 use crate::state::{Remembered, Stamp, State, StateError};
+use crate::toolchain::header_folders;
 
 /// A build that ended well.
 pub(super) struct Finished<'a> {

@@ -26,7 +26,12 @@ pub(super) fn analysed<'c>(
 ) -> Result<Vec<Analysis<'c>>, Vec<Diagnostic>> {
     let pairs: Vec<_> = request.configurations.iter().zip(configured).collect();
     each(&pairs, |(configuration, configured)| {
-        Analysis::told(&request.workspace.root, configured, &config(request.workspace, configuration, toolchain.clang_flags()), events)
+        Analysis::told(
+            &request.workspace.root,
+            configured,
+            &config(request.workspace, configuration, toolchain.clang_flags()),
+            events,
+        )
     })
 }
 

@@ -5,8 +5,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ouro_rules::rule::Rule;
-use ouro_rules::{EdgeKind, Label, RuleTable, Span};
+use ouro_rules::{EdgeKind, Label, Span, Target};
 
 use super::target_graph::{Edge, Ix, Kind, Node, Package, Parts, TargetGraph};
 use crate::graph::{self, Graph, NodeId};
@@ -33,7 +32,7 @@ pub(super) fn gather(loaded: &Loaded, graph: &Graph<'_>) -> TargetGraph {
     let (nodes, places) = nodes(loaded, graph);
     let (edges, attrs) = edges(graph, &places);
     let packages = loaded.packages.values().filter_map(|package| files(package, &nodes)).collect();
-    let known = known(&loaded.rules, &nodes);
+    let known = known(loaded);
     TargetGraph::new(Parts { nodes, edges, attrs, packages, known, ..Parts::default() })
 }
 
@@ -68,20 +67,24 @@ fn build_file(package: &load::Package) -> Label {
 
 fn node(loaded: &Loaded, graph: &Graph<'_>, id: NodeId) -> Node {
     match graph.node(id) {
-        graph::Node::Target(target) => Node {
-            label: target.label.clone(),
-            kind: Kind::Rule(target.rule.clone()),
-            place: target.span.clone(),
-            tags: target.tags.clone(),
-            jumps: loaded.rules.rule(&target.rule).is_some_and(|rule| may_jump(&**rule)),
-        },
+        graph::Node::Target(target) => self::target(loaded, target),
         graph::Node::File(label) => source(label),
         graph::Node::Generated(label) => Node { place: maker(graph, id), kind: Kind::Generated, ..source(label) },
     }
 }
 
-fn may_jump(rule: &dyn Rule) -> bool {
-    rule.attrs().iter().any(|attr| attr.edge == Some(EdgeKind::Jump))
+fn target(loaded: &Loaded, target: &Target) -> Node {
+    let rule = loaded.rules.rule(&target.rule);
+    let leads = |kind| rule.is_some_and(|rule| rule.attrs().iter().any(|attr| attr.edge == Some(kind)));
+    Node {
+        label: target.label.clone(),
+        kind: Kind::Rule(rule.map_or_else(|| target.rule.clone(), |rule| rule.name().into())),
+        place: target.span.clone(),
+        tags: target.tags.clone(),
+        jumps: leads(EdgeKind::Jump),
+        test: rule.is_some_and(|rule| rule.is_test()),
+        suite: leads(EdgeKind::Test),
+    }
 }
 
 fn source(label: &Label) -> Node {
@@ -89,7 +92,15 @@ fn source(label: &Label) -> Node {
         true => label.path().into(),
         false => format!("@{}//{}", label.repo, label.path()).into(),
     };
-    Node { label: label.clone(), kind: Kind::Source, place: Span::point(path, 1, 1), tags: Vec::new(), jumps: false }
+    Node {
+        label: label.clone(),
+        kind: Kind::Source,
+        place: Span::point(path, 1, 1),
+        tags: Vec::new(),
+        jumps: false,
+        test: false,
+        suite: false,
+    }
 }
 
 /// Where the target that makes a file is declared: its only edge leads there.
@@ -125,16 +136,10 @@ fn files(package: &load::Package, nodes: &[Node]) -> Option<Package> {
     Some(Package { name: package.name.clone(), build_file: find(&build_file(package))?, loads })
 }
 
-/// The attributes of all rules that some node is of.
-fn known(rules: &RuleTable, nodes: &[Node]) -> BTreeSet<Arc<str>> {
-    let used: BTreeSet<&Arc<str>> = nodes.iter().filter_map(|node| rule(&node.kind)).collect();
-    let attrs = used.into_iter().filter_map(|name| rules.rule(name)).flat_map(|rule| rule.attrs());
+/// The attributes of all rules that some target is of.
+fn known(loaded: &Loaded) -> BTreeSet<Arc<str>> {
+    let targets = loaded.packages.values().flat_map(|package| package.targets.values());
+    let used: BTreeSet<&Arc<str>> = targets.map(|target| &target.rule).collect();
+    let attrs = used.into_iter().filter_map(|name| loaded.rules.rule(name)).flat_map(|rule| rule.attrs());
     attrs.map(|attr| attr.name.as_str()).chain(COMMON).map(Arc::from).collect()
-}
-
-fn rule(kind: &Kind) -> Option<&Arc<str>> {
-    match kind {
-        Kind::Rule(rule) => Some(rule),
-        Kind::Source | Kind::Generated => None,
-    }
 }

@@ -43,6 +43,10 @@ pub struct Node {
     pub tags: Vec<Arc<str>>,
     /// Whether its rule has an attribute for jumps.
     pub jumps: bool,
+    /// Whether it is a test.
+    pub test: bool,
+    /// Whether it stands for other tests.
+    pub suite: bool,
 }
 
 /// What a node is; displays as the function `kind()` sees it.
@@ -138,12 +142,12 @@ impl Node {
 
     /// Whether it is a test.
     pub fn is_test(&self) -> bool {
-        matches!(&self.kind, Kind::Rule(rule) if rule.ends_with("_test"))
+        self.test
     }
 
     /// Whether it stands for other tests.
     pub fn is_suite(&self) -> bool {
-        matches!(&self.kind, Kind::Rule(rule) if &**rule == "test_suite")
+        self.suite
     }
 
     /// Whether it wants to be named, and is left out of `:all` and `...` when things are built.

@@ -147,7 +147,8 @@ impl<'a> Run<'a> {
                 findings.extend(promised(self.definition, ctx, &analysis));
                 analysis.actions.splice(0..0, self.actions.into_inner());
                 if self.definition.test {
-                    analysis.providers.test.get_or_insert_default();
+                    let said = analysis.providers.test.take().map(|test| (*test).clone()).unwrap_or_default();
+                    analysis.providers.test = Some(Arc::new(said.with_tags(&ctx.target.tags)));
                 }
                 if findings.is_empty() { Ok(Analysis { warnings, ..analysis }) } else { Err(findings) }
             }

@@ -116,7 +116,8 @@ impl Steps<'_> {
     pub fn words(&self, step: StepId) -> Option<Vec<&str>> {
         let row = self.row(step);
         let words = &self.bytes[self.words.clone()];
-        let word = |place: &[u8; 4]| CStr::from_bytes_until_nul(words.get(u32::from_le_bytes(*place) as usize..)?).ok()?.to_str().ok();
+        let word =
+            |place: &[u8; 4]| CStr::from_bytes_until_nul(words.get(u32::from_le_bytes(*place) as usize..)?).ok()?.to_str().ok();
         self.numbered(&self.uses, row.uses, row.words).iter().map(word).collect()
     }
 

@@ -84,7 +84,8 @@ impl Draft<'_> {
         let bytes_matter = Roles::INPUT | Roles::MADE | Roles::READ;
         let holds = |(file, now): (&FileId, &Known)| {
             let before = self.look.snapshot.known(*file);
-            let made_for = |before: &Known| self.part.reached[file.index()] || is_same(before, now) || !before.roles.any(bytes_matter);
+            let made_for =
+                |before: &Known| self.part.reached[file.index()] || is_same(before, now) || !before.roles.any(bytes_matter);
             before.is_some_and(|before| loads_alike(&before, now) && made_for(&before))
         };
         self.found.iter().all(holds).then_some(())

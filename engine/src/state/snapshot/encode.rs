@@ -170,4 +170,3 @@ impl<'a> Body<'a> {
         self.data.extend(&step.result);
     }
 }
-

@@ -59,7 +59,8 @@ pub(super) fn parse(bytes: Vec<u8>, kind: &str, request: &Digest) -> Option<Pars
     let (of, counts) = head.get(..FIXED)?.split_at(32);
     let [folders, files, text, said, told, body] = counts.as_chunks::<8>().0 else { return None };
     let [folders, files, text, said, told] = [folders, files, text, said, told].map(|count| u64::from_le_bytes(*count) as usize);
-    let lengths = [folders.checked_mul(8), files.checked_mul(32), files.checked_mul(8), Some(files), Some(text), Some(said), Some(told)];
+    let lengths =
+        [folders.checked_mul(8), files.checked_mul(32), files.checked_mul(8), Some(files), Some(text), Some(said), Some(told)];
     let [folders, stamps, names, roles, text, said, told] = sections(start + FIXED, lengths, bytes.len())?;
     let told: Vec<(StepId, Vec<u8>)> = postcard::from_bytes(&bytes[told]).ok()?;
     let body = u64::from_le_bytes(*body);

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | digests of the files in the head (zeros: none) | each 32 |
 //! | number of rows, of file numbers, of word places; bytes of words, of data | 5 × 8 |
-//! | rows (see [`Row`]) | each 9 × 4 |
+//! | rows (see `Row`) | each 9 × 4 |
 //! | numbers of files: for each action its inputs, its outputs, what else it read | each 4 |
 //! | places of words | each 4 |
 //! | words, each once and ended by a zero byte | |
@@ -116,7 +116,8 @@ impl Steps<'_> {
     pub fn words(&self, step: StepId) -> Option<Vec<&str>> {
         let row = self.row(step);
         let words = &self.bytes[self.words.clone()];
-        let word = |place: &[u8; 4]| CStr::from_bytes_until_nul(words.get(u32::from_le_bytes(*place) as usize..)?).ok()?.to_str().ok();
+        let word =
+            |place: &[u8; 4]| CStr::from_bytes_until_nul(words.get(u32::from_le_bytes(*place) as usize..)?).ok()?.to_str().ok();
         self.numbered(&self.uses, row.uses, row.words).iter().map(word).collect()
     }
 

@@ -2,8 +2,8 @@
 //!
 //! A record that is not whole ends the tail: what stands before it was true once, and that is all a snapshot claims.
 
-use std::sync::Arc;
 use std::ffi::CString;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 

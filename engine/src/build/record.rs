@@ -84,15 +84,15 @@ impl Finished<'_> {
         if !stamp.older_than(self.began) {
             return None;
         }
-        let digest = match remembered(before, path, &stamp) {
-            Some(digest) => Some(digest),
-            None if roles.any(Roles::TOOL) => None,
-            None if roles.any(Roles::FOLDER) => Some(load::folder_digest(&place).ok()?),
-            None => Some(Digest::of_file(&place).ok()?),
-        };
+        let known = |digest| Known::new(Some(stamp.settled()), digest, roles);
+        let remembered = remembered(before, path, &stamp);
+        if remembered.is_some() || roles.any(Roles::TOOL) {
+            return Some(known(remembered));
+        }
+        let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place) } else { Digest::of_file(&place) };
         // What was hashed must be what was loaded.
         let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
-        unchanged.then(|| Known::new(Some(stamp.settled()), digest, roles))
+        Some(known(Some(digest.ok()?))).filter(|_| unchanged)
     }
 
     fn draft<'a>(&'a self, mut files: Files, memory: &Memory) -> Option<Draft<'a>> {

@@ -13,9 +13,9 @@
 //! | what | bytes |
 //! |---|---|
 //! | length of the head | 8 |
-//! | head, sealed: all that a look at the files takes (see [`files`]) | |
-//! | body, sealed: digests, and the actions (see [`steps`]) | |
-//! | tail: what later builds changed, sealed one by one, each after its length (see [`tail`]) | 4 + each |
+//! | head, sealed: all that a look at the files takes (see `files`) | |
+//! | body, sealed: digests, and the actions (see `steps`) | |
+//! | tail: what later builds changed, sealed one by one, each after its length (see `tail`) | 4 + each |
 
 mod encode;
 mod files;

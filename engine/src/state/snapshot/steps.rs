@@ -6,7 +6,7 @@
 //! |---|---|
 //! | digests of the files in the head (zeros: none) | each 32 |
 //! | number of rows, of file numbers, of word places; bytes of words, of data | 5 × 8 |
-//! | rows (see [`Row`]) | each 9 × 4 |
+//! | rows (see `Row`) | each 9 × 4 |
 //! | numbers of files: for each action its inputs, its outputs, what else it read | each 4 |
 //! | places of words | each 4 |
 //! | words, each once and ended by a zero byte | |

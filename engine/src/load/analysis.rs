@@ -78,7 +78,7 @@ impl Rule for UserRule {
         let run = Run::new(ctx.target, ctx.config, &self.definition, &call);
         match self.evaluate(ctx, &run) {
             Ok(infos) => run.finish(ctx, &infos, edges),
-            Err(error) => Err(run.give_up(errors::analysis(&error, ctx.target))),
+            Err(error) => Err(run.give_up(errors::analysis(&error, ctx.target, self.definition.span()))),
         }
     }
 

@@ -249,3 +249,19 @@ fn what_an_implementation_says_is_said_each_time() {
         workspace.ok(&["build", "//..."]).says("warning: about //:t").says("BUILD.ouro:2:1").says("defs.star:2:5");
     }
 }
+
+/// The blocks of the page that begin with the path of a file are files.
+#[test]
+fn the_page_about_own_rules_shows_what_works() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/extending.md")).unwrap();
+    let workspace = Workspace::with(&[("rules/BUILD.ouro", ""), ("fw/ports.csv", "80\n443\n")]);
+    let blocks = page.split("```python\n# ").skip(1);
+    let files: Vec<&str> = blocks.map(|block| block.split("```").next().unwrap()).collect();
+    assert_eq!(files.len(), 2);
+    files.iter().for_each(|file| {
+        let (path, text) = file.split_once('\n').unwrap();
+        workspace.write(path, text);
+    });
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(out(&workspace, "fw/ports.h"), "ROW(80)\nROW(443)\n");
+}

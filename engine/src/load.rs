@@ -1,7 +1,7 @@
 //! BUILD files to targets: evaluates what was asked for and everything it depends on.
 //!
-//! The only user of the `starlark` crate, and no value of it leaves. Knows nothing of what rules do: a rule is a name and
-//! its attributes here.
+//! The only user of the `starlark` crate, and no value of it leaves. Knows nothing of what built-in rules do: a rule is a name and
+//! its attributes here. Rules of users run in `analysis`, behind the trait of all rules.
 
 mod stdlib;
 

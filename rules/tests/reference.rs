@@ -31,3 +31,23 @@ fn the_written_platforms_are_all_there_are() {
     let lines: Vec<&str> = written.lines().filter(|line| line.ends_with("| little |") || line.ends_with("| big |")).collect();
     assert_eq!(lines, rows);
 }
+
+/// What rules of users can read and return, and what `ctx.bpf` has, is all in the page about them.
+#[test]
+fn the_page_about_own_rules_names_every_provider_and_field() {
+    use ouro_rules::builtin::info::{FUNCTIONS, INFOS};
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/extending.md");
+    let page = std::fs::read_to_string(path).expect("the page is there");
+    for spec in INFOS {
+        let line = page.lines().find(|line| line.starts_with(&format!("| `{}` |", spec.name)));
+        let line = line.unwrap_or_else(|| panic!("no line for `{}`", spec.name));
+        for field in spec.fields {
+            assert!(line.contains(&format!("`{}`", field.name)), "`{}` of `{}` is missing", field.name, spec.name);
+        }
+    }
+    for function in FUNCTIONS {
+        let names: Vec<&str> = function.params.iter().map(|param| param.name).collect();
+        let call = format!("ctx.bpf.{}({})", function.name, names.join(", "));
+        assert!(page.contains(&call), "`{call}` is missing");
+    }
+}

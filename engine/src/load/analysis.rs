@@ -83,7 +83,7 @@ impl Rule for UserRule {
         let limits = Limits::new(&NEVER);
         match named(self.definition.file(), || self.evaluate(ctx, &run, &limits)) {
             Ok(infos) => run.finish(ctx, &infos, edges),
-            Err(error) => Err(run.give_up(limits.word(errors::analysis(&error, ctx.target)))),
+            Err(error) => Err(run.give_up(limits.word(errors::analysis(&error, ctx.target, self.definition.span())))),
         }
     }
 

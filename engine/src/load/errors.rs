@@ -96,14 +96,25 @@ pub(super) fn runtime(error: &starlark::Error, file: &Arc<str>) -> Diagnostic {
     if raised { at_the_call(finding, &places) } else { at_the_cause(finding, &places) }
 }
 
-/// An implementation of a rule that was ended: told where the target is declared, with the way to the cause.
-pub(super) fn analysis(error: &starlark::Error, target: &Target) -> Diagnostic {
+/// An implementation of a rule that was ended: told where the target is declared, with the way to the cause. `rule` is where the rule
+/// is defined.
+pub(super) fn analysis(error: &starlark::Error, target: &Target, rule: &Span) -> Diagnostic {
     let (finding, _) = said(error);
-    let mut places = places(error, &target.span.file);
-    let cause = places.pop().filter(|_| error.span().is_some() || !error.call_stack().frames.is_empty());
     let finding = Diagnostic { span: Some(finding.span.clone().unwrap_or_else(|| target.span.clone())), ..finding };
-    let finding = cause.iter().fold(finding, |finding, place| finding.related(place, "raised here"));
-    places.iter().rev().fold(finding, |finding, place| finding.related(place, "called from here"))
+    let mut way: Vec<Span> = Vec::new();
+    // Functions that call one another without end pass the same places again and again.
+    calls(error).into_iter().rev().for_each(|place| {
+        if !way.contains(&place) {
+            way.push(place)
+        }
+    });
+    match way.split_first() {
+        None => finding.related(rule, "the rule is defined here"),
+        Some((cause, calls)) => {
+            let finding = finding.related(cause, "raised here");
+            calls.iter().fold(finding, |finding, place| finding.related(place, "called from here"))
+        }
+    }
 }
 
 /// What the error says, and whether somebody said it rather than the code being wrong.
@@ -123,11 +134,17 @@ fn said(error: &starlark::Error) -> (Diagnostic, bool) {
 
 /// The calls, outermost first, and the place of the error itself; never empty.
 fn places(error: &starlark::Error, file: &Arc<str>) -> Vec<Span> {
-    let calls = error.call_stack().frames.iter().filter_map(|frame| frame.location.as_ref());
-    let mut places: Vec<Span> = calls.chain(error.span()).map(span).collect();
+    let mut places = calls(error);
     if places.is_empty() {
         places.push(Span::point(file.clone(), 1, 1));
     }
+    places
+}
+
+/// The calls, outermost first, and the place of the error itself, as far as they are known.
+fn calls(error: &starlark::Error) -> Vec<Span> {
+    let calls = error.call_stack().frames.iter().filter_map(|frame| frame.location.as_ref());
+    let mut places: Vec<Span> = calls.chain(error.span()).map(span).collect();
     places.dedup();
     places
 }

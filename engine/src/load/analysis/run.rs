@@ -152,16 +152,21 @@ impl<'a> Run<'a> {
                 }
                 if findings.is_empty() { Ok(Analysis { warnings, ..analysis }) } else { Err(findings) }
             }
-            Err(more) => Err(findings.into_iter().chain(more).collect()),
+            Err(more) => {
+                Err(findings.into_iter().chain(more.into_iter().map(|finding| by_rule(finding, self.definition))).collect())
+            }
         }
     }
 }
 
+/// What is wrong with a returned provider is the rule's fault, not the target's.
+fn by_rule(finding: Diagnostic, definition: &Definition) -> Diagnostic {
+    finding.related(definition.span(), "the rule is defined here")
+}
+
 /// What `rule()` promised and the implementation did not return.
 fn promised(definition: &Definition, ctx: &Context<'_>, analysis: &Analysis) -> Vec<Diagnostic> {
-    let wrong = |message: String, help: String| {
-        Diagnostic::error(&ctx.target.span, message).related(definition.span(), "the rule is defined here").help(help)
-    };
+    let wrong = |message: String, help: String| by_rule(Diagnostic::error(&ctx.target.span, message).help(help), definition);
     let name = definition.name();
     let mut findings = Vec::new();
     if (definition.test || definition.executable) && analysis.providers.run.is_none() {

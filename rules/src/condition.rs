@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::attr::{Spanned, Value};
 use crate::configuration::{Configuration, KERNEL_FORM, KernelVersion, Mode};
-use crate::diagnostic::{Diagnostic, Span, did_you_mean};
+use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::label::Label;
 use crate::platform::{self, Platform};
 use crate::target::Target;
@@ -37,7 +37,9 @@ impl Requirements {
             let text = wanted.value.as_str().unwrap_or_default();
             match flag(label).map_or(Ok(text.into()), |flag| flag.read(text)) {
                 Ok(value) => drop(flags.insert(label.clone(), value)),
-                Err(help) => findings.push(no_value(&wanted.span, text, label).help(help)),
+                Err(help) => {
+                    findings.push(Diagnostic { span: Some(wanted.span.clone()), ..no_value(text, label).help(help) });
+                }
             }
         }
         if findings.is_empty() { Ok(Requirements { platform, min_kernel, mode, flags }) } else { Err(findings) }
@@ -69,9 +71,9 @@ pub fn flag_entries(target: &Target) -> impl Iterator<Item = (&Label, &Spanned)>
     entries.iter().filter_map(|(key, value)| Some((key.value.as_label()?, value)))
 }
 
-/// Something a flag cannot be.
-pub fn no_value(span: &Span, text: &str, flag: &Label) -> Diagnostic {
-    Diagnostic::error(span, format!("`{text}` is no value of `{flag}`"))
+/// Something a flag cannot be, without its place.
+pub fn no_value(text: &str, flag: &Label) -> Diagnostic {
+    Diagnostic::bare(format!("`{text}` is no value of `{flag}`"))
 }
 
 fn read<T>(target: &Target, name: &str, findings: &mut Vec<Diagnostic>, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
@@ -103,7 +105,10 @@ impl Flag {
         let flag = Flag { default, values };
         match flag.read(&flag.default) {
             Ok(_) => Ok(flag),
-            Err(help) => Err(vec![no_value(target.span_of("default"), &flag.default, &target.label).help(help)]),
+            Err(help) => {
+                let span = Some(target.span_of("default").clone());
+                Err(vec![Diagnostic { span, ..no_value(&flag.default, &target.label).help(help) }])
+            }
         }
     }
 

@@ -14,6 +14,9 @@ use ouro_rules::{Configuration, EdgeKind, Label, Target};
 
 use crate::load::Loaded;
 
+/// Longer rows of aliases than anybody has use for.
+const MAX_ALIASES: usize = 64;
+
 /// What is known of conditions in one configuration.
 pub(super) struct Conditions<'l> {
     loaded: &'l Loaded,
@@ -41,7 +44,7 @@ impl<'l> Conditions<'l> {
             };
             match flag.read(&given.value) {
                 Ok(value) => given.value = value,
-                Err(help) => findings.push(placed(no_value(&Span::point("", 1, 1), &given.value, label).help(help))),
+                Err(help) => findings.push(placed(no_value(&given.value, label).help(help))),
             }
         }
         Conditions { loaded, configuration, known: RefCell::default() }
@@ -75,15 +78,15 @@ impl<'l> Conditions<'l> {
     /// The `config_setting` that a label means.
     fn setting(&self, label: &Label, span: &Span) -> Result<&'l Target, Diagnostic> {
         let mut here = label;
-        // An alias of an alias, at most as often as there are targets: aliases may go in a circle.
-        for _ in 0..64 {
+        // Aliases of aliases may go in a circle.
+        for _ in 0..MAX_ALIASES {
             let target = self.loaded.target(here).ok_or_else(|| missing(self.loaded, here, span))?;
             match role(self.loaded, target) {
                 Some(Role::Condition) => return Ok(target),
                 _ => here = actual(self.loaded, target).ok_or_else(|| no_condition(label, target, span))?,
             }
         }
-        Err(Diagnostic::error(span, format!("`{label}` is an alias of itself")))
+        Err(Diagnostic::error(span, format!("`{label}` is an alias of itself")).help("let it stand for a `config_setting`"))
     }
 }
 

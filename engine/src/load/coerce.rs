@@ -27,6 +27,11 @@ impl Slot<'_> {
             let finding = Diagnostic::error(&place.span(), format!("`{}` cannot depend on the configuration", self.attr.name));
             return self.report(finding.help("give a plain value; it counts before a configuration is chosen"));
         }
+        self.plain(value, place)
+    }
+
+    /// The same, of a value that is known to be no `select()`.
+    pub(super) fn plain(&self, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
         self.typed(&self.attr.ty, value, place).map(|value| Spanned { value, span: place.span() })
     }
 
@@ -34,12 +39,7 @@ impl Slot<'_> {
         if is_unknown(value) {
             return None;
         }
-        if is_select(value) {
-            let finding = Diagnostic::error(&place.span(), "`select()` stands inside of another value");
-            return self
-                .report(finding.help("let it choose the whole value, or a part: `[...] + select({\"//:condition\": [...]})`"));
-        }
-        let ty = first_fit(ty, value).or_else(|| self.report(mismatch(&self.attr.name, ty, value, &place.span())))?;
+        let ty = first_fit(ty, value).or_else(|| self.report(self.mismatch(ty, value, &place.span())))?;
         match ty {
             AttrType::Bool => value.unpack_bool().map(Attr::Bool),
             AttrType::Int => self.integer(value, place),
@@ -105,6 +105,14 @@ impl Slot<'_> {
 
     fn entry(&self, ty: &AttrType, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
         self.typed(ty, value, place).map(|value| Spanned { value, span: place.span() })
+    }
+
+    fn mismatch(&self, ty: &AttrType, value: Value<'_>, span: &Span) -> Diagnostic {
+        if is_select(value) {
+            return Diagnostic::error(span, "`select()` stands inside of another value")
+                .help("let it choose the whole value, or a part: `[...] + select({\"//:condition\": [...]})`");
+        }
+        mismatch(&self.attr.name, ty, value, span)
     }
 
     pub(super) fn report<T>(&self, finding: Diagnostic) -> Option<T> {

@@ -50,27 +50,25 @@ starlark_complex_value!(pub(super) SelectCall);
 starlark_complex_value!(pub(super) SelectSum);
 starlark_simple_value!(Spot);
 
+impl<'v, V: ValueLike<'v>> SelectCallGen<V> {
+    /// Itself as a part of a sum.
+    fn alone(&self, heap: Heap<'v>) -> Value<'v> {
+        let (branches, spot) = (self.branches.to_value(), self.spot.to_value());
+        heap.alloc(SelectCall { branches, no_match_error: self.no_match_error.clone(), spot })
+    }
+}
+
 #[starlark_value(type = "select")]
 impl<'v, V: ValueLike<'v>> StarlarkValue<'v> for SelectCallGen<V>
 where
     Self: ProvidesStaticType<'v>,
 {
     fn add(&self, rhs: Value<'v>, heap: Heap<'v>) -> Option<starlark::Result<Value<'v>>> {
-        let own = SelectCall {
-            branches: self.branches.to_value(),
-            no_match_error: self.no_match_error.clone(),
-            spot: self.spot.to_value(),
-        };
-        Some(Ok(sum(vec![heap.alloc(own)], parts(rhs), heap)))
+        Some(Ok(sum(vec![self.alone(heap)], parts(rhs), heap)))
     }
 
     fn radd(&self, lhs: Value<'v>, heap: Heap<'v>) -> Option<starlark::Result<Value<'v>>> {
-        let own = SelectCall {
-            branches: self.branches.to_value(),
-            no_match_error: self.no_match_error.clone(),
-            spot: self.spot.to_value(),
-        };
-        Some(Ok(sum(parts(lhs), vec![heap.alloc(own)], heap)))
+        Some(Ok(sum(parts(lhs), vec![self.alone(heap)], heap)))
     }
 }
 
@@ -157,7 +155,7 @@ impl Slot<'_> {
     /// The value, which may depend on the configuration; `None` when a finding was reported.
     pub(super) fn configurable(&self, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
         if !is_select(value) {
-            return self.coerce(value, place);
+            return self.plain(value, place);
         }
         let values = parts(value);
         let places = place.summands(values.len());

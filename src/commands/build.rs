@@ -2,9 +2,11 @@
 
 use std::time::Instant;
 
-use ouro_engine::build::{self, BuildError, Built, Request};
+use ouro_engine::build::{self, Analysis, BuildError, Built, Request, config};
 use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::toolchain::Toolchain;
 use ouro_engine::workspace::Workspace;
+use ouro_engine::{load, plan};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Diagnostic, builtin};
 
@@ -18,6 +20,9 @@ use crate::session::{self, Session};
 pub fn run(session: &Session, args: &Build) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
+    if args.nobuild {
+        return plan_only(session, &workspace, &patterns);
+    }
     let built = build(session, &workspace, &patterns, &args.how)?;
     if session.output.settings().verbosity == Verbosity::Verbose {
         let files = built.targets.iter().flat_map(|target| &target.files);
@@ -46,6 +51,30 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     session.findings(&built.warnings)?;
     session.output.status(&format!("{}\n", progress::summary(built.targets.len(), began.elapsed(), &counts)));
     Ok(built)
+}
+
+/// Everything a build does before it runs or writes anything, and never by the snapshot: whoever asks wants it looked at.
+fn plan_only(session: &Session, workspace: &Workspace, patterns: &[Pattern]) -> Result<(), CliError> {
+    let began = Instant::now();
+    let (rules, search_path) = (builtin::table(), session::search_path());
+    let request = Request { workspace, patterns, rules: &rules, search_path: &search_path, program: None };
+    let toolchain =
+        Toolchain::find(&workspace.root, &workspace.settings.toolchain, &search_path).map_err(|error| failure(error.into()))?;
+    let detail = |done: &str| session.detail(&format!("{done} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3));
+    let loaded = load::load(workspace, patterns, &rules)?;
+    detail("loaded");
+    let analysis = Analysis::of(&request, &loaded, &config(workspace, &toolchain))?;
+    detail("analysed");
+    let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
+    detail("planned");
+    session.findings(&loaded.warnings)?;
+    let (targets, actions) = (analysis.graph.requested().len(), plan.actions.len());
+    let (targets, actions) = (count(targets, "target", "targets"), count(actions, "action", "actions"));
+    session.output.status(&format!("planned {targets} in {:.2} s: {actions}, none run\n", began.elapsed().as_secs_f64()));
+    // The process ends now, and the kernel takes memory back faster than it can be taken apart.
+    std::mem::forget((plan, analysis));
+    std::mem::forget(loaded);
+    Ok(())
 }
 
 fn jobs(workspace: &Workspace, flags: &BuildFlags) -> usize {

@@ -1,7 +1,6 @@
 //! The whole way from patterns to files: load, graph, analyse, plan, execute, and the snapshot that makes doing nothing cheap.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::analyse::{self, Analysed};
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
+use crate::fast::FastMap;
 use crate::graph::{self, Graph, Node, NodeId};
 use crate::load::{self, Loaded, Reads};
 use crate::plan::{self, Plan};
@@ -153,15 +153,22 @@ pub struct Analysis<'l> {
     /// What they mean.
     pub analysed: Analysed,
     /// Every path from the root that was looked for, and whether it was a file.
-    looked_for: BTreeMap<Arc<str>, bool>,
+    looked_for: FastMap<Arc<str>, bool>,
 }
 
 impl<'l> Analysis<'l> {
     /// Builds the graph of what was loaded and analyses it.
     pub fn of(request: &Request<'_>, loaded: &'l Loaded, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let root = &request.workspace.root;
-        let looked_for = RefCell::new(BTreeMap::new());
-        let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
+        let looked_for = RefCell::new(FastMap::<Arc<str>, bool>::default());
+        let is_file = |path: &str| {
+            if let Some(known) = looked_for.borrow().get(path) {
+                return *known;
+            }
+            let found = loaded.reads.is_listed(path) || root.join(path).is_file();
+            looked_for.borrow_mut().insert(path.into(), found);
+            found
+        };
         let graph = graph::build(loaded, &is_file)?;
         let analysed = analyse::analyse(&graph, &loaded.rules, config)?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })

@@ -14,3 +14,5 @@ pub mod toolchain;
 pub mod execute;
 pub mod state;
 pub mod event;
+
+mod fast;

@@ -5,6 +5,7 @@
 
 pub mod diagnostic;
 pub mod label;
+pub mod named;
 
 pub mod attr;
 pub mod data;
@@ -30,6 +31,7 @@ pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value}
 pub use data::{Data, Depset, Info, ProviderId};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use label::{Label, Pattern};
+pub use named::Named;
 pub use provider::{Providers, RunInfo, TestInfo};
 pub use rule::{Analysis, Config, Context, Rule, RuleTable};
 pub use target::Target;

@@ -2,13 +2,14 @@
 //!
 //! Knows nothing of what rules make of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use ouro_rules::diagnostic::nearest;
 use ouro_rules::label::join;
 use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 
 use super::{Edge, Graph, Node, NodeId};
+use crate::fast::FastMap;
 use crate::load::{BUILD_FILES, Loaded, Package};
 
 /// Looking for a near name costs more than all else; who has this many wrong names needs no more hints to see why.
@@ -17,16 +18,16 @@ const MOST_HINTS: usize = 50;
 /// All nodes and edges that the requested targets need, and what is wrong with the labels.
 pub(super) fn collect<'l>(loaded: &'l Loaded, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
     let (generated, findings) = generated_files(loaded);
-    let inner = BTreeMap::new();
-    let mut builder =
-        Builder { loaded, is_file, generated, inner, graph: Graph::new(), queue: VecDeque::new(), findings, hints: 0 };
+    let packages = loaded.packages.iter().map(|(name, package)| (&**name, package)).collect();
+    let (graph, queue, inner) = (Graph::new(), VecDeque::new(), FastMap::default());
+    let mut builder = Builder { loaded, packages, is_file, generated, inner, graph, queue, findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)
 }
 
 /// For each file some target's `outs` names: the target.
-fn generated_files(loaded: &Loaded) -> (BTreeMap<Label, &Target>, Vec<Diagnostic>) {
-    let (mut files, mut findings) = (BTreeMap::<Label, &Target>::new(), Vec::new());
+fn generated_files(loaded: &Loaded) -> (FastMap<Label, &Target>, Vec<Diagnostic>) {
+    let (mut files, mut findings) = (FastMap::<Label, &Target>::default(), Vec::new());
     for target in loaded.packages.values().flat_map(|package| package.targets.values()) {
         for (name, span) in target.get("outs").items().iter().filter_map(|out| Some((out.value.as_str()?, &out.span))) {
             let label = target.label.sibling(name);
@@ -46,10 +47,11 @@ fn made_twice(file: &Label, first: &Target, second: &Target, span: &Span) -> Dia
 
 struct Builder<'a, 'l> {
     loaded: &'l Loaded,
+    packages: FastMap<&'l str, &'l Package>,
     is_file: &'a dyn Fn(&str) -> bool,
-    generated: BTreeMap<Label, &'l Target>,
+    generated: FastMap<Label, &'l Target>,
     /// Whether a folder inside a package is a package of its own.
-    inner: BTreeMap<String, bool>,
+    inner: FastMap<String, bool>,
     graph: Graph<'l>,
     queue: VecDeque<(NodeId, &'l Target)>,
     findings: Vec<Diagnostic>,
@@ -59,7 +61,7 @@ struct Builder<'a, 'l> {
 impl<'l> Builder<'_, 'l> {
     fn run(&mut self) {
         for label in &self.loaded.requested {
-            let node = match self.loaded.target(label) {
+            let node = match self.target(label) {
                 Some(target) => Some(self.add_target(target)),
                 None => self.add_generated(label),
             };
@@ -68,6 +70,11 @@ impl<'l> Builder<'_, 'l> {
         while let Some((node, target)) = self.queue.pop_front() {
             self.add_edges(node, target);
         }
+    }
+
+    /// The target of this label. Every label is looked up, and a tree of packages would compare many names each time.
+    fn target(&self, label: &Label) -> Option<&'l Target> {
+        self.packages.get(&*label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty())
     }
 
     fn add_target(&mut self, target: &'l Target) -> NodeId {
@@ -106,7 +113,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &Label, span: &Span) {
-        let to = match self.loaded.target(label) {
+        let to = match self.target(label) {
             Some(found) => {
                 self.check_visibility(target, found, span);
                 Some(self.add_target(found))
@@ -182,7 +189,7 @@ impl<'l> Builder<'_, 'l> {
 
     fn near(&mut self, label: &Label) -> Option<Label> {
         self.hints += 1;
-        let package: &Package = self.loaded.packages.get(&label.package).filter(|_| self.hints <= MOST_HINTS)?;
+        let package = self.packages.get(&*label.package).filter(|_| self.hints <= MOST_HINTS)?;
         nearest(&label.name, package.targets.keys().map(|name| &**name)).map(|name| label.sibling(name))
     }
 }

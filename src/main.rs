@@ -21,6 +21,9 @@ use crate::cli::Cli;
 use crate::error::{CliError, io};
 use crate::session::Session;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse_from(cli::arguments());
     let session = Session::new(&cli.global);

@@ -33,7 +33,8 @@ torture: deps ## Random edits for thousands of steps; STEPS and SEED make it lon
 demo: build ## Build, deploy and watch a firewall between two network namespaces
 	@OURO='$(abspath $(TARGET))/release/ouro' scripts/demo
 
-bench: deps ## Compare with bare clang: clean build, null build, one edit
+bench: ## Compare with ninja and bare clang: clean builds, null builds, edits, 10,000 programs
+	@scripts/deps --bench
 	cargo bench --locked --bench build
 
 check: ## Formatting and lints

@@ -158,6 +158,9 @@ pub struct Build {
     /// Everything from this folder down when none is given.
     #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
+    /// Load, analyse and plan, say what is wrong, and run nothing.
+    #[arg(long)]
+    pub nobuild: bool,
     /// How to run it.
     #[command(flatten)]
     pub how: BuildFlags,

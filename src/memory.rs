@@ -1,41 +1,42 @@
-//! The allocator: the system's, with a bound on what one operation of a BUILD file can ask for.
+//! The allocator: mimalloc, with a bound on what one operation of a BUILD file can ask for.
 //!
 //! `"x" * 2000000000` is one step of the interpreter, so no limit of it stands between the file and the machine's memory. Knows
 //! nothing of what the memory is for.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 
+use mimalloc::MiMalloc;
 use ouro_engine::load;
 
 /// The most a file may ask for at once; what it may hold in all is the loader's business.
 const MOST: usize = 1 << 30;
 
-/// The system's allocator with the bound.
+/// The allocator with the bound.
 pub struct Bounded;
 
-// SAFETY: everything is passed on to the system's allocator as it is; what is refused ends the process.
+// SAFETY: everything is passed on to an allocator as it is; what is refused ends the process.
 unsafe impl GlobalAlloc for Bounded {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         check(layout.size());
         // SAFETY: the caller keeps the same promises to us.
-        unsafe { System.alloc(layout) }
+        unsafe { MiMalloc.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         check(layout.size());
         // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
+        unsafe { MiMalloc.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         check(size);
         // SAFETY: as above.
-        unsafe { System.realloc(block, layout, size) }
+        unsafe { MiMalloc.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as above.
-        unsafe { System.dealloc(block, layout) }
+        unsafe { MiMalloc.dealloc(block, layout) }
     }
 }
 

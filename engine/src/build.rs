@@ -9,7 +9,6 @@ mod record;
 mod targets;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use crate::analyse::{self, Analysed};
 use crate::configure::Configured;
 use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
+use crate::fast::FastMap;
 use crate::graph::{self, Graph, Node, NodeId};
 use crate::load::{self, Loaded};
 use crate::plan::Plan;
@@ -169,7 +169,7 @@ pub struct Analysis<'l> {
     /// What they mean.
     pub analysed: Analysed,
     /// Every path from the root that was looked for, and whether it was a file.
-    looked_for: BTreeMap<Arc<str>, bool>,
+    looked_for: FastMap<Arc<str>, bool>,
 }
 
 impl<'l> Analysis<'l> {
@@ -185,10 +185,18 @@ impl<'l> Analysis<'l> {
         config: &Config,
         events: &dyn Fn(Event),
     ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
-        let looked_for = RefCell::new(BTreeMap::new());
-        let is_file = |path: &str| *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file());
+        let loaded = configured.loaded();
+        let looked_for = RefCell::new(FastMap::<Arc<str>, bool>::default());
+        let is_file = |path: &str| {
+            if let Some(known) = looked_for.borrow().get(path) {
+                return *known;
+            }
+            let found = loaded.reads.is_listed(path) || root.join(path).is_file();
+            looked_for.borrow_mut().insert(path.into(), found);
+            found
+        };
         let graph = Phase::Graph.told(events, || graph::build(configured, &is_file))?;
-        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &configured.loaded().rules, config))?;
+        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config))?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 

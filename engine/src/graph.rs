@@ -6,7 +6,7 @@
 mod cycle;
 mod edges;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::sorted;
@@ -15,12 +15,15 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
 
 use crate::configure::Configured;
+use crate::fast::FastMap;
 
 /// The part of the workspace that was asked for, with all it depends on.
 pub struct Graph<'l> {
     /// Dependents point to what they depend on.
     nodes: DiGraph<Node<'l>, Edge>,
-    index: BTreeMap<Label, NodeId>,
+    index: FastMap<Label, NodeId>,
+    /// Every node after those it waits for; empty while the graph is built.
+    order: Vec<NodeId>,
     requested: Vec<NodeId>,
 }
 
@@ -78,13 +81,17 @@ impl NodeId {
 pub fn build<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool) -> Result<Graph<'l>, Vec<Diagnostic>> {
     let (mut graph, mut findings) = edges::collect(configured, is_file);
     graph.add_members();
-    findings.extend(cycle::findings(&graph));
+    // Almost always there is an order, and finding it costs less than looking for circles.
+    match graph.find_order() {
+        Some(order) => graph.order = order,
+        None => findings.extend(cycle::findings(&graph)),
+    }
     if findings.is_empty() { Ok(graph) } else { Err(sorted(findings)) }
 }
 
 impl<'l> Graph<'l> {
     fn new() -> Graph<'l> {
-        Graph { nodes: DiGraph::new(), index: BTreeMap::new(), requested: Vec::new() }
+        Graph { nodes: DiGraph::new(), index: FastMap::default(), order: Vec::new(), requested: Vec::new() }
     }
 
     /// What was asked for.
@@ -130,11 +137,9 @@ impl<'l> Graph<'l> {
     /// All nodes, each after those it waits for, in an order that depends on the workspace alone; grouped so that the nodes of
     /// a group do not wait for each other.
     pub fn waves(&self) -> Vec<Vec<NodeId>> {
-        let waiting = EdgeFiltered::from_fn(&self.nodes, |edge| edge.weight().waits());
-        let order = petgraph::algo::toposort(&waiting, None).expect("BUG: cycles were reported when the graph was built");
         let mut depth = vec![0usize; self.len()];
         let mut waves: Vec<Vec<NodeId>> = Vec::new();
-        for node in order.into_iter().rev().map(NodeId) {
+        for node in self.order.iter().copied() {
             let below = self.edges(node).filter(|(_, edge)| edge.waits());
             let wave = below.map(|(next, _)| depth[next.place()] + 1).max().unwrap_or(0);
             depth[node.place()] = wave;
@@ -143,6 +148,13 @@ impl<'l> Graph<'l> {
         }
         waves.iter_mut().for_each(|wave| wave.sort());
         waves
+    }
+
+    /// None when nodes wait for each other in a circle.
+    fn find_order(&self) -> Option<Vec<NodeId>> {
+        let waiting = EdgeFiltered::from_fn(&self.nodes, |edge| edge.weight().waits());
+        let order = petgraph::algo::toposort(&waiting, None).ok()?;
+        Some(order.into_iter().rev().map(NodeId).collect())
     }
 
     fn add(&mut self, node: Node<'l>) -> NodeId {
@@ -190,8 +202,10 @@ fn leads_on(kind: EdgeKind) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::time::{Duration, Instant};
 
+    use ouro_rules::named::Named;
     use ouro_rules::target::Visibility;
     use ouro_rules::{Configuration, Spanned, Value, builtin, platform};
 
@@ -205,7 +219,7 @@ mod tests {
             let span = Span::point("BUILD.ouro", number as u32 + 1, 1);
             let item = |name: String| Spanned { value: Value::Label(Label::new("", name)), span: span.clone() };
             let list = Spanned { value: Value::List(srcs(number).map(item).into_iter().collect()), span: span.clone() };
-            let (label, attrs) = (Label::new("", format!("t{number}")), BTreeMap::from([("srcs".into(), list)]));
+            let (label, attrs) = (Label::new("", format!("t{number}")), Named::from_iter([("srcs".into(), list)]));
             Target {
                 label,
                 rule: "filegroup".into(),
@@ -216,8 +230,7 @@ mod tests {
                 macro_trace: Vec::new(),
             }
         };
-        let targets: BTreeMap<Arc<str>, Target> =
-            (0..count).map(target).map(|target| (target.label.name.clone(), target)).collect();
+        let targets: Named<Target> = (0..count).map(target).map(|target| (target.label.name.clone(), target)).collect();
         let requested = targets.values().map(|target| target.label.clone()).collect();
         let package = Package { build_file: "BUILD.ouro".into(), targets, ..Package::default() };
         Loaded {

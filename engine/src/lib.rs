@@ -21,4 +21,5 @@ pub mod runfiles;
 pub mod testing;
 pub mod query;
 
+mod fast;
 mod visibility;

@@ -46,6 +46,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span, sorted};
 use ouro_rules::label::{Label, Pattern};
+use ouro_rules::named::Named;
 use ouro_rules::package_group::PackageGroup;
 use ouro_rules::rule::RuleTable;
 use ouro_rules::target::{Target, Visibility};
@@ -54,6 +55,7 @@ use starlark::environment::Globals;
 use self::modules::Modules;
 use self::package::{Built, Opened, Text};
 use self::request::Wanted;
+use crate::fast::FastMap;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
 pub(crate) use self::crew::{Crew, on_large_stack};
@@ -91,7 +93,7 @@ pub struct Package {
     /// The patterns of its calls of `glob()`: other files may come to match them.
     pub globs: Vec<GlobPatterns>,
     /// What it declares. Besides the attributes of its rule a target has `name`, and `visibility` and `tags` if given.
-    pub targets: BTreeMap<Arc<str>, Target>,
+    pub targets: Named<Target>,
     /// The plain files that other packages may name.
     pub exports: BTreeMap<Arc<str>, Export>,
 }
@@ -115,6 +117,8 @@ pub struct Reads {
     pub folders: BTreeSet<Arc<str>>,
     /// Files that were looked for and are not there.
     pub absent: BTreeSet<Arc<str>>,
+    /// The names of the files in folders of packages, sorted, when a walk has listed them.
+    listed: FastMap<Arc<str>, Vec<String>>,
 }
 
 impl Loaded {
@@ -131,6 +135,12 @@ impl Loaded {
 }
 
 impl Reads {
+    /// Whether a walk has met a file at this path. It may have missed one.
+    pub fn is_listed(&self, path: &str) -> bool {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        self.listed.get(folder).is_some_and(|names| names.binary_search_by(|other| (**other).cmp(name)).is_ok())
+    }
+
     fn file(&mut self, path: &Arc<str>) {
         self.files.insert(path.clone());
     }
@@ -149,6 +159,7 @@ impl Reads {
         self.files.extend(other.files);
         self.folders.extend(other.folders);
         self.absent.extend(other.absent);
+        self.listed.extend(other.listed);
     }
 }
 
@@ -190,6 +201,9 @@ struct Session<'a> {
     reads: Reads,
     findings: Vec<Diagnostic>,
 }
+
+/// How many BUILD files are held as syntax trees at once.
+const AT_ONCE: usize = 1_024;
 
 /// Labels of packages that are not loaded yet, by package, with the places that name them.
 type Asked = BTreeMap<Arc<str>, Vec<(Label, Option<Span>)>>;
@@ -256,21 +270,40 @@ impl<'a> Session<'a> {
 
     /// Loads some packages; returns the ones they name and nobody has loaded.
     fn wave(&mut self, wanted: Vec<Wanted>, asked: &Asked) -> Asked {
-        let workspace = self.workspace;
-        let opened = self.crew.map(wanted, |wanted| package::open(workspace, wanted));
-        let parsed: Vec<_> = opened.into_iter().filter_map(|opened| self.opened(opened, asked)).collect();
+        let mut wanted = wanted.into_iter();
+        let mut outside = Vec::new();
+        while wanted.len() > 0 {
+            let some = wanted.by_ref().take(AT_ONCE).collect();
+            self.some(some, asked, &mut outside);
+        }
+        self.unloaded(outside)
+    }
+
+    /// Loads so few packages that their syntax trees fit into memory; those that load nothing new are done with in one go.
+    fn some(&mut self, wanted: Vec<Wanted>, asked: &Asked, outside: &mut Vec<(Label, Span)>) {
+        let (workspace, globals, modules) = (self.workspace, &self.globals, &self.modules);
+        let opened = self.crew.map(wanted, |wanted| package::open(workspace, wanted).build_if_ready(workspace, globals, modules));
+        let parsed: Vec<_> = opened.into_iter().filter_map(|opened| self.opened(opened, asked, outside)).collect();
         let loads = parsed.iter().flat_map(|(_, file)| &file.loads);
         self.modules.require(workspace, &self.globals, loads, &mut self.reads, &mut self.findings);
         let (globals, modules) = (&self.globals, &self.modules);
         let built = self.crew.map(parsed, |(name, file)| package::build(workspace, globals, modules, name, *file));
-        let outside: Vec<_> = built.into_iter().flat_map(|built| self.built(built)).collect();
-        self.unloaded(outside)
+        built.into_iter().for_each(|built| outside.extend(self.built(built)));
     }
 
-    fn opened(&mut self, opened: Opened, asked: &Asked) -> Option<(Arc<str>, Box<parse::Parsed>)> {
+    fn opened(
+        &mut self,
+        opened: Opened,
+        asked: &Asked,
+        outside: &mut Vec<(Label, Span)>,
+    ) -> Option<(Arc<str>, Box<parse::Parsed>)> {
         self.reads.merge(opened.reads);
         match opened.text {
             Text::Parsed(parsed) => return Some((opened.package, parsed)),
+            Text::Built(built) => {
+                outside.extend(self.built(*built));
+                return None;
+            }
             Text::Bad(finding) => self.findings.push(finding),
             Text::Missing => self.missing(&opened.package, asked),
         }

@@ -2,14 +2,13 @@
 //!
 //! Pure; knows nothing of caches and processes.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Span};
 
 use crate::analyse::Analysed;
+use crate::fast::{FastMap, FastSet};
 use crate::graph::{Graph, Node};
 
 /// Actions in an order in which each comes after those that make its inputs.
@@ -26,13 +25,11 @@ pub struct Plan {
 /// Collects the actions that make what was asked for, and theirs.
 pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnostic>> {
     let makers = makers(graph, analysed)?;
-    let requested: BTreeSet<Artifact> = graph
-        .requested()
-        .iter()
-        .filter_map(|node| analysed.get(*node))
-        .flat_map(|analysis| analysis.providers.wanted().cloned())
-        .collect();
-    Ok(prune(&makers, requested.into_iter().collect()))
+    let files = graph.requested().iter().filter_map(|node| analysed.get(*node)).flat_map(|analysis| analysis.providers.wanted());
+    let mut requested: Vec<Artifact> = files.cloned().collect();
+    requested.sort_unstable();
+    requested.dedup();
+    Ok(prune(&makers, requested))
 }
 
 impl Plan {
@@ -46,30 +43,59 @@ impl Plan {
 
     /// The part of the plan that makes these files.
     pub fn prune(&self, requested: Vec<Artifact>) -> Plan {
-        let makers = self.actions.iter().flat_map(|action| written(action).map(move |path| (path, action))).collect();
+        let mut makers = Makers::default();
+        self.actions.iter().for_each(|action| makers.add(action, |_, _| {}));
         prune(&makers, requested)
     }
 }
 
 fn prune(makers: &Makers<'_>, requested: Vec<Artifact>) -> Plan {
-    let mut pruned = Pruned { makers, place: HashMap::new(), plan: Plan::default() };
+    let mut pruned = Pruned { makers, place: vec![None; makers.actions.len()], plan: Plan::default() };
     requested.iter().for_each(|file| pruned.visit(file));
     Plan { requested, ..pruned.plan }
 }
 
-/// The action that writes each file. Dependency files are among them: no action reads one, but each needs its place.
-type Makers<'a> = HashMap<&'a Arc<str>, &'a Arc<Action>>;
+/// The actions, by number, and which of them writes each file. Dependency files are among those: no action reads one, but each
+/// needs its place.
+#[derive(Default)]
+struct Makers<'a> {
+    actions: Vec<&'a Arc<Action>>,
+    by_path: FastMap<&'a str, u32>,
+}
 
-fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
-    let mut makers = Makers::new();
-    let mut findings = Vec::new();
-    for action in graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions) {
+impl<'a> Makers<'a> {
+    /// Adds an action; `conflict` is told of every path that another one writes, too.
+    fn add(&mut self, action: &'a Arc<Action>, mut conflict: impl FnMut(&str, &Action)) {
+        let number = u32::try_from(self.actions.len()).expect("BUG: fewer than four billion actions");
+        self.actions.push(action);
         for path in written(action) {
-            if let Some(other) = makers.insert(path, action) {
-                let message = format!("`{path}` is made by `{}` and by `{}`", other.owner, action.owner);
-                findings.push(conflict(graph, action, other, message));
+            if let Some(other) = self.by_path.insert(path, number) {
+                conflict(path, self.actions[other as usize]);
             }
         }
+    }
+
+    fn action(&self, number: u32) -> &'a Arc<Action> {
+        self.actions[number as usize]
+    }
+
+    fn of_path(&self, path: &str) -> &'a Arc<Action> {
+        self.action(self.by_path[path])
+    }
+
+    fn paths(&self) -> impl Iterator<Item = &'a str> {
+        self.actions.iter().flat_map(|action| written(action)).map(|path| &**path)
+    }
+}
+
+fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
+    let mut makers = Makers::default();
+    let mut findings = Vec::new();
+    for action in graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions) {
+        makers.add(action, |path, other| {
+            let message = format!("`{path}` is made by `{}` and by `{}`", other.owner, action.owner);
+            findings.push(conflict(graph, action, other, message));
+        });
     }
     findings.extend(files_as_folders(graph, &makers));
     if findings.is_empty() { Ok(makers) } else { Err(sorted(findings)) }
@@ -85,27 +111,32 @@ fn written(action: &Action) -> impl Iterator<Item = &Arc<str>> {
 
 /// Files where other actions need folders: `q` and `q/r`.
 fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>) -> Vec<Diagnostic> {
-    let folders = folders(makers);
-    let in_the_way = makers.iter().filter_map(|(path, file)| Some((path, file, folders.get(&***path)?)));
-    let finding = |(path, file, inner): (&&Arc<str>, &&Arc<Action>, &&Arc<str>)| {
-        let other = makers[*inner];
+    let in_the_way: Vec<&str> = folders(makers).into_iter().filter(|folder| makers.by_path.contains_key(folder)).collect();
+    if in_the_way.is_empty() {
+        return Vec::new();
+    }
+    let mut paths: Vec<&str> = makers.paths().collect();
+    paths.sort_unstable();
+    let first_in = |folder: &str| paths[paths.partition_point(|path| *path < &*format!("{folder}/"))];
+    let finding = |path: &str| {
+        let (file, inner) = (makers.of_path(path), first_in(path));
+        let other = makers.of_path(inner);
         let message = format!("`{path}` is a file made by `{}`, and `{}` makes `{inner}` in it", file.owner, other.owner);
         conflict(graph, file, other, message)
     };
-    in_the_way.map(finding).collect()
+    in_the_way.into_iter().map(finding).collect()
 }
 
-/// Every folder that is written to, with the first file in it. Most files find their folder known and look no further.
-fn folders<'a>(makers: &Makers<'a>) -> HashMap<&'a str, &'a Arc<str>> {
-    let mut folders: HashMap<&str, &Arc<str>> = HashMap::new();
-    for path in makers.keys() {
-        for folder in path.rmatch_indices('/').map(|(at, _)| &path[..at]) {
-            match folders.entry(folder) {
-                // So does every folder above know a file as early.
-                Entry::Occupied(known) if known.get() <= path => break,
-                Entry::Occupied(mut known) => drop(known.insert(path)),
-                Entry::Vacant(new) => drop(new.insert(path)),
-            }
+/// Every folder that is written to. Most files lie where the one before does, or in a folder that is known, and so are those above.
+fn folders<'a>(makers: &Makers<'a>) -> FastSet<&'a str> {
+    let mut folders = FastSet::default();
+    let mut last = "";
+    for path in makers.paths() {
+        let mut above = path.rmatch_indices('/').map(|(at, _)| &path[..at]);
+        let Some(folder) = above.next().filter(|folder| *folder != last) else { continue };
+        last = folder;
+        if folders.insert(folder) {
+            above.all(|folder| folders.insert(folder));
         }
     }
     folders
@@ -130,18 +161,18 @@ fn span(graph: &Graph<'_>, action: &Action) -> Option<Span> {
 
 struct Pruned<'a> {
     makers: &'a Makers<'a>,
-    /// The place of each action already planned, by its first output.
-    place: HashMap<&'a str, u32>,
+    /// The place in the plan of each action, by its number; none while it is not planned.
+    place: Vec<Option<u32>>,
     plan: Plan,
 }
 
-impl<'a> Pruned<'a> {
+impl Pruned<'_> {
     /// Plans the action that makes `file` after those it needs. Depth first with a stack of its own: chains of generated files may
     /// be longer than the thread's stack.
     fn visit(&mut self, file: &Artifact) {
-        let mut open: Vec<(&'a Arc<Action>, bool)> = self.maker(file).map(|action| (action, false)).into_iter().collect();
+        let mut open: Vec<(u32, bool)> = self.maker(file).map(|action| (action, false)).into_iter().collect();
         while let Some((action, inputs_done)) = open.pop() {
-            if self.place.contains_key(key(action)) {
+            if self.place(action).is_some() {
                 continue;
             }
             if inputs_done {
@@ -149,29 +180,27 @@ impl<'a> Pruned<'a> {
                 continue;
             }
             open.push((action, true));
-            let makers = action.inputs.iter().rev().filter_map(|input| self.maker(input));
-            open.extend(makers.filter(|maker| !self.place.contains_key(key(maker))).map(|maker| (maker, false)));
+            let makers = self.makers.action(action).inputs.iter().rev().filter_map(|input| self.maker(input));
+            open.extend(makers.filter(|maker| self.place(*maker).is_none()).map(|maker| (maker, false)));
         }
     }
 
-    fn maker(&self, file: &Artifact) -> Option<&'a Arc<Action>> {
-        self.makers.get(file.path()).copied()
+    fn maker(&self, file: &Artifact) -> Option<u32> {
+        self.makers.by_path.get(&**file.path()).copied()
     }
 
-    fn add(&mut self, action: &'a Arc<Action>) {
-        let needs: BTreeSet<u32> = action
-            .inputs
-            .iter()
-            .filter_map(|input| self.maker(input))
-            .filter_map(|maker| self.place.get(key(maker)).copied())
-            .collect();
-        let place = u32::try_from(self.plan.actions.len()).expect("BUG: fewer than four billion actions");
-        self.place.insert(key(action), place);
-        self.plan.needs.push(needs.into_iter().collect());
+    fn place(&self, action: u32) -> Option<u32> {
+        self.place[action as usize]
+    }
+
+    fn add(&mut self, number: u32) {
+        let action = self.makers.action(number);
+        let makers = action.inputs.iter().filter_map(|input| self.maker(input));
+        let mut needs: Vec<u32> = makers.filter_map(|maker| self.place(maker)).collect();
+        needs.sort_unstable();
+        needs.dedup();
+        self.place[number as usize] = Some(self.plan.actions.len() as u32);
+        self.plan.needs.push(needs);
         self.plan.actions.push(Arc::clone(action));
     }
-}
-
-fn key(action: &Action) -> &str {
-    action.outputs[0].path()
 }

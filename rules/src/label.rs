@@ -64,7 +64,7 @@ impl Label {
 
 /// Joins a package and a name to a path from the workspace root.
 pub fn join(package: &str, name: &str) -> String {
-    if package.is_empty() { name.to_owned() } else { format!("{package}/{name}") }
+    if package.is_empty() { name.to_owned() } else { [package, "/", name].concat() }
 }
 
 fn check_package(text: &str, package: &str) -> Result<(), LabelError> {

@@ -6,6 +6,7 @@
 pub mod diagnostic;
 pub mod label;
 pub mod repository;
+pub mod named;
 
 pub mod attr;
 pub mod data;
@@ -38,6 +39,7 @@ pub use configuration::Configuration;
 pub use data::{Data, Depset, Info, ProviderId};
 pub use diagnostic::{Diagnostic, Severity, Span};
 pub use label::{Label, Pattern};
+pub use named::Named;
 pub use provider::{Providers, RunInfo, TestInfo};
 pub use repository::Repositories;
 pub use rule::{Analysis, Config, Context, Role, Rule, RuleTable};

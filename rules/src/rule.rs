@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::action::{Action, Artifact};
 use crate::attr::{AttrSpec, RecordSpec, Spanned};
 use crate::diagnostic::Diagnostic;
-use crate::label::{Label, join};
+use crate::label::Label;
 use crate::provider::Providers;
 use crate::repository::Repositories;
 use crate::target::Target;
@@ -133,7 +133,9 @@ impl<'a> Context<'a> {
 
     /// The path of an output of this target from the workspace root.
     pub fn output(&self, name: &str) -> String {
-        format!("{}/{}", self.config.out_dir, join(&self.target.label.package, name))
+        let package = &*self.target.label.package;
+        let gap = if package.is_empty() { "" } else { "/" };
+        [&*self.config.out_dir, "/", package, gap, name].concat()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Targets: what a BUILD file declares, before any rule has looked at it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::attr::{Spanned, Value};
 use crate::diagnostic::{Diagnostic, Span, through};
 use crate::label::Label;
+use crate::named::Named;
 
 /// One call of a rule in a BUILD file.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub struct Target {
     /// The rule's name in the rule table: `bpf_program`.
     pub rule: Arc<str>,
     /// Every attribute the rule declares, defaults filled in.
-    pub attrs: BTreeMap<Arc<str>, Spanned>,
+    pub attrs: Named<Spanned>,
     /// Who may depend on it.
     pub visibility: Visibility,
     /// Free words to select by. `manual` keeps it out of `:all` and `...`.

@@ -5,13 +5,15 @@ use std::time::Instant;
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::event::Event;
 use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::plan;
 use ouro_engine::state::StateError;
 use ouro_engine::toolchain::ToolchainError;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Diagnostic, builtin};
 
-use crate::cli::{Build, BuildFlags};
+use crate::cli::{Build, BuildFlags, ConfigFlags};
+use crate::commands::analysed::{Asker, View};
 use crate::configurations;
 use crate::error::{CliError, Kind};
 use crate::record::Recorders;
@@ -23,6 +25,9 @@ use crate::session::{self, Session};
 pub fn run(session: &Session, args: &Build) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
+    if args.nobuild {
+        return plan_only(session, &workspace, &patterns, &args.how.config);
+    }
     let built = build(session, &workspace, &patterns, &args.how)?;
     if session.output.settings().verbosity == Verbosity::Verbose {
         let files = built.targets.iter().flat_map(|target| &target.files);
@@ -95,6 +100,28 @@ fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
     if let Some(path) = summary.map(|summary| &summary.critical_path).filter(|path| !path.is_empty()) {
         session.output.status(&format!("{}\n", progress::critical_path(path)));
     }
+}
+
+/// Everything a build does before it runs or writes anything, and never by the snapshot: whoever asks wants it looked at.
+fn plan_only(session: &Session, workspace: &Workspace, patterns: &[Pattern], flags: &ConfigFlags) -> Result<(), CliError> {
+    let began = Instant::now();
+    let detail = |done: &str| session.detail(&format!("{done} after {:.1} ms", began.elapsed().as_secs_f64() * 1e3));
+    let asker = Asker::new(session, workspace, flags, "`ouro build --nobuild`")?;
+    let loaded = asker.load(patterns)?;
+    detail("loaded");
+    let configured = asker.configure(&loaded)?;
+    let View { analysis, .. } = asker.analyse(&configured)?;
+    detail("analysed");
+    let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
+    detail("planned");
+    let (targets, actions) = (analysis.graph.requested().len(), plan.actions.len());
+    let (targets, actions) = (count(targets, "target", "targets"), count(actions, "action", "actions"));
+    session.output.status(&format!("planned {targets} in {:.2} s: {actions}, none run\n", began.elapsed().as_secs_f64()));
+    // The process ends now, and the kernel takes memory back faster than it can be taken apart.
+    std::mem::forget((plan, analysis));
+    std::mem::forget(configured);
+    std::mem::forget(loaded);
+    Ok(())
 }
 
 fn jobs(workspace: &Workspace, flags: &BuildFlags) -> usize {

@@ -1,6 +1,5 @@
 //! Which branch of a `select()` holds: that of the most specific condition.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -24,14 +23,14 @@ type Findings = Vec<Diagnostic>;
 impl Chooser<'_, '_> {
     /// The target with everything chosen.
     pub(super) fn target(&self, target: &Target) -> Result<Target, Findings> {
-        let (mut attrs, mut findings) = (BTreeMap::new(), Findings::new());
+        let (mut attrs, mut findings) = (Vec::with_capacity(target.attrs.len()), Findings::new());
         for (name, attr) in &target.attrs {
             match self.value(target, attr) {
-                Ok(value) => drop(attrs.insert(Arc::clone(name), value)),
+                Ok(value) => attrs.push((Arc::clone(name), value)),
                 Err(more) => findings.extend(more),
             }
         }
-        if findings.is_empty() { Ok(Target { attrs, ..target.clone() }) } else { Err(findings) }
+        if findings.is_empty() { Ok(Target { attrs: attrs.into_iter().collect(), ..target.clone() }) } else { Err(findings) }
     }
 
     fn value(&self, target: &Target, attr: &Spanned) -> Result<Spanned, Findings> {

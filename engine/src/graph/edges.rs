@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what rules make of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::nearest;
@@ -11,6 +11,7 @@ use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 
 use super::{Edge, Graph, Node, NodeId};
 use crate::configure::Configured;
+use crate::fast::FastMap;
 use crate::load::{BUILD_FILES, Export, Package};
 use crate::visibility;
 
@@ -20,16 +21,16 @@ const MOST_HINTS: usize = 50;
 /// All nodes and edges that the requested targets need, and what is wrong with the labels.
 pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
     let (generated, findings) = generated_files(configured);
-    let inner = BTreeMap::new();
-    let mut builder =
-        Builder { configured, is_file, generated, inner, graph: Graph::new(), queue: VecDeque::new(), findings, hints: 0 };
+    let packages = configured.loaded().packages.iter().map(|(name, package)| (&**name, package)).collect();
+    let (graph, queue, inner) = (Graph::new(), VecDeque::new(), FastMap::default());
+    let mut builder = Builder { configured, packages, is_file, generated, inner, graph, queue, findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)
 }
 
 /// For each file some target's `outs` names: the target.
-fn generated_files<'l>(configured: &'l Configured<'_>) -> (BTreeMap<Label, &'l Target>, Vec<Diagnostic>) {
-    let (mut files, mut findings) = (BTreeMap::<Label, &Target>::new(), Vec::new());
+fn generated_files<'l>(configured: &'l Configured<'_>) -> (FastMap<Label, &'l Target>, Vec<Diagnostic>) {
+    let (mut files, mut findings) = (FastMap::<Label, &Target>::default(), Vec::new());
     for target in configured.targets() {
         for (name, span) in target.get("outs").items().iter().filter_map(|out| Some((out.value.as_str()?, &out.span))) {
             let label = target.label.sibling(name);
@@ -49,10 +50,11 @@ fn made_twice(file: &Label, first: &Target, second: &Target, span: &Span) -> Dia
 
 struct Builder<'a, 'l> {
     configured: &'l Configured<'l>,
+    packages: FastMap<&'l str, &'l Package>,
     is_file: &'a dyn Fn(&str) -> bool,
-    generated: BTreeMap<Label, &'l Target>,
+    generated: FastMap<Label, &'l Target>,
     /// Whether a folder inside a package is a package of its own.
-    inner: BTreeMap<String, bool>,
+    inner: FastMap<String, bool>,
     graph: Graph<'l>,
     queue: VecDeque<(NodeId, &'l Target)>,
     findings: Vec<Diagnostic>,
@@ -73,7 +75,7 @@ struct Named<'a> {
 impl<'l> Builder<'_, 'l> {
     fn run(&mut self) {
         for label in &self.configured.loaded().requested {
-            let node = match self.configured.target(label) {
+            let node = match self.target(label) {
                 Some(target) => Some(self.add_target(target)),
                 None => self.add_generated(label),
             };
@@ -82,6 +84,11 @@ impl<'l> Builder<'_, 'l> {
         while let Some((node, target)) = self.queue.pop_front() {
             self.add_edges(node, target);
         }
+    }
+
+    /// The target of this label. Every label is looked up, and a tree of packages would compare many names each time.
+    fn target(&self, label: &Label) -> Option<&'l Target> {
+        self.packages.get(&*label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty())
     }
 
     fn add_target(&mut self, target: &'l Target) -> NodeId {
@@ -127,7 +134,7 @@ impl<'l> Builder<'_, 'l> {
 
     fn add_edge(&mut self, node: NodeId, named: &Named<'_>, (kind, attr): (EdgeKind, &Arc<str>)) {
         let Named { label, span, .. } = *named;
-        let to = match self.configured.target(label) {
+        let to = match self.target(label) {
             Some(found) => {
                 // Nobody depends on a flag or group of packages by looking at it.
                 if kind != EdgeKind::Setting {
@@ -229,7 +236,7 @@ impl<'l> Builder<'_, 'l> {
 
     fn near(&mut self, label: &Label) -> Option<Label> {
         self.hints += 1;
-        let package: &Package = self.configured.loaded().packages.get(&label.package).filter(|_| self.hints <= MOST_HINTS)?;
+        let package = self.packages.get(&*label.package).filter(|_| self.hints <= MOST_HINTS)?;
         nearest(&label.name, package.targets.keys().map(|name| &**name)).map(|name| label.sibling(name))
     }
 }

@@ -2,12 +2,12 @@
 //!
 //! A wrong argument is a finding, never the end of the evaluation. Knows no file system.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ouro_rules::attr::{AttrSpec, AttrType, Record, Spanned, Value as Attr};
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
 use ouro_rules::label::Label;
+use ouro_rules::named::Named;
 use ouro_rules::rule::Role;
 use ouro_rules::target::Target;
 use starlark::eval::Arguments;
@@ -54,21 +54,19 @@ pub(super) fn target<'v>(call: &Call<'_>, build: &Build<'_>, args: &Arguments<'v
     let visibility = call.strings("visibility", &given);
     let tags = call.strings("tags", &given);
     let Some(name) = name else { return Ok(()) };
-    let mut target = Target {
+    let written = Spanned { value: Attr::Str(name.clone()), span: call.site.argument("name").span() };
+    let common = [("name", Some(written)), ("visibility", visibility.clone()), ("tags", tags.clone())];
+    let common = common.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
+    let target = Target {
         label: Label::new(call.context.package.clone(), name.clone()),
         rule: call.schema.key.clone(),
-        attrs: attrs.unwrap_or_default(),
+        attrs: attrs.into_iter().flatten().chain(common).collect(),
         visibility: visibility.as_ref().map(|list| visibility::read(call.context, list)).unwrap_or_default(),
         tags: tags.iter().flat_map(|tags| tags.value.items()).filter_map(|tag| tag.value.as_str().map(Arc::from)).collect(),
         span: call.site.span.clone(),
         macro_trace: call.site.trace.clone(),
     };
-    let place = call.site.argument("name").span();
-    target.attrs.insert("name".into(), Spanned { value: Attr::Str(name.clone()), span: place });
-    let without_visibility = visibility.is_none();
-    target.attrs.extend(visibility.map(|value| ("visibility".into(), value)));
-    target.attrs.extend(tags.map(|value| ("tags".into(), value)));
-    call.add(build, name, target, without_visibility);
+    call.add(build, name, target, visibility.is_none());
     Ok(())
 }
 
@@ -89,7 +87,8 @@ pub(super) fn record<'v>(call: &Call<'_>, args: &Arguments<'v, '_>, heap: Heap<'
         given.insert(0, Argument { name, value, by_position: true });
     }
     let fields = call.attributes(&given).filter(|_| complete);
-    Ok(fields.map(|fields| Record { kind: call.schema.name.clone(), fields: fields.into_iter().collect() }))
+    let sorted = |fields: Vec<_>| fields.into_iter().collect::<Named<_>>().into_iter().collect();
+    Ok(fields.map(|fields| Record { kind: call.schema.name.clone(), fields: sorted(fields) }))
 }
 
 fn named<'n, 'v: 'n>(args: &Arguments<'v, '_>) -> starlark::Result<Vec<Argument<'n, 'v>>> {
@@ -130,7 +129,7 @@ impl Call<'_> {
     }
 
     /// Every attribute of the schema; `None` when a finding was reported.
-    fn attributes(&self, given: &[Argument<'_, '_>]) -> Option<BTreeMap<Arc<str>, Spanned>> {
+    fn attributes(&self, given: &[Argument<'_, '_>]) -> Option<Vec<(Arc<str>, Spanned)>> {
         let values: Vec<Option<Spanned>> = self.schema.attrs.iter().map(|(_, attr)| self.attribute(attr, given)).collect();
         let names = self.schema.attrs.iter().map(|(name, _)| name.clone());
         names.zip(values).map(|(name, value)| value.map(|value| (name, value))).collect()

@@ -16,6 +16,8 @@ use crate::workspace::{SETTINGS_FILE, Workspace};
 pub(super) struct Found {
     pub(super) package: Arc<str>,
     pub(super) build_file: &'static str,
+    /// The names of the files in its folder, sorted.
+    pub(super) files: Vec<String>,
 }
 
 /// Every package in the folder `root` and below, sorted by nothing in particular. Folders are listed in parallel, one depth
@@ -65,7 +67,8 @@ fn visit(workspace: &Workspace, root: &str, path: Arc<str>) -> Result<Visit, Dia
     let inner = listing.folders().into_iter().map(|name| join(&path, name));
     let is_ours = |path: &String| !workspace.ignores(path) && !workspace.settings.repositories.contains(path);
     let folders = inner.filter(is_ours).map(Arc::from).collect();
-    Ok(Visit { found: listing.build_file().map(|build_file| Found { package: path, build_file }), folders })
+    let found = listing.build_file().map(|build_file| Found { package: path, build_file, files: listing.into_files() });
+    Ok(Visit { found, folders })
 }
 
 /// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.

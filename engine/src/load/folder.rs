@@ -34,6 +34,14 @@ impl Listing {
         BUILD_FILES.into_iter().find(|build| self.entries.iter().any(|(name, entry)| name == build && *entry == Entry::File))
     }
 
+    /// The names of the files, sorted.
+    pub(super) fn into_files(self) -> Vec<String> {
+        let files = self.entries.into_iter().filter(|(_, entry)| *entry == Entry::File);
+        let mut names: Vec<String> = files.map(|(name, _)| name).collect();
+        names.sort_unstable();
+        names
+    }
+
     /// The folders in it that may hold packages, sorted.
     pub(super) fn folders(&self) -> Vec<&str> {
         let is_open = |(name, entry): &&(String, Entry)| *entry == Entry::Folder && !name.starts_with('.');

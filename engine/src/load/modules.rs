@@ -71,6 +71,11 @@ impl<'s> Modules<'s> {
         self.done.extend(parsed.into_keys().map(|label| (label, State::Failed)));
     }
 
+    /// Whether all that these statements name was looked for.
+    pub(super) fn have_all(&self, loads: &[Load]) -> bool {
+        loads.iter().filter_map(|load| load.target.as_ref().ok()).all(|label| self.done.contains_key(label))
+    }
+
     /// Reads every file not yet known that can be reached.
     fn read<'l>(
         &mut self,

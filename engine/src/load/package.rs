@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ouro_rules::Target;
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span};
 use ouro_rules::label::{Label, join};
+use ouro_rules::named::Named;
 use starlark::environment::Globals;
 
 use super::context::{Build, Context};
@@ -29,10 +30,26 @@ pub(super) struct Opened {
 /// What became of a BUILD file.
 pub(super) enum Text {
     Parsed(Box<Parsed>),
+    /// It needed nothing that was not there, and is evaluated.
+    Built(Box<Built>),
     /// There is none.
     Missing,
     /// It cannot be read or parsed.
     Bad(Diagnostic),
+}
+
+impl Opened {
+    /// Evaluates the file now if every module it loads is there: then nobody waits, and its tree is soon gone.
+    pub(super) fn build_if_ready(self, workspace: &Workspace, globals: &Globals, modules: &Modules) -> Opened {
+        let Opened { package, reads, text } = self;
+        let text = match text {
+            Text::Parsed(parsed) if modules.have_all(&parsed.loads) => {
+                Text::Built(Box::new(build(workspace, globals, modules, package.clone(), *parsed)))
+            }
+            other => other,
+        };
+        Opened { package, reads, text }
+    }
 }
 
 /// Finds, reads and parses a BUILD file.
@@ -119,7 +136,7 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<
     Built { package, reads, findings: findings.into_inner(), outside }
 }
 
-fn finish(build: Build<'_>) -> (BTreeMap<Arc<str>, Target>, BTreeMap<Arc<str>, Export>) {
+fn finish(build: Build<'_>) -> (Named<Target>, BTreeMap<Arc<str>, Export>) {
     let mut targets = build.targets.into_inner();
     let default = build.default_visibility.into_inner();
     for name in build.without_visibility.into_inner() {
@@ -127,7 +144,7 @@ fn finish(build: Build<'_>) -> (BTreeMap<Arc<str>, Target>, BTreeMap<Arc<str>, E
             target.visibility = default.clone();
         }
     }
-    (targets, build.exports.into_inner())
+    (targets.into_iter().collect(), build.exports.into_inner())
 }
 
 fn outside(package: &Package) -> Vec<(Label, Span)> {

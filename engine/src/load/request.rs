@@ -40,7 +40,10 @@ pub(super) fn packages(
                 if found.is_empty() && findings.len() == before {
                     findings.push(nothing_below(workspace, root));
                 }
-                wanted.extend(found.into_iter().map(|Found { package, build_file }| (package, Some(build_file))));
+                for Found { package, build_file, files } in found {
+                    reads.listed.insert(package.clone(), files);
+                    wanted.insert(package, Some(build_file));
+                }
             }
         }
     }

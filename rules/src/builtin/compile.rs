@@ -120,15 +120,13 @@ impl Compiler<'_, '_> {
 
     fn compile_one(&self, source: &Artifact, output: &Artifact, extra: &[&str]) -> Action {
         let depfile: Arc<str> = format!("{}.d", output.path()).into();
-        let mut args = self.flags();
-        args.extend(SOURCE.iter().chain(extra).map(|arg| (*arg).to_owned()));
-        args.extend(self.search_path());
-        args.extend(self.ctx.config.compile_args.iter().cloned());
+        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let defines = self.parts.headers.defines.iter().chain(&self.parts.defines);
-        args.extend(defines.map(|define| format!("-D{define}")));
-        args.extend(self.parts.copts.iter().cloned());
-        args.extend(["-MD".to_owned(), "-MF".to_owned(), depfile.to_string()]);
-        args.extend(["-c".to_owned(), source.path().to_string(), "-o".to_owned(), output.path().to_string()]);
+        let files = ["-MD", "-MF", &depfile, "-c", source.path(), "-o", output.path()];
+        // In one go, for a workspace has thousands of these lists and pushing would leave room in each.
+        let args = self.flags().into_iter().chain(words(SOURCE)).chain(words(extra)).chain(self.search_path());
+        let args = args.chain(self.ctx.config.compile_args.iter().cloned()).chain(defines.map(|define| format!("-D{define}")));
+        let args = args.chain(self.parts.copts.iter().cloned()).chain(words(&files)).collect();
         let inputs = [source, self.program_h].into_iter().chain(&self.parts.headers.files).cloned().collect();
         self.run("compile", Tool::Clang, args, inputs, output, Some(depfile))
     }

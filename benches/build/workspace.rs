@@ -1,0 +1,123 @@
+//! Workspaces of N programs, and what people do to them.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crate::measure::{Cost, run};
+
+const OURO: &str = env!("CARGO_BIN_EXE_ouro");
+
+/// One program in each of many packages, and a library they all include.
+pub struct Workspace {
+    /// Its folder.
+    pub root: PathBuf,
+    /// How many programs it has.
+    pub count: usize,
+}
+
+impl Workspace {
+    /// Generates one in a folder of its own. `settings` goes into `ouro.toml`.
+    pub fn generate(root: PathBuf, count: usize, settings: &str) -> Workspace {
+        write(&root.join("ouro.toml"), &format!("[cache]\ndir = \".cache\"\n{settings}"));
+        let library = "bpf_library(name = \"lib\", hdrs = [\"lib.h\"], visibility = [\"//visibility:public\"])\n";
+        write(&root.join("lib/BUILD.ouro"), library);
+        write(&root.join("lib/lib.h"), "#pragma once\n#define LIMIT 64\n");
+        let workspace = Workspace { root, count };
+        for number in 0..count {
+            write(&workspace.build_file(number), &build_file(number, ""));
+            write(&workspace.source(number), &source(number));
+        }
+        workspace
+    }
+
+    /// ouro in this workspace.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(OURO);
+        // The caller's own cache would answer for the workspace's, and the caller's variables are not part of the work.
+        command.args(arguments).current_dir(&self.root).env_remove("OURO_CACHE");
+        command
+    }
+
+    /// Runs ouro in it.
+    pub fn ouro(&self, arguments: &[&str]) -> Cost {
+        run(&mut self.command(arguments))
+    }
+
+    /// Builds everything.
+    pub fn build(&self) -> Cost {
+        self.ouro(&["build", "//..."])
+    }
+
+    /// Builds until nothing is left to do: a state written within the clock's grain of its files trusts none of them.
+    pub fn settle(&self) {
+        for _ in 0..2 {
+            self.build();
+            thread::sleep(Duration::from_millis(50));
+        }
+        self.build();
+    }
+
+    /// Gives a source new bytes.
+    pub fn edit_source(&self, number: usize, round: usize) {
+        let edited = source(number).replace("return XDP_PASS;", &format!("return ctx->rx_queue_index == {round} ? 1 : 2;"));
+        write(&self.source(number), &edited);
+    }
+
+    /// Writes a source's own bytes again.
+    pub fn touch(&self, number: usize) {
+        let bytes = fs::read(self.source(number)).expect("a source");
+        fs::write(self.source(number), bytes).expect("a source");
+    }
+
+    /// Gives a program another definition.
+    pub fn edit_build_file(&self, number: usize, round: usize) {
+        write(&self.build_file(number), &build_file(number, &format!(", defines = [\"ROUND={round}\"]")));
+    }
+
+    /// What `ouro generate` says clang is run with.
+    pub fn compile_commands(&self) -> Vec<Vec<String>> {
+        self.ouro(&["generate", "//..."]);
+        let text = fs::read_to_string(self.root.join("compile_commands.json")).expect("compile_commands.json");
+        let commands: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(commands.len(), self.count, "one command for each program");
+        let words = |command: &serde_json::Value| command["arguments"].as_array().expect("arguments").clone();
+        let text = |word: serde_json::Value| word.as_str().expect("text").to_owned();
+        commands.iter().map(|command| words(command).into_iter().map(text).collect()).collect()
+    }
+
+    fn build_file(&self, number: usize) -> PathBuf {
+        self.root.join(format!("p{number}/BUILD.ouro"))
+    }
+
+    fn source(&self, number: usize) -> PathBuf {
+        self.root.join(format!("p{number}/p{number}.c"))
+    }
+}
+
+/// The arguments of one of the commands, ready to run: the compiler alone.
+pub fn alone(root: &Path, words: &[String]) -> Cost {
+    let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+    run(Command::new(words[0]).args(&words[1..]).current_dir(root))
+}
+
+fn build_file(number: usize, more: &str) -> String {
+    format!("bpf_program(name = \"p{number}\", srcs = [\"p{number}.c\"], type = \"xdp\", deps = [\"//lib\"]{more})\n")
+}
+
+fn source(number: usize) -> String {
+    format!(
+        "#include <ouro/program.h>\n#include \"lib/lib.h\"\n\nSEC(\"xdp\")\nint p{number}(struct xdp_md *ctx)\n{{\n\
+         \tif (ctx->data_end - ctx->data < LIMIT + {number})\n\t\treturn XDP_DROP;\n\treturn XDP_PASS;\n}}\n\n\
+         char LICENSE[] SEC(\"license\") = \"GPL\";\n"
+    )
+}
+
+/// Writes a file and the folders above it.
+pub fn write(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    fs::write(path, text).expect("a file");
+}

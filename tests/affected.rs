@@ -179,7 +179,8 @@ fn jumps_do_not_carry_changes_of_sources() {
     let text = workspace.read("fw/BUILD.ouro");
     let (rest, allow) = text.split_once("bpf_program(\n    name = \"allow\"").unwrap();
     let (allow, chain) = allow.split_once(")\n").unwrap();
-    let (allow, rest) = (allow.replace("\":", "\"//fw:"), rest.replace("\":allow\"", "\"//allow\""));
+    let moved = |text: &str| text.replace("\":allow\"", "\"//allow\"");
+    let (allow, rest, chain) = (allow.replace("\":", "\"//fw:"), moved(rest), moved(chain));
     let public = "package(default_visibility = [\"//visibility:public\"])\n";
     workspace.write("fw/BUILD.ouro", &format!("{public}{rest}{chain}"));
     workspace.write("allow/BUILD", &format!("{public}bpf_program(\n    name = \"allow\"{allow})\n"));
@@ -188,10 +189,10 @@ fn jumps_do_not_carry_changes_of_sources() {
     commit(&workspace);
     let source = workspace.read("allow/allow.c");
     workspace.write("allow/allow.c", &format!("{source}/* changed */\n"));
-    affects(&workspace, &["//allow:allow", "//fw:fw"]);
+    affects(&workspace, &["//allow:allow", "//fw:fw", "//fw:objects_test"]);
     git(&workspace, &["checkout", "-q", "."]);
     workspace.edit("allow/BUILD", "//fw:verdict\"", "//fw:packet\", \"//fw:verdict\"");
-    affects(&workspace, &["//allow:allow", "//fw:block_list", "//fw:fw", "//fw:parse", "//fw:rate_limit"]);
+    affects(&workspace, &["//allow:allow", "//fw:block_list", "//fw:fw", "//fw:objects_test", "//fw:parse", "//fw:rate_limit"]);
 }
 
 #[test]

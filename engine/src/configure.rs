@@ -29,6 +29,11 @@ impl<'l> Configured<'l> {
         self.loaded
     }
 
+    /// The target of this label, if it had something to choose.
+    pub(crate) fn chosen(&self, label: &Label) -> Option<&Target> {
+        self.chosen.get(label)
+    }
+
     /// The target of this label.
     pub fn target(&self, label: &Label) -> Option<&Target> {
         self.chosen.get(label).or_else(|| self.loaded.target(label))

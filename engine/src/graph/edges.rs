@@ -88,7 +88,8 @@ impl<'l> Builder<'_, 'l> {
 
     /// The target of this label. Every label is looked up, and a tree of packages would compare many names each time.
     fn target(&self, label: &Label) -> Option<&'l Target> {
-        self.packages.get(&*label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty())
+        let loaded = || self.packages.get(&*label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty());
+        self.configured.chosen(label).or_else(loaded)
     }
 
     fn add_target(&mut self, target: &'l Target) -> NodeId {

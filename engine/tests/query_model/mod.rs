@@ -113,8 +113,8 @@ impl Model {
             place: Span::point("BUILD", 1, 1),
             tags: if thing.manual { vec!["manual".into()] } else { Vec::new() },
             jumps: thing.kind.starts_with("program"),
-            test: thing.kind.ends_with("_test"),
-            suite: thing.kind == "test_suite",
+            test: thing.kind.ends_with("_test rule"),
+            suite: thing.kind == "test_suite rule",
         };
         let mut nodes: Vec<Node> = self.things.iter().map(node).collect();
         nodes.sort_by(|a, b| a.label.cmp(&b.label));

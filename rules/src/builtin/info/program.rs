@@ -97,10 +97,10 @@ struct Known<'a, 'c> {
 impl<'a, 'c: 'a> Known<'a, 'c> {
     fn of(ctx: &'a Context<'c>, attrs: Edges<'_>) -> Known<'a, 'c> {
         let mut targets = Vec::new();
-        for attr in attrs.jumps.iter().filter_map(|name| ctx.target.attrs.get(*name)) {
+        for attr in attrs.jumps.iter().filter_map(|name| ctx.target.attrs.get(name)) {
             attr.value.each_label(&attr.span, &mut |label, span| targets.push((label, span)));
         }
-        for attr in attrs.programs.iter().filter_map(|name| ctx.target.attrs.get(*name)) {
+        for attr in attrs.programs.iter().filter_map(|name| ctx.target.attrs.get(name)) {
             attr.value.each_label(&attr.span, &mut |label, _| {
                 let program = (ctx.deps)(label).and_then(|providers| providers.program.as_ref());
                 targets.extend(program.iter().flat_map(|program| &program.jumps).map(|jump| (&jump.target, &jump.span)));

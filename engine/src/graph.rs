@@ -20,7 +20,7 @@ use crate::load::Loaded;
 pub struct Graph<'l> {
     /// Dependents point to what they depend on.
     nodes: DiGraph<Node<'l>, Edge>,
-    index: FastMap<Label, NodeId>,
+    index: FastMap<&'l Label, NodeId>,
     /// Every node after those it waits for; empty while the graph is built.
     order: Vec<NodeId>,
     requested: Vec<NodeId>,
@@ -149,8 +149,7 @@ impl<'l> Graph<'l> {
         Some(order.into_iter().rev().map(NodeId).collect())
     }
 
-    fn add(&mut self, node: Node<'l>) -> NodeId {
-        let label = node.label().clone();
+    fn add(&mut self, label: &'l Label, node: Node<'l>) -> NodeId {
         let id = NodeId(self.nodes.add_node(node));
         self.index.insert(label, id);
         id

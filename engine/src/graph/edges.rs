@@ -79,28 +79,28 @@ impl<'l> Builder<'_, 'l> {
 
     fn add_target(&mut self, target: &'l Target) -> NodeId {
         self.graph.find(&target.label).unwrap_or_else(|| {
-            let node = self.graph.add(Node::Target(target));
+            let node = self.graph.add(&target.label, Node::Target(target));
             self.queue.push_back((node, target));
             node
         })
     }
 
     /// A node for a file that a target makes.
-    fn add_generated(&mut self, label: &Label) -> Option<NodeId> {
+    fn add_generated(&mut self, label: &'l Label) -> Option<NodeId> {
         let maker = *self.generated.get(label)?;
         self.graph.find(label).or_else(|| {
             let to = self.add_target(maker);
-            let node = self.graph.add(Node::Generated(label.clone()));
+            let node = self.graph.add(label, Node::Generated(label.clone()));
             self.graph.connect(node, to, Edge { kind: EdgeKind::Source, span: maker.span.clone() });
             Some(node)
         })
     }
 
     /// A node for a file that exists.
-    fn add_file(&mut self, label: &Label) -> Option<NodeId> {
+    fn add_file(&mut self, label: &'l Label) -> Option<NodeId> {
         self.graph.find(label).or_else(|| {
             let exists = label.repo.is_empty() && (self.is_file)(&label.path());
-            exists.then(|| self.graph.add(Node::File(label.clone())))
+            exists.then(|| self.graph.add(label, Node::File(label.clone())))
         })
     }
 
@@ -112,7 +112,7 @@ impl<'l> Builder<'_, 'l> {
         }
     }
 
-    fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &Label, span: &Span) {
+    fn add_edge(&mut self, from: NodeId, target: &Target, kind: EdgeKind, label: &'l Label, span: &Span) {
         let to = match self.target(label) {
             Some(found) => {
                 self.check_visibility(target, found, span);
@@ -131,7 +131,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     /// The file of this label. What a target makes has its visibility; a package's plain files are its own.
-    fn add_source(&mut self, from: &Target, label: &Label, span: &Span) -> Option<NodeId> {
+    fn add_source(&mut self, from: &Target, label: &'l Label, span: &Span) -> Option<NodeId> {
         if let Some(maker) = self.generated.get(label) {
             self.check_visibility(from, maker, span);
             return self.add_generated(label);

@@ -40,10 +40,12 @@ pub(super) fn packages(
                 if found.is_empty() && findings.len() == before {
                     findings.push(nothing_below(workspace, root));
                 }
-                for Found { package, build_file, files } in found {
+                reads.listed.reserve(found.len());
+                let listed = found.into_iter().map(|Found { package, build_file, files }| {
                     reads.listed.insert(package.clone(), files);
-                    wanted.insert(package, Some(build_file));
-                }
+                    (package, Some(build_file))
+                });
+                wanted.append(&mut listed.collect());
             }
         }
     }
@@ -85,7 +87,8 @@ pub(super) fn select(
             },
             Scope::Package(package) => selected.extend(packages.get(package).into_iter().flat_map(automatic)),
             Scope::Subtree(root) => {
-                selected.extend(packages.values().filter(|package| is_below(&package.name, root)).flat_map(automatic));
+                let below = packages.values().filter(|package| is_below(&package.name, root));
+                selected.append(&mut below.flat_map(automatic).collect());
             }
         }
     }

@@ -198,5 +198,8 @@ fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: V
         span: ctx.target.span.clone(),
     };
     let providers = Providers { files: vec![object, facts], program: Some(Arc::new(program)), ..Providers::default() };
-    Analysis { actions: actions.into_iter().map(Arc::new).collect(), providers }
+    // Not collected from `into_iter`: the list would keep the room of the actions themselves.
+    let mut shared = Vec::with_capacity(actions.len());
+    shared.extend(actions.into_iter().map(Arc::new));
+    Analysis { actions: shared, providers }
 }

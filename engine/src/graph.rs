@@ -21,7 +21,7 @@ use crate::fast::FastMap;
 pub struct Graph<'l> {
     /// Dependents point to what they depend on.
     nodes: DiGraph<Node<'l>, Edge>,
-    index: FastMap<Label, NodeId>,
+    index: FastMap<&'l Label, NodeId>,
     /// Every node after those it waits for; empty while the graph is built.
     order: Vec<NodeId>,
     requested: Vec<NodeId>,
@@ -116,7 +116,9 @@ impl<'l> Graph<'l> {
 
     /// Every node by its label, sorted.
     pub fn by_label(&self) -> impl Iterator<Item = (&Label, NodeId)> {
-        self.index.iter().map(|(label, id)| (label, *id))
+        let mut all: Vec<(&Label, NodeId)> = self.index.iter().map(|(label, id)| (*label, *id)).collect();
+        all.sort_unstable();
+        all.into_iter()
     }
 
     /// The node of this label.
@@ -157,8 +159,7 @@ impl<'l> Graph<'l> {
         Some(order.into_iter().rev().map(NodeId).collect())
     }
 
-    fn add(&mut self, node: Node<'l>) -> NodeId {
-        let label = node.label().clone();
+    fn add(&mut self, label: &'l Label, node: Node<'l>) -> NodeId {
         let id = NodeId(self.nodes.add_node(node));
         self.index.insert(label, id);
         id

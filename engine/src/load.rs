@@ -156,10 +156,15 @@ impl Reads {
     }
 
     fn merge(&mut self, other: Reads) {
-        self.files.extend(other.files);
-        self.folders.extend(other.folders);
-        self.absent.extend(other.absent);
-        self.listed.extend(other.listed);
+        self.merge_all(vec![other]);
+    }
+
+    /// Adds many at once: a sorted tree is made of a sorted list in no time, and looks for the place of each that comes alone.
+    fn merge_all(&mut self, mut others: Vec<Reads>) {
+        self.files.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.files)).collect());
+        self.folders.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.folders)).collect());
+        self.absent.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.absent)).collect());
+        self.listed.extend(others.into_iter().flat_map(|other| other.listed));
     }
 }
 
@@ -200,6 +205,15 @@ struct Session<'a> {
     broken: BTreeSet<Arc<str>>,
     reads: Reads,
     findings: Vec<Diagnostic>,
+}
+
+/// What a wave brought in.
+#[derive(Default)]
+struct Catch {
+    packages: Vec<Package>,
+    reads: Vec<Reads>,
+    /// Labels of other packages, with their places.
+    outside: Vec<(Label, Span)>,
 }
 
 /// How many BUILD files are held as syntax trees at once.
@@ -271,37 +285,34 @@ impl<'a> Session<'a> {
     /// Loads some packages; returns the ones they name and nobody has loaded.
     fn wave(&mut self, wanted: Vec<Wanted>, asked: &Asked) -> Asked {
         let mut wanted = wanted.into_iter();
-        let mut outside = Vec::new();
+        let mut catch = Catch::default();
         while wanted.len() > 0 {
             let some = wanted.by_ref().take(AT_ONCE).collect();
-            self.some(some, asked, &mut outside);
+            self.some(some, asked, &mut catch);
         }
-        self.unloaded(outside)
+        self.packages.append(&mut catch.packages.into_iter().map(|package| (package.name.clone(), package)).collect());
+        self.reads.merge_all(catch.reads);
+        self.unloaded(catch.outside)
     }
 
     /// Loads so few packages that their syntax trees fit into memory; those that load nothing new are done with in one go.
-    fn some(&mut self, wanted: Vec<Wanted>, asked: &Asked, outside: &mut Vec<(Label, Span)>) {
+    fn some(&mut self, wanted: Vec<Wanted>, asked: &Asked, catch: &mut Catch) {
         let (workspace, globals, modules) = (self.workspace, &self.globals, &self.modules);
         let opened = self.crew.map(wanted, |wanted| package::open(workspace, wanted).build_if_ready(workspace, globals, modules));
-        let parsed: Vec<_> = opened.into_iter().filter_map(|opened| self.opened(opened, asked, outside)).collect();
+        let parsed: Vec<_> = opened.into_iter().filter_map(|opened| self.opened(opened, asked, catch)).collect();
         let loads = parsed.iter().flat_map(|(_, file)| &file.loads);
         self.modules.require(workspace, &self.globals, loads, &mut self.reads, &mut self.findings);
         let (globals, modules) = (&self.globals, &self.modules);
         let built = self.crew.map(parsed, |(name, file)| package::build(workspace, globals, modules, name, *file));
-        built.into_iter().for_each(|built| outside.extend(self.built(built)));
+        built.into_iter().for_each(|built| self.built(built, catch));
     }
 
-    fn opened(
-        &mut self,
-        opened: Opened,
-        asked: &Asked,
-        outside: &mut Vec<(Label, Span)>,
-    ) -> Option<(Arc<str>, Box<parse::Parsed>)> {
-        self.reads.merge(opened.reads);
+    fn opened(&mut self, opened: Opened, asked: &Asked, catch: &mut Catch) -> Option<(Arc<str>, Box<parse::Parsed>)> {
+        catch.reads.push(opened.reads);
         match opened.text {
             Text::Parsed(parsed) => return Some((opened.package, parsed)),
             Text::Built(built) => {
-                outside.extend(self.built(*built));
+                self.built(*built, catch);
                 return None;
             }
             Text::Bad(finding) => self.findings.push(finding),
@@ -322,14 +333,14 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn built(&mut self, built: Built) -> Vec<(Label, Span)> {
+    fn built(&mut self, built: Built, catch: &mut Catch) {
         if built.is_broken() {
             self.broken.insert(built.package.name.clone());
         }
-        self.reads.merge(built.reads);
         self.findings.extend(built.findings);
-        self.packages.insert(built.package.name.clone(), built.package);
-        built.outside
+        catch.reads.push(built.reads);
+        catch.packages.push(built.package);
+        catch.outside.extend(built.outside);
     }
 
     fn unloaded(&mut self, labels: Vec<(Label, Span)>) -> Asked {

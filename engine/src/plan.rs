@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Span};
+use rayon::prelude::*;
 
 use crate::analyse::Analysed;
 use crate::fast::{FastMap, FastSet};
@@ -27,7 +28,7 @@ pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnost
     let makers = makers(graph, analysed)?;
     let files = graph.requested().iter().filter_map(|node| analysed.get(*node)).flat_map(|analysis| analysis.providers.wanted());
     let mut requested: Vec<Artifact> = files.cloned().collect();
-    requested.sort_unstable();
+    requested.par_sort_unstable();
     requested.dedup();
     Ok(prune(&makers, requested))
 }

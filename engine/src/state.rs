@@ -112,9 +112,9 @@ impl State {
         self.results.get(output).map(|(remembered, _)| remembered)
     }
 
-    /// Whether any build of late asked for the file.
+    /// Whether any build of late asked for the file; one that is never written cannot tell, and says yes.
     pub fn knows(&self, path: &str) -> bool {
-        self.files.contains_key(path) || self.results.contains_key(path)
+        self.path.as_os_str().is_empty() || self.files.contains_key(path) || self.results.contains_key(path)
     }
 
     /// Adds what a build learnt of a file. A racy stamp proves nothing later, so it is not kept.

@@ -94,18 +94,18 @@ impl<'l> Builder<'_, 'l> {
 
     fn add_target(&mut self, target: &'l Target) -> NodeId {
         self.graph.find(&target.label).unwrap_or_else(|| {
-            let node = self.graph.add(Node::Target(target));
+            let node = self.graph.add(&target.label, Node::Target(target));
             self.queue.push_back((node, target));
             node
         })
     }
 
     /// A node for a file that a target makes.
-    fn add_generated(&mut self, label: &Label) -> Option<NodeId> {
+    fn add_generated(&mut self, label: &'l Label) -> Option<NodeId> {
         let maker = *self.generated.get(label)?;
         self.graph.find(label).or_else(|| {
             let to = self.add_target(maker);
-            let node = self.graph.add(Node::Generated(label.clone()));
+            let node = self.graph.add(label, Node::Generated(label.clone()));
             let attr = maker.attrs.get_key_value("outs").map(|(name, _)| name.clone());
             self.graph.connect(node, to, Edge { kind: EdgeKind::Source, attr, span: maker.span.clone() });
             Some(node)
@@ -113,10 +113,10 @@ impl<'l> Builder<'_, 'l> {
     }
 
     /// A node for a file that exists.
-    fn add_file(&mut self, label: &Label) -> Option<NodeId> {
+    fn add_file(&mut self, label: &'l Label) -> Option<NodeId> {
         self.graph.find(label).or_else(|| {
             let exists = label.repo.is_empty() && (self.is_file)(&label.path());
-            exists.then(|| self.graph.add(Node::File(label.clone())))
+            exists.then(|| self.graph.add(label, Node::File(label.clone())))
         })
     }
 
@@ -133,7 +133,7 @@ impl<'l> Builder<'_, 'l> {
         }
     }
 
-    fn add_edge(&mut self, node: NodeId, named: &Named<'_>, (kind, attr): (EdgeKind, &Arc<str>)) {
+    fn add_edge(&mut self, node: NodeId, named: &Named<'l>, (kind, attr): (EdgeKind, &Arc<str>)) {
         let Named { label, span, .. } = *named;
         let to = match self.target(label) {
             Some(found) => {
@@ -156,7 +156,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     /// The file of this label. What a target makes has its visibility; a package's plain files are its own.
-    fn add_source(&mut self, named: &Named<'_>) -> Option<NodeId> {
+    fn add_source(&mut self, named: &Named<'l>) -> Option<NodeId> {
         let label = named.label;
         if let Some(maker) = self.generated.get(label) {
             self.check_visibility(named, maker);

@@ -32,7 +32,7 @@ pub(super) fn below(
     let mut found = Vec::new();
     let mut depth: Vec<Arc<str>> = vec![root.into()];
     while !depth.is_empty() {
-        depth.iter().for_each(|path| reads.folder(path));
+        reads.folders.append(&mut depth.iter().cloned().collect());
         let visits = crew.map(depth, |path| visit(workspace, root, path));
         depth = Vec::new();
         for visit in visits {

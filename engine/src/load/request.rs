@@ -40,10 +40,12 @@ pub(super) fn packages(
                 if found.is_empty() && findings.len() == before {
                     findings.push(nothing_below(workspace, root));
                 }
-                for Found { package, build_file, files } in found {
+                reads.listed.reserve(found.len());
+                let listed = found.into_iter().map(|Found { package, build_file, files }| {
                     reads.listed.insert(package.clone(), files);
-                    wanted.insert(package, Some(build_file));
-                }
+                    (package, Some(build_file))
+                });
+                wanted.append(&mut listed.collect());
             }
         }
     }
@@ -90,7 +92,7 @@ pub(super) fn select(
                 let is_meant = |package: &&Package| {
                     is_below(&package.name, root) && repositories.root_of(&package.name) == repositories.root_of(root)
                 };
-                selected.extend(packages.values().filter(is_meant).flat_map(automatic));
+                selected.append(&mut packages.values().filter(is_meant).flat_map(automatic).collect());
             }
         }
     }

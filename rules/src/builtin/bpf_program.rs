@@ -205,7 +205,10 @@ fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: V
     actions.push(inspect_action(&program, ctx.target.get("function").as_str()));
     let files = vec![program.object.clone(), program.facts.clone()];
     let providers = Providers { files, program: Some(Arc::new(program)), ..Providers::default() };
-    Analysis { actions: actions.into_iter().map(Arc::new).collect(), providers, ..Analysis::default() }
+    // Not collected from `into_iter`: the list would keep the room of the actions themselves.
+    let mut shared = Vec::with_capacity(actions.len());
+    shared.extend(actions.into_iter().map(Arc::new));
+    Analysis { actions: shared, providers, ..Analysis::default() }
 }
 
 /// The file with what is found in the target's object.

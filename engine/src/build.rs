@@ -127,8 +127,8 @@ fn whole(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let root = place.root;
-    let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
+    let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
     let configured = variants::configured(request, &loaded)?;

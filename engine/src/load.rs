@@ -45,7 +45,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span, sorted};
-use ouro_rules::label::{Label, Pattern};
+use ouro_rules::label::{Label, Pattern, join};
 use ouro_rules::named::Named;
 use ouro_rules::package_group::PackageGroup;
 use ouro_rules::rule::RuleTable;
@@ -117,6 +117,8 @@ pub struct Reads {
     pub folders: BTreeSet<Arc<str>>,
     /// Files that were looked for and are not there.
     pub absent: BTreeSet<Arc<str>>,
+    /// Symbolic links in folders that were listed, and whether each led to a file.
+    pub links: BTreeMap<Arc<str>, bool>,
     /// The names of the files in folders of packages, sorted, when a walk has listed them.
     listed: FastMap<Arc<str>, Vec<String>>,
 }
@@ -151,6 +153,10 @@ impl Reads {
         }
     }
 
+    fn links(&mut self, folder: &str, links: &[(String, bool)]) {
+        self.links.extend(links.iter().map(|(name, is_file)| (join(folder, name).into(), *is_file)));
+    }
+
     fn absent(&mut self, path: &Arc<str>) {
         self.absent.insert(path.clone());
     }
@@ -164,6 +170,7 @@ impl Reads {
         self.files.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.files)).collect());
         self.folders.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.folders)).collect());
         self.absent.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.absent)).collect());
+        self.links.append(&mut others.iter_mut().flat_map(|other| std::mem::take(&mut other.links)).collect());
         self.listed.extend(others.into_iter().flat_map(|other| other.listed));
     }
 }

@@ -33,6 +33,7 @@ pub use self::affected::{Change, affected};
 pub use self::gather::everything;
 pub use self::target_graph::{Edge, Ix, Kind, Link, Links, Node, Package, Parts, TargetGraph};
 pub use self::value::text;
+pub use self::word::Here;
 
 use self::evaluate::Evaluation;
 use self::expr::{Expr, Word};
@@ -55,17 +56,16 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads an expression, as seen from the folder `cwd` of the workspace. `is_file` tells whether a path from its root is a
-    /// file.
-    pub fn parse(text: &str, cwd: &str, is_file: &dyn Fn(&str) -> bool) -> Result<Query, Vec<Diagnostic>> {
+    /// Reads an expression.
+    pub fn parse(text: &str, here: Here<'_>) -> Result<Query, Vec<Diagnostic>> {
         let expr = parse::parse(text, Subject::Targets).map_err(|finding| vec![finding])?;
-        Query::of(expr, cwd, is_file)
+        Query::of(expr, here)
     }
 
-    fn of(expr: Expr, cwd: &str, is_file: &dyn Fn(&str) -> bool) -> Result<Query, Vec<Diagnostic>> {
+    fn of(expr: Expr, here: Here<'_>) -> Result<Query, Vec<Diagnostic>> {
         let (mut meanings, mut findings) = (BTreeMap::new(), Vec::new());
         for word in expr.words() {
-            match word::meaning(word, cwd, is_file) {
+            match word::meaning(word, here) {
                 Ok(meaning) => drop(meanings.insert(word.text.clone(), meaning)),
                 Err(finding) => findings.push(finding),
             }

@@ -138,8 +138,11 @@ impl Toolchain {
             Some(memory) => memory,
             None => {
                 let memory = Memory::learn(clang)?;
-                let body = postcard::to_stdvec(&memory).expect("BUG: the memory is plain data");
-                state::replace(&place, &ouro_cache::seal(KIND, &body))?;
+                // A stamp that tells nothing would be trusted when read back.
+                if memory.stamps.iter().all(|(_, stamp)| stamp.is_none_or(|stamp| !stamp.is_racy())) {
+                    let body = postcard::to_stdvec(&memory).expect("BUG: the memory is plain data");
+                    state::replace(&place, &ouro_cache::seal(KIND, &body))?;
+                }
                 memory
             }
         };
@@ -436,15 +439,20 @@ pub fn host() -> &'static Platform {
     platform::find(name).unwrap_or(&platform::PLATFORMS[0])
 }
 
-/// Where the C library's headers of a platform may be: beside those of this machine, or where cross compilers have theirs.
-pub fn header_folders(platform: &Platform) -> [String; 2] {
+/// Where the C library's headers of a platform are looked for, the best place first; those of this machine are mostly the same, and
+/// better than none.
+pub fn candidate_folders(platform: &Platform) -> Vec<String> {
+    header_folders(platform).into_iter().chain(header_folders(host())).collect()
+}
+
+/// Beside the headers of this machine, or where cross compilers have theirs.
+fn header_folders(platform: &Platform) -> [String; 2] {
     [format!("/usr/include/{}", platform.triple), format!("/usr/{}/include", platform.triple)]
 }
 
-/// The first of them that is there, else those of this machine: mostly the same, and better than none.
+/// The first of the candidates that is there.
 pub fn system_includes(platform: &Platform) -> Vec<String> {
-    let folders = header_folders(platform).into_iter().chain(header_folders(host()));
-    folders.into_iter().find(|folder| Path::new(folder).is_dir()).into_iter().collect()
+    candidate_folders(platform).into_iter().find(|folder| Path::new(folder).is_dir()).into_iter().collect()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ mod query_model;
 
 use std::collections::BTreeSet;
 
-use ouro_engine::query::{Query, TargetGraph};
-use ouro_rules::{Diagnostic, Label};
+use ouro_engine::query::{Here, Query, TargetGraph};
+use ouro_rules::{Diagnostic, Label, Repositories};
 use query_model::{Dice, E, Model, PLAIN, Set, Thing};
 
 const PACKAGES: [&str; 3] = ["p0", "p1", "p1/sub"];
@@ -91,7 +91,8 @@ fn expression(dice: &mut Dice, model: &Model, depth: usize, variables: usize) ->
 }
 
 fn parse(text: &str) -> Result<Query, Vec<Diagnostic>> {
-    Query::parse(text, "p1", &|path| ["p1/BUILD", "p0/BUILD", "p1/sub/x/file.c", "p1/sub/BUILD", "x.c"].contains(&path))
+    let is_file = |path: &str| ["p1/BUILD", "p0/BUILD", "p1/sub/x/file.c", "p1/sub/BUILD", "x.c"].contains(&path);
+    Query::parse(text, Here { cwd: "p1", repositories: &Repositories::default(), is_file: &is_file })
 }
 
 fn ask(model: &Model, graph: &TargetGraph, text: &str) -> Vec<String> {

@@ -274,6 +274,16 @@ impl Value {
         }
     }
 
+    /// Calls `f` with every condition that some of it depends on.
+    pub fn each_condition<'a>(&'a self, f: &mut dyn FnMut(&'a Label, &'a Span)) {
+        match self {
+            Value::Select(select) => select.each_condition(f),
+            Value::List(items) => items.iter().for_each(|item| item.value.each_condition(f)),
+            Value::Record(record) => record.fields.iter().for_each(|(_, field)| field.value.each_condition(f)),
+            Value::None | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::Label(_) | Value::Dict(_) => {}
+        }
+    }
+
     /// Whether some of it depends on the configuration.
     pub fn has_select(&self) -> bool {
         match self {

@@ -55,6 +55,16 @@ impl Select {
         self.parts.iter().flat_map(Part::values)
     }
 
+    /// Calls `f` with every condition, those inside of branches, too.
+    pub(crate) fn each_condition<'a>(&'a self, f: &mut dyn FnMut(&'a Label, &'a Span)) {
+        for part in &self.parts {
+            if let Part::Choice(choice) = part {
+                choice.branches.iter().for_each(|branch| f(&branch.condition, &branch.span));
+            }
+            part.values().for_each(|value| value.value.each_condition(f));
+        }
+    }
+
     /// Calls `f` with every condition, and with every label of every branch.
     pub(crate) fn each_label<'a>(&'a self, f: &mut dyn FnMut(&'a Label, &'a Span)) {
         for part in &self.parts {

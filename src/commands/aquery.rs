@@ -8,7 +8,7 @@ use ouro_rules::Label;
 
 use crate::cli::{Aquery, AqueryOutput};
 use crate::commands::analysed::Asker;
-use crate::commands::query::{evaluate, everything, targets, wrong};
+use crate::commands::query::{evaluate, everything, here, targets, wrong};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::view::actions::{self, Shown};
@@ -18,7 +18,7 @@ use crate::view::network;
 pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let is_file = |path: &str| workspace.root.join(path).is_file();
-    let asked = ActionQuery::parse(&args.expression, &workspace.cwd, &is_file);
+    let asked = ActionQuery::parse(&args.expression, here(&workspace, &is_file));
     let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro aquery`")?;
     let mut loaded = everything(&asker, &asked.targets.patterns())?;

@@ -3,7 +3,7 @@
 use ouro_engine::configure::Configured;
 use ouro_engine::graph;
 use ouro_engine::load::Loaded;
-use ouro_engine::query::{self, Ix, TargetGraph};
+use ouro_engine::query::{self, Here, Ix, TargetGraph};
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
 use ouro_rules::{Diagnostic, Label};
@@ -19,7 +19,7 @@ use crate::view::targets::{self as drawn, Answer};
 pub fn run(session: &Session, args: &Query) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let is_file = |path: &str| workspace.root.join(path).is_file();
-    let asked = query::Query::parse(&args.expression, &workspace.cwd, &is_file);
+    let asked = query::Query::parse(&args.expression, here(&workspace, &is_file));
     let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro query`")?;
     let loaded = everything(&asker, &asked.patterns())?;
@@ -39,6 +39,11 @@ pub fn run(session: &Session, args: &Query) -> Result<(), CliError> {
         QueryOutput::Dot => network::dot(&drawn::network(&answer, &args.expression)),
         QueryOutput::Mermaid => network::mermaid(&drawn::network(&answer, &args.expression)),
     })
+}
+
+/// Where expressions are read.
+pub fn here<'a>(workspace: &'a Workspace, is_file: &'a dyn Fn(&str) -> bool) -> Here<'a> {
+    Here { cwd: &workspace.cwd, repositories: &workspace.settings.repositories, is_file }
 }
 
 /// The packages of these patterns and all they depend on, with every target asked for: only then is it known who depends on whom.

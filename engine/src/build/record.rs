@@ -18,7 +18,7 @@ use crate::execute::Summary;
 use crate::load::{self, Loaded};
 use crate::state::snapshot::{self, Draft, Known, Roles, Snapshot, Step};
 use crate::state::{Remembered, Stamp, State, StateError};
-use crate::toolchain::header_folders;
+use crate::toolchain::candidate_folders;
 
 /// A build that ended well.
 pub(super) struct Finished<'a> {
@@ -57,8 +57,11 @@ impl Finished<'_> {
         for (path, known) in self.loaded(root, before)? {
             add(&mut files, &path, known);
         }
-        for path in self.request.configurations.iter().flat_map(|one| header_folders(one.platform)) {
+        for path in self.request.configurations.iter().flat_map(|one| candidate_folders(one.platform)) {
             add(&mut files, &path.as_str().into(), folder(&path)?);
+        }
+        for (path, was_file) in &self.loaded.reads.links {
+            add(&mut files, path, looked_for(root, path, *was_file)?);
         }
         for (path, was_file) in self.analyses.iter().flat_map(|analysis| &analysis.looked_for) {
             add(&mut files, path, looked_for(root, path, *was_file)?);
@@ -71,16 +74,26 @@ impl Finished<'_> {
     fn loaded(&self, root: &Path, before: Option<&Snapshot>) -> Option<Vec<(Arc<str>, Known)>> {
         let reads = &self.loaded.reads;
         let program = self.request.program.and_then(Path::to_str).map(Arc::from);
-        let read = reads.files.iter().chain(&reads.absent).map(|path| (path, Roles::LOAD));
+        let read = reads.files.iter().map(|path| (path, Roles::LOAD));
+        let absent = reads.absent.iter().map(|path| (path, Roles::LOAD));
         let listed = reads.folders.iter().map(|path| (path, Roles::FOLDER));
-        let all: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
+        let there: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
         let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), self.settled(root, path, *roles, before)?));
-        all.par_iter().map(known).collect()
+        let mut all: Vec<_> = there.par_iter().map(known).collect::<Option<_>>()?;
+        for (path, roles) in absent {
+            // What was looked for in vain and is there now was not loaded.
+            Stamp::of(&root.join(&**path))
+                .ok()?
+                .is_none()
+                .then(|| all.push((Arc::clone(path), Known::new(None, None, roles))))?;
+        }
+        Some(all)
     }
 
     fn settled(&self, root: &Path, path: &str, roles: Roles, before: Option<&Snapshot>) -> Option<Known> {
         let place = root.join(path);
-        let Some(stamp) = Stamp::of(&place).ok()? else { return Some(Known::new(None, None, roles)) };
+        // What was read and is gone belongs to no build.
+        let stamp = Stamp::of(&place).ok()??;
         if !stamp.older_than(self.began) {
             return None;
         }

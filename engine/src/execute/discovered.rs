@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of keys: what is found here stands beside them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use ouro_rules::{Action, ActionKind, Diagnostic};
 
 use super::action::{Found, Work};
 use super::{depfile, outputs};
+use crate::state::File;
 
 impl Work<'_> {
     /// The files the action's dependency file names, sorted. Files of the workspace that it does not declare are findings.
@@ -47,11 +49,13 @@ impl Work<'_> {
         inputs: &[Found],
         start: SystemTime,
     ) -> Result<Option<Vec<Read>>, Vec<Diagnostic>> {
+        let own: HashSet<&Arc<str>> = inputs.iter().map(|(input, _)| input).collect();
         let mut reads = Vec::with_capacity(paths.len());
         for path in paths {
             let found = self.files.get(path).map_err(|error| vec![outputs::trouble("read", path, &error)])?;
-            let is_input = inputs.iter().any(|(input, _)| input == path);
-            let Some(file) = found.filter(|file| is_input || file.stamp.older_than(start)) else {
+            // Others may have looked at it long before this action read it.
+            let is_same = |file: &File| own.contains(path) || (file.stamp.older_than(start) && self.files.unchanged(path, file));
+            let Some(file) = found.filter(is_same) else {
                 self.files.forget(path);
                 return Ok(None);
             };

@@ -48,7 +48,7 @@ impl<'a> Files<'a> {
     /// Whether an output is as its action left it.
     pub(crate) fn in_place(&self, path: &Arc<str>, output: &Output) -> bool {
         let found = self.get(path);
-        matches!(found, Ok(Some(file)) if file.digest == output.digest && file.stamp.is_executable() >= output.executable)
+        matches!(found, Ok(Some(file)) if file.digest == output.digest && file.stamp.is_executable() == output.executable)
     }
 
     /// An output that is not in place, with what is there.

@@ -14,7 +14,7 @@
 //! | work | functions | [`ouro_rules::native::VERSION`], and the function with its arguments |
 //! | content | writes | the bytes (writes need no cache; this is for whoever explains) |
 //! | input | all | path and digest, in the action's order |
-//! | executable | copies | the path of an input that may be run: so may its copy |
+//! | executable | copies, processes without a dependency file | the path of an input that may be run: so may its copy |
 //! | permitted | processes with a dependency file | the path of a header they may read |
 //! | output | all | path: results are put there |
 //!
@@ -37,7 +37,7 @@ use ouro_rules::native::Native;
 use ouro_rules::{Action, ActionKind, Tool, native};
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
-pub const KEY_VERSION: u32 = 1;
+pub const KEY_VERSION: u32 = 2;
 
 /// What every process finds in its environment. Nothing of the user's is passed on.
 pub const FIXED_ENVIRONMENT: [(&str, &str); 3] = [("LC_ALL", "C"), ("PATH", "/usr/bin:/bin"), ("SOURCE_DATE_EPOCH", "0")];
@@ -106,7 +106,13 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
         true => Ingredient::Input(&input.path, input.digest),
         false => Ingredient::Permitted(&input.path),
     }));
-    if action.kind == ActionKind::Native(Native::Copy) {
+    // A compiler does not ask whether it might run what it reads; who copies or runs files does.
+    let may_run = match &action.kind {
+        ActionKind::Run { depfile, .. } => depfile.is_none(),
+        ActionKind::Native(work) => *work == Native::Copy,
+        ActionKind::Write { .. } => false,
+    };
+    if may_run {
         list.extend(inputs.iter().filter(|input| input.executable).map(|input| Ingredient::Executable(&input.path)));
     }
     list.extend(action.outputs.iter().map(|output| Ingredient::Output(output.path())));
@@ -276,11 +282,12 @@ mod tests {
     }
 
     #[test]
-    fn executable_differs_for_copies_alone() {
+    fn executable_differs_for_those_who_copy_or_run() {
         let copy = action(ActionKind::Native(Native::Copy));
         let runnable: Vec<Input> = inputs().into_iter().map(|input| Input { executable: true, ..input }).collect();
         assert_ne!(key_of(&copy, "", &runnable), key_of(&copy, "", &inputs()));
-        assert_eq!(key_of(&BASE, "clang", &runnable), key(&BASE));
+        assert_ne!(key_of(&BASE, "clang", &runnable), key(&BASE));
+        assert_eq!(key_of(&compiled(), "clang", &runnable), key(&compiled()));
     }
 
     #[test]

@@ -131,6 +131,21 @@ impl<'l> Builder<'_, 'l> {
                 self.add_edge(node, &Named { by: target, from: seen_from, label, span }, (kind, name));
             });
         }
+        self.add_conditions(node, target);
+    }
+
+    /// What a target could choose depends on conditions, whatever it chose.
+    fn add_conditions(&mut self, node: NodeId, target: &'l Target) {
+        let configured: &'l Configured<'l> = self.configured;
+        let Some(written) = configured.chosen(&target.label).and_then(|_| configured.loaded().target(&target.label)) else {
+            return;
+        };
+        for (name, attr) in &written.attrs {
+            attr.value.each_condition(&mut |label, span| {
+                let named = Named { by: target, from: &target.label.package, label, span };
+                self.add_edge(node, &named, (EdgeKind::Setting, name));
+            });
+        }
     }
 
     fn add_edge(&mut self, node: NodeId, named: &Named<'l>, (kind, attr): (EdgeKind, &Arc<str>)) {

@@ -38,6 +38,7 @@ pub(super) fn below(
         for visit in visits {
             match visit {
                 Ok(visit) => {
+                    reads.links("", &visit.links);
                     found.extend(visit.found);
                     depth.extend(visit.folders);
                 }
@@ -48,27 +49,30 @@ pub(super) fn below(
     found
 }
 
+#[derive(Default)]
 struct Visit {
     found: Option<Found>,
     folders: Vec<Arc<str>>,
+    links: Vec<(String, bool)>,
 }
 
 fn visit(workspace: &Workspace, root: &str, path: Arc<str>) -> Result<Visit, Diagnostic> {
     let listing = match folder::list(&workspace.root.join(&*path)) {
         Ok(listing) => listing,
         // The folder a pattern names may be missing; that is told with the pattern.
-        Err(error) if *path == *root && super::parse::is_absent(&error) => return Ok(Visit { found: None, folders: Vec::new() }),
+        Err(error) if *path == *root && super::parse::is_absent(&error) => return Ok(Visit::default()),
         Err(error) => return Err(folder::unreadable(&path, &error)),
     };
     // A workspace inside this one has its own root, so its labels mean nothing here.
     if *path != *root && listing.entries.iter().any(|(name, _)| name == SETTINGS_FILE) {
-        return Ok(Visit { found: None, folders: Vec::new() });
+        return Ok(Visit::default());
     }
     let inner = listing.folders().into_iter().map(|name| join(&path, name));
     let is_ours = |path: &String| !workspace.ignores(path) && !workspace.settings.repositories.contains(path);
     let folders = inner.filter(is_ours).map(Arc::from).collect();
+    let links = listing.links.iter().map(|(name, is_file)| (join(&path, name), *is_file)).collect();
     let found = listing.build_file().map(|build_file| Found { package: path, build_file, files: listing.into_files() });
-    Ok(Visit { found, folders })
+    Ok(Visit { found, folders, links })
 }
 
 /// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.

@@ -19,6 +19,8 @@ pub(super) struct Listing {
     pub(super) entries: Vec<(String, Entry)>,
     /// Names that are not UTF-8, as well as they can be shown.
     pub(super) unnamable: Vec<String>,
+    /// Symbolic links, and whether each leads to a file: that may change without the folder.
+    pub(super) links: Vec<(String, bool)>,
 }
 
 /// What a name in a folder is.
@@ -56,6 +58,9 @@ pub(super) fn list(path: &Path) -> io::Result<Listing> {
     let mut listing = Listing::default();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
+        if let (Ok(true), Ok(name)) = (entry.file_type().map(|kind| kind.is_symlink()), entry.file_name().into_string()) {
+            listing.links.push((name, kind(&entry) == Some(Entry::File)));
+        }
         match (kind(&entry), entry.file_name().into_string()) {
             (Some(kind), Ok(name)) => listing.entries.push((name, kind)),
             (Some(_), Err(name)) => listing.unnamable.push(name.to_string_lossy().into_owned()),

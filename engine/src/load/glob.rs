@@ -133,6 +133,7 @@ impl Walk<'_> {
             Ok(listing) => listing,
             Err(error) => return self.findings.push(folder::unreadable(&path, &error)),
         };
+        self.reads.links(&path, &listing.links);
         if !below.is_empty() && listing.build_file().is_some() {
             return;
         }

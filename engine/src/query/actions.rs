@@ -9,10 +9,10 @@ use ouro_rules::diagnostic::Diagnostic;
 use ouro_rules::{Action, Artifact, Label};
 use regex::Regex;
 
-use super::Query;
 use super::expr::{Arg, Expr};
 use super::function::{Function, Subject};
 use super::parse;
+use super::{Here, Query};
 use crate::analyse::Analysed;
 use crate::graph::{Graph, Node};
 
@@ -26,7 +26,7 @@ pub struct ActionQuery {
 
 impl ActionQuery {
     /// Reads an expression; the arguments are those of [`Query::parse`].
-    pub fn parse(text: &str, cwd: &str, is_file: &dyn Fn(&str) -> bool) -> Result<ActionQuery, Vec<Diagnostic>> {
+    pub fn parse(text: &str, here: Here<'_>) -> Result<ActionQuery, Vec<Diagnostic>> {
         let mut expr = parse::parse(text, Subject::Actions).map_err(|finding| vec![finding])?;
         let mut conditions = Vec::new();
         while let Some((condition, inner)) = condition(&expr) {
@@ -38,7 +38,7 @@ impl ActionQuery {
         if !inside.is_empty() {
             return Err(inside);
         }
-        Ok(ActionQuery { targets: Query::of(expr, cwd, is_file)?, conditions })
+        Ok(ActionQuery { targets: Query::of(expr, here)?, conditions })
     }
 
     /// The actions of these targets that meet the conditions, each once; for a generated file those that write it.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use ouro_rules::Repositories;
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
 use ouro_rules::label::{Label, Pattern, Scope, join};
 
@@ -19,8 +20,20 @@ pub(super) struct Meaning {
     file: Option<String>,
 }
 
-/// What a word means to someone in the folder `cwd` of the workspace.
-pub(super) fn meaning(word: &Word, cwd: &str, is_file: &dyn Fn(&str) -> bool) -> Result<Meaning, Diagnostic> {
+/// Where an expression is read.
+#[derive(Clone, Copy)]
+pub struct Here<'a> {
+    /// The folder of the workspace someone is in.
+    pub cwd: &'a str,
+    /// What `@name//` means.
+    pub repositories: &'a Repositories,
+    /// Whether a path from the root is a file.
+    pub is_file: &'a dyn Fn(&str) -> bool,
+}
+
+/// What a word means.
+pub(super) fn meaning(word: &Word, here: Here<'_>) -> Result<Meaning, Diagnostic> {
+    let Here { cwd, repositories, is_file } = here;
     let wrong = |message: String| Err(Diagnostic::error(&word.span, message));
     match path(&word.text, cwd) {
         Some(path) if is_file(&path) => {
@@ -35,11 +48,11 @@ pub(super) fn meaning(word: &Word, cwd: &str, is_file: &dyn Fn(&str) -> bool) ->
         }
         _ => {}
     }
-    match Pattern::parse(&word.text, cwd) {
+    match repositories.pattern(&word.text, cwd) {
         Ok(Pattern { negative: false, scope }) => Ok(Meaning { scope, file: None }),
         Ok(_) => wrong(format!("`{}` takes away, and there is nothing before it", word.text))
             .map_err(|finding| finding.help("write `a - b`")),
-        Err(error) => wrong(error.to_string()),
+        Err(finding) => Err(Diagnostic { span: Some(word.span.clone()), ..finding }),
     }
 }
 

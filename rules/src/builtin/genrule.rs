@@ -24,7 +24,7 @@ impl Genrule {
             "cmd",
             AttrType::String,
             "The command for `/bin/sh -e`, run in the workspace root. `$(SRCS)`, `$(OUTS)`, `$<` (the only source), `$@` (the only \
-             output), `$(@D)` (the package's output folder) and `$(location label)` are replaced; `$$` is a dollar sign.",
+             output), `$(@D)` (the package's output folder) and `$(location label)` (of a program its object) are replaced; `$$` is a dollar sign.",
         )
         .required();
         Genrule { attrs: vec![srcs, outs, cmd] }
@@ -173,6 +173,9 @@ fn location(ctx: &Context<'_>, text: &str) -> Result<String, String> {
     let here = &ctx.target.label;
     let label = ctx.config.repositories.label(text, &here.repo, &here.package).map_err(|finding| finding.message)?;
     let found = ctx.listed("srcs").into_iter().find(|(_, listed, _)| **listed == label).and_then(|(_, _, providers)| providers);
+    if let Some(program) = found.and_then(|providers| providers.program.as_ref()) {
+        return Ok(shell_word(program.object.path()));
+    }
     match found.map(|providers| &providers.files[..]).unwrap_or_default() {
         [file] => Ok(shell_word(file.path())),
         [] => Err(format!("`$(location {text})` names nothing of `srcs`")),

@@ -7,7 +7,6 @@ use super::genrule::variable_len;
 use crate::action::Artifact;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::diagnostic::Diagnostic;
-use crate::label::Label;
 use crate::provider::{Providers, RunInfo};
 use crate::rule::{Analysis, Context, Rule};
 
@@ -135,7 +134,7 @@ fn replacement(ctx: &Context<'_>, variable: &str) -> Result<String, (String, &'s
 
 fn location(ctx: &Context<'_>, text: &str) -> Result<String, String> {
     let here = &ctx.target.label;
-    let label = Label::parse(text, &here.repo, &here.package).map_err(|error| error.to_string())?;
+    let label = ctx.config.repositories.label(text, &here.repo, &here.package).map_err(|finding| finding.message)?;
     let listed = ["srcs", "data"].iter().flat_map(|name| ctx.listed(name));
     let found = listed.filter(|(_, listed, _)| **listed == label).find_map(|(_, _, providers)| providers);
     if let Some(program) = found.and_then(|providers| providers.program.as_ref()) {

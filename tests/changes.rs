@@ -175,3 +175,12 @@ fn repositories_and_objects_have_names_everywhere() {
     workspace.fails(2, &["query", "@lob//pkg:l"]).says("did you mean `lib`?");
     workspace.ok(&["build", "//:c"]);
 }
+
+/// The folders that the first build makes changed the root so shortly before that nothing could be remembered of it.
+#[test]
+fn the_second_build_of_a_checkout_has_nothing_to_do() {
+    let workspace = Workspace::with(&[("BUILD", "genrule(name = \"a\", outs = [\"a.txt\"], cmd = \"echo > $@\")\n")]);
+    settle();
+    workspace.ok(&["build", "//..."]);
+    workspace.ok(&["build", "//..."]).says(NOTHING);
+}

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::stamp::TICK;
 use super::{STATE_FOLDER, StateError};
 use crate::event::Event;
 use crate::workspace::OUT_FOLDER;
@@ -61,9 +62,15 @@ impl Lock {
 
     /// One try; the holder's process id if there is one and it is known.
     fn attempt(root: &Path) -> Result<Result<Lock, Option<u32>>, StateError> {
+        let mut made = false;
         for folder in [STATE_FOLDER, OUT_FOLDER] {
             let path = root.join(folder);
+            made |= !path.is_dir();
             fs::create_dir_all(&path).map_err(StateError::at("create the folder", &path))?;
+        }
+        if made {
+            // The root has just changed, and nobody could tell from its time whether it changes again: once for each checkout.
+            std::thread::sleep(TICK + LOOK_AGAIN);
         }
         let path = root.join(STATE_FOLDER).join("lock");
         let locking = StateError::at("lock", &path);

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 /// Two changes of a file closer together than this may leave the same times: file systems take them from a clock that
 /// ticks every 10 ms at worst (`HZ=100`), and 20 leave room.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// A file's identity and times. Links are followed: what counts is the file that is read.
 ///

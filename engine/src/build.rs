@@ -5,6 +5,7 @@ mod variants;
 
 mod again;
 mod memory;
+mod recall;
 mod record;
 mod targets;
 
@@ -34,6 +35,7 @@ use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
+pub(crate) use self::recall::{Recalled, recall};
 pub use self::targets::{BuiltTarget, Targets};
 
 /// What is asked of the engine.

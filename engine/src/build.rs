@@ -114,7 +114,7 @@ pub fn build(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let key = request_key(request, cache);
-    let place = Place { root: &request.workspace.root, cache, key: &key };
+    let place = Place { root: &request.workspace.root, cache, key: &key, configurations: request.configurations };
     match again::again(place, options, events)? {
         Some(built) => Ok(built),
         None => whole(request, place, options, events),

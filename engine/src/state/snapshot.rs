@@ -42,7 +42,7 @@ pub use self::encode::{Draft, Step};
 pub use self::steps::Steps;
 pub use self::tail::{Acted, Patch};
 
-const HEAD: &str = concat!("ouro snapshot v2 of ", env!("CARGO_PKG_VERSION"));
+const HEAD: &str = concat!("ouro snapshot v3 of ", env!("CARGO_PKG_VERSION"));
 const BODY: &str = concat!("ouro snapshot body v2 of ", env!("CARGO_PKG_VERSION"));
 const TAIL: &str = concat!("ouro snapshot tail v2 of ", env!("CARGO_PKG_VERSION"));
 

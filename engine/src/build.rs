@@ -37,6 +37,7 @@ use crate::workspace::{OUT_FOLDER, Workspace};
 
 pub(crate) use self::recall::{Recalled, recall};
 pub use self::targets::{BuiltTarget, Targets};
+pub(crate) use self::variants::warnings;
 
 /// What is asked of the engine.
 #[derive(Clone, Copy)]

@@ -39,7 +39,7 @@ pub(super) fn analysed<'c>(
 }
 
 /// What was said while loading and analysing, each thing once.
-pub(super) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
+pub(crate) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
     let mut warnings = loaded.warnings.clone();
     for warning in analyses.iter().flat_map(|analysis| analysis.analysed.warnings()) {
         if !warnings.contains(&warning) {

@@ -6,6 +6,7 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use support::{Said, Workspace};
 
 const SOURCE: &str = r#"#include <ouro/program.h>
@@ -68,6 +69,37 @@ fn platforms_are_built_side_by_side_and_told_apart() {
     assert_eq!(object(&workspace, "x86"), object(&workspace, "arm64"));
     let failed = workspace.fails(1, &["build", "//fw:by_arch", "--platform", "arm64", "--platform", "arm"]);
     failed.says("no condition of this `select()` holds").says("the configuration is: platform `arm`, mode `opt`");
+}
+
+/// A build from the snapshot tells the configurations apart as the whole way does, also of what is only told again.
+#[test]
+fn a_build_from_the_snapshot_tells_configurations_apart() {
+    let workspace = workspace();
+    workspace.edit("fw/BUILD.ouro", "filegroup(", "bpf_program(name = \"q\", srcs = [\"q.c\"], type = \"xdp\")\nfilegroup(");
+    workspace.write("fw/q.c", &SOURCE.replace("p(", "q(").replace("VERDICT", "0"));
+    let two = ["build", "//...", "--platform", "x86_64", "--platform", "aarch64", "--events", "events.jsonl"];
+    workspace.settle(&two);
+    workspace.edit("fw/q.c", "return 0;", "int unused; return 0;");
+    workspace.ok(&two).says("compile //fw:q [x86] ").says("compile //fw:q [arm64] ").says("unused variable");
+    let nothing = workspace.ok(&two);
+    nothing.says("compile //fw:q [x86] up to date").says("compile //fw:q [arm64] up to date");
+    workspace.edit("fw/p.c", "return VERDICT;", "#ifdef __TARGET_ARCH_arm64\nreturn 0;\n#endif\n\treturn VERDICT;");
+    let said = workspace.ok(&two);
+    assert_eq!(said.compiled(), ["//fw:p", "//fw:p"], "{}", said.err);
+    said.says("compile //fw:p [x86] ").says("compile //fw:p [arm64] ");
+    said.says("compile //fw:q [x86] up to date").says("compile //fw:q [arm64] up to date");
+    let text = workspace.read("events.jsonl");
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |name: &str, field: &str| {
+        let named = events.iter().filter(|event| event["event"] == name);
+        named.map(|event| event[field].clone()).collect::<Vec<Value>>()
+    };
+    assert_eq!((of("phase_began", "phase"), of("phase_ended", "phase")), (vec!["execute".into()], vec!["execute".into()]));
+    assert_eq!(of("configured", "configuration"), ["x86", "arm64", "x86", "arm64"]);
+    let mut numbers: Vec<u64> = of("action_finished", "action").iter().map(|number| number.as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    let planned = of("planned", "actions")[0].as_u64().unwrap();
+    assert_eq!(numbers, (0..planned).collect::<Vec<u64>>(), "each has a number of its own");
 }
 
 #[test]

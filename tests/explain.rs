@@ -84,6 +84,24 @@ fn an_edited_source_is_told_before_and_after_with_both_digests() {
     assert!(said.contains(&short), "{said}");
 }
 
+/// A build from the snapshot leaves the rest of the state as it was; explaining knows of it all the same.
+#[test]
+fn what_a_build_from_the_snapshot_did_is_known() {
+    let workspace = workspace();
+    workspace.settle(&["build", "//..."]);
+    let state = fs::read(workspace.path(".ouro/state")).unwrap();
+    workspace.edit("a.c", "return LIMIT", "return LIMIT + 1");
+    workspace.ok(&["build", "//..."]);
+    assert!(fs::read(workspace.path(".ouro/state")).unwrap() == state, "the snapshot was enough");
+    for mnemonic in ["compile", "inspect"] {
+        assert_eq!(told(&workspace, "//:a", mnemonic)["now"]["state"], "up_to_date", "{mnemonic}");
+    }
+    assert_eq!(why(&told(&workspace, "//:a", "compile")["last"]), ["input a.c"]);
+    // What depends on a file made anew goes by what was made the last time.
+    workspace.edit("a.c", "LIMIT + 1", "LIMIT + 2");
+    assert_eq!(told(&workspace, "//:a", "inspect")["now"]["state"], "depends");
+}
+
 #[test]
 fn a_header_that_another_action_made_anew_leads_to_its_reason() {
     let workspace = workspace();

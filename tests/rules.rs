@@ -248,6 +248,18 @@ fn what_an_implementation_says_is_said_each_time() {
     for _ in 0..2 {
         workspace.ok(&["build", "//..."]).says("warning: about //:t").says("BUILD.ouro:2:1").says("defs.star:2:5");
     }
+    let others: [&[&str]; 4] = [&["build", "//...", "--nobuild"], &["aquery", "//..."], &["generate"], &["test", "//..."]];
+    workspace.edit(
+        "BUILD.ouro",
+        "talk(name = \"t\")",
+        "talk(name = \"t\")\nsh_test(name = \"good\", srcs = [\"good.sh\"], data = [\":t\"])",
+    );
+    workspace.write("good.sh", "#!/bin/sh\n");
+    fs::set_permissions(workspace.path("good.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    for command in others {
+        let said = workspace.ok(command);
+        assert_eq!(said.err.matches("warning: about //:t").count(), 1, "{command:?}: {}", said.err);
+    }
 }
 
 /// The blocks of the page that begin with the path of a file are files.

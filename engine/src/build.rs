@@ -5,6 +5,7 @@ mod variants;
 
 mod again;
 mod memory;
+mod recall;
 mod record;
 mod targets;
 
@@ -34,7 +35,9 @@ use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
+pub(crate) use self::recall::{Recalled, recall};
 pub use self::targets::{BuiltTarget, Targets};
+pub(crate) use self::variants::warnings;
 
 /// What is asked of the engine.
 #[derive(Clone, Copy)]
@@ -112,7 +115,7 @@ pub fn build(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let key = request_key(request, cache);
-    let place = Place { root: &request.workspace.root, cache, key: &key };
+    let place = Place { root: &request.workspace.root, cache, key: &key, configurations: request.configurations };
     match again::again(place, options, events)? {
         Some(built) => Ok(built),
         None => whole(request, place, options, events),

@@ -14,6 +14,7 @@ use ouro_cache::{Digest, Store};
 
 pub use compare::{Difference, Kind, Value};
 
+use crate::build;
 use crate::plan::Plan;
 use crate::state::State;
 use crate::state::journal::{self, Deed, Ended, Journal, Record};
@@ -88,7 +89,8 @@ pub enum Reason {
 /// Explains every action of the plan, in its order.
 pub fn explain(ground: &Ground<'_>, plan: &Plan) -> Vec<Explained> {
     let (state, journal) = (State::load(ground.root), journal::read(ground.root));
-    let mut survey = Survey::new(ground, &state);
+    let recalled = build::recall(ground.root, plan);
+    let mut survey = Survey::new(ground, &state, &recalled);
     let explained = plan.actions.iter().map(|action| {
         let records = records(&journal, action.outputs[0].path());
         let outlook = survey.look(action, records.last());

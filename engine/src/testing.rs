@@ -15,6 +15,7 @@ mod xml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -147,7 +148,7 @@ pub fn prepare(
         return Err(BuildError::Failed(built));
     }
     let unbuilt = unbuilt(&plan, failed, &tests);
-    let warnings = loaded.warnings.clone();
+    let warnings = build::warnings(&loaded, slice::from_ref(&analysis));
     Ok(Ready { warnings, tests, unbuilt, lock, store, state })
 }
 

@@ -8,7 +8,7 @@ use ouro_engine::load::Loaded;
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
-use ouro_rules::{Configuration, builtin};
+use ouro_rules::{Configuration, Diagnostic, builtin};
 
 use crate::cli::ConfigFlags;
 use crate::commands::build::{failure, no_toolchain};
@@ -66,13 +66,16 @@ impl<'a> Asker<'a> {
         Ok(configure(loaded, &self.configuration)?)
     }
 
-    /// What that means.
+    /// What that means. Says what was found besides what loading said.
     pub fn analyse<'c>(&self, configured: &'c Configured<'_>) -> Result<View<'c>, CliError> {
         let toolchain = Toolchain::find(&self.workspace.root, &self.workspace.settings.toolchain, &session::search_path());
         let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
         let config = config(self.workspace, &self.configuration, clang_flags);
         let analysis = Analysis::of(&self.workspace.root, configured, &config)?;
-        Ok(View { loaded: configured.loaded(), analysis, toolchain })
+        let (loaded, warnings) = (configured.loaded(), analysis.analysed.warnings());
+        let new: Vec<Diagnostic> = warnings.into_iter().filter(|warning| !loaded.warnings.contains(warning)).collect();
+        self.session.findings(&new)?;
+        Ok(View { loaded, analysis, toolchain })
     }
 }
 

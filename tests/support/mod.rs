@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -96,6 +98,16 @@ impl Workspace {
         let said = self.ouro(arguments);
         assert_eq!(said.code, 0, "ouro {arguments:?}\n{}{}", said.out, said.err);
         said
+    }
+
+    /// Builds by this command until nothing in the workspace is so fresh that a change of it might not show: from then on builds
+    /// go by the snapshot.
+    pub fn settle(&self, arguments: &[&str]) {
+        let is_settled = |_| {
+            thread::sleep(Duration::from_millis(50));
+            self.ok(arguments).err.contains("nothing to do")
+        };
+        assert!((0..10).any(is_settled), "there is always something to do");
     }
 
     /// Runs ouro, which must fail with this code.

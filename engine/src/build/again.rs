@@ -9,11 +9,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ouro_cache::{Digest, Store};
+use ouro_rules::Configuration;
 
 use self::part::Part;
 use super::memory::{self, Memory};
-use super::{BuildError, Built};
-use crate::event::Event;
+use super::{BuildError, Built, variants};
+use crate::event::{Event, Phase};
 use crate::execute::{self, Options, Site};
 use crate::load;
 use crate::state::snapshot::{FileId, Known, Roles, Snapshot};
@@ -26,6 +27,8 @@ pub(super) struct Place<'a> {
     pub(super) cache: &'a Path,
     /// Of the request.
     pub(super) key: &'a Digest,
+    /// What is built for.
+    pub(super) configurations: &'a [Configuration],
 }
 
 /// Builds from the snapshot; nothing when it takes the whole way.
@@ -37,7 +40,7 @@ pub(super) fn again(
     let Some(mut look) = Look::take(place, options.jobs) else { return Ok(None) };
     if look.changed.is_empty() {
         look.refresh(place.root);
-        return Ok(Some(look.nothing_to_do(options, events)));
+        return Ok(Some(look.nothing_to_do(place, options, events)));
     }
     let lock = Lock::acquire(place.root, options.cancelled, events)?;
     if lock.waited() || !look.snapshot.is_current() {
@@ -83,8 +86,9 @@ impl Look {
         }
     }
 
-    fn nothing_to_do(self, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Built {
-        memory::tell_again(&self.snapshot, &[], options.color, events);
+    fn nothing_to_do(self, place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Built {
+        let retold = memory::retold(&self.snapshot, &[]);
+        memory::tell_again(place.configurations, retold, 0, options.color, events);
         Built { targets: self.memory.targets, summary: None, warnings: self.memory.warnings }
     }
 
@@ -100,8 +104,11 @@ impl Look {
         let Some((part, mut state)) = Part::reached(&self, &steps) else { return Ok(None) };
         let store = Store::open(place.cache)?;
         let site = Site { lock, toolchain: &self.memory.toolchain, store: &store };
-        memory::tell_again(&self.snapshot, &part.steps, options.color, events);
-        let summary = execute::execute(&site, &part.plan, options, &mut state, &|event| events(part.with_place(event)))?;
+        let retold = memory::retold(&self.snapshot, &part.steps);
+        let told = |event| events(part.told(event, retold.len()));
+        variants::tell_whose(place.configurations, 0, &part.outputs(), events);
+        let summary = Phase::Execute.told(events, || execute::execute(&site, &part.plan, options, &mut state, &told))?;
+        memory::tell_again(place.configurations, retold, part.plan.actions.len(), options.color, events);
         if summary.failed + summary.skipped > 0 {
             return Err(BuildError::Failed(summary));
         }

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Label, Span, Tool};
+use ouro_rules::{Action, ActionKind, Artifact, Configuration, Diagnostic, Label, Span, Tool};
 use serde::{Deserialize, Serialize};
 
-use super::Targets;
+use super::{Targets, variants};
 use crate::event::{Event, How, Work};
 use crate::state::Remembered;
 use crate::state::snapshot::{Snapshot, StepId, Steps};
@@ -49,7 +49,9 @@ struct Bare {
 
 /// What an action's tool printed.
 #[derive(Serialize, Deserialize)]
-struct Told {
+pub(super) struct Told {
+    /// The first file it makes.
+    output: Arc<str>,
     mnemonic: Arc<str>,
     owner: Label,
     is_colored: bool,
@@ -134,15 +136,32 @@ pub(super) fn told(action: &Action, remembered: &Remembered) -> Vec<u8> {
         return Vec::new();
     }
     let is_colored = matches!(action.kind, ActionKind::Run { tool: Tool::Clang, .. });
-    pack(&Told { mnemonic: action.mnemonic.clone(), owner: action.owner.clone(), is_colored, text: text.clone() })
+    let (output, mnemonic, owner) = (action.outputs[0].path().clone(), action.mnemonic.clone(), action.owner.clone());
+    pack(&Told { output, mnemonic, owner, is_colored, text: text.clone() })
 }
 
-/// Tells again what actions told that are not looked at now.
-pub(super) fn tell_again(snapshot: &Snapshot, but: &[StepId], color: bool, events: &(dyn Fn(Event) + Sync)) {
-    for (step, told) in snapshot.told().iter().filter(|(step, _)| but.binary_search(step).is_err()) {
-        let Ok(Told { mnemonic, owner, is_colored, text }) = postcard::from_bytes(told) else { continue };
+/// What actions told that are not looked at now, in the order of their numbers.
+pub(super) fn retold(snapshot: &Snapshot, but: &[StepId]) -> Vec<Told> {
+    let others = snapshot.told().iter().filter(|(step, _)| but.binary_search(step).is_err());
+    others.filter_map(|(_, told)| postcard::from_bytes(told).ok()).collect()
+}
+
+/// Tells it again, as of actions numbered from `first` on.
+pub(super) fn tell_again(
+    configurations: &[Configuration],
+    retold: Vec<Told>,
+    first: usize,
+    color: bool,
+    events: &(dyn Fn(Event) + Sync),
+) {
+    if retold.is_empty() {
+        return;
+    }
+    let outputs: Vec<Arc<str>> = retold.iter().map(|told| told.output.clone()).collect();
+    variants::tell_whose(configurations, first, &outputs, events);
+    for (Told { mnemonic, owner, is_colored, text, .. }, action) in retold.into_iter().zip(first..) {
         let output = if is_colored && !color { crate::execute::without_colors(&text) } else { text };
-        let (action, work, how, took) = (step.index(), Work::Process, How::UpToDate, Duration::ZERO);
+        let (work, how, took) = (Work::Process, How::UpToDate, Duration::ZERO);
         events(Event::Finished { action, mnemonic, owner, work, how, took, output });
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of how the plan is executed.
 
+use std::sync::Arc;
+
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Configuration, Diagnostic};
 
@@ -11,6 +13,7 @@ use crate::event::Event;
 use crate::load::Loaded;
 use crate::plan::{self, Plan};
 use crate::toolchain::Toolchain;
+use crate::workspace::OUT_FOLDER;
 
 /// What was loaded, for each configuration of the request.
 pub(super) fn configured<'l>(request: &Request<'_>, loaded: &'l Loaded) -> Result<Vec<Configured<'l>>, Vec<Diagnostic>> {
@@ -36,7 +39,7 @@ pub(super) fn analysed<'c>(
 }
 
 /// What was said while loading and analysing, each thing once.
-pub(super) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
+pub(crate) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
     let mut warnings = loaded.warnings.clone();
     for warning in analyses.iter().flat_map(|analysis| analysis.analysed.warnings()) {
         if !warnings.contains(&warning) {
@@ -71,10 +74,26 @@ impl Planned {
 
     /// Tells whose the actions are, when there are several configurations.
     pub(super) fn tell(&self, configurations: &[Configuration], events: &dyn Fn(Event)) {
-        if self.starts.len() > 1 {
-            let told = configurations.iter().zip(&self.starts);
-            told.for_each(|(one, first)| events(Event::Configured { name: one.folder.as_str().into(), first: *first }));
-        }
+        tell(configurations, self.starts.iter().copied(), events);
+    }
+}
+
+/// Tells whose actions are that stand from `first` on, those of each configuration together and in its turn, by an output of each.
+pub(super) fn tell_whose(configurations: &[Configuration], first: usize, outputs: &[Arc<str>], events: &dyn Fn(Event)) {
+    let is_of = |output: &str, one: &Configuration| {
+        let below = output.strip_prefix(OUT_FOLDER).and_then(|path| path.strip_prefix('/')?.strip_prefix(one.folder.as_str()));
+        below.is_some_and(|path| path.starts_with('/'))
+    };
+    let place = |output: &Arc<str>| configurations.iter().position(|one| is_of(output, one));
+    let starts = (0..configurations.len()).map(|own| first + outputs.partition_point(|output| place(output) < Some(own)));
+    tell(configurations, starts, events);
+}
+
+/// Tells the place of each configuration's first action, when there are several configurations.
+fn tell(configurations: &[Configuration], starts: impl Iterator<Item = usize>, events: &dyn Fn(Event)) {
+    if configurations.len() > 1 {
+        let told = configurations.iter().zip(starts);
+        told.for_each(|(one, first)| events(Event::Configured { name: one.folder.as_str().into(), first }));
     }
 }
 

@@ -261,6 +261,16 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_stands_in_the_documentation() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/explain.md")).unwrap();
+        let rows = page.lines().skip_while(|line| !line.starts_with("| `reason` |")).take_while(|line| line.starts_with('|'));
+        let named: Vec<&str> = rows.filter_map(|row| row.split('|').nth(1)).collect();
+        for kind in all().iter().map(kind).chain([Kind::Read, Kind::Order]) {
+            assert!(named.iter().any(|names| names.contains(&format!("`{}`", kind.word()))), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn version_differs() {
         assert_eq!(told(0, Ingredient::Version(2)), [(Kind::Version, String::new(), text_value("1"), text_value("2"))]);
     }

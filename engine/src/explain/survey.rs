@@ -10,15 +10,17 @@ use ouro_cache::{Digest, Entry, Output, Read};
 use ouro_rules::{Action, ActionKind, Artifact};
 
 use super::{Ground, Now};
+use crate::build::Recalled;
 use crate::execute::key::{self, Ingredient, Input};
 use crate::execute::{Files, READ, identity};
-use crate::state::State;
 use crate::state::journal::{Fact, Record};
+use crate::state::{Remembered, State};
 
 /// The walk over a plan, in its order.
 pub(super) struct Survey<'a> {
     ground: &'a Ground<'a>,
     state: &'a State,
+    recalled: &'a Recalled,
     files: Files<'a>,
     /// Files that the next build would make anew.
     coming: HashMap<Arc<str>, Coming>,
@@ -53,8 +55,8 @@ pub(super) struct Outlook {
 pub(super) type Gone = (Arc<str>, Option<Digest>, Option<Digest>);
 
 impl<'a> Survey<'a> {
-    pub(super) fn new(ground: &'a Ground<'a>, state: &'a State) -> Survey<'a> {
-        Survey { ground, state, files: Files::new(ground.root, state), coming: HashMap::new() }
+    pub(super) fn new(ground: &'a Ground<'a>, state: &'a State, recalled: &'a Recalled) -> Survey<'a> {
+        Survey { ground, state, recalled, files: Files::new(ground.root, state), coming: HashMap::new() }
     }
 
     /// Looks at an action; those that make its inputs come before it.
@@ -117,8 +119,7 @@ impl<'a> Survey<'a> {
     /// What would be done under this key, and what made, if all files that are not known came out as the last time.
     fn outcome(&self, action: &Action, key: &Digest) -> (Now, Vec<Gone>, Vec<Option<Digest>>) {
         let is_process = matches!(action.kind, ActionKind::Run { .. });
-        let remembered = self.state.result(action.outputs[0].path());
-        let last = remembered.filter(|last| last.key == *key && self.hold(&last.entry)).map(|last| last.entry.clone());
+        let last = self.last(action, |last| last.key == *key && self.hold(&last.entry)).map(|last| last.entry.clone());
         let cached = || self.ground.store.lookup(key, |entry| self.hold(entry)).filter(|_| is_process);
         let is_last = last.is_some();
         let Some(entry) = last.or_else(cached) else { return (Now::Runs, Vec::new(), Vec::new()) };
@@ -131,6 +132,13 @@ impl<'a> Survey<'a> {
             _ => Now::Runs,
         };
         (now, displaced, outputs.iter().map(|output| Some(output.digest)).collect())
+    }
+
+    /// How the action ended the last time. The state and the snapshots do not say which of them was last; what they made does.
+    fn last(&self, action: &Action, fits: impl Fn(&Remembered) -> bool) -> Option<&'a Remembered> {
+        let output = action.outputs[0].path();
+        let all = self.recalled.get(output).into_iter().flatten().chain(self.state.result(output));
+        all.filter(|one| fits(one)).min_by_key(|one| !self.displaced(action, &one.entry.result.outputs).is_empty())
     }
 
     fn displaced(&self, action: &Action, made: &[Output]) -> Vec<Gone> {
@@ -175,7 +183,7 @@ impl<'a> Survey<'a> {
     /// What the action made of this output the last time.
     fn made_before(&self, action: &Action, path: &Arc<str>) -> Option<Digest> {
         let place = action.outputs.iter().position(|output| output.path() == path)?;
-        let last = self.state.result(action.outputs[0].path())?;
+        let last = self.last(action, |_| true)?;
         last.entry.result.outputs.get(place).map(|output| output.digest)
     }
 

@@ -30,6 +30,7 @@ use std::ops::{BitOr, Range};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ouro_cache::Digest;
 use serde::{Deserialize, Serialize};
@@ -41,7 +42,7 @@ pub use self::encode::{Draft, Step};
 pub use self::steps::Steps;
 pub use self::tail::{Acted, Patch};
 
-const HEAD: &str = concat!("ouro snapshot v2 of ", env!("CARGO_PKG_VERSION"));
+const HEAD: &str = concat!("ouro snapshot v3 of ", env!("CARGO_PKG_VERSION"));
 const BODY: &str = concat!("ouro snapshot body v2 of ", env!("CARGO_PKG_VERSION"));
 const TAIL: &str = concat!("ouro snapshot tail v2 of ", env!("CARGO_PKG_VERSION"));
 
@@ -168,7 +169,15 @@ pub struct Snapshot {
 impl Snapshot {
     /// The snapshot of the last build with this request; none when there is none, or it is damaged.
     pub fn open(root: &Path, request: &Digest) -> Option<Snapshot> {
-        let path = place(root, request);
+        Snapshot::open_at(place(root, request), Some(request))
+    }
+
+    /// The snapshots of all requests, the one written last first.
+    pub fn all(root: &Path) -> impl Iterator<Item = Snapshot> {
+        written(&folder(root)).into_iter().rev().filter_map(|(_, path)| Snapshot::open_at(path, None))
+    }
+
+    fn open_at(path: PathBuf, request: Option<&Digest>) -> Option<Snapshot> {
         let file = File::open(&path).ok()?;
         let length = file.metadata().ok()?.len();
         let head = u64::from_le_bytes(read(&file, 0..8, length)?.try_into().ok()?);
@@ -280,12 +289,17 @@ fn place(root: &Path, request: &Digest) -> PathBuf {
 }
 
 fn prune(folder: &Path) {
+    for (_, path) in written(folder).iter().rev().skip(KEPT) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The files of a folder with when they were written, the last one last.
+fn written(folder: &Path) -> Vec<(SystemTime, PathBuf)> {
     let written = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
     let mut found: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(written).collect();
     found.sort();
-    for (_, path) in found.iter().rev().skip(KEPT) {
-        let _ = fs::remove_file(path);
-    }
+    found
 }
 
 /// Bytes of a file that is `length` long; none when they are not there.

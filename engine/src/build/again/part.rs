@@ -48,11 +48,21 @@ impl Part {
         Some((part, state))
     }
 
-    /// Findings of actions that have no place get their target's.
-    pub(super) fn with_place(&self, mut event: Event) -> Event {
-        if let Event::Failed { action, findings, .. } = &mut event {
-            let place = self.places.get(*action).cloned().flatten();
-            findings.iter_mut().filter(|finding| finding.span.is_none()).for_each(|finding| finding.span = place.clone());
+    /// The first file that each of them makes.
+    pub(super) fn outputs(&self) -> Vec<Arc<str>> {
+        self.plan.actions.iter().map(|action| action.outputs[0].path().clone()).collect()
+    }
+
+    /// What execution tells, as the build does: so many actions are told of besides, and findings of actions that have no place get
+    /// their target's.
+    pub(super) fn told(&self, mut event: Event, besides: usize) -> Event {
+        match &mut event {
+            Event::Planned { actions } => *actions += besides,
+            Event::Failed { action, findings, .. } => {
+                let place = self.places.get(*action).cloned().flatten();
+                findings.iter_mut().filter(|finding| finding.span.is_none()).for_each(|finding| finding.span = place.clone());
+            }
+            _ => {}
         }
         event
     }

@@ -53,7 +53,8 @@ pub(super) struct Parsed {
     pub(super) body: u64,
 }
 
-pub(super) fn parse(bytes: Vec<u8>, kind: &str, request: &Digest) -> Option<Parsed> {
+/// None when it is damaged, or of another request than the one that is wanted.
+pub(super) fn parse(bytes: Vec<u8>, kind: &str, request: Option<&Digest>) -> Option<Parsed> {
     let head = ouro_cache::unseal(kind, &bytes)?;
     let start = bytes.len() - head.len();
     let (of, counts) = head.get(..FIXED)?.split_at(32);
@@ -64,7 +65,8 @@ pub(super) fn parse(bytes: Vec<u8>, kind: &str, request: &Digest) -> Option<Pars
     let [folders, stamps, names, roles, text, said, told] = sections(start + FIXED, lengths, bytes.len())?;
     let told: Vec<(StepId, Vec<u8>)> = postcard::from_bytes(&bytes[told]).ok()?;
     let body = u64::from_le_bytes(*body);
-    let sane = of == request.as_bytes() && bytes[text.clone()].last().is_none_or(|last| *last == 0);
+    let wanted = request.is_none_or(|request| of == request.as_bytes());
+    let sane = wanted && bytes[text.clone()].last().is_none_or(|last| *last == 0);
     let files = Files { bytes, folders, stamps, names, roles, text, new: Vec::new() };
     sane.then_some(Parsed { files, said, told: told.into_iter().collect(), body })
 }

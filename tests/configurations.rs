@@ -240,6 +240,32 @@ fn an_interrupt_ends_an_evaluation() {
     }
 }
 
+/// Values in values in values: what takes them apart calls itself, and the end of the stack ended the process with an abort.
+#[test]
+fn a_value_too_deep_is_refused_by_name() {
+    let nested = |wrap: &str, result: &str| {
+        format!(
+            "def nested():\n    x = ()\n    for i in range(1000000):\n        x = {wrap}\n    return {result}\nx = nested()\n"
+        )
+    };
+    for (wrap, result) in [("[x]", "x"), ("struct(x = x)", "str(x)"), ("[x]", "print(x)"), ("(x,)", "{x: 1}")] {
+        let workspace =
+            Workspace::with(&[("fw/BUILD.ouro", "load(\":defs.star\", \"x\")\n"), ("fw/defs.star", &nested(wrap, result))]);
+        let said = workspace.fails(1, &["build", "//..."]);
+        said.says("error: `fw/defs.star` makes values that are nested too deeply");
+        said.says("help: look for a value that is put into a new one in a loop");
+    }
+}
+
+/// So does what a rule of the user makes.
+#[test]
+fn a_rule_whose_values_are_too_deep_is_refused_by_name() {
+    let rule = "def _deep(ctx):\n    x = []\n    for i in range(1000000):\n        x = [x]\n    return [DefaultInfo(files = depset([str(x)]))]\ndeep = rule(implementation = _deep)\n";
+    let workspace =
+        Workspace::with(&[("fw/BUILD.ouro", "load(\":defs.star\", \"deep\")\ndeep(name = \"a\")\n"), ("fw/defs.star", rule)]);
+    workspace.fails(1, &["build", "//..."]).says("error: `fw/defs.star` makes values that are nested too deeply");
+}
+
 /// One step of the interpreter that asks for more memory than there is ended the process with a trace of it, or the machine.
 #[test]
 fn a_value_too_large_is_refused_by_name() {

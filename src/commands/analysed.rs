@@ -71,7 +71,7 @@ impl<'a> Asker<'a> {
         let toolchain = Toolchain::find(&self.workspace.root, &self.workspace.settings.toolchain, &session::search_path());
         let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
         let config = config(self.workspace, &self.configuration, clang_flags);
-        let analysis = Analysis::of(&self.workspace.root, configured, &config)?;
+        let analysis = Analysis::of(&self.workspace.root, configured, &config, session::interrupted()).map_err(failure)?;
         Ok(View { loaded: configured.loaded(), analysis, toolchain })
     }
 }

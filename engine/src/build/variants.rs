@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of how the plan is executed.
 
+use std::sync::atomic::AtomicBool;
+
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Configuration, Diagnostic};
 
@@ -22,6 +24,7 @@ pub(super) fn analysed<'c>(
     request: &Request<'_>,
     configured: &'c [Configured<'_>],
     toolchain: &Toolchain,
+    cancelled: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<Vec<Analysis<'c>>, Vec<Diagnostic>> {
     let pairs: Vec<_> = request.configurations.iter().zip(configured).collect();
@@ -30,6 +33,7 @@ pub(super) fn analysed<'c>(
             &request.workspace.root,
             configured,
             &config(request.workspace, configuration, toolchain.clang_flags()),
+            cancelled,
             events,
         )
     })

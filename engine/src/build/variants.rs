@@ -10,6 +10,7 @@ use ouro_rules::{Configuration, Diagnostic};
 use super::{Analysis, Request, config};
 use crate::configure::{Configured, configure};
 use crate::event::Event;
+use crate::fast::FastSet;
 use crate::load::Loaded;
 use crate::plan::{self, Plan};
 use crate::toolchain::Toolchain;
@@ -41,13 +42,14 @@ pub(super) fn analysed<'c>(
 
 /// What was said while loading and analysing, each thing once.
 pub(super) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
-    let mut warnings = loaded.warnings.clone();
-    for warning in analyses.iter().flat_map(|analysis| analysis.analysed.warnings()) {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-    warnings
+    let analysed = analyses.iter().flat_map(|analysis| analysis.analysed.warnings());
+    once(loaded.warnings.iter().cloned().chain(analysed))
+}
+
+/// Each finding where it stands first.
+fn once(findings: impl Iterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+    let mut seen: FastSet<Diagnostic> = FastSet::default();
+    findings.filter(|finding| seen.insert(finding.clone())).collect()
 }
 
 /// One plan of all configurations.
@@ -92,4 +94,19 @@ fn each<T, R>(items: &[T], work: impl Fn(&T) -> Result<R, Vec<Diagnostic>>) -> R
         }
     }
     if findings.is_empty() { Ok(results) } else { Err(sorted(findings)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn fifty_thousand_findings_are_told_once_in_their_order() {
+        let start = Instant::now();
+        let told = once((0..100_000).map(|n| Diagnostic::bare(format!("{}", n % 50_000))));
+        assert!(told.iter().map(|finding| &*finding.message).eq((0..50_000).map(|n| n.to_string())));
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
 }

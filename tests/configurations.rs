@@ -278,7 +278,7 @@ fn a_value_too_deep_is_refused_by_name() {
     }
 }
 
-/// So does what a rule of the user makes.
+/// The same for what a rule of the user makes.
 #[test]
 fn a_rule_whose_values_are_too_deep_is_refused_by_name() {
     let rule = "def _deep(ctx):\n    x = []\n    for i in range(1000000):\n        x = [x]\n    return [DefaultInfo(files = depset([str(x)]))]\ndeep = rule(implementation = _deep)\n";

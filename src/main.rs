@@ -9,6 +9,7 @@ mod files;
 mod git;
 mod memory;
 mod netns;
+mod overflow;
 mod session;
 
 mod commands;
@@ -29,6 +30,7 @@ use crate::session::Session;
 static ALLOCATOR: memory::Bounded = memory::Bounded;
 
 fn main() -> ExitCode {
+    overflow::name_the_file();
     let cli = Cli::parse_from(cli::arguments());
     let session = Session::new(&cli.global);
     let result = enter(&cli).and_then(|()| commands::run(cli.command, &session));

@@ -46,13 +46,17 @@ fn check(size: usize) {
     }
 }
 
-/// Ends the process. An allocator can neither unwind nor format, so this is no finding like others.
 fn refuse(file: &str) {
-    let parts = [
+    end([
         "error: `",
         file,
         "` asks for more than 1 GiB of memory at once\nhelp: look for a value that is multiplied, or doubled in a loop\n",
-    ];
+    ])
+}
+
+/// Says why and ends the process. Neither an allocator nor the handler of a signal can unwind or format, so this is no finding
+/// like others.
+pub fn end(parts: [&str; 3]) {
     for part in parts {
         // SAFETY: the bytes are there; a message that cannot be written is lost.
         unsafe { libc::write(libc::STDERR_FILENO, part.as_ptr().cast(), part.len()) };

@@ -272,6 +272,53 @@ fn an_interrupt_ends_an_evaluation() {
     }
 }
 
+/// So is what rules of the user compute: each target may take a second, and there are many.
+#[test]
+fn an_interrupt_ends_the_analysis() {
+    let rule = "def _slow(ctx):\n    for a in range(9000000):\n        pass\n    return []\nslow_test = rule(implementation = _slow, test = True)\n";
+    let targets = "load(\":defs.star\", \"slow_test\")\n[slow_test(name = \"t%d\" % n) for n in range(100)]\n";
+    let workspace = Workspace::with(&[("BUILD.ouro", targets), ("defs.star", rule)]);
+    for command in [&["build", "//..."][..], &["test", "//..."], &["aquery", "//..."], &["build", "//...", "--nobuild"]] {
+        let mut started = workspace.command(command);
+        let child = started.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1000));
+        let interrupted = Instant::now();
+        // SAFETY: sends a signal to a child that was not waited for.
+        unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+        let said = Said::of(child.wait_with_output().unwrap());
+        assert_eq!(said.code, 130, "{command:?}: {}", said.err);
+        said.says("interrupted");
+        assert!(!said.err.contains("defs.star"), "what was found until then means nothing: {}", said.err);
+        assert!(interrupted.elapsed() < Duration::from_secs(5), "{command:?}: {:?}", interrupted.elapsed());
+    }
+}
+
+/// Values in values in values: what takes them apart calls itself, and the end of the stack ended the process with an abort.
+#[test]
+fn a_value_too_deep_is_refused_by_name() {
+    let nested = |wrap: &str, result: &str| {
+        format!(
+            "def nested():\n    x = ()\n    for i in range(1000000):\n        x = {wrap}\n    return {result}\nx = nested()\n"
+        )
+    };
+    for (wrap, result) in [("[x]", "x"), ("struct(x = x)", "str(x)"), ("[x]", "print(x)"), ("(x,)", "{x: 1}")] {
+        let workspace =
+            Workspace::with(&[("fw/BUILD.ouro", "load(\":defs.star\", \"x\")\n"), ("fw/defs.star", &nested(wrap, result))]);
+        let said = workspace.fails(1, &["build", "//..."]);
+        said.says("error: `fw/defs.star` makes values that are nested too deeply");
+        said.says("help: look for a value that is put into a new one in a loop");
+    }
+}
+
+/// The same for what a rule of the user makes.
+#[test]
+fn a_rule_whose_values_are_too_deep_is_refused_by_name() {
+    let rule = "def _deep(ctx):\n    x = []\n    for i in range(1000000):\n        x = [x]\n    return [DefaultInfo(files = depset([str(x)]))]\ndeep = rule(implementation = _deep)\n";
+    let workspace =
+        Workspace::with(&[("fw/BUILD.ouro", "load(\":defs.star\", \"deep\")\ndeep(name = \"a\")\n"), ("fw/defs.star", rule)]);
+    workspace.fails(1, &["build", "//..."]).says("error: `fw/defs.star` makes values that are nested too deeply");
+}
+
 /// One step of the interpreter that asks for more memory than there is ended the process with a trace of it, or the machine.
 #[test]
 fn a_value_too_large_is_refused_by_name() {

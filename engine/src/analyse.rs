@@ -1,6 +1,7 @@
 //! Analysis: runs each target's rule once what it waits for is done. Pure, in parallel.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::label::join;
@@ -35,20 +36,33 @@ impl Analysed {
 /// Below this many targets a wave is analysed by one thread: waking others costs more than it saves.
 const PARALLEL: usize = 64;
 
-/// Analyses the whole graph; every finding of every target at once.
-pub fn analyse(graph: &Graph<'_>, rules: &RuleTable, config: &Config) -> Result<Analysed, Vec<Diagnostic>> {
+/// Analyses the whole graph; every finding of every target at once. Set `cancelled` to stop it: that is a finding, too.
+pub fn analyse(
+    graph: &Graph<'_>,
+    rules: &RuleTable,
+    config: &Config,
+    cancelled: &AtomicBool,
+) -> Result<Analysed, Vec<Diagnostic>> {
     // What rules of users do may need as deep a stack as what their files do while they load.
-    on_large_stack(|| analyse_here(graph, rules, config))
+    on_large_stack(|| analyse_here(graph, rules, config, cancelled))
         .unwrap_or_else(|error| Err(vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
 }
 
-fn analyse_here(graph: &Graph<'_>, rules: &RuleTable, config: &Config) -> Result<Analysed, Vec<Diagnostic>> {
+fn analyse_here(
+    graph: &Graph<'_>,
+    rules: &RuleTable,
+    config: &Config,
+    cancelled: &AtomicBool,
+) -> Result<Analysed, Vec<Diagnostic>> {
     let results = std::iter::repeat_with(OnceLock::new).take(graph.len()).collect();
-    let run = Run { graph, rules, config, analysed: Analysed { results } };
+    let run = Run { graph, rules, config, cancelled, analysed: Analysed { results } };
     let crew = Crew::default();
     let waves = graph.waves();
     let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(&crew, wave, |node| run.analyse(node))).collect();
     findings.extend(on_all(&crew, &graph.ids().collect::<Vec<_>>(), |node| run.check(node)));
+    if run.is_cancelled() {
+        return Err(vec![Diagnostic::bare("interrupted")]);
+    }
     if findings.is_empty() { Ok(run.analysed) } else { Err(sorted(findings)) }
 }
 
@@ -64,6 +78,7 @@ struct Run<'a, 'l> {
     graph: &'a Graph<'l>,
     rules: &'a RuleTable,
     config: &'a Config,
+    cancelled: &'a AtomicBool,
     analysed: Analysed,
 }
 
@@ -72,6 +87,7 @@ impl Run<'_, '_> {
         let (result, findings) = match self.graph.node(node) {
             Node::File(label) => (Some(offering(vec![Artifact::Source(label.path().into())])), Vec::new()),
             Node::Generated(label) => (self.generated(node, label).map(|file| offering(vec![file])), Vec::new()),
+            Node::Target(_) if self.is_cancelled() => (None, Vec::new()),
             // What it waits for has failed and been reported; its own findings would only repeat that.
             Node::Target(_) if !self.is_ready(node) => (None, Vec::new()),
             Node::Target(target) => match self.run_rule(target) {
@@ -90,6 +106,10 @@ impl Run<'_, '_> {
         makers.flat_map(|analysis| &analysis.providers.files).find(|file| **file.path() == *path).cloned()
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
     fn is_ready(&self, node: NodeId) -> bool {
         self.graph.edges(node).filter(|(_, edge)| edge.waits()).all(|(next, _)| self.analysed.get(next).is_some())
     }
@@ -106,7 +126,8 @@ impl Run<'_, '_> {
             Node::Target(target) => self.rules.rule(&target.rule).map(|rule| rule.name()),
             Node::File(_) | Node::Generated(_) => None,
         };
-        work(&Context { target, config: self.config, deps: &|label| self.analysed.providers(self.graph, label), kind: &kind })
+        let deps = |label: &Label| self.analysed.providers(self.graph, label);
+        work(&Context { target, config: self.config, deps: &deps, kind: &kind, cancelled: self.cancelled })
     }
 
     /// Runs the rule's check on a target that was analysed. What it says of a label whose target failed only repeats that.

@@ -135,7 +135,8 @@ fn whole(
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
     let configured = variants::configured(request, &loaded)?;
-    let analyses = variants::analysed(request, &configured, &toolchain, events)?;
+    let analyses =
+        not_cancelled(options.cancelled, variants::analysed(request, &configured, &toolchain, options.cancelled, events))?;
     let planned = Phase::Plan.told(events, || variants::planned(&analyses))?;
     let store = Store::open(place.cache)?;
     let mut state = State::load(root);
@@ -161,8 +162,12 @@ pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, Bui
     let flags = request.configurations.iter().flat_map(|one| &one.flags);
     let also: Vec<(Label, Option<Span>)> = flags.map(|(label, given)| (label.clone(), given.span.clone())).collect();
     let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled });
-    // What was found until then means nothing.
-    if cancelled.load(Ordering::Relaxed) { Err(ExecuteError::Cancelled.into()) } else { Ok(loaded?) }
+    not_cancelled(cancelled, loaded)
+}
+
+/// What a phase came to. When it was stopped, what was found until then means nothing.
+fn not_cancelled<T>(cancelled: &AtomicBool, result: Result<T, Vec<Diagnostic>>) -> Result<T, BuildError> {
+    if cancelled.load(Ordering::Relaxed) { Err(ExecuteError::Cancelled.into()) } else { Ok(result?) }
 }
 
 /// What was loaded with what its targets mean in one configuration.
@@ -176,9 +181,14 @@ pub struct Analysis<'l> {
 }
 
 impl<'l> Analysis<'l> {
-    /// Builds the graph of what was configured and analyses it.
-    pub fn of(root: &Path, configured: &'l Configured<'_>, config: &Config) -> Result<Analysis<'l>, Vec<Diagnostic>> {
-        Analysis::told(root, configured, config, &|_| {})
+    /// Builds the graph of what was configured and analyses it; set `cancelled` to stop.
+    pub fn of(
+        root: &Path,
+        configured: &'l Configured<'_>,
+        config: &Config,
+        cancelled: &AtomicBool,
+    ) -> Result<Analysis<'l>, BuildError> {
+        not_cancelled(cancelled, Analysis::told(root, configured, config, cancelled, &|_| {}))
     }
 
     /// The same, telling of its phases.
@@ -186,6 +196,7 @@ impl<'l> Analysis<'l> {
         root: &Path,
         configured: &'l Configured<'_>,
         config: &Config,
+        cancelled: &AtomicBool,
         events: &dyn Fn(Event),
     ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let loaded = configured.loaded();
@@ -199,7 +210,7 @@ impl<'l> Analysis<'l> {
             found
         };
         let graph = Phase::Graph.told(events, || graph::build(configured, &is_file))?;
-        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config))?;
+        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config, cancelled))?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
     }
 

@@ -136,7 +136,7 @@ pub fn prepare(
     let configuration = &request.configurations[0];
     let configured = configure(&loaded, configuration)?;
     let config = build::config(request.workspace, configuration, toolchain.clang_flags());
-    let analysis = Analysis::of(root, &configured, &config)?;
+    let analysis = Analysis::of(root, &configured, &config, options.cancelled)?;
     let tests = case::cases(&analysis, &selected.tests, manner)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     let store = Store::open(cache)?;

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ouro_cache::Digest;
 use ouro_engine::state::Stamp;
@@ -182,6 +182,19 @@ fn patch(dir: &TempDir, snapshot: &Snapshot) -> Patch {
     patch.files.push((snapshot.find("fw/a.c").unwrap(), known(dir.path(), "fw/a.c")));
     patch.files.push((snapshot.find("fw").unwrap(), known(dir.path(), "fw")));
     patch
+}
+
+/// Every action may read as many files as there are: each is looked up, and none searched.
+#[test]
+fn fifty_thousand_new_files_are_numbered() {
+    let (mut patch, known) = (Patch::default(), Known::new(None, None, Roles::READ));
+    let paths: Vec<Arc<str>> = (0..50_000).map(|n| format!("fw/{n}.h").into()).collect();
+    let start = Instant::now();
+    for _ in 0..2 {
+        let numbers = paths.iter().map(|path| patch.add_new(7, path, known).index());
+        assert!(numbers.eq(7..50_007));
+    }
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
 }
 
 #[test]

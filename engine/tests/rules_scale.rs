@@ -1,9 +1,10 @@
 //! Rules of users on thousands of targets in a row: nothing grows with the square of them, and no stack is deep enough to count on.
 
 use std::fs;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use ouro_engine::build::{Analysis, config};
+use ouro_engine::build::{Analysis, BuildError, config};
 use ouro_engine::configure::configure;
 use ouro_engine::load;
 use ouro_engine::workspace::Workspace;
@@ -23,7 +24,11 @@ fn analyse<T>(build: &str, star: &str, look: impl FnOnce(&Analysis<'_>) -> T) ->
     let configuration = Configuration::plain(platform::find("x86").expect("a platform"));
     let configured = configure(&loaded, &configuration)?;
     let config = config(&workspace, &configuration, Vec::new());
-    Analysis::of(&workspace.root, &configured, &config).map(|analysis| look(&analysis))
+    match Analysis::of(&workspace.root, &configured, &config, &AtomicBool::new(false)) {
+        Ok(analysis) => Ok(look(&analysis)),
+        Err(BuildError::Findings(findings)) => Err(findings),
+        Err(other) => panic!("{other}"),
+    }
 }
 
 /// Each target adds one file to the set of the one before; only the last one lists it. If a set were copied on its way, this would

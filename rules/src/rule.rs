@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::action::{Action, Artifact};
 use crate::attr::{AttrSpec, RecordSpec, Spanned};
@@ -104,6 +105,8 @@ pub struct Context<'a> {
     pub deps: &'a dyn Fn(&Label) -> Option<&'a Providers>,
     /// The name of the rule a label's target is of; none for files.
     pub kind: &'a dyn Fn(&Label) -> Option<&'a str>,
+    /// Set to end early; what is said then means nothing.
+    pub cancelled: &'a AtomicBool,
 }
 
 impl<'a> Context<'a> {

@@ -71,7 +71,7 @@ impl<'a> Asker<'a> {
         let toolchain = Toolchain::find(&self.workspace.root, &self.workspace.settings.toolchain, &session::search_path());
         let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
         let config = config(self.workspace, &self.configuration, clang_flags);
-        let analysis = Analysis::of(&self.workspace.root, configured, &config)?;
+        let analysis = Analysis::of(&self.workspace.root, configured, &config, session::interrupted()).map_err(failure)?;
         let (loaded, warnings) = (configured.loaded(), analysis.analysed.warnings());
         let new: Vec<Diagnostic> = warnings.into_iter().filter(|warning| !loaded.warnings.contains(warning)).collect();
         self.session.findings(&new)?;

@@ -3,6 +3,7 @@
 //! Knows nothing of how the plan is executed.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Configuration, Diagnostic};
@@ -10,6 +11,7 @@ use ouro_rules::{Configuration, Diagnostic};
 use super::{Analysis, Request, config};
 use crate::configure::{Configured, configure};
 use crate::event::Event;
+use crate::fast::FastSet;
 use crate::load::Loaded;
 use crate::plan::{self, Plan};
 use crate::toolchain::Toolchain;
@@ -25,6 +27,7 @@ pub(super) fn analysed<'c>(
     request: &Request<'_>,
     configured: &'c [Configured<'_>],
     toolchain: &Toolchain,
+    cancelled: &AtomicBool,
     events: &dyn Fn(Event),
 ) -> Result<Vec<Analysis<'c>>, Vec<Diagnostic>> {
     let pairs: Vec<_> = request.configurations.iter().zip(configured).collect();
@@ -33,6 +36,7 @@ pub(super) fn analysed<'c>(
             &request.workspace.root,
             configured,
             &config(request.workspace, configuration, toolchain.clang_flags()),
+            cancelled,
             events,
         )
     })
@@ -40,13 +44,14 @@ pub(super) fn analysed<'c>(
 
 /// What was said while loading and analysing, each thing once.
 pub(crate) fn warnings(loaded: &Loaded, analyses: &[Analysis<'_>]) -> Vec<Diagnostic> {
-    let mut warnings = loaded.warnings.clone();
-    for warning in analyses.iter().flat_map(|analysis| analysis.analysed.warnings()) {
-        if !warnings.contains(&warning) {
-            warnings.push(warning);
-        }
-    }
-    warnings
+    let analysed = analyses.iter().flat_map(|analysis| analysis.analysed.warnings());
+    once(loaded.warnings.iter().cloned().chain(analysed))
+}
+
+/// Each finding where it stands first.
+fn once(findings: impl Iterator<Item = Diagnostic>) -> Vec<Diagnostic> {
+    let mut seen: FastSet<Diagnostic> = FastSet::default();
+    findings.filter(|finding| seen.insert(finding.clone())).collect()
 }
 
 /// One plan of all configurations.
@@ -107,4 +112,19 @@ fn each<T, R>(items: &[T], work: impl Fn(&T) -> Result<R, Vec<Diagnostic>>) -> R
         }
     }
     if findings.is_empty() { Ok(results) } else { Err(sorted(findings)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn fifty_thousand_findings_are_told_once_in_their_order() {
+        let start = Instant::now();
+        let told = once((0..100_000).map(|n| Diagnostic::bare(format!("{}", n % 50_000))));
+        assert!(told.iter().map(|finding| &*finding.message).eq((0..50_000).map(|n| n.to_string())));
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    }
 }

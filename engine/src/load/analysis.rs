@@ -16,7 +16,6 @@ mod run;
 mod target;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use ouro_rules::attr::{AttrSpec, EdgeKind};
 use ouro_rules::builtin::info::{self, Edges};
@@ -36,9 +35,6 @@ pub(super) fn print(eval: &Evaluator<'_, '_, '_>, words: &[String]) -> bool {
     let run = Run::of(eval).ok();
     run.map(|run| run.print(&words.join(" "), eval)).is_some()
 }
-
-/// Analysis is over in moments; whoever interrupts it waits for its end.
-static NEVER: AtomicBool = AtomicBool::new(false);
 
 /// A rule of a user.
 struct UserRule {
@@ -80,7 +76,7 @@ impl Rule for UserRule {
         let edges = Edges { jumps: &jumps, programs: &programs };
         let call = |function: &info::FunctionSpec, args: &_| (function.call)(ctx, args, edges);
         let run = Run::new(ctx.target, ctx.config, &self.definition, &call);
-        let limits = Limits::new(&NEVER);
+        let limits = Limits::new(ctx.cancelled);
         match named(self.definition.file(), || self.evaluate(ctx, &run, &limits)) {
             Ok(infos) => run.finish(ctx, &infos, edges),
             Err(error) => Err(run.give_up(limits.word(errors::analysis(&error, ctx.target, self.definition.span())))),

@@ -44,7 +44,7 @@ pub use self::tail::{Acted, Patch};
 
 const HEAD: &str = concat!("ouro snapshot v3 of ", env!("CARGO_PKG_VERSION"));
 const BODY: &str = concat!("ouro snapshot body v2 of ", env!("CARGO_PKG_VERSION"));
-const TAIL: &str = concat!("ouro snapshot tail v2 of ", env!("CARGO_PKG_VERSION"));
+const TAIL: &str = concat!("ouro snapshot tail v3 of ", env!("CARGO_PKG_VERSION"));
 
 /// Snapshots kept, one for each request; the one not written for longest goes first.
 const KEPT: usize = 8;

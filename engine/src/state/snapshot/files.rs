@@ -25,6 +25,7 @@ use std::sync::Arc;
 use ouro_cache::Digest;
 
 use super::{FileId, Known, Roles, StepId, sections};
+use crate::fast::FastMap;
 use crate::state::Stamp;
 
 /// The role of a file whose stamp tells nothing.
@@ -42,6 +43,8 @@ pub(super) struct Files {
     roles: Range<usize>,
     text: Range<usize>,
     pub(super) new: Vec<(CString, Known)>,
+    /// The places of those.
+    new_places: FastMap<CString, usize>,
 }
 
 /// What the head says.
@@ -67,7 +70,7 @@ pub(super) fn parse(bytes: Vec<u8>, kind: &str, request: Option<&Digest>) -> Opt
     let body = u64::from_le_bytes(*body);
     let wanted = request.is_none_or(|request| of == request.as_bytes());
     let sane = wanted && bytes[text.clone()].last().is_none_or(|last| *last == 0);
-    let files = Files { bytes, folders, stamps, names, roles, text, new: Vec::new() };
+    let files = Files { bytes, folders, stamps, names, roles, text, new: Vec::new(), new_places: FastMap::default() };
     sane.then_some(Parsed { files, said, told: told.into_iter().collect(), body })
 }
 
@@ -132,6 +135,12 @@ impl Files {
         self.bytes[self.roles.start + index] = packed_roles(&known);
     }
 
+    /// Adds a file that the head does not have.
+    pub(super) fn add_new(&mut self, path: CString, known: Known) {
+        self.new_places.entry(path.clone()).or_insert(self.new.len());
+        self.new.push((path, known));
+    }
+
     pub(super) fn path(&self, file: FileId) -> Option<Arc<str>> {
         if let Some(new) = file.index().checked_sub(self.base_len()) {
             return self.new.get(new)?.0.to_str().ok().map(Arc::from);
@@ -144,7 +153,7 @@ impl Files {
     }
 
     pub(super) fn find(&self, path: &str) -> Option<FileId> {
-        let new = || self.new.iter().position(|(name, _)| name.as_bytes() == path.as_bytes());
+        let new = || self.new_places.get(&*CString::new(path).ok()?).copied();
         let tables = self.tables();
         let base = tables.find(split(path)).or_else(|| tables.find((".", path)));
         let place = base.or_else(|| new().map(|place| place + self.base_len()))?;

@@ -2,6 +2,7 @@
 //!
 //! A record that is not whole ends the tail: what stands before it was true once, and that is all a snapshot claims.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::{FileId, Known, SUM, Snapshot, StepId, TAIL, take};
 pub struct Patch {
     /// Files of the snapshot.
     pub files: Vec<(FileId, Known)>,
-    /// Files new to it. They get the numbers after the last one, in order.
-    pub new: Vec<(Arc<str>, Known)>,
+    /// Files new to it, with the numbers they get: those after the last one.
+    pub new: BTreeMap<Arc<str>, (FileId, Known)>,
     /// Actions that ended otherwise than before.
     pub acted: Vec<Acted>,
     /// What actions had to say; empty for nothing any more.
@@ -41,11 +42,8 @@ impl Patch {
 
     /// Adds a file that the snapshot, which has `files`, does not know; once, however often it is named. Its number there.
     pub fn add_new(&mut self, files: usize, path: &Arc<str>, known: Known) -> FileId {
-        let place = self.new.iter().position(|(other, _)| other == path).unwrap_or_else(|| {
-            self.new.push((path.clone(), known));
-            self.new.len() - 1
-        });
-        FileId((files + place) as u32)
+        let next = FileId((files + self.new.len()) as u32);
+        self.new.entry(path.clone()).or_insert((next, known)).0
     }
 }
 
@@ -73,9 +71,10 @@ impl Snapshot {
     }
 
     pub(super) fn take(&mut self, patch: Patch) {
-        for (path, known) in patch.new {
-            let number = FileId(self.files.len() as u32);
-            self.files.new.push((CString::new(path.as_bytes()).unwrap_or_default(), known));
+        let mut new: Vec<_> = patch.new.into_iter().collect();
+        new.sort_unstable_by_key(|(_, (number, _))| *number);
+        for (path, (number, known)) in new {
+            self.files.add_new(CString::new(path.as_bytes()).unwrap_or_default(), known);
             self.digests.insert(number, known.digest);
         }
         for (file, known) in patch.files {

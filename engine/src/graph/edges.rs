@@ -19,7 +19,8 @@ const MOST_HINTS: usize = 50;
 pub(super) fn collect<'l>(loaded: &'l Loaded, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
     let (generated, findings) = generated_files(loaded);
     let packages = loaded.packages.iter().map(|(name, package)| (&**name, package)).collect();
-    let (graph, queue, inner) = (Graph::new(), VecDeque::new(), FastMap::default());
+    let count = loaded.packages.values().map(|package| package.targets.len()).sum();
+    let (graph, queue, inner) = (Graph::with_room(count), VecDeque::new(), FastMap::default());
     let mut builder = Builder { loaded, packages, is_file, generated, inner, graph, queue, findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)

@@ -2,20 +2,20 @@
 //!
 //! Knows nothing of what the files are for.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ouro_cache::Digest;
 
+use crate::fast::FastMap;
 use crate::state::{File, Seen, Stamp, State};
 
 /// What is known of files, by path from the root or absolute.
 pub(super) struct Files<'a> {
     root: &'a Path,
     before: &'a State,
-    known: Mutex<HashMap<Arc<str>, Option<File>>>,
+    known: Mutex<FastMap<Arc<str>, Option<File>>>,
 }
 
 impl<'a> Files<'a> {
@@ -79,7 +79,7 @@ impl<'a> Files<'a> {
         Ok(Some(File { stamp, digest: Digest::of_reader(&mut file)? }))
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<File>>> {
+    fn known(&self) -> MutexGuard<'_, FastMap<Arc<str>, Option<File>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -25,11 +25,13 @@
 //!
 //! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::{Action, ActionKind, native};
+
+use crate::fast::FastSet;
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
 pub const KEY_VERSION: u32 = 1;
@@ -83,7 +85,7 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
             list.extend(args.iter().map(|arg| Ingredient::Argument(arg)));
             list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
             list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
-            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).collect::<HashSet<&str>>());
+            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).collect::<FastSet<&str>>());
         }
         ActionKind::Native(work) => {
             let json = serde_json::to_string(work).expect("BUG: native work is plain data");

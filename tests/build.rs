@@ -53,6 +53,19 @@ fn touching_a_file_compiles_nothing() {
 }
 
 #[test]
+fn planning_alone_runs_and_writes_nothing_and_tells_what_is_wrong() {
+    let workspace = Workspace::example("firewall");
+    let said = workspace.ok(&["build", "//...", "--nobuild"]);
+    said.says("planned").says("none run");
+    assert!(said.compiled().is_empty() && !workspace.path("ouro-out").exists(), "{}", said.err);
+    workspace.ok(&["build", "//..."]);
+    // A snapshot says that all is well, and is not asked.
+    workspace.ok(&["build", "//...", "--nobuild"]).says("planned");
+    workspace.edit("fw/BUILD.ouro", "name = \"parse\"", "nane = \"parse\"");
+    workspace.fails(1, &["build", "//...", "--nobuild"]).says("did you mean `name`?");
+}
+
+#[test]
 fn a_rebuild_after_clean_runs_no_compiler() {
     let workspace = Workspace::example("firewall");
     workspace.ok(&["build", "//..."]);

@@ -47,10 +47,12 @@ fn compare() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut report = Report::default();
     clean_build(&mut report, folder.path());
-    thousand(&mut report, folder.path());
+    let thousand = thousand(&mut report, folder.path());
     let compiler = standin::build(&folder.path().join("standin"));
-    ten_thousand(&mut report, folder.path(), &compiler);
-    growth(&mut report, folder.path(), &compiler);
+    let ten_thousand = ten_thousand(&mut report, folder.path(), &compiler);
+    let [ours, theirs] = pair(folder.path(), 50_000, &settings(&compiler));
+    let fifty_thousand = Size::measure(&ours, &theirs, ROUNDS);
+    growth(&mut report, [thousand, ten_thousand, fifty_thousand]);
     if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -70,15 +72,15 @@ fn clean_build(report: &mut Report, folder: &Path) {
 }
 
 /// 1,000 programs, compiled by clang.
-fn thousand(report: &mut Report, folder: &Path) {
+fn thousand(report: &mut Report, folder: &Path) -> Size {
     let [ours, theirs] = pair(folder, 1_000, "");
-    let null = null_builds(&ours, &theirs, SHORT_ROUNDS);
-    null.row(report, "null build, 1,000 programs", 0.6);
+    let size = Size::measure(&ours, &theirs, SHORT_ROUNDS);
+    report.row("null build, 1,000 programs", &size.null, Some(("ninja", &size.ninja)), Some(Bound::OfRival(0.6)));
     let touched = rounds(SHORT_ROUNDS, |round| {
         ours.touch(round * 7);
         ours.build()
     });
-    let most = null.ours.wall() + Duration::from_millis(1);
+    let most = size.null.wall() + Duration::from_millis(1);
     report.row("one source touched, of 1,000", &touched, None, Some(Bound::Time(most, "the null build + 1 ms".to_owned())));
     let clang = ours.compile_commands();
     let clang = rounds(SHORT_ROUNDS, |round| alone(&ours.root, &clang[round]));
@@ -94,19 +96,19 @@ fn thousand(report: &mut Report, folder: &Path) {
         ours.build()
     };
     let [ninja, ouro] = in_turns(SHORT_ROUNDS, ninja, ouro);
-    let most = clang.wall() + null.ours.wall();
+    let most = clang.wall() + size.null.wall();
     let what = format!("clang alone, {:.1} ms, + the null build", ms(clang.wall()));
     report.row("one source edited, of 1,000", &ouro, Some(("ninja", &ninja)), Some(Bound::Time(most, what)));
+    remove([ours, theirs]);
+    size
 }
 
 /// 10,000 programs and a compiler that takes no time.
-fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) {
+fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) -> Size {
     report.title("with a compiler that takes no time");
     let [ours, theirs] = pair(folder, 10_000, &settings(compiler));
-    let null = null_builds(&ours, &theirs, SHORT_ROUNDS);
-    null.row(report, "null build, 10,000 programs", 0.5);
-    report.row("  the least: stat of every file", &null.floor, None, None);
-
+    let size = Size::measure(&ours, &theirs, SHORT_ROUNDS);
+    report.row("null build, 10,000 programs", &size.null, Some(("ninja", &size.ninja)), Some(Bound::OfRival(0.5)));
     let standin = ours.compile_commands();
     let standin = rounds(SHORT_ROUNDS, |round| alone(&ours.root, &standin[round]));
     ours.settle();
@@ -114,68 +116,62 @@ fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) {
         ours.edit_build_file(round * 7, round);
         ours.build()
     });
-    let most = 3 * null.ours.wall() + standin.wall();
+    let most = 3 * size.null.wall() + standin.wall();
     let what = "3 null builds + the compiler".to_owned();
     report.row("one BUILD file edited, of 10,000", &edited, None, Some(Bound::Time(most, what)));
 
-    let load = load_and_analyse(&ours);
     let most = Bound::Time(Duration::from_millis(200), "whole process".to_owned());
-    report.row("load, analyse and plan 10,000 programs", &load, None, Some(most));
-    query(report, &ours);
-    report.figure("  its peak memory", peak(&ours, &["build", "--nobuild", "//..."]), 100.0, "MB");
+    report.row("load, analyse and plan 10,000 programs", &size.load, None, Some(most));
+    report.memory("  its peak memory", peak(&ours, &["build", "--nobuild", "//..."]), Some(100.0));
     ours.edit_build_file(0, SHORT_ROUNDS);
-    report.figure("peak memory, one BUILD file edited", peak(&ours, &["build", "//..."]), 100.0, "MB");
+    report.memory("peak memory, one BUILD file edited", peak(&ours, &["build", "//..."]), None);
+    query(report, &ours);
     remove([ours, theirs]);
+    size
 }
 
 /// Every dependency of everything; timed once `ouro` has the command.
 fn query(report: &mut Report, workspace: &Workspace) {
     let work = "ouro query 'deps(//...)', 10,000 programs";
     if !workspace.command(&["query", "--help"]).output().is_ok_and(|help| help.status.success()) {
-        return report.absent(work, "no such command yet");
+        return report.note(work, "no such command yet");
     }
     let query = rounds(SHORT_ROUNDS, |_| workspace.ouro(&["query", "deps(//...)"]));
     report.row(work, &query, None, Some(Bound::Time(Duration::from_millis(80), "whole process".to_owned())));
 }
 
-/// The same work at three sizes: the last column must not grow.
-fn growth(report: &mut Report, folder: &Path, compiler: &Path) {
-    report.title("growth, and in brackets time on CPUs; a program's share must stay the same");
-    for count in [1_000, 10_000, 50_000] {
-        let count_rounds = if count > 10_000 { ROUNDS } else { SHORT_ROUNDS };
-        let [ours, theirs] = pair(&folder.join("growth"), count, &settings(compiler));
-        let null = null_builds(&ours, &theirs, count_rounds);
-        report.row(&format!("null build, {count}"), &null.ours, Some(("ninja", &null.ninja)), None);
-        report.row("  the least: stat of every file", &null.floor, None, None);
-        let load = load_and_analyse(&ours);
-        let share = |series: &Series| 1e6 * series.wall().as_secs_f64() / count as f64;
-        report.row(&format!("load, analyse and plan, {count}"), &load, None, None);
-        report.absent("  for each program", &format!("null {:.1} µs, load {:.1} µs", share(&null.ours), share(&load)));
-        remove([ours, theirs]);
+/// The same work at three sizes.
+fn growth(report: &mut Report, sizes: [Size; 3]) {
+    report.title("growth: a program's share must not rise");
+    for Size { count, null, ninja, floor, load } in &sizes {
+        report.row(&format!("null build, {count} programs"), null, Some(("ninja", ninja)), None);
+        report.row("  the least: stat of every file", floor, None, None);
+        report.row("  load, analyse and plan", load, None, None);
+        let share = |series: &Series| 1e6 * series.cpu().as_secs_f64() / *count as f64;
+        let shares = format!("null {:.1} µs, load {:.1} µs on CPUs", share(null), share(load));
+        report.note("  for each program", &shares);
     }
 }
 
-/// Null builds of ouro, of ninja, and the least of both.
-struct NullBuilds {
-    ours: Series,
+/// What depends on the size of a workspace alone.
+struct Size {
+    count: usize,
+    /// Null builds of ouro, of ninja, and the least that any tool must do.
+    null: Series,
     ninja: Series,
     floor: Series,
+    /// All before execution.
+    load: Series,
 }
 
-impl NullBuilds {
-    fn row(&self, report: &mut Report, work: &str, of_ninja: f64) {
-        report.row(work, &self.ours, Some(("ninja", &self.ninja)), Some(Bound::OfRival(of_ninja)));
+impl Size {
+    fn measure(ours: &Workspace, theirs: &Workspace, count: usize) -> Size {
+        let [ninja, null] = in_turns(count, |_| rivals::ninja(theirs), |_| ours.build());
+        rivals::write_list(ours);
+        let floor = rounds(count, |_| rivals::floor(ours));
+        let load = rounds(count, |_| ours.ouro(&["build", "--nobuild", "//..."]));
+        Size { count: ours.count, null, ninja, floor, load }
     }
-}
-
-fn null_builds(ours: &Workspace, theirs: &Workspace, count: usize) -> NullBuilds {
-    let [ninja, null] = in_turns(count, |_| rivals::ninja(theirs), |_| ours.build());
-    rivals::write_list(ours);
-    NullBuilds { ours: null, ninja, floor: rounds(count, |_| rivals::floor(ours)) }
-}
-
-fn load_and_analyse(workspace: &Workspace) -> Series {
-    rounds(SHORT_ROUNDS.min(500_000 / workspace.count), |_| workspace.ouro(&["build", "--nobuild", "//..."]))
 }
 
 /// The same programs for ouro and for ninja, both built with nothing left to do.

@@ -38,14 +38,15 @@ impl Report {
         self.line(work, &time(ours), &beside, held, &bound);
     }
 
-    /// A figure that is no time.
-    pub fn figure(&mut self, work: &str, value: f64, most: f64, unit: &str) {
-        self.line(work, &format!("{value:8.1} {unit}"), "", value <= most, &format!("at most {most:.0} {unit}"));
+    /// An amount of memory in MB, with the most it may be.
+    pub fn memory(&mut self, work: &str, value: f64, most: Option<f64>) {
+        let bound = most.map_or_else(String::new, |most| format!("at most {most:.0} MB"));
+        self.line(work, &format!("{value:8.1} MB"), "", most.is_none_or(|most| value <= most), &bound);
     }
 
-    /// Work that cannot be measured yet, and why.
-    pub fn absent(&self, work: &str, why: &str) {
-        println!("  {work:<44} {why}");
+    /// Something to know besides figures.
+    pub fn note(&self, work: &str, text: &str) {
+        println!("  {work:<44} {text}");
     }
 
     /// Says which bounds were broken; whether there was none.

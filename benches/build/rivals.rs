@@ -1,5 +1,6 @@
 //! What ouro is measured beside: `xargs`, ninja, and the least that any tool must do.
 
+use std::ffi::CStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::fd::AsRawFd;
@@ -34,7 +35,8 @@ pub fn ninja(workspace: &Workspace) -> Cost {
     run(Command::new("ninja").arg("--quiet").current_dir(&workspace.root))
 }
 
-/// The list [`look_at_all`] reads: the files of each folder after the folder, which ends in `/`.
+/// Writes the list that [`look_at_all`] reads: every file and folder of the workspace, besides what ouro and ninja keep for
+/// themselves.
 pub fn write_list(workspace: &Workspace) {
     let mut list = String::new();
     add_folder(&workspace.root, "", &mut list);
@@ -42,20 +44,16 @@ pub fn write_list(workspace: &Workspace) {
 }
 
 fn add_folder(root: &Path, path: &str, list: &mut String) {
-    let (mut files, mut folders) = (String::new(), Vec::new());
     for entry in fs::read_dir(root.join(path)).expect("a folder") {
         let entry = entry.expect("an entry");
         let name = entry.file_name().into_string().expect("a plain name");
-        match entry.file_type().expect("a kind").is_dir() {
-            _ if name.starts_with('.') => {}
-            true => folders.push(format!("{path}{name}/")),
-            false => writeln!(files, "{name}").expect("memory"),
+        if !name.starts_with('.') {
+            writeln!(list, "{path}{name}").expect("memory");
+            if entry.file_type().expect("a kind").is_dir() {
+                add_folder(root, &format!("{path}{name}/"), list);
+            }
         }
     }
-    if !files.is_empty() {
-        writeln!(list, "{}\n{files}", if path.is_empty() { "./" } else { path }.trim_end()).expect("memory");
-    }
-    folders.iter().for_each(|folder| add_folder(root, folder, list));
 }
 
 /// This program again, doing the least that a null build must: [`look_at_all`].
@@ -64,28 +62,27 @@ pub fn floor(workspace: &Workspace) -> Cost {
     run(Command::new(program).arg(super::FLOOR).current_dir(&workspace.root))
 }
 
-/// Reads the list of all files and looks at each in its folder, with as many threads as there are cores: whoever wants to know
-/// that nothing changed, without being told of changes, does at least this.
+/// Reads the list of all files and looks at each, with as many threads as there are cores: whoever wants to know that nothing
+/// changed, without being told of changes, does at least this. Folders are not opened: in these workspaces they hold so few
+/// files that it would cost more than it saves.
 pub fn look_at_all() {
-    let list = fs::read_to_string(".list").expect("the list");
-    let folders: Vec<&str> = list.split("\n\n").collect();
+    let mut list = fs::read(".list").expect("the list");
+    list.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = 0);
+    let paths: Vec<&CStr> =
+        list.split_inclusive(|byte| *byte == 0).map(|path| CStr::from_bytes_with_nul(path).expect("a path")).collect();
+    let root = fs::File::open(".").expect("the root");
     std::thread::scope(|scope| {
-        for part in folders.chunks(folders.len().div_ceil(cores())) {
-            scope.spawn(move || part.iter().for_each(|folder| look_at_folder(folder)));
+        for part in paths.chunks(paths.len().div_ceil(cores())) {
+            scope.spawn(|| part.iter().for_each(|path| look_at(&root, path)));
         }
     });
 }
 
-fn look_at_folder(text: &str) {
-    let mut names = text.lines().filter(|line| !line.is_empty()).map(|name| format!("{name}\0"));
-    let Some(folder) = names.next() else { return };
-    let folder = fs::File::open(&folder[..folder.len() - 1]).expect("a folder");
-    for name in names {
-        let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: `name` ends with a zero byte, and the buffer has room for one `stat`.
-        let result = unsafe { libc::fstatat(folder.as_raw_fd(), name.as_ptr().cast(), found.as_mut_ptr(), 0) };
-        assert_eq!(result, 0, "{name}");
-    }
+fn look_at(root: &fs::File, path: &CStr) {
+    let mut found = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: `path` ends with a zero byte, and the buffer has room for one `stat`.
+    let result = unsafe { libc::fstatat(root.as_raw_fd(), path.as_ptr(), found.as_mut_ptr(), 0) };
+    assert_eq!(result, 0, "{path:?}");
 }
 
 fn cores() -> usize {

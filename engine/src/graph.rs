@@ -90,8 +90,11 @@ pub fn build<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool)
 }
 
 impl<'l> Graph<'l> {
-    fn new() -> Graph<'l> {
-        Graph { nodes: DiGraph::new(), index: FastMap::default(), order: Vec::new(), requested: Vec::new() }
+    /// An empty one with room for these targets and about one file for each: growing by doubling would take twice as much.
+    fn with_room(targets: usize) -> Graph<'l> {
+        let (nodes, mut index) = (DiGraph::with_capacity(2 * targets, 2 * targets), FastMap::default());
+        index.reserve(2 * targets);
+        Graph { nodes, index, order: Vec::new(), requested: Vec::new() }
     }
 
     /// What was asked for.

@@ -91,6 +91,8 @@ impl<'a> Makers<'a> {
 
 fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
     let mut makers = Makers::default();
+    // About two files for each node; growing would hash every path again.
+    makers.by_path.reserve(2 * graph.len());
     let mut findings = Vec::new();
     for action in graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions) {
         makers.add(action, |path, other| {
@@ -131,6 +133,7 @@ fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>) -> Vec<Diagnostic> {
 /// Every folder that is written to. Most files lie where the one before does, or in a folder that is known, and so are those above.
 fn folders<'a>(makers: &Makers<'a>) -> FastSet<&'a str> {
     let mut folders = FastSet::default();
+    folders.reserve(makers.actions.len());
     let mut last = "";
     for path in makers.paths() {
         let mut above = path.rmatch_indices('/').map(|(at, _)| &path[..at]);

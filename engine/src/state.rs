@@ -9,7 +9,6 @@ pub mod snapshot;
 mod lock;
 mod stamp;
 
-use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use lock::Lock;
 pub use stamp::{Seen, Stamp};
 
+use crate::fast::FastMap;
 use crate::workspace::OUT_FOLDER;
 
 /// The folder of the root that holds the state; never searched for packages or sources.
@@ -62,8 +62,8 @@ impl StateError {
 pub struct State {
     path: PathBuf,
     build: u32,
-    files: HashMap<Arc<str>, (File, u32)>,
-    results: HashMap<Arc<str>, (Remembered, u32)>,
+    files: FastMap<Arc<str>, (File, u32)>,
+    results: FastMap<Arc<str>, (Remembered, u32)>,
 }
 
 /// A file whose bytes were hashed.
@@ -215,6 +215,8 @@ impl Disk {
     fn into_state(self) -> Option<State> {
         let path = |number: u32| self.paths.get(number as usize).cloned();
         let mut state = State { build: self.build, ..State::default() };
+        state.files.reserve(self.files.len());
+        state.results.reserve(self.results.len());
         for (number, stamp, digest, build) in self.files {
             state.files.insert(path(number)?, (File { stamp, digest }, build));
         }
@@ -232,13 +234,13 @@ impl Disk {
 
 /// Values with their numbers, each once.
 struct Numbered<T> {
-    numbers: HashMap<T, u32>,
+    numbers: FastMap<T, u32>,
     values: Vec<T>,
 }
 
 impl<T> Default for Numbered<T> {
     fn default() -> Numbered<T> {
-        Numbered { numbers: HashMap::new(), values: Vec::new() }
+        Numbered { numbers: FastMap::default(), values: Vec::new() }
     }
 }
 

@@ -24,7 +24,9 @@ pub struct HeaderSpec {
 /// Everything it defines is weak, so that several sources of one program, linked as bitcode, share one definition.
 /// `PROG_MAX_ENTRIES` has no place in it: a program compiles before it is known how large the tables of its chains are.
 pub fn text(spec: &HeaderSpec) -> String {
-    let mut text = preamble(&spec.label);
+    // Most headers are no longer, and none is made again while it grows.
+    let mut text = String::with_capacity(1 << 10);
+    text.push_str(&preamble(&spec.label));
     if !spec.jumps.is_empty() {
         text.push_str(&table());
     }

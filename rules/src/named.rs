@@ -82,23 +82,26 @@ impl<T> Default for Named<T> {
     }
 }
 
-impl<T> FromIterator<(Arc<str>, T)> for Named<T> {
-    fn from_iter<I: IntoIterator<Item = (Arc<str>, T)>>(things: I) -> Named<T> {
-        let mut named = Named::default();
-        named.extend(things);
-        named.0.shrink_to_fit();
-        named
+impl<T> From<Vec<(Arc<str>, T)>> for Named<T> {
+    /// Of several with one name the last stays.
+    fn from(mut things: Vec<(Arc<str>, T)>) -> Named<T> {
+        things.sort_by(|a, b| a.0.cmp(&b.0));
+        things.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                std::mem::swap(next, kept);
+            }
+            same
+        });
+        things.shrink_to_fit();
+        Named(things)
     }
 }
 
-impl<T> Extend<(Arc<str>, T)> for Named<T> {
+impl<T> FromIterator<(Arc<str>, T)> for Named<T> {
     /// Of several with one name the last stays.
-    fn extend<I: IntoIterator<Item = (Arc<str>, T)>>(&mut self, things: I) {
-        self.0.extend(things);
-        // Those added last come first among their like, and the first of each is kept.
-        self.0.reverse();
-        self.0.sort_by(|a, b| a.0.cmp(&b.0));
-        self.0.dedup_by(|next, kept| next.0 == kept.0);
+    fn from_iter<I: IntoIterator<Item = (Arc<str>, T)>>(things: I) -> Named<T> {
+        Named::from(Vec::from_iter(things))
     }
 }
 
@@ -136,8 +139,7 @@ mod tests {
         assert_eq!(list(&things), [("a", 2), ("b", 4), ("c", 3)]);
         assert_eq!(things.insert("b".into(), 5), Some(4));
         assert_eq!(things.insert("aa".into(), 6), None);
-        things.extend([("c".into(), 7), ("d".into(), 8)]);
-        assert_eq!(list(&things), [("a", 2), ("aa", 6), ("b", 5), ("c", 7), ("d", 8)]);
-        assert_eq!((things.get("d"), things.get("e"), things.contains_key("aa")), (Some(&8), None, true));
+        assert_eq!(list(&things), [("a", 2), ("aa", 6), ("b", 5), ("c", 3)]);
+        assert_eq!((things.get("c"), things.get("d"), things.contains_key("aa")), (Some(&3), None, true));
     }
 }

@@ -72,7 +72,7 @@ impl<'a> Progress<'a> {
             Event::Planned { actions } => self.update(|state| state.planned = *actions),
             Event::Started { action, mnemonic, owner } => self.started(*action, self.name(*action, mnemonic, owner)),
             Event::Finished { action, mnemonic, owner, work, how, took, output } => {
-                self.finished(*action, &self.name(*action, mnemonic, owner), *work, *how, *took, output);
+                self.finished(*action, &|| self.name(*action, mnemonic, owner), *work, *how, *took, output);
             }
             Event::Failed { action, mnemonic, owner, output, findings } => {
                 self.failed(*action, &self.name(*action, mnemonic, owner), output, findings);
@@ -101,7 +101,7 @@ impl<'a> Progress<'a> {
         });
     }
 
-    fn finished(&self, action: usize, name: &str, work: Work, how: How, took: Duration, output: &str) {
+    fn finished(&self, action: usize, name: &dyn Fn() -> String, work: Work, how: How, took: Duration, output: &str) {
         self.update(|state| {
             state.running.remove(&action);
             match how {
@@ -128,19 +128,23 @@ impl<'a> Progress<'a> {
     }
 
     /// The line for an action that is done: always when it printed something, else as asked.
-    fn line(&self, name: &str, work: Work, how: How, took: Duration, output: &str) -> Option<String> {
+    fn line(&self, name: &dyn Fn() -> String, work: Work, how: How, took: Duration, output: &str) -> Option<String> {
         let settings = self.output.settings();
         let listed = match settings.verbosity {
             Verbosity::Quiet => false,
             Verbosity::Normal => how == How::Ran && work == Work::Process && !settings.err.terminal,
             Verbosity::Verbose => true,
         };
+        // Of thousands that were up to date nobody wants a line, so none is made.
+        if !listed && output.is_empty() {
+            return None;
+        }
         let end = match how {
             How::Ran => duration(took),
             How::Cached => "cached".to_owned(),
             How::UpToDate => "up to date".to_owned(),
         };
-        (listed || !output.is_empty()).then(|| format!("{name} {}\n", paint(settings.err.color, Ink::Dim, &end)))
+        Some(format!("{} {}\n", name(), paint(settings.err.color, Ink::Dim, &end)))
     }
 
     fn failed(&self, action: usize, name: &str, output: &str, findings: &[Diagnostic]) {

@@ -2,13 +2,13 @@
 //!
 //! Knows nothing of what the files are for.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ouro_cache::{Digest, Entry, Output, Read};
 
+use crate::fast::FastMap;
 use crate::state::journal::Displaced;
 use crate::state::{File, Seen, Stamp, State};
 
@@ -16,7 +16,7 @@ use crate::state::{File, Seen, Stamp, State};
 pub(crate) struct Files<'a> {
     root: &'a Path,
     before: &'a State,
-    known: Mutex<HashMap<Arc<str>, Option<File>>>,
+    known: Mutex<FastMap<Arc<str>, Option<File>>>,
 }
 
 impl<'a> Files<'a> {
@@ -98,7 +98,7 @@ impl<'a> Files<'a> {
         Ok(Some(File { stamp, digest: Digest::of_reader(&mut file)? }))
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<Arc<str>, Option<File>>> {
+    fn known(&self) -> MutexGuard<'_, FastMap<Arc<str>, Option<File>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

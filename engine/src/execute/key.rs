@@ -29,12 +29,14 @@
 //!
 //! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::native::Native;
 use ouro_rules::{Action, ActionKind, Tool, native};
+
+use crate::fast::FastSet;
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
 pub const KEY_VERSION: u32 = 2;
@@ -93,7 +95,7 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
             list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
             list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
             let program = if let Tool::File(file) = tool { Some(&**file.path()) } else { None };
-            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).chain(program).collect::<HashSet<&str>>());
+            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).chain(program).collect::<FastSet<&str>>());
         }
         ActionKind::Native(work) => {
             let json = serde_json::to_string(work).expect("BUG: native work is plain data");

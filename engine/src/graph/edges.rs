@@ -21,8 +21,10 @@ const MOST_HINTS: usize = 50;
 /// All nodes and edges that the requested targets need, and what is wrong with the labels.
 pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool) -> (Graph<'l>, Vec<Diagnostic>) {
     let (generated, findings) = generated_files(configured);
-    let packages = configured.loaded().packages.iter().map(|(name, package)| (&**name, package)).collect();
-    let (graph, queue, inner) = (Graph::new(), VecDeque::new(), FastMap::default());
+    let loaded = configured.loaded();
+    let packages = loaded.packages.iter().map(|(name, package)| (&**name, package)).collect();
+    let count = loaded.packages.values().map(|package| package.targets.len()).sum();
+    let (graph, queue, inner) = (Graph::with_room(count), VecDeque::new(), FastMap::default());
     let mut builder = Builder { configured, packages, is_file, generated, inner, graph, queue, findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)

@@ -56,11 +56,12 @@ pub(super) fn target<'v>(call: &Call<'_>, build: &Build<'_>, args: &Arguments<'v
     let Some(name) = name else { return Ok(()) };
     let written = Spanned { value: Attr::Str(name.clone()), span: call.site.argument("name").span() };
     let common = [("name", Some(written)), ("visibility", visibility.clone()), ("tags", tags.clone())];
-    let common = common.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
+    let mut attrs = attrs.unwrap_or_default();
+    attrs.extend(common.into_iter().filter_map(|(name, value)| Some((name.into(), value?))));
     let target = Target {
         label: Label::new(call.context.package.clone(), name.clone()),
         rule: call.schema.key.clone(),
-        attrs: attrs.into_iter().flatten().chain(common).collect(),
+        attrs: Named::from(attrs),
         visibility: visibility.as_ref().map(|list| visibility::read(call.context, list)).unwrap_or_default(),
         tags: tags.iter().flat_map(|tags| tags.value.items()).filter_map(|tag| tag.value.as_str().map(Arc::from)).collect(),
         span: call.site.span.clone(),
@@ -87,7 +88,7 @@ pub(super) fn record<'v>(call: &Call<'_>, args: &Arguments<'v, '_>, heap: Heap<'
         given.insert(0, Argument { name, value, by_position: true });
     }
     let fields = call.attributes(&given).filter(|_| complete);
-    let sorted = |fields: Vec<_>| fields.into_iter().collect::<Named<_>>().into_iter().collect();
+    let sorted = |fields| Named::from(fields).into_iter().collect();
     Ok(fields.map(|fields| Record { kind: call.schema.name.clone(), fields: sorted(fields) }))
 }
 
@@ -130,9 +131,11 @@ impl Call<'_> {
 
     /// Every attribute of the schema; `None` when a finding was reported.
     fn attributes(&self, given: &[Argument<'_, '_>]) -> Option<Vec<(Arc<str>, Spanned)>> {
-        let values: Vec<Option<Spanned>> = self.schema.attrs.iter().map(|(_, attr)| self.attribute(attr, given)).collect();
-        let names = self.schema.attrs.iter().map(|(name, _)| name.clone());
-        names.zip(values).map(|(name, value)| value.map(|value| (name, value))).collect()
+        // Room for what every rule takes besides, and no more: these lists make up most of a loaded workspace.
+        let common = COMMON.iter().filter(|name| find(given, name).is_some()).count();
+        let mut attrs = Vec::with_capacity(self.schema.attrs.len() + common);
+        attrs.extend(self.schema.attrs.iter().filter_map(|(name, attr)| Some((name.clone(), self.attribute(attr, given)?))));
+        (attrs.len() == self.schema.attrs.len()).then_some(attrs)
     }
 
     fn attribute(&self, attr: &AttrSpec, given: &[Argument<'_, '_>]) -> Option<Spanned> {

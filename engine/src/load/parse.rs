@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what the trees mean when they run.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,11 +62,19 @@ pub(super) struct Load {
 
 /// Reads a file as text; `None` when there is none.
 pub(super) fn read(path: &Path, file: &Arc<str>) -> Result<Option<String>, Diagnostic> {
-    match std::fs::read(path) {
+    match read_bytes(path) {
         Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| not_text(file, &error)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(Diagnostic::bare(format!("cannot read `{file}`: {error}"))),
     }
+}
+
+/// Reads a small file: its size is not asked for, as `std::fs::read` does, but room made for nearly all there are.
+fn read_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4 << 10);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    bytes.shrink_to_fit();
+    Ok(bytes)
 }
 
 /// Whether the error says that there is no such file; a folder of the name is not one either.

@@ -14,7 +14,7 @@ help: ## Show this list (default)
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '  %-14s %s\n' "$$target" "$$text"; done
 
-deps: ## Install what is missing: clang, libbpf and kernel headers, iproute2, ping, bpftool
+deps: ## Install what is missing: clang, libbpf and kernel headers, iproute2, ping, bpftool, git
 	@scripts/deps
 
 build: deps ## Build ouro in release mode

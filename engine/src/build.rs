@@ -130,8 +130,13 @@ fn whole(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let root = place.root;
+    let find = || Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path);
+    let mut toolchain = find()?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
-    let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
+    if lock.waited() {
+        // It may be another one by now.
+        toolchain = find()?;
+    }
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
     let configured = variants::configured(request, &loaded)?;

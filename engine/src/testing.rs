@@ -128,8 +128,13 @@ pub fn prepare(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Ready, BuildError> {
     let root = &request.workspace.root;
+    let find = || Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path);
+    let mut toolchain = find()?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
-    let toolchain = Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path)?;
+    if lock.waited() {
+        // It may be another one by now.
+        toolchain = find()?;
+    }
     let mut loaded = build::load(request, options.cancelled)?;
     let selected = select::select(&loaded, request.patterns, manner.filter.as_ref())?;
     loaded.requested = selected.tests.union(&selected.through).cloned().collect();

@@ -65,7 +65,7 @@ struct Builder<'a, 'l> {
 
 /// A label in an attribute.
 #[derive(Clone, Copy)]
-struct Named<'a> {
+struct Mention<'a> {
     /// The target it stands in.
     by: &'a Target,
     /// The package that must see what it names.
@@ -130,7 +130,7 @@ impl<'l> Builder<'_, 'l> {
             let home = attr.home.as_deref().filter(|_| value.value == attr.default);
             let seen_from = home.unwrap_or(&target.label.package);
             value.value.each_label(&value.span, &mut |label, span| {
-                self.add_edge(node, &Named { by: target, from: seen_from, label, span }, (kind, name));
+                self.add_edge(node, &Mention { by: target, from: seen_from, label, span }, (kind, name));
             });
         }
         self.add_conditions(node, target);
@@ -144,14 +144,14 @@ impl<'l> Builder<'_, 'l> {
         };
         for (name, attr) in &written.attrs {
             attr.value.each_condition(&mut |label, span| {
-                let named = Named { by: target, from: &target.label.package, label, span };
+                let named = Mention { by: target, from: &target.label.package, label, span };
                 self.add_edge(node, &named, (EdgeKind::Setting, name));
             });
         }
     }
 
-    fn add_edge(&mut self, node: NodeId, named: &Named<'l>, (kind, attr): (EdgeKind, &Arc<str>)) {
-        let Named { label, span, .. } = *named;
+    fn add_edge(&mut self, node: NodeId, named: &Mention<'l>, (kind, attr): (EdgeKind, &Arc<str>)) {
+        let Mention { label, span, .. } = *named;
         let to = match self.target(label) {
             Some(found) => {
                 // Nobody depends on a flag or group of packages by looking at it.
@@ -173,7 +173,7 @@ impl<'l> Builder<'_, 'l> {
     }
 
     /// The file of this label. What a target makes has its visibility; a package's plain files are its own.
-    fn add_source(&mut self, named: &Named<'l>) -> Option<NodeId> {
+    fn add_source(&mut self, named: &Mention<'l>) -> Option<NodeId> {
         let label = named.label;
         if let Some(maker) = self.generated.get(label) {
             self.check_visibility(named, maker);
@@ -189,8 +189,8 @@ impl<'l> Builder<'_, 'l> {
     }
 
     /// What is wrong with naming a file of the package `owner`; nothing when that package exports it.
-    fn foreign_file(&self, named: &Named<'_>, owner: &str) -> Option<Diagnostic> {
-        let Named { by, from, label, span } = *named;
+    fn foreign_file(&self, named: &Mention<'_>, owner: &str) -> Option<Diagnostic> {
+        let Mention { by, from, label, span } = *named;
         let Some(export) = self.export(label).filter(|_| owner == &*label.package) else {
             let finding = Diagnostic::error(span, format!("`{label}` is a file of another package, `//{owner}`"));
             let name = label.path().strip_prefix(owner).unwrap_or_default().trim_start_matches('/').to_owned();
@@ -227,7 +227,7 @@ impl<'l> Builder<'_, 'l> {
         found
     }
 
-    fn check_visibility(&mut self, named: &Named<'_>, to: &Target) {
+    fn check_visibility(&mut self, named: &Mention<'_>, to: &Target) {
         let hidden = visibility::hidden(self.configured.loaded(), &named.by.label, named.from, to, named.span);
         self.findings.extend(hidden.map(|finding| named.by.blamed(finding)));
     }

@@ -159,7 +159,7 @@ pub struct Build {
     #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
     /// Load, analyse and plan, say what is wrong, and run nothing.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["profile", "events"])]
     pub nobuild: bool,
     /// How to run it.
     #[command(flatten)]

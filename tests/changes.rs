@@ -184,3 +184,31 @@ fn the_second_build_of_a_checkout_has_nothing_to_do() {
     workspace.ok(&["build", "//..."]);
     workspace.ok(&["build", "//..."]).says(NOTHING);
 }
+
+/// One `manual` target for another machine made queries and `affected` fail in the whole workspace.
+#[test]
+fn a_target_that_has_nothing_to_choose_is_left_out_of_queries() {
+    let build = "config_setting(name = \"arm\", arch = \"arm\")\n\
+         genrule(name = \"far\", outs = [\"far.txt\"], cmd = select({\":arm\": \"echo > $@\"}), tags = [\"manual\"])\n\
+         genrule(name = \"near\", outs = [\"near.txt\"], cmd = \"echo > $@\")\n";
+    let workspace = Workspace::with(&[("BUILD", build)]);
+    let said = workspace.ok(&["query", "--platform", "x86", "kind(genrule, //...)"]);
+    assert_eq!(said.out, "//:near\n");
+    said.says("left out, for no branch of a `select()` holds: //:far");
+    let said = workspace.ok(&["query", "--platform", "arm", "kind(genrule, //...)"]);
+    assert_eq!(said.out, "//:far\n//:near\n");
+    // Who needs it is told so.
+    workspace.edit("BUILD", "cmd = \"echo > $@\"", "srcs = [\":far\"], cmd = \"cat $(SRCS) > $@\"");
+    workspace.fails(1, &["query", "--platform", "x86", "//..."]).says("no condition of this `select()` holds");
+}
+
+/// What cannot be written was said after all tests had run, and what is never written was not said at all.
+#[test]
+fn flags_that_cannot_be_followed_are_refused_at_once() {
+    let workspace = Workspace::with(&[("BUILD", "sh_test(name = \"t\", srcs = [\"t.sh\"])\n"), ("t.sh", "#!/bin/sh\n")]);
+    mode(&workspace, "t.sh", 0o755);
+    workspace.fails(2, &["test", "--junit", "gone/x.xml"]).says("there is no folder `gone`");
+    workspace.fails(2, &["test", "--profile", "p.json"]).says("neither a profile nor events");
+    workspace.fails(2, &["build", "--nobuild", "--profile", "p.json"]).says("cannot be used with");
+    assert!(!workspace.path("ouro-out").exists() && !workspace.path("p.json").exists());
+}

@@ -28,7 +28,7 @@ use crate::configure::Configured;
 use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::fast::FastMap;
-use crate::graph::{self, Graph, Node, NodeId};
+use crate::graph::{self, Graph, NodeId};
 use crate::load::{self, Loaded};
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
@@ -130,13 +130,7 @@ fn whole(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let root = place.root;
-    let find = || Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path);
-    let mut toolchain = find()?;
-    let lock = Lock::acquire(root, options.cancelled, events)?;
-    if lock.waited() {
-        // It may be another one by now.
-        toolchain = find()?;
-    }
+    let (lock, toolchain) = locked(request, options, events)?;
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
     let configured = variants::configured(request, &loaded)?;
@@ -160,6 +154,21 @@ fn whole(
         Finished { request, began, loaded: &loaded, analyses: &analyses, planned: &planned, state: &state, summary: &summary };
     record::record(&finished, place.key, &memory)?;
     Ok(Built { targets: memory.targets, summary: Some(summary), warnings: memory.warnings })
+}
+
+/// The lock of the workspace, and the tools as they are under it. Without tools nothing is touched.
+pub(crate) fn locked(
+    request: &Request<'_>,
+    options: &Options<'_>,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<(Lock, Toolchain), BuildError> {
+    let root = &request.workspace.root;
+    let find = || Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path);
+    let toolchain = find()?;
+    let lock = Lock::acquire(root, options.cancelled, events)?;
+    // They may be others by now.
+    let toolchain = if lock.waited() { find()? } else { toolchain };
+    Ok((lock, toolchain))
 }
 
 /// Loads what a request needs, the packages of the flags it sets among it.
@@ -278,18 +287,10 @@ fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
     hasher.finish()
 }
 
-/// Where a target is declared.
-fn span(graph: &Graph<'_>, owner: &Label) -> Option<Span> {
-    match graph.node(graph.find(owner)?) {
-        Node::Target(target) => Some(target.span.clone()),
-        Node::File(_) | Node::Generated(_) => None,
-    }
-}
-
 /// Findings of actions that have no place get their target's.
 pub(crate) fn with_places<'g>(event: Event, graph_of: &dyn Fn(usize) -> &'g Graph<'g>) -> Event {
     let Event::Failed { action, mnemonic, owner, output, mut findings } = event else { return event };
-    let span = span(graph_of(action), &owner);
+    let span = graph_of(action).place(&owner).cloned();
     findings.iter_mut().filter(|finding| finding.span.is_none()).for_each(|finding| finding.span = span.clone());
     Event::Failed { action, mnemonic, owner, output, findings }
 }

@@ -6,7 +6,7 @@ mod choose;
 mod conditions;
 mod reach;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Configuration, Diagnostic, Label, Target};
@@ -49,7 +49,23 @@ impl<'l> Configured<'l> {
 /// Chooses the branch of every `select()`. What cannot be chosen is a finding only where something needs it.
 pub fn configure<'l>(loaded: &'l Loaded, configuration: &Configuration) -> Result<Configured<'l>, Vec<Diagnostic>> {
     let mut findings = Vec::new();
-    let conditions = Conditions::new(loaded, configuration, &mut findings);
+    let (configured, failed) = choose(loaded, configuration, &mut findings);
+    if !failed.is_empty() {
+        let needed = reach::needed(&configured);
+        findings.extend(failed.into_iter().filter(|(label, _)| needed.contains(label)).flat_map(|(_, more)| more));
+    }
+    if findings.is_empty() { Ok(configured) } else { Err(sorted(findings)) }
+}
+
+/// The targets that leave nothing to choose in this configuration: who asks for everything does without them.
+pub fn impossible<'l>(loaded: &'l Loaded, configuration: &Configuration) -> BTreeSet<&'l Label> {
+    choose(loaded, configuration, &mut Vec::new()).1.into_keys().collect()
+}
+
+type Failed<'l> = BTreeMap<&'l Label, Vec<Diagnostic>>;
+
+fn choose<'l>(loaded: &'l Loaded, configuration: &Configuration, findings: &mut Vec<Diagnostic>) -> (Configured<'l>, Failed<'l>) {
+    let conditions = Conditions::new(loaded, configuration, findings);
     let chooser = Chooser { loaded, configuration, conditions };
     let (mut configured, mut failed) = (Configured { loaded, chosen: BTreeMap::new() }, BTreeMap::new());
     let targets = loaded.packages.values().flat_map(|package| package.targets.values());
@@ -59,11 +75,7 @@ pub fn configure<'l>(loaded: &'l Loaded, configuration: &Configuration) -> Resul
             Err(more) => drop(failed.insert(&target.label, more)),
         }
     }
-    if !failed.is_empty() {
-        let needed = reach::needed(&configured);
-        findings.extend(failed.into_iter().filter(|(label, _)| needed.contains(label)).flat_map(|(_, more)| more));
-    }
-    if findings.is_empty() { Ok(configured) } else { Err(sorted(findings)) }
+    (configured, failed)
 }
 
 #[cfg(test)]

@@ -129,6 +129,14 @@ impl<'l> Graph<'l> {
         self.index.get(label).copied()
     }
 
+    /// Where the target of this label is declared.
+    pub fn place(&self, label: &Label) -> Option<&Span> {
+        match self.node(self.find(label)?) {
+            Node::Target(target) => Some(&target.span),
+            Node::File(_) | Node::Generated(_) => None,
+        }
+    }
+
     /// A node.
     pub fn node(&self, id: NodeId) -> &Node<'l> {
         &self.nodes[id.0]

@@ -32,7 +32,7 @@ mod values;
 mod visibility;
 
 mod attr_function;
-mod export;
+mod assigned;
 mod plain;
 mod provider_function;
 mod rule_function;

@@ -5,12 +5,12 @@
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::sorted;
-use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Span};
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic};
 use rayon::prelude::*;
 
 use crate::analyse::Analysed;
 use crate::fast::{FastMap, FastSet};
-use crate::graph::{Graph, Node};
+use crate::graph::Graph;
 
 /// Actions in an order in which each comes after those that make its inputs.
 #[derive(Debug, Default)]
@@ -147,19 +147,11 @@ fn folders<'a>(makers: &Makers<'a>) -> FastSet<&'a str> {
 }
 
 fn conflict(graph: &Graph<'_>, action: &Action, other: &Action, message: String) -> Diagnostic {
-    let finding = Diagnostic { span: span(graph, action), ..Diagnostic::bare(message) };
+    let finding = Diagnostic { span: graph.place(&action.owner).cloned(), ..Diagnostic::bare(message) };
     let finding = finding.help("rename one of the targets or outputs");
-    match span(graph, other) {
-        Some(place) if action.owner != other.owner => finding.related(&place, "the other is declared here"),
+    match graph.place(&other.owner) {
+        Some(place) if action.owner != other.owner => finding.related(place, "the other is declared here"),
         _ => finding,
-    }
-}
-
-/// Where the target of an action is declared.
-fn span(graph: &Graph<'_>, action: &Action) -> Option<Span> {
-    match graph.node(graph.find(&action.owner)?) {
-        Node::Target(target) => Some(target.span.clone()),
-        Node::File(_) | Node::Generated(_) => None,
     }
 }
 

@@ -92,11 +92,6 @@ impl Query {
         })
     }
 
-    /// Whether the answer depends on attributes, besides the labels that make edges.
-    pub fn needs_attributes(&self) -> bool {
-        self.expr.calls().iter().any(|call| call.function == Function::Attr)
-    }
-
     /// The answer: nodes sorted by label; for `somepath()` alone the nodes of the way in its order.
     pub fn evaluate(&self, graph: &TargetGraph, attributes: Attributes<'_>) -> Result<Vec<Ix>, Vec<Diagnostic>> {
         let words = self.expr.words();

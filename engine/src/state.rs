@@ -9,8 +9,9 @@ pub mod snapshot;
 mod lock;
 mod stamp;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -168,9 +169,15 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let writing = StateError::at("write", path);
     let folder = path.parent().expect("BUG: files of the state lie in its folder");
     fs::create_dir_all(folder).map_err(&writing)?;
-    let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder).map_err(&writing)?;
-    io::Write::write_all(&mut file, bytes).map_err(&writing)?;
-    file.persist(path).map(drop).map_err(|error| writing(error.error))
+    write_renamed(path, bytes, 0o600).map_err(writing)
+}
+
+/// Writes a file beside its place, then renames it: nobody ever sees half of it.
+pub(crate) fn write_renamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
+    io::Write::write_all(&mut file, bytes)?;
+    file.persist(path).map(drop).map_err(|error| error.error)
 }
 
 /// The state as written: every path, and every pair of a path and a digest, once; programs read mostly the same headers.

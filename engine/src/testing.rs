@@ -32,7 +32,6 @@ use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::plan::{self, Plan};
 use crate::state::{Lock, State};
-use crate::toolchain::Toolchain;
 
 pub use junit::document as junit;
 pub use select::Filter;
@@ -119,7 +118,8 @@ pub struct Ready {
     state: State,
 }
 
-/// Builds the tests that are asked for, in the request's first configuration. A failure ends it, unless told to keep going: then only the tests it matters to are not run.
+/// Builds the tests that are asked for, in the request's first configuration. A failure ends it, unless told to keep going: then
+/// only the tests it matters to are not run.
 pub fn prepare(
     request: &Request<'_>,
     cache: &Path,
@@ -128,13 +128,7 @@ pub fn prepare(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Ready, BuildError> {
     let root = &request.workspace.root;
-    let find = || Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path);
-    let mut toolchain = find()?;
-    let lock = Lock::acquire(root, options.cancelled, events)?;
-    if lock.waited() {
-        // It may be another one by now.
-        toolchain = find()?;
-    }
+    let (lock, toolchain) = build::locked(request, options, events)?;
     let mut loaded = build::load(request, options.cancelled)?;
     let selected = select::select(&loaded, request.patterns, manner.filter.as_ref())?;
     loaded.requested = selected.tests.union(&selected.through).cloned().collect();

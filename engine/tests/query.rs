@@ -326,7 +326,6 @@ fn what_must_be_loaded_is_known_from_the_words() {
     assert_eq!(patterns("allrdeps(//a:b, 1)"), ["Subtree(\"\")", "Package(\"a\")"]);
     assert_eq!(patterns("sub/x/file.c"), ["Package(\"p1/sub\")"]);
     assert!(patterns("set() + @ouro//xdp:defs.star").is_empty());
-    assert!(parse("attr(x, y, :z)").unwrap().needs_attributes() && !parse("labels(x, :z)").unwrap().needs_attributes());
 }
 
 /// Neither nesting nor length makes the reader run out of stack.

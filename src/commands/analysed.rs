@@ -1,14 +1,15 @@
 //! Targets loaded, configured and analysed for commands that look and build nothing, or little.
 
+use std::collections::BTreeSet;
 use std::slice;
 
 use ouro_engine::build::{self, Analysis, Request, config};
-use ouro_engine::configure::{Configured, configure};
+use ouro_engine::configure::{self, Configured, configure};
 use ouro_engine::load::Loaded;
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
-use ouro_rules::{Configuration, Diagnostic, builtin};
+use ouro_rules::{Configuration, Diagnostic, Label, builtin};
 
 use crate::cli::ConfigFlags;
 use crate::commands::build::{failure, no_toolchain};
@@ -59,6 +60,16 @@ impl<'a> Asker<'a> {
         let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
         self.session.findings(&loaded.warnings)?;
         Ok(loaded)
+    }
+
+    /// What was loaded and leaves nothing to choose; says so.
+    pub fn impossible<'l>(&self, loaded: &'l Loaded) -> BTreeSet<&'l Label> {
+        let impossible = configure::impossible(loaded, &self.configuration);
+        if !impossible.is_empty() {
+            let names = impossible.iter().map(|label| label.to_string()).collect::<Vec<_>>().join(", ");
+            self.session.output.status(&format!("left out, for no branch of a `select()` holds: {names}\n"));
+        }
+        impossible
     }
 
     /// What was loaded, with every choice made.

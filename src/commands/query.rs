@@ -49,7 +49,7 @@ pub fn here<'a>(workspace: &'a Workspace, is_file: &'a dyn Fn(&str) -> bool) -> 
 /// The packages of these patterns and all they depend on, with every target asked for: only then is it known who depends on whom.
 pub fn everything(asker: &Asker<'_>, patterns: &[Pattern]) -> Result<Loaded, CliError> {
     let mut loaded = asker.load(patterns)?;
-    loaded.requested = query::everything(&loaded);
+    loaded.requested = query::everything(&loaded, &asker.impossible(&loaded));
     Ok(loaded)
 }
 

@@ -27,6 +27,7 @@ pub fn run(session: &Session, args: &Test) -> Result<(), CliError> {
     session::catch_interrupts();
     let workspace = session.workspace()?;
     let manner = manner(args)?;
+    check_files(args)?;
     let options = options(session, &workspace, &args.how);
     let ready = prepare(session, &workspace, args, &options, &manner)?;
     if ready.labels().next().is_none() {
@@ -39,11 +40,24 @@ pub fn run(session: &Session, args: &Test) -> Result<(), CliError> {
     let width = ready.labels().map(|label| label.to_string().chars().count()).max().unwrap_or_default();
     let show = Show { session, args, root: &workspace.root, look: Look { width, color: session.output.settings().out.color } };
     let reports = ready.run(&options, &manner, &|event| show.event(event)).map_err(failure)?;
+    show.end(&reports, began.elapsed())?;
     if let Some(file) = &args.junit {
         files::replace(file, testing::junit(&workspace.root, &reports).as_bytes())?;
     }
-    show.end(&reports, began.elapsed())?;
     verdict(&reports)
+}
+
+/// What cannot be written is better said before the tests run than after.
+fn check_files(args: &Test) -> Result<(), CliError> {
+    if args.how.profile.is_some() || args.how.events.is_some() {
+        let error = CliError::new(Kind::Usage, "`ouro test` writes neither a profile nor events");
+        return Err(error.help("`ouro build` does, of the same targets; `--junit` and `--json` tell of tests"));
+    }
+    let folder = args.junit.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
+    match folder.filter(|folder| !folder.is_dir()) {
+        Some(folder) => Err(CliError::new(Kind::Usage, format!("there is no folder `{}` for the JUnit file", folder.display()))),
+        None => Ok(()),
+    }
 }
 
 fn manner(args: &Test) -> Result<Manner, CliError> {
@@ -102,7 +116,10 @@ fn prepare(
     let counts = progress.finish();
     let ready = ready.map_err(failure)?;
     session.findings(&ready.warnings)?;
-    session.output.status(&format!("{}\n", progress::summary(ready.labels().count(), began.elapsed(), &counts)));
+    let tests = ready.labels().count();
+    if tests > 0 {
+        session.output.status(&format!("{}\n", progress::summary(tests, began.elapsed(), &counts)));
+    }
     Ok(ready)
 }
 

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::memory::{self, Memory};
 use super::variants::Planned;
-use super::{Analysis, Request, span};
+use super::{Analysis, Request};
 use crate::execute::Summary;
 use crate::load::{self, Loaded};
 use crate::state::snapshot::{self, Draft, Known, Roles, Snapshot, Step};
@@ -75,17 +75,16 @@ impl Finished<'_> {
         let reads = &self.loaded.reads;
         let program = self.request.program.and_then(Path::to_str).map(Arc::from);
         let read = reads.files.iter().map(|path| (path, Roles::LOAD));
-        let absent = reads.absent.iter().map(|path| (path, Roles::LOAD));
         let listed = reads.folders.iter().map(|path| (path, Roles::FOLDER));
         let there: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
         let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), self.settled(root, path, *roles, before)?));
         let mut all: Vec<_> = there.par_iter().map(known).collect::<Option<_>>()?;
-        for (path, roles) in absent {
+        for path in &reads.absent {
             // What was looked for in vain and is there now was not loaded.
-            Stamp::of(&root.join(&**path))
-                .ok()?
-                .is_none()
-                .then(|| all.push((Arc::clone(path), Known::new(None, None, roles))))?;
+            if Stamp::of(&root.join(&**path)).ok()?.is_some() {
+                return None;
+            }
+            all.push((Arc::clone(path), Known::new(None, None, Roles::LOAD)));
         }
         Some(all)
     }
@@ -132,7 +131,7 @@ impl Finished<'_> {
             outputs: paths(&action.outputs),
             reads: remembered.iter().flat_map(|remembered| &remembered.entry.reads).map(|read| &*read.path).collect(),
             words: memory::words(action),
-            what: memory::what(action, span(graph, &action.owner)),
+            what: memory::what(action, graph.place(&action.owner).cloned()),
             result: remembered.map(memory::result).unwrap_or_default(),
         }
     }

@@ -3,13 +3,14 @@
 //! Knows nothing of how they are made.
 
 use std::fs::{self, Metadata, Permissions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use ouro_cache::{CacheError, Output, Store};
 use ouro_rules::Diagnostic;
 
+use crate::state::write_renamed;
 use crate::state::{File, Stamp};
 
 /// An operation on a file failed.
@@ -68,23 +69,16 @@ pub(super) fn remove(root: &Path, path: &str) -> io::Result<()> {
 pub(super) fn write(root: &Path, path: &str, bytes: &[u8], executable: bool) -> Result<Stamp, Diagnostic> {
     make_folder(root, path)?;
     let place = root.join(path);
-    let written = write_renamed(&place, bytes, executable);
+    let mode = if executable { 0o555 } else { 0o444 };
+    let written = write_renamed(&place, bytes, mode);
     let written = match written {
         // The folder an earlier plan made in its place.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            remove(root, path).and_then(|()| write_renamed(&place, bytes, executable))
+            remove(root, path).and_then(|()| write_renamed(&place, bytes, mode))
         }
         other => other,
     };
     written.and_then(|()| own_stamp(&place)).map_err(|error| trouble("write", path, &error))
-}
-
-fn write_renamed(place: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
-    let folder = place.parent().unwrap_or(Path::new("."));
-    let mode = if executable { 0o555 } else { 0o444 };
-    let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.persist(place).map(drop).map_err(|error| error.error)
 }
 
 /// The stamp of a file this build wrote.

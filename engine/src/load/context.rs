@@ -14,6 +14,7 @@ use ouro_rules::target::{Target, Visibility};
 use starlark::any::ProvidesStaticType;
 use starlark::eval::Evaluator;
 
+use super::assigned::Assigned;
 use super::errors::{self, refuse};
 use super::glob::Patterns;
 use super::places::{Places, Site};
@@ -34,7 +35,7 @@ pub(super) struct Context<'a> {
     /// What is wrong, in the order found.
     pub(super) findings: RefCell<Vec<Diagnostic>>,
     /// The rules and providers the file defines.
-    pub(super) exports: RefCell<Vec<Arc<super::export::Export>>>,
+    pub(super) assigned: RefCell<Vec<Arc<Assigned>>>,
     /// Only for BUILD files.
     pub(super) build: Option<Build<'a>>,
 }
@@ -100,8 +101,8 @@ impl<'a> Context<'a> {
     }
 
     /// Reports what was defined and has no name.
-    pub(super) fn check_exports(&self) {
-        self.exports.borrow().iter().filter_map(|export| export.finding()).for_each(|finding| self.report(finding));
+    pub(super) fn check_assigned(&self) {
+        self.assigned.borrow().iter().filter_map(|assigned| assigned.finding()).for_each(|finding| self.report(finding));
     }
 
     /// The call that runs, seen from the BUILD file.

@@ -32,7 +32,7 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
         let limits = Limits::new(context.cancelled);
         match named(&file, || once(tree, language, globals, imports, context, (&unknown, &limits))) {
             Ok(module) => {
-                context.check_exports();
+                context.check_assigned();
                 return module.filter(|_| !context.is_broken());
             }
             Err(error) => match errors::unknown_name(&error) {

@@ -121,12 +121,12 @@ impl<'s> Modules<'s> {
             repositories: self.repositories,
             cancelled: self.cancelled,
             findings: RefCell::default(),
-            exports: RefCell::default(),
+            assigned: RefCell::default(),
             build: None,
         };
         let module = evaluate(file, globals, &imports, &context).filter(|_| complete);
         if let Some(module) = &module {
-            let names = context.exports.borrow().iter().map(|export| export.name()).collect::<Vec<_>>();
+            let names = context.assigned.borrow().iter().map(|assigned| assigned.name()).collect::<Vec<_>>();
             self.rules.extend(names.iter().filter_map(|name| analysis::rule(module, name)));
         }
         findings.extend(context.findings.into_inner());

@@ -123,7 +123,7 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<
         repositories: &workspace.settings.repositories,
         cancelled: modules.cancelled,
         findings: RefCell::new(findings),
-        exports: RefCell::default(),
+        assigned: RefCell::default(),
         build: Some(build),
     };
     evaluate(parsed, globals, &imports, &context);

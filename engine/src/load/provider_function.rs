@@ -19,16 +19,16 @@ use starlark::values::dict::DictRef;
 use starlark::values::list::ListRef;
 use starlark::values::{NoSerialize, StarlarkPagablePanic, StarlarkValue, Value, starlark_value};
 
+use super::assigned::Assigned;
 use super::context::Context;
 use super::errors::refuse;
-use super::export::Export;
 use super::plain;
 use super::values::shown_as;
 use super::views::InfoView;
 
 /// A provider.
 pub(super) struct Provider {
-    export: Arc<Export>,
+    export: Arc<Assigned>,
     fields: Fields,
 }
 
@@ -153,7 +153,7 @@ impl<'v> StarlarkValue<'v> for ProviderFunction {
 pub(super) fn functions(builder: &mut GlobalsBuilder) {
     provider_function(builder);
     for spec in INFOS {
-        let provider = Provider { export: Export::builtin(spec.name), fields: Fields::Builtin(spec) };
+        let provider = Provider { export: Assigned::builtin(spec.name), fields: Fields::Builtin(spec) };
         builder.set(spec.name, ProviderFunction(Arc::new(provider)));
     }
 }
@@ -169,8 +169,8 @@ fn provider_function(builder: &mut GlobalsBuilder) {
         // It is there for those who read the file.
         let _ = doc;
         let context = Context::of_star(eval, "provider")?;
-        let export = Export::new("provider", context.file, context.site(eval).span);
-        context.exports.borrow_mut().push(export.clone());
+        let export = Assigned::new("provider", context.file, context.site(eval).span);
+        context.assigned.borrow_mut().push(export.clone());
         let fields = fields.map_or(Ok(Fields::Any), field_names)?;
         Ok(ProviderFunction(Arc::new(Provider { export, fields })))
     }

@@ -23,10 +23,10 @@ use starlark::values::{
     starlark_value,
 };
 
+use super::assigned::Assigned;
 use super::attr_function::{AttrValue, UserAttr};
 use super::context::Context;
 use super::errors::refuse;
-use super::export::Export;
 use super::provider_function::{Provider, ProviderFunction};
 use super::values::{Schema, call};
 
@@ -35,7 +35,7 @@ const COMMON: &[&str] = &["name", "visibility", "tags"];
 
 /// What `rule()` was told, besides the implementation.
 pub(super) struct Definition {
-    export: Arc<Export>,
+    export: Arc<Assigned>,
     pub(super) doc: String,
     pub(super) attrs: Vec<UserAttr>,
     /// Whether its targets are tests.
@@ -132,8 +132,8 @@ pub(super) fn functions(builder: &mut GlobalsBuilder) {
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<UserRule<'v>> {
         let context = Context::of_star(eval, "rule")?;
-        let export = Export::new("rule", context.file, context.site(eval).span);
-        context.exports.borrow_mut().push(export.clone());
+        let export = Assigned::new("rule", context.file, context.site(eval).span);
+        context.assigned.borrow_mut().push(export.clone());
         if !is_callable(implementation) {
             let finding = Diagnostic::bare(format!("`implementation` of `rule` is a {}", implementation.get_type()));
             return Err(refuse(finding.help("give a function that takes `ctx` and returns a list of providers")));

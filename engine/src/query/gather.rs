@@ -15,8 +15,10 @@ use crate::load::{self, Loaded};
 const COMMON: [&str; 3] = ["name", "tags", "visibility"];
 
 /// Every target of the loaded packages, and every file they say they make: the graph of all these knows who depends on whom.
-pub fn everything(loaded: &Loaded) -> Vec<Label> {
-    let targets = || loaded.packages.values().flat_map(|package| package.targets.values());
+/// `but` are left out.
+pub fn everything(loaded: &Loaded, but: &BTreeSet<&Label>) -> Vec<Label> {
+    let all = || loaded.packages.values().flat_map(|package| package.targets.values());
+    let targets = || all().filter(|target| !but.contains(&target.label));
     let made = targets().flat_map(|target| {
         let names = target.get("outs").items().iter().filter_map(|out| out.value.as_str());
         names.map(|name| target.label.sibling(name))

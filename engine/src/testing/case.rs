@@ -12,7 +12,6 @@ use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Label, Providers, Run
 
 use super::{LOGS_FOLDER, Manner, TIMEOUT};
 use crate::build::Analysis;
-use crate::graph::Node;
 use crate::runfiles::WORKSPACE_FOLDER;
 use crate::workspace::OUT_FOLDER;
 
@@ -55,10 +54,7 @@ pub(super) fn cases(analysis: &Analysis<'_>, tests: &BTreeSet<Label>, manner: &M
 }
 
 fn offers_nothing(analysis: &Analysis<'_>, label: &Label) -> Diagnostic {
-    let span = analysis.graph.find(label).and_then(|node| match analysis.graph.node(node) {
-        Node::Target(target) => Some(target.span.clone()),
-        Node::File(_) | Node::Generated(_) => None,
-    });
+    let span = analysis.graph.place(label).cloned();
     let finding = Diagnostic { span, ..Diagnostic::bare(format!("`{label}` is of a rule for tests, and offers nothing to run")) };
     finding.help("let its rule say what is run")
 }

@@ -18,7 +18,10 @@ use super::{Manner, Report, Status, TestEvent, interpreter, junit};
 use crate::execute::Options;
 use crate::execute::key::{self, Input};
 use crate::execute::{Files, input};
-use crate::state::{File, State};
+use crate::state::{File, State, write_renamed};
+
+/// Whoever looks after a CI machine reads the files of tests, too.
+const READABLE: u32 = 0o644;
 
 /// What all tests share.
 pub(super) struct Judge<'a> {
@@ -118,9 +121,9 @@ impl<'a> Judge<'a> {
         let Some(attempts) = self.attempts(test)? else { return Ok(None) };
         let report = report(test, &attempts);
         let outputs = test.outputs();
-        replace(&self.root.join(outputs.xml), &junit::of_test(test.label(), &attempts))?;
+        write_renamed(&self.root.join(outputs.xml), junit::of_test(test.label(), &attempts).as_bytes(), READABLE)?;
         let facts = serde_json::to_string(&report).expect("BUG: reports are plain data");
-        replace(&self.root.join(outputs.facts), &facts)?;
+        write_renamed(&self.root.join(outputs.facts), facts.as_bytes(), READABLE)?;
         // What cannot be kept costs another run and nothing else.
         let _ = self.keep(test, known, &report);
         Ok(Some(report))
@@ -211,11 +214,4 @@ fn report(test: &Case, attempts: &[Attempt]) -> Report {
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     let took = attempts.iter().map(|attempt| attempt.took).sum();
     Report { label, status, cached: false, runs: count(attempts.len()), failed: count(failed), took, why, log }
-}
-
-/// Writes a file beside its place, then renames it.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::with_prefix_in(".ouro-", path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.persist(path).map(drop).map_err(|error| error.error)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use ouro_rules::diagnostic::{Diagnostic, Span};
 
 /// The name of something that a `.star` file defines; given by the first assignment at its top level.
-pub(super) struct Export {
+pub(super) struct Assigned {
     /// The function that made it: `rule`.
     made_by: &'static str,
     /// The file, as in places.
@@ -17,15 +17,15 @@ pub(super) struct Export {
     name: OnceLock<Arc<str>>,
 }
 
-impl Export {
+impl Assigned {
     /// Something made by a call at `span`, without a name yet.
-    pub(super) fn new(made_by: &'static str, file: &Arc<str>, span: Span) -> Arc<Export> {
-        Arc::new(Export { made_by, file: file.clone(), span, name: OnceLock::new() })
+    pub(super) fn new(made_by: &'static str, file: &Arc<str>, span: Span) -> Arc<Assigned> {
+        Arc::new(Assigned { made_by, file: file.clone(), span, name: OnceLock::new() })
     }
 
     /// Something that comes with ouro.
-    pub(super) fn builtin(name: &str) -> Arc<Export> {
-        let export = Export::new("", &"".into(), Span::point("", 1, 1));
+    pub(super) fn builtin(name: &str) -> Arc<Assigned> {
+        let export = Assigned::new("", &"".into(), Span::point("", 1, 1));
         export.assign(name);
         export
     }

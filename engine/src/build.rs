@@ -35,7 +35,9 @@ use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
+pub(crate) use self::again::{is_same, look_again};
 pub(crate) use self::recall::{Recalled, recall};
+pub(crate) use self::record::{looked_for, reads};
 pub use self::targets::{BuiltTarget, Targets};
 pub(crate) use self::variants::warnings;
 

@@ -26,7 +26,10 @@ fn workspace() -> Workspace {
              config_setting(name = \"arm\", arch = \"arm64\")\n\
              filegroup(name = \"never\", srcs = select({\"//:debug\": []}))\n",
         ),
-        ("rules/defs.star", "def files(name, srcs):\n    filegroup(name = name, srcs = srcs, visibility = [\"//visibility:public\"])\n"),
+        (
+            "rules/defs.star",
+            "def files(name, srcs):\n    filegroup(name = name, srcs = srcs, visibility = [\"//visibility:public\"])\n",
+        ),
         ("a.txt", "a\n"),
         ("sub/b.txt", "b\n"),
         ("lib/BUILD", "filegroup(name = \"lib\", srcs = [\"lib.h\"], visibility = [\"//visibility:public\"])\n"),

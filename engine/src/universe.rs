@@ -77,7 +77,8 @@ impl Universe {
         let loaded = configured.loaded();
         let looked_for = RefCell::new(LookedFor::default());
         let is_file = |path: &str| {
-            loaded.reads.is_listed(path) || *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file())
+            loaded.reads.is_listed(path)
+                || *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file())
         };
         let graph = TargetGraph::of(loaded, &graph::build(configured, &is_file)?);
         let attributes = AttributeTable::of_graph(configured, &graph);
@@ -112,7 +113,8 @@ impl Universe {
 /// The patterns without single packages that lie where all packages are asked for anyway, and those packages. If each of them is
 /// among what the patterns bring in, asking for it by name adds nothing.
 pub fn widest(patterns: &[Pattern]) -> (Vec<Pattern>, Vec<Arc<str>>) {
-    let roots = || patterns.iter().filter_map(|pattern| if let Scope::Subtree(root) = &pattern.scope { Some(root) } else { None });
+    let roots =
+        || patterns.iter().filter_map(|pattern| if let Scope::Subtree(root) = &pattern.scope { Some(root) } else { None });
     let (mut widest, mut inside) = (Vec::new(), Vec::new());
     for pattern in patterns {
         match &pattern.scope {

@@ -35,7 +35,8 @@ pub fn run(session: &Session, args: &Affected) -> Result<(), CliError> {
 }
 
 fn json(since: &str, changes: &[Change], graph: &TargetGraph, affected: &[Ix]) -> String {
-    let target = |node: Node<'_>| json!({ "label": node.label.to_string(), "kind": node.kind.to_string(), "test": node.is_test() });
+    let target =
+        |node: Node<'_>| json!({ "label": node.label.to_string(), "kind": node.kind.to_string(), "test": node.is_test() });
     let targets: Vec<_> = affected.iter().map(|node| target(graph.node(*node))).collect();
     let changed: BTreeSet<&str> = changes.iter().map(|change| change.path.as_str()).collect();
     format!("{:#}\n", json!({ "since": since, "changed": changed, "targets": targets }))

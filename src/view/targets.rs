@@ -99,7 +99,9 @@ pub fn json(answer: &Answer<'_>) -> String {
 
 fn json_node<'a>(answer: &Answer<'a>, ix: Ix) -> JsonNode<'a> {
     let node = answer.graph.node(ix);
-    let dep = |link: &'a Link| Some(JsonDep { label: answer.graph.node(link.to).label.to_string(), attribute: answer.graph.attr(link)? });
+    let dep = |link: &'a Link| {
+        Some(JsonDep { label: answer.graph.node(link.to).label.to_string(), attribute: answer.graph.attr(link)? })
+    };
     let Universe { graph, attributes, .. } = answer.universe;
     let attributes = graph.find(node.label).into_iter().flat_map(|node| attributes.of(node));
     let attributes = attributes.map(|(name, attr)| (name.to_string(), value(attr)));

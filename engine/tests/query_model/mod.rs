@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use ouro_engine::query::{Edge, Ix, Kind, Name, Node, Package, Parts, TargetGraph};
-use ouro_rules::label::Label;
 use ouro_rules::EdgeKind;
+use ouro_rules::label::Label;
 
 pub type Set = BTreeSet<String>;
 

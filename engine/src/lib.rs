@@ -23,4 +23,5 @@ pub mod query;
 pub mod universe;
 
 mod fast;
+mod looked_for;
 mod visibility;

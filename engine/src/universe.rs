@@ -4,7 +4,6 @@
 //! Knows nothing of expressions. What is kept is a [`Snapshot`] of all that loading looked at. It is written whole, by a rename and
 //! without a lock: it is true whoever writes it last, and where nothing can be written nothing is kept.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,9 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::build;
 use crate::configure::Configured;
-use crate::fast::FastMap;
 use crate::graph;
 use crate::load::Loaded;
+use crate::looked_for::LookedFor;
 use crate::query::{AttributeTable, TargetGraph};
 use crate::state::snapshot::{self, Draft, Known, Shelf, Snapshot, Step};
 use crate::workspace::Workspace;
@@ -68,21 +67,20 @@ struct Saying<'a> {
     left_out: &'a [Label],
 }
 
-/// Every path that was looked for besides what was loaded, and whether it was a file.
-pub type LookedFor = FastMap<Arc<str>, bool>;
-
 impl Universe {
     /// The universe of what was loaded with everything requested, and what was looked for in making it.
-    pub fn of(root: &Path, configured: &Configured<'_>, left_out: Vec<Label>) -> Result<(Universe, LookedFor), Vec<Diagnostic>> {
+    pub fn of(
+        root: &Path,
+        configured: &Configured<'_>,
+        left_out: Vec<Label>,
+    ) -> Result<(Universe, Vec<(Arc<str>, bool)>), Vec<Diagnostic>> {
         let loaded = configured.loaded();
-        let looked_for = RefCell::new(LookedFor::default());
-        let is_file = |path: &str| {
-            loaded.reads.is_listed(path)
-                || *looked_for.borrow_mut().entry(path.into()).or_insert_with(|| root.join(path).is_file())
-        };
+        let looked_for = LookedFor::default();
+        // What stands in a folder that was listed changes with the folder.
+        let is_file = |path: &str| loaded.reads.is_listed(path) || looked_for.is_file(path, || root.join(path).is_file());
         let graph = TargetGraph::of(loaded, &graph::build(configured, &is_file)?);
         let attributes = AttributeTable::of_graph(configured, &graph);
-        Ok((Universe { graph, attributes, warnings: loaded.warnings.clone(), left_out }, looked_for.into_inner()))
+        Ok((Universe { graph, attributes, warnings: loaded.warnings.clone(), left_out }, looked_for.into_all()))
     }
 
     /// What an earlier command kept, if loading would find the same; with attributes if they are wanted.
@@ -97,7 +95,7 @@ impl Universe {
     }
 
     /// Keeps it for later commands, if it is certain what it was made from. `began` lies before all reading.
-    pub fn keep(&self, question: &Question<'_>, loaded: &Loaded, looked_for: &LookedFor, began: SystemTime) {
+    pub fn keep(&self, question: &Question<'_>, loaded: &Loaded, looked_for: &[(Arc<str>, bool)], began: SystemTime) {
         let Some(key) = key(question) else { return };
         let Some(files) = files(question, &key, loaded, looked_for, began) else { return };
         let Universe { graph, attributes, warnings, left_out } = self;
@@ -161,7 +159,7 @@ fn files(
     question: &Question<'_>,
     key: &Digest,
     loaded: &Loaded,
-    looked_for: &LookedFor,
+    looked_for: &[(Arc<str>, bool)],
     began: SystemTime,
 ) -> Option<HashMap<Arc<str>, Known>> {
     let root = &question.workspace.root;
@@ -175,6 +173,7 @@ fn files(
     for (path, known) in build::reads(root, &loaded.reads, question.program, began, before.as_ref())? {
         add(&path, known);
     }
+    let looked_for = looked_for.iter().map(|(path, was_file)| (path, was_file));
     for (path, was_file) in loaded.reads.links.iter().chain(looked_for) {
         add(path, build::looked_for(root, path, *was_file)?);
     }

@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use ouro_engine::build::BuildError;
 use ouro_engine::load::Loaded;
 use ouro_engine::query;
-use ouro_engine::universe::{self, LookedFor, Question, Universe};
+use ouro_engine::universe::{self, Question, Universe};
 use ouro_rules::label::{Label, Pattern, Scope};
 
 use super::analysed::Asker;
@@ -27,7 +27,7 @@ pub struct Looked {
 struct Fresh {
     patterns: Vec<Pattern>,
     loaded: Loaded,
-    looked_for: LookedFor,
+    looked_for: Vec<(Arc<str>, bool)>,
     began: SystemTime,
 }
 

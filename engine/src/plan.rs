@@ -94,7 +94,8 @@ fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, V
     // About two files for each node; growing would hash every path again.
     makers.by_path.reserve(2 * graph.len());
     let mut findings = Vec::new();
-    for action in graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions) {
+    let own = graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions);
+    for action in analysed.shared().iter().chain(own) {
         makers.add(action, |path, other| {
             let message = format!("`{path}` is made by `{}` and by `{}`", other.owner, action.owner);
             findings.push(conflict(graph, action, other, message));

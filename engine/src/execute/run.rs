@@ -66,6 +66,7 @@ impl Work<'_> {
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
         let paths = self.discovered(action).map_err(failed)?;
         let Some(reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        self.check(action).map_err(failed)?;
         let outputs = self.gather(action).map_err(failed)?;
         let result = ActionResult { outputs, printed: ended.printed };
         Ok(Ran::Well(Entry { reads, result }, How::Ran))
@@ -98,6 +99,14 @@ impl Work<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Looks at what was made, where the action says what that must be.
+    fn check(&self, action: &Action) -> Result<(), Vec<Diagnostic>> {
+        let ActionKind::Run { check: Some(check), .. } = &action.kind else { return Ok(()) };
+        let made: Result<Vec<_>, _> = action.outputs.iter().map(|output| fs::read(self.files.place(output.path()))).collect();
+        // Whoever gathers the outputs tells of those that are missing.
+        made.map_or(Ok(()), |made| native::check(check, &made))
     }
 
     fn gather(&self, action: &Action) -> Result<Vec<Output>, Vec<Diagnostic>> {

@@ -87,6 +87,7 @@ pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> 
         jobs: jobs(workspace, flags),
         keep_going: flags.keep_going,
         color: session.output.settings().err.color,
+        warm: !flags.no_warm,
         cancelled: session::interrupted(),
     }
 }

@@ -183,3 +183,6 @@ fn changes_linking(command: &Command) -> bool {
     let before_main = |variable: &&[u8]| [&b"LD_"[..], b"GLIBC_TUNABLES=", b"MALLOC_"].iter().any(|name| variable.starts_with(name));
     command.environment().iter().any(|variable| before_main(&variable.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests;

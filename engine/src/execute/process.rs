@@ -57,28 +57,29 @@ impl Processes {
 
     /// Runs a command to its end. It and all it starts obey the Landlock ruleset, if there is one.
     pub(super) fn run(&self, command: &Command, start: Start, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
-        match start {
-            Start::Plain => self.run_plain(command, ruleset),
-            Start::Warm => self.run_warm(command, ruleset),
+        let printed = unnamed_file()?;
+        let copy = match start {
+            Start::Plain => None,
+            Start::Warm => self.warm.spawn(command, &printed, ruleset),
+        };
+        match copy {
+            Some(group) => self.believe(self.wait(group, printed)?, command, ruleset),
+            None => self.run_plain(command, printed, ruleset),
         }
     }
 
-    fn run_plain(&self, command: &Command, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
-        let printed = unnamed_file()?;
+    fn run_plain(&self, command: &Command, printed: File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
         let nothing = File::open("/dev/null")?;
         let group = command.spawn(&Surroundings { input: &nothing, output: &printed, ruleset, kept: None })?;
         self.wait(group, printed)
     }
 
-    /// What a copy ends with is believed when it is usual; a crash may be the copy's own, and so may what compilers make of crashes.
-    fn run_warm(&self, command: &Command, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
-        let printed = unnamed_file()?;
-        let Some(group) = self.warm.spawn(command, &printed, ruleset) else { return self.run_plain(command, ruleset) };
-        let ended = self.wait(group, printed)?;
+    /// The end of a copy, if it is a usual one: a crash may be the copy's own, and so may what compilers make of crashes.
+    fn believe(&self, ended: Ended, command: &Command, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
         if ended.stopped || matches!(ended.status.code(), Some(0 | 1)) {
             return Ok(ended);
         }
-        let again = self.run_plain(command, ruleset)?;
+        let again = self.run_plain(command, unnamed_file()?, ruleset)?;
         if again.status.success() {
             self.warm.distrust(command);
         }

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <link.h>
 #include <linux/sched.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -160,6 +161,10 @@ static int prepare(const int files[2], pid_t parent)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
 		return 0;
+	/* Our parent knows of us once it has made us the leader of a group, which takes microseconds. Until then we must not begin:
+	 * should the server end without telling of us, we end with its group. */
+	while (getpgrp() != getpid())
+		sched_yield();
 	if (dup2(files[0], STDOUT_FILENO) < 0 || dup2(files[0], STDERR_FILENO) < 0)
 		return 0;
 	return files[1] < 0 ||

@@ -180,7 +180,8 @@ pub fn warm_trouble(program: &Path) -> Option<String> {
 
 /// Whether the environment says how programs are linked or how they get memory: that is read before `main`, and once.
 fn changes_linking(command: &Command) -> bool {
-    let before_main = |variable: &&[u8]| [&b"LD_"[..], b"GLIBC_TUNABLES=", b"MALLOC_"].iter().any(|name| variable.starts_with(name));
+    let before_main =
+        |variable: &&[u8]| [&b"LD_"[..], b"GLIBC_TUNABLES=", b"MALLOC_"].iter().any(|name| variable.starts_with(name));
     command.environment().iter().any(|variable| before_main(&variable.as_bytes()))
 }
 

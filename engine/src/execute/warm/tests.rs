@@ -2,8 +2,8 @@
 //! shows nowhere.
 
 use std::fs;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -113,7 +113,8 @@ fn what_cannot_be_warm_is_run_as_ever() {
     let program = place("program");
     let compiler = std::process::Command::new("cc").arg("-static").arg(&source).arg("-o").arg(&program).status();
     assert!(compiler.unwrap().success());
-    for (program, printed, trouble) in [(script, "script x\n", "another program runs it"), (program, "x\n", "statically linked")] {
+    for (program, printed, trouble) in [(script, "script x\n", "another program runs it"), (program, "x\n", "statically linked")]
+    {
         let bench = Bench::new(&program);
         bench.warm_up();
         let (status, said, _) = bench.run(Start::Warm, &["x"]);

@@ -94,6 +94,7 @@ static int replace_piece(struct segment *segment)
 	if (!is_huge(copy))
 		return 0;
 	memcpy(copy, place, PIECE);
+	__builtin___clear_cache(copy, copy + PIECE);
 	if (mprotect(copy, PIECE, PROT_READ | PROT_EXEC) != 0)
 		return 0;
 	if (mremap(copy, PIECE, PIECE, MREMAP_MAYMOVE | MREMAP_FIXED, place) != place)

@@ -34,7 +34,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("library", "int x;\n", "-print-libgcc-file-name"),
     ("deps", "#include \"lib.h\"\nint x = LIMIT;\n", "-H"),
     ("time", "int f(int x) { return x; }\n", "-Rpass=.*"),
-    // The back end ends with 70 what it cannot compile.
+    // What only the back end refuses.
     ("backend", "int f(int n) { return *(volatile int *)__builtin_alloca(n); }\n", ""),
     ("assembler", "int f(void) { asm volatile(\"no such thing\"); return 0; }\n", ""),
 ];

@@ -22,8 +22,9 @@ use workspace::{Workspace, alone};
 
 /// Programs of the clean build; the bound on its overhead is stated for this many.
 const CLEAN: usize = 200;
-/// Rounds of work that takes seconds, and of work that takes milliseconds.
+/// Rounds of work that takes seconds, of work that takes longer, and of work that takes milliseconds.
 const ROUNDS: usize = 5;
+const LONG_ROUNDS: usize = 3;
 const SHORT_ROUNDS: usize = 15;
 
 /// What this program is asked when it runs itself: to be the floor, or to tell the peak memory of a command.
@@ -47,6 +48,7 @@ fn compare() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut report = Report::default();
     clean_build(&mut report, folder.path());
+    clean_thousand(&mut report, folder.path());
     let thousand = thousand(&mut report, folder.path());
     let compiler = standin::build(&folder.path().join("standin"));
     let ten_thousand = ten_thousand(&mut report, folder.path(), &compiler);
@@ -54,6 +56,20 @@ fn compare() -> ExitCode {
     let fifty_thousand = Size::measure(&ours, &theirs, ROUNDS);
     growth(&mut report, [thousand, ten_thousand, fifty_thousand]);
     if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The same through ouro and through ninja, and how much of it is due to compilers that are kept warm.
+fn clean_thousand(report: &mut Report, folder: &Path) {
+    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-clean{round}")), 1_000, "");
+    let ninja = |round| {
+        let workspace = generate("ninja", round);
+        rivals::write_ninja(&workspace, &workspace.compile_commands());
+        rivals::ninja(&workspace)
+    };
+    let [theirs, ours] = in_turns(LONG_ROUNDS, ninja, |round| generate("ouro", round).build());
+    report.row("clean build, 1,000 programs", &ours, Some(("ninja", &theirs)), Some(Bound::OfRival(0.6)));
+    let cold = rounds(LONG_ROUNDS, |round| generate("cold", round).ouro(&["build", "--no-warm", "//..."]));
+    report.row("  every compiler started anew", &cold, None, None);
 }
 
 /// The same clang command lines through ouro and through `xargs -P`, each time in a workspace nobody built in before: ext4 is

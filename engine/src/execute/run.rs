@@ -13,7 +13,7 @@ use ouro_rules::native::{self, Native};
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
 use super::action::{Found, Ran, Stop, Work};
-use super::process::Ended;
+use super::process::{Ended, Start};
 use super::spawn::Command;
 use super::{key, outputs};
 use crate::event::{Event, How};
@@ -86,7 +86,9 @@ impl Work<'_> {
         let args = colors.into_iter().chain(args.iter().map(String::as_str));
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
         let command = Command::new(&program.path, args, key::environment(env), root).map_err(trouble)?;
-        Ok(self.processes.run(&command).map_err(trouble)?)
+        // The tools of LLVM take longer to start than to work.
+        let start = if matches!(tool, Tool::Clang | Tool::LlvmLink) { Start::Warm } else { Start::Plain };
+        Ok(self.processes.run(&command, start, None).map_err(trouble)?)
     }
 
     /// A script that may not be run is the usual mistake, and what the kernel says of it names no remedy.

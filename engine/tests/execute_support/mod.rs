@@ -38,6 +38,7 @@ pub struct Workspace {
     pub jobs: usize,
     pub keep_going: bool,
     pub color: bool,
+    pub warm: bool,
 }
 
 /// How a build went.
@@ -57,7 +58,7 @@ impl Workspace {
 
     /// A workspace and a store in folders of someone else.
     pub fn at(root: PathBuf, cache: PathBuf) -> Workspace {
-        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false }
+        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false, warm: true }
     }
 
     /// Another workspace with the same store.
@@ -100,7 +101,7 @@ impl Workspace {
         let lock = Lock::acquire(&self.root, &NEVER, &|_| {}).unwrap();
         let store = Store::open(&self.cache).unwrap();
         let site = Site { lock: &lock, toolchain: &TOOLCHAIN, store: &store };
-        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, cancelled };
+        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, warm: self.warm, cancelled };
         let result = execute(&site, &plan, &options, &mut State::load(&self.root), &|event| {
             listen(&event);
             events.lock().unwrap().push(event);

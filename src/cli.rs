@@ -175,6 +175,9 @@ pub struct BuildFlags {
     /// After a failure, go on with what does not depend on it.
     #[arg(short, long)]
     pub keep_going: bool,
+    /// Start every compiler anew, instead of copying one that is linked and initialised already.
+    #[arg(long)]
+    pub no_warm: bool,
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
     #[arg(long, value_name = "DIR")]
     pub cache: Option<PathBuf>,

@@ -21,6 +21,7 @@ genrule(name = \"limits\", srcs = [\"limit.txt\"], outs = [\"limits.h\"], cmd = 
 bpf_library(name = \"lib\", hdrs = [\":limits\"])
 bpf_program(name = \"a\", srcs = [\"a.c\"], type = \"xdp\", deps = [\":lib\"])
 bpf_program(name = \"b\", srcs = [\"b.c\"], type = \"xdp\", deps = [\":lib\"])
+genrule(name = \"size\", srcs = [\":a\"], outs = [\"a.size\"], cmd = \"wc -c < $(SRCS) > $@\")
 filegroup(name = \"both\", srcs = [\":a\", \":b\"])
 filegroup(name = \"texts\", srcs = [\"limit.txt\"])
 ";
@@ -71,8 +72,8 @@ fn an_edited_source_is_told_before_and_after_with_both_digests() {
     workspace.edit("a.c", "return LIMIT", "return LIMIT + 1");
     let before = told(&workspace, "//:a", "compile");
     assert_eq!((&before["now"]["state"], why(&before["now"])), (&"runs".into(), vec!["input a.c".to_owned()]));
-    let inspect = told(&workspace, "//:a", "inspect");
-    assert_eq!((&inspect["now"]["state"], &inspect["now"]["why"][0]["made_by"]), (&"depends".into(), &"//:a".into()));
+    let size = told(&workspace, "//:size", "genrule");
+    assert_eq!((&size["now"]["state"], &size["now"]["why"][0]["made_by"]), (&"depends".into(), &"//:a".into()));
     assert_eq!(told(&workspace, "//:b", "compile")["now"]["state"], "up_to_date");
     assert_eq!(workspace.ok(&["build", "//..."]).compiled(), ["//:a"], "what was told came true");
     let after = told(&workspace, "//:a", "compile");
@@ -93,13 +94,13 @@ fn what_a_build_from_the_snapshot_did_is_known() {
     workspace.edit("a.c", "return LIMIT", "return LIMIT + 1");
     workspace.ok(&["build", "//..."]);
     assert!(fs::read(workspace.path(".ouro/state")).unwrap() == state, "the snapshot was enough");
-    for mnemonic in ["compile", "inspect"] {
-        assert_eq!(told(&workspace, "//:a", mnemonic)["now"]["state"], "up_to_date", "{mnemonic}");
+    for (target, mnemonic) in [("//:a", "compile"), ("//:size", "genrule")] {
+        assert_eq!(told(&workspace, target, mnemonic)["now"]["state"], "up_to_date", "{mnemonic}");
     }
     assert_eq!(why(&told(&workspace, "//:a", "compile")["last"]), ["input a.c"]);
     // What depends on a file made anew goes by what was made the last time.
     workspace.edit("a.c", "LIMIT + 1", "LIMIT + 2");
-    assert_eq!(told(&workspace, "//:a", "inspect")["now"]["state"], "depends");
+    assert_eq!(told(&workspace, "//:size", "genrule")["now"]["state"], "depends");
 }
 
 #[test]
@@ -141,12 +142,15 @@ fn flags_headers_and_definitions_are_told_by_name() {
 }
 
 #[test]
-fn another_jump_changes_the_header_and_the_inspection() {
+fn another_jump_changes_the_header_and_what_the_object_must_be() {
     let workspace = workspace();
+    workspace.edit("BUILD.ouro", "name = \"a\",", "name = \"a\", jumps = [\":a\"], on_miss = \"drop\",");
+    workspace.edit("a.c", "return LIMIT", "OURO_JUMP(ctx, a)");
     workspace.ok(&["build", "//..."]);
-    workspace.edit("BUILD.ouro", "name = \"a\",", "name = \"a\", jumps = [\":b\"], on_miss = \"drop\",");
+    workspace.edit("BUILD.ouro", "jumps = [\":a\"]", "jumps = [\":a\", \":b\"]");
     assert_eq!(why(&told(&workspace, "//:a", "header")["now"]), ["content "]);
-    assert_eq!(why(&told(&workspace, "//:a", "inspect")["now"])[0], "work ");
+    assert_eq!(why(&told(&workspace, "//:a", "compile")["now"])[0], "check ");
+    assert!(workspace.ok(&["explain", "//:a"]).out.contains("what its outputs must be changed"));
 }
 
 #[test]

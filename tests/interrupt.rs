@@ -36,7 +36,7 @@ fn files(folder: &Path) -> Vec<String> {
 fn wait_for(what: &str, condition: impl Fn() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}");
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -66,5 +66,37 @@ fn an_interrupted_build_leaves_no_process_and_no_half_output() {
         workspace.write("BUILD.ouro", &slow("one").replace("sleep 60", "true"));
         workspace.ok(&["build", "//..."]);
         assert_eq!(fs::read_to_string(&files(&out)[0]).unwrap(), "halfrest");
+    }
+}
+
+/// A workspace whose last program takes a minute to compile, after enough others that the compiler is warm by then.
+fn slow_to_compile() -> Workspace {
+    let workspace = Workspace::new();
+    let program = |name: &str, body: &str| {
+        workspace.write(&format!("{name}.c"), &format!("#include <ouro/program.h>\n{body}\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ return XDP_PASS; }}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"));
+        format!("bpf_program(name = \"{name}\", srcs = [\"{name}.c\"], type = \"xdp\")\n")
+    };
+    let quick: String = (0..40).map(|number| program(&format!("p{number:02}"), "")).collect();
+    let doubled: String = (1..24).map(|n| format!("#define D{n} D{} D{}\n", n - 1, n - 1)).collect();
+    let slow = program("z", &format!("#define D0 x = x * 3 + y;\n{doubled}int slow(int x, int y) {{ D23 return x; }}"));
+    workspace.write("BUILD.ouro", &(quick + &slow));
+    workspace
+}
+
+/// Nothing catches this signal: the kernel ends whatever ouro started, the warm compiler and its copies among it.
+#[test]
+fn a_killed_build_leaves_no_warm_compiler() {
+    for signal in [libc::SIGKILL, libc::SIGINT] {
+        let workspace = slow_to_compile();
+        let mut ouro = workspace.command(&["build", "//...", "-j1"]).stderr(Stdio::null()).spawn().unwrap();
+        let root = workspace.root().canonicalize().unwrap();
+        // A copy is called by the arguments of its server.
+        let copies = || processes_in(&root).iter().filter(|line| line.contains("--version")).count();
+        let all_but_one = || files(&workspace.path("ouro-out")).iter().filter(|path| path.ends_with(".o")).count() == 40;
+        wait_for("the slow one is compiled by a copy", || all_but_one() && copies() == 2);
+        // SAFETY: sends a signal to our own child, which nobody has waited for yet.
+        unsafe { libc::kill(ouro.id() as libc::pid_t, signal) };
+        ouro.wait().unwrap();
+        wait_for("a process is left", || processes_in(&root).is_empty());
     }
 }

@@ -22,9 +22,13 @@ use workspace::{Workspace, alone};
 
 /// Programs of the clean build; the bound on its overhead is stated for this many.
 const CLEAN: usize = 200;
-/// Rounds of work that takes seconds, and of work that takes milliseconds.
+/// Rounds of work that takes seconds, of work that takes longer, and of work that takes milliseconds.
 const ROUNDS: usize = 5;
+const LONG_ROUNDS: usize = 3;
 const SHORT_ROUNDS: usize = 15;
+
+/// Ninja's null build of 10,000 programs on the machine where bounds in milliseconds were set: they stretch as it does here.
+const REFERENCE: Duration = Duration::from_millis(51);
 
 /// What this program is asked when it runs itself: to be the floor, or to tell the peak memory of a command.
 const FLOOR: &str = "--look-at-all";
@@ -47,6 +51,7 @@ fn compare() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut report = Report::default();
     clean_build(&mut report, folder.path());
+    clean_thousand(&mut report, folder.path());
     let thousand = thousand(&mut report, folder.path());
     let compiler = standin::build(&folder.path().join("standin"));
     let ten_thousand = ten_thousand(&mut report, folder.path(), &compiler);
@@ -54,6 +59,20 @@ fn compare() -> ExitCode {
     let fifty_thousand = Size::measure(&ours, &theirs, ROUNDS);
     growth(&mut report, [thousand, ten_thousand, fifty_thousand]);
     if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The same through ouro and through ninja, and how much of it is due to compilers that are kept warm.
+fn clean_thousand(report: &mut Report, folder: &Path) {
+    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-clean{round}")), 1_000, "");
+    let ninja = |round| {
+        let workspace = generate("ninja", round);
+        rivals::write_ninja(&workspace, &workspace.compile_commands());
+        rivals::ninja(&workspace)
+    };
+    let [theirs, ours] = in_turns(LONG_ROUNDS, ninja, |round| generate("ouro", round).build());
+    report.row("clean build, 1,000 programs", &ours, Some(("ninja", &theirs)), Some(Bound::OfRival(0.6)));
+    let cold = rounds(LONG_ROUNDS, |round| generate("cold", round).ouro(&["build", "--no-warm", "//..."]));
+    report.row("  every compiler started anew", &cold, None, None);
 }
 
 /// The same clang command lines through ouro and through `xargs -P`, each time in a workspace nobody built in before: ext4 is
@@ -69,6 +88,27 @@ fn clean_build(report: &mut Report, folder: &Path) {
     report.title("with clang");
     let work = format!("clean build, {CLEAN} programs");
     report.row(&work, &ours, Some(("xargs -P", &theirs)), Some(Bound::OfRival(1.05)));
+}
+
+/// Outputs that are gone and in the cache, through ouro and through ninja with ccache.
+fn restore_thousand(report: &mut Report, ours: &Workspace, folder: &Path) {
+    let work = "outputs restored, 1,000 programs";
+    let Some(ccache) = rivals::Ccache::find(folder) else { return report.note(work, "ccache is not installed") };
+    let theirs = Workspace::generate(folder.join("ccache"), 1_000, "");
+    ccache.write_ninja(&theirs, &theirs.compile_commands());
+    rivals::ninja(&theirs);
+    let theirs_again = |_| {
+        theirs.remove_outputs();
+        theirs.ouro(&["generate", "//..."]);
+        rivals::ninja(&theirs)
+    };
+    let ours_again = |_| {
+        ours.remove_outputs();
+        ours.build()
+    };
+    let [ccache, again] = in_turns(ROUNDS, theirs_again, ours_again);
+    report.row(work, &again, Some(("ccache", &ccache)), Some(Bound::OfRival(0.05)));
+    remove([theirs]);
 }
 
 /// 1,000 programs, compiled by clang.
@@ -99,6 +139,7 @@ fn thousand(report: &mut Report, folder: &Path) -> Size {
     let most = clang.wall() + size.null.wall();
     let what = format!("clang alone, {:.1} ms, + the null build", ms(clang.wall()));
     report.row("one source edited, of 1,000", &ouro, Some(("ninja", &ninja)), Some(Bound::Time(most, what)));
+    restore_thousand(report, &ours, folder);
     remove([ours, theirs]);
     size
 }
@@ -120,24 +161,31 @@ fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) -> Size {
     let what = "3 null builds + the compiler".to_owned();
     report.row("one BUILD file edited, of 10,000", &edited, None, Some(Bound::Time(most, what)));
 
-    let most = Bound::Time(Duration::from_millis(200), "whole process".to_owned());
-    report.row("load, analyse and plan 10,000 programs", &size.load, None, Some(most));
+    report.row("load, analyse and plan 10,000 programs", &size.load, None, Some(stretched(200, &size.ninja)));
     report.memory("  its peak memory", peak(&ours, &["build", "--nobuild", "//..."]), Some(100.0));
     ours.edit_build_file(0, SHORT_ROUNDS);
-    report.memory("peak memory, one BUILD file edited", peak(&ours, &["build", "//..."]), None);
-    query(report, &ours);
+    report.memory("peak memory, one BUILD file edited", peak(&ours, &["build", "//..."]), Some(100.0));
+    query(report, &ours, &size.ninja);
+    let restored = rounds(ROUNDS, |_| {
+        ours.remove_outputs();
+        ours.build()
+    });
+    report.row("outputs restored, 10,000 programs", &restored, None, Some(stretched(150, &size.ninja)));
     remove([ours, theirs]);
     size
 }
 
-/// Every dependency of everything; timed once `ouro` has the command.
-fn query(report: &mut Report, workspace: &Workspace) {
-    let work = "ouro query 'deps(//...)', 10,000 programs";
-    if !workspace.command(&["query", "--help"]).output().is_ok_and(|help| help.status.success()) {
-        return report.note(work, "no such command yet");
-    }
+/// Every dependency of everything.
+fn query(report: &mut Report, workspace: &Workspace, ninja: &Series) {
     let query = rounds(SHORT_ROUNDS, |_| workspace.ouro(&["query", "deps(//...)"]));
-    report.row(work, &query, None, Some(Bound::Time(Duration::from_millis(80), "whole process".to_owned())));
+    report.row("ouro query 'deps(//...)', 10,000 programs", &query, None, Some(stretched(80, ninja)));
+}
+
+/// A bound that was set where ninja's null build took [`REFERENCE`].
+fn stretched(milliseconds: u64, ninja: &Series) -> Bound {
+    let factor = ninja.wall().as_secs_f64() / REFERENCE.as_secs_f64();
+    let what = format!("{milliseconds} ms where ninja's null build takes {} ms", REFERENCE.as_millis());
+    Bound::Time(Duration::from_millis(milliseconds).mul_f64(factor), what)
 }
 
 /// The same work at three sizes.
@@ -200,6 +248,6 @@ fn peak(workspace: &Workspace, arguments: &[&str]) -> f64 {
 }
 
 /// Large trees go as soon as they are of no more use.
-fn remove(workspaces: [Workspace; 2]) {
+fn remove<const N: usize>(workspaces: [Workspace; N]) {
     workspaces.iter().for_each(|workspace| fs::remove_dir_all(&workspace.root).expect("an own folder"));
 }

@@ -30,6 +30,27 @@ pub fn write_ninja(workspace: &Workspace, commands: &[Vec<String>]) {
     fs::write(workspace.root.join("build.ninja"), text).expect("build.ninja");
 }
 
+/// A compiler's cache, in a folder of its own.
+pub struct Ccache {
+    words: [String; 3],
+}
+
+impl Ccache {
+    /// None when it is not installed.
+    pub fn find(folder: &Path) -> Option<Ccache> {
+        Command::new("ccache").arg("--version").output().ok()?;
+        Some(Ccache {
+            words: ["env".to_owned(), format!("CCACHE_DIR={}", folder.join("ccache-cache").display()), "ccache".to_owned()],
+        })
+    }
+
+    /// Writes a `build.ninja` with these clang commands, each through the cache.
+    pub fn write_ninja(&self, workspace: &Workspace, commands: &[Vec<String>]) {
+        let through = |words: &Vec<String>| self.words.iter().chain(words).cloned().collect();
+        write_ninja(workspace, &commands.iter().map(through).collect::<Vec<_>>());
+    }
+}
+
 /// Builds everything with ninja.
 pub fn ninja(workspace: &Workspace) -> Cost {
     run(Command::new("ninja").arg("--quiet").current_dir(&workspace.root))

@@ -78,7 +78,12 @@ impl Workspace {
         write(&self.build_file(number), &build_file(number, &format!(", defines = [\"ROUND={round}\"]")));
     }
 
-    /// What `ouro generate` says clang is run with.
+    /// Removes all that was made.
+    pub fn remove_outputs(&self) {
+        fs::remove_dir_all(self.root.join("ouro-out")).expect("outputs");
+    }
+
+    /// What `ouro generate` says clang is run with. The folders it writes to are there.
     pub fn compile_commands(&self) -> Vec<Vec<String>> {
         self.ouro(&["generate", "//..."]);
         let text = fs::read_to_string(self.root.join("compile_commands.json")).expect("compile_commands.json");
@@ -86,7 +91,11 @@ impl Workspace {
         assert_eq!(commands.len(), self.count, "one command for each program");
         let words = |command: &serde_json::Value| command["arguments"].as_array().expect("arguments").clone();
         let text = |word: serde_json::Value| word.as_str().expect("text").to_owned();
-        commands.iter().map(|command| words(command).into_iter().map(text).collect()).collect()
+        let commands: Vec<Vec<String>> = commands.iter().map(|command| words(command).into_iter().map(text).collect()).collect();
+        for output in commands.iter().flat_map(|words| words.iter().skip_while(|word| *word != "-o").nth(1)) {
+            fs::create_dir_all(self.root.join(output).parent().expect("a folder")).expect("a folder");
+        }
+        commands
     }
 
     fn build_file(&self, number: usize) -> PathBuf {

@@ -1,11 +1,12 @@
 //! Analysis: runs each target's rule once what it waits for is done. Pure, in parallel.
 
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use ouro_rules::builtin::shared_actions;
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::label::join;
-use ouro_rules::{Analysis, Artifact, Config, Context, Diagnostic, Label, Providers, RuleTable, Span, Target};
+use ouro_rules::{Action, Analysis, Artifact, Config, Context, Diagnostic, Label, Providers, RuleTable, Span, Target};
 
 use crate::graph::{Graph, Node, NodeId};
 use crate::load::{Crew, on_large_stack};
@@ -13,12 +14,18 @@ use crate::load::{Crew, on_large_stack};
 /// What every node of the graph means.
 pub struct Analysed {
     results: Vec<OnceLock<Option<Analysis>>>,
+    shared: Vec<Arc<Action>>,
 }
 
 impl Analysed {
     /// What a node means; none while or because its analysis is not done.
     pub fn get(&self, node: NodeId) -> Option<&Analysis> {
         self.results.get(node.place()).and_then(OnceLock::get).and_then(Option::as_ref)
+    }
+
+    /// Actions whose files any target may read.
+    pub fn shared(&self) -> &[Arc<Action>] {
+        &self.shared
     }
 
     /// What was found and stops nothing, sorted.
@@ -55,7 +62,7 @@ fn analyse_here(
     cancelled: &AtomicBool,
 ) -> Result<Analysed, Vec<Diagnostic>> {
     let results = std::iter::repeat_with(OnceLock::new).take(graph.len()).collect();
-    let run = Run { graph, rules, config, cancelled, analysed: Analysed { results } };
+    let run = Run { graph, rules, config, cancelled, analysed: Analysed { results, shared: shared_actions(config) } };
     let crew = Crew::default();
     let waves = graph.waves();
     let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(&crew, wave, |node| run.analyse(node))).collect();

@@ -19,6 +19,7 @@ mod discovered;
 pub(crate) mod process;
 mod run;
 pub(crate) mod spawn;
+mod warm;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,7 @@ use ouro_rules::{ActionKind, Label, Tool};
 
 pub use self::current::Keys;
 pub use self::process::without_colors;
+pub use self::warm::{Warmth, warm_trouble};
 
 use crate::event::Event;
 use crate::plan::Plan;
@@ -58,6 +60,8 @@ pub struct Options<'a> {
     pub keep_going: bool,
     /// Whether printed output keeps the compiler's colours.
     pub color: bool,
+    /// Whether compilers are kept warm: linked and initialised once, copied for each run.
+    pub warm: bool,
     /// Set it to stop: running processes are ended, their outputs removed.
     pub cancelled: &'a AtomicBool,
 }
@@ -83,6 +87,8 @@ pub struct Summary {
     pub critical_path: Vec<Step>,
     /// Every file that was looked at, outputs and tools too, each with the stamp from before it was read.
     pub seen: Vec<Seen>,
+    /// What became of keeping compilers warm.
+    pub warmth: Warmth,
     /// Whether a file changed while an action read it: then `seen` may not be what every action saw.
     pub disturbed: bool,
 }
@@ -128,14 +134,17 @@ pub fn execute(
     let stopped_at = std::cell::OnceCell::new();
     let interrupt = || {
         let stopping = work.is_stopping();
-        if stopping {
-            work.interrupt(stopped_at.get_or_init(Instant::now).elapsed());
+        match stopping {
+            true => work.interrupt(stopped_at.get_or_init(Instant::now).elapsed()),
+            false => work.processes.tend(),
         }
         stopping
     };
     let perform = |place| work.perform(place);
     let untried = schedule::run(&plan.needs, &urgencies, options.jobs, options.keep_going, &perform, &interrupt);
+    let warmth = work.processes.warmth();
     let (mut summary, learnt) = work.finish();
+    summary.warmth = warmth;
     let batch = learnt.add_to(state);
     state.save()?;
     journal::append(site.lock.root(), &batch, &|output| state.knows(output))?;

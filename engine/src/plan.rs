@@ -95,7 +95,8 @@ impl<'a> Makers<'a> {
 }
 
 fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
-    let actions = || graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions);
+    let own = || graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions);
+    let actions = || analysed.shared().iter().chain(own());
     let ((makers, mut findings), folders) = rayon::join(|| collect(graph, actions()), || folders(actions()));
     findings.extend(files_as_folders(graph, &makers, folders));
     if findings.is_empty() { Ok(makers) } else { Err(sorted(findings)) }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use execute_support::{NEVER, Workspace, compile, inspect, script, write};
+use execute_support::{NEVER, Workspace, checked, compile, inspect, script, write};
 use ouro_engine::event::Event;
 use ouro_engine::state::Lock;
 use tempfile::TempDir;
@@ -140,6 +140,19 @@ fn findings_of_functions_are_passed_on_without_a_place() {
     });
     assert!(matches!(found, Some([first, ..]) if first.span.is_none()), "{found:?}");
     assert_eq!(workspace.outputs(), ["ouro-out/a.o"]);
+}
+
+/// What is not as it must be is neither left behind nor kept for others.
+#[test]
+fn an_output_that_is_not_what_it_must_be_is_a_failure() {
+    let workspace = Workspace::new();
+    for _ in 0..2 {
+        let built = workspace.build(vec![checked("make", "echo no object > ouro-out/a.o", "ouro-out/a.o")]);
+        assert_eq!((built.which("failed"), built.which("cached")), (vec!["make".to_owned()], vec![]));
+        assert_eq!(workspace.outputs(), Vec::<String>::new());
+    }
+    let nothing = workspace.build(vec![checked("make", "true", "ouro-out/a.o")]);
+    assert!(nothing.complaints().contains("ended well without making `ouro-out/a.o`"), "{}", nothing.complaints());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::label::Label;
-use crate::native::Native;
+use crate::native::{Check, Native};
 
 /// A file of the build, by its path from the workspace root.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +81,8 @@ pub enum ActionKind {
         /// A make-style dependency file it writes, naming headers that were really read. Not one of `outputs`: the engine
         /// reads it, keeps what it says and deletes it.
         depfile: Option<Arc<str>>,
+        /// What its outputs must be; else the action has failed.
+        check: Option<Box<Check>>,
     },
     /// Writes these bytes to the only output. Needs no cache.
     Write {

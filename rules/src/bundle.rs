@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::hook;
 use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
 use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
-use crate::object::{self, Facts};
+use crate::object::{self, Expected, Facts};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -42,42 +42,41 @@ pub enum BundleError {
     Corrupt(String),
 }
 
-/// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. `inputs` are, for each program in
-/// the chain's order, its object and its facts.
-pub fn link(spec: &ChainSpec, inputs: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
+/// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. In the chain's order: what each
+/// program's object must be, and the objects.
+pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
     let mut findings = Vec::new();
-    let mut objects = BTreeMap::new();
+    let mut linked = BTreeMap::new();
     let mut programs = Vec::new();
     let mut all_facts = Vec::new();
-    for (index, (member, pair)) in spec.programs.iter().zip(inputs.chunks_exact(2)).enumerate() {
-        match link_program(spec, index, member, &pair[0], &pair[1]) {
+    for (index, (expected, object)) in expected.iter().zip(objects).enumerate() {
+        match link_program(spec, index, expected, object) {
             Ok((program, object, facts)) => {
-                objects.insert(program.object.clone(), object);
+                linked.insert(program.object.clone(), object);
                 programs.push(program);
-                all_facts.push((member, facts));
+                all_facts.push((&spec.programs[index], facts));
             }
-            Err(finding) => findings.push(finding),
+            Err(more) => findings.extend(more),
         }
     }
     let maps = maps(spec, &all_facts, &mut findings);
     if !findings.is_empty() {
         return Err(findings);
     }
-    pack(&manifest(spec, programs, maps), &objects)
+    pack(&manifest(spec, programs, maps), &linked)
         .map_err(|error| vec![Diagnostic::bare(format!("cannot pack the bundle: {error}"))])
 }
 
 fn link_program(
     spec: &ChainSpec,
     index: usize,
-    member: &Member,
+    expected: &Expected,
     object: &[u8],
-    facts: &[u8],
-) -> Result<(ManifestProgram, Vec<u8>, Facts), Diagnostic> {
-    let facts = Facts::from_json(facts)
-        .map_err(|error| Diagnostic::bare(format!("facts of `{}` cannot be read: {error}", member.label)))?;
-    let linked =
-        patch(spec, index, object).map_err(|message| Diagnostic::bare(format!("cannot link `{}`: {message}", member.label)))?;
+) -> Result<(ManifestProgram, Vec<u8>, Facts), Vec<Diagnostic>> {
+    let member = &spec.programs[index];
+    let facts = object::inspect(object, expected)?;
+    let linked = patch(spec, index, object)
+        .map_err(|message| vec![Diagnostic::bare(format!("cannot link `{}`: {message}", member.label))])?;
     let program = ManifestProgram {
         label: member.label.to_string(),
         name: member.label.name.to_string(),

@@ -12,6 +12,7 @@ use crate::data::{Info, ProviderId};
 use crate::diagnostic::Span;
 use crate::label::Label;
 use crate::manifest::MapSpec;
+use crate::object::Expected;
 
 /// Everything one target offers. A source file offers `files` alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,7 +119,9 @@ pub struct ProgramInfo {
     pub ty_span: Span,
     /// The object file.
     pub object: Artifact,
-    /// What was found in the object: an [`crate::object::Facts`] as JSON.
+    /// What the object must be.
+    pub expected: Expected,
+    /// What was found in the object, for those who ask: [`crate::object::Facts`] as JSON.
     pub facts: Artifact,
     /// The declared tail calls.
     pub jumps: Vec<Jump>,

@@ -3,28 +3,26 @@
 #[expect(dead_code, reason = "no program here has several sources")]
 mod clang;
 
-use ouro_rules::Label;
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
 use ouro_rules::header::HeaderSpec;
 use ouro_rules::manifest::{Attach, Edge, Manifest, MapSpec, XdpMode};
-use ouro_rules::object::{Expected, Facts, inspect, link_symbols};
+use ouro_rules::object::{Expected, link_symbols};
+use ouro_rules::{Diagnostic, Label};
 
-/// A compiled program: its object and its facts.
-fn compiled(name: &str, jumps: &[&str]) -> [Vec<u8>; 2] {
+/// A compiled program: what it must be, and its object.
+fn compiled(name: &str, jumps: &[&str], maps: &[MapSpec]) -> (Expected, Vec<u8>) {
     let label = format!("//fw:{name}");
     let jumps: Vec<String> = jumps.iter().map(|jump| (*jump).to_owned()).collect();
-    let header =
-        HeaderSpec { label: label.clone(), jumps: jumps.iter().map(|jump| (jump.clone(), 1)).collect(), ..HeaderSpec::default() };
+    let edges = jumps.iter().map(|jump| (jump.clone(), 1)).collect();
+    let header = HeaderSpec { label: label.clone(), jumps: edges, maps: maps.to_vec(), ..HeaderSpec::default() };
     let body = jumps.iter().map(|jump| format!("OURO_JUMP(ctx, {jump});")).collect::<String>();
     let source = format!(
         "#include <ouro/program.h>\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ (void)ctx; {body} return 2; }}\n\
          char _license[] SEC(\"license\") = \"GPL\";\n"
     );
     let object = clang::compile(&header, &source, &[]).unwrap();
-    let expected = Expected { label, ty: "xdp".to_owned(), function: None, jumps, maps: Vec::new() };
-    let facts = inspect(&object, &expected).unwrap().to_json();
-    [object, facts]
+    (Expected { label, ty: "xdp".to_owned(), function: None, jumps, maps: maps.to_vec() }, object)
 }
 
 fn member(name: &str, slot: Option<u32>) -> Member {
@@ -64,8 +62,14 @@ fn chain(name: &str, slot: u32) -> ChainSpec {
     }
 }
 
-fn inputs() -> Vec<Vec<u8>> {
-    [compiled("parse", &["next"]), compiled("next", &[])].concat()
+/// Those two, with these maps.
+fn programs(parse: &[MapSpec], next: &[MapSpec]) -> (Vec<Expected>, Vec<Vec<u8>>) {
+    [compiled("parse", &["next"], parse), compiled("next", &[], next)].into_iter().unzip()
+}
+
+fn link_both(spec: &ChainSpec) -> Result<Vec<u8>, Vec<Diagnostic>> {
+    let (expected, objects) = programs(&[], &[]);
+    link(spec, &expected, &objects)
 }
 
 fn linked(bundle: &Bundle, object: &str) -> Vec<(String, u32)> {
@@ -76,11 +80,14 @@ fn linked(bundle: &Bundle, object: &str) -> Vec<(String, u32)> {
 
 #[test]
 fn a_program_in_two_chains_has_the_slots_of_each() {
-    let inputs = inputs();
+    let (expected, objects) = programs(&[], &[]);
     let mut second = chain("second", 5);
     second.counting = false;
     second.edges.insert(0, edge(1, 1, "unused"));
-    let numbers = |spec: &ChainSpec| linked(&Bundle::read(&link(spec, &inputs).unwrap()).unwrap(), "objects/parse.o");
+    let numbers = |spec: &ChainSpec| {
+        let bundle = Bundle::read(&link(spec, &expected, &objects).unwrap()).unwrap();
+        linked(&bundle, "objects/parse.o")
+    };
     let named = |counting, edge, slot| {
         [("__ouro_counting", counting), ("__ouro_edge_next", edge), ("__ouro_slot_next", slot)]
             .map(|(name, value)| (name.to_owned(), value))
@@ -91,9 +98,9 @@ fn a_program_in_two_chains_has_the_slots_of_each() {
 
 #[test]
 fn a_bundle_depends_on_what_is_in_it_and_on_nothing_else() {
-    let (spec, inputs) = (chain("fw", 0), inputs());
-    let bytes = link(&spec, &inputs).unwrap();
-    assert_eq!(bytes, link(&spec, &inputs).unwrap());
+    let spec = chain("fw", 0);
+    let bytes = link_both(&spec).unwrap();
+    assert_eq!(bytes, link_both(&spec).unwrap());
     let bundle = Bundle::read(&bytes).unwrap();
     assert_eq!((bundle.manifest.chain.as_str(), bundle.manifest.program_type.as_str()), ("//fw:fw", "xdp"));
     assert_eq!(bundle.objects.keys().collect::<Vec<_>>(), ["objects/next.o", "objects/parse.o"]);
@@ -103,26 +110,28 @@ fn a_bundle_depends_on_what_is_in_it_and_on_nothing_else() {
 fn a_jump_that_is_no_part_of_the_chain_cannot_be_linked() {
     let mut spec = chain("fw", 0);
     spec.edges.clear();
-    let findings = link(&spec, &inputs()).unwrap_err();
+    let findings = link_both(&spec).unwrap_err();
     assert_eq!(findings[0].message, "cannot link `//fw:parse`: jump `next` is not part of `//fw:fw`");
+}
+
+#[test]
+fn an_object_that_is_not_as_declared_cannot_be_linked() {
+    let (mut expected, objects) = programs(&[], &[]);
+    expected[1].ty = "tc".to_owned();
+    let findings = link(&chain("fw", 0), &expected, &objects).unwrap_err();
+    assert!(findings.iter().any(|finding| finding.message.contains("`//fw:next`")), "{findings:?}");
 }
 
 #[test]
 fn objects_must_agree_on_the_size_of_a_map() {
     let mut spec = chain("fw", 0);
     spec.maps = vec![map("flows"), map("unused")];
-    let with_value = |facts: &[u8], value_size| {
-        let facts = Facts::from_json(facts).unwrap();
-        Facts { maps: vec![MapSpec { value_size, ..map("flows") }], ..facts }.to_json()
-    };
-    let mut inputs = inputs();
-    inputs[1] = with_value(&inputs[1], 8);
-    inputs[3] = with_value(&inputs[3], 8);
-    let maps = Bundle::read(&link(&spec, &inputs).unwrap()).unwrap().manifest.maps;
+    let (expected, objects) = programs(&[map("flows")], &[map("flows")]);
+    let maps = Bundle::read(&link(&spec, &expected, &objects).unwrap()).unwrap().manifest.maps;
     assert_eq!(maps.iter().map(|map| map.name.as_str()).collect::<Vec<_>>(), ["flows"], "nobody uses the other one");
 
-    inputs[3] = with_value(&inputs[3], 12);
-    let findings = link(&spec, &inputs).unwrap_err();
+    let (expected, objects) = programs(&[map("flows")], &[MapSpec { value: "__u8[12]".to_owned(), ..map("flows") }]);
+    let findings = link(&spec, &expected, &objects).unwrap_err();
     let sizes = "a key of 4 and a value of 8 bytes in `//fw:parse`, and a key of 4 and a value of 12 bytes in `//fw:next`";
     assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [format!("map `flows` has {sizes}")]);
 }
@@ -155,7 +164,7 @@ fn refusal(bytes: &[u8]) -> String {
 
 #[test]
 fn archives_that_ouro_did_not_write_are_refused() {
-    let good = files(&link(&chain("fw", 0), &inputs()).unwrap());
+    let good = files(&link_both(&chain("fw", 0)).unwrap());
     let regular = tar::EntryType::Regular;
     assert!(Bundle::read(&archive(&good, regular)).is_ok());
 
@@ -191,7 +200,7 @@ fn a_claimed_size_costs_nothing() {
 
 #[test]
 fn manifests_that_lead_astray_are_refused() {
-    let good = files(&link(&chain("fw", 0), &inputs()).unwrap());
+    let good = files(&link_both(&chain("fw", 0)).unwrap());
     let with = |change: &dyn Fn(&mut Manifest)| {
         let mut manifest: Manifest = serde_json::from_slice(&good[0].1).unwrap();
         change(&mut manifest);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ouro_rules::chain::{Draft, MAX_EDGES, validate};
+use ouro_rules::object::Expected;
 use ouro_rules::provider::{Jump, ProgramInfo};
 use ouro_rules::{Artifact, Label, Span};
 
@@ -26,6 +27,13 @@ fn program(index: usize, jumps: &[(usize, Option<u32>)]) -> Arc<ProgramInfo> {
         ty: "xdp".to_owned(),
         ty_span: span.clone(),
         object: Artifact::Output("p.o".into()),
+        expected: Expected {
+            label: "//:p".to_owned(),
+            ty: "xdp".to_owned(),
+            function: None,
+            jumps: Vec::new(),
+            maps: Vec::new(),
+        },
         facts: Artifact::Output("p.facts.json".into()),
         jumps: jumps.iter().enumerate().map(jump).collect(),
         maps: Vec::new(),

@@ -3,7 +3,7 @@
 mod clang;
 
 use clang::{compile, compile_many};
-use ouro_rules::header::{HeaderSpec, text};
+use ouro_rules::header::{HeaderSpec, SHARED, own};
 use ouro_rules::hook::HOOKS;
 use ouro_rules::manifest::MapSpec;
 
@@ -95,7 +95,7 @@ fn kernel_types_may_come_from_vmlinux_h() {
     let source =
         "#define __VMLINUX_H__\n#include <linux/bpf.h>\n#include <ouro/program.h>\nint parse(void *ctx) { OURO_JUMP(ctx, a); }\n";
     compile(&spec(&["a"]), source, &[]).unwrap_or_else(|message| panic!("{message}"));
-    assert!(text(&spec(&[])).contains("#ifndef __VMLINUX_H__\n#include <linux/bpf.h>\n#endif\n"));
+    assert!(SHARED.contains("#ifndef __VMLINUX_H__\n#include <linux/bpf.h>\n#endif\n"));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn maps_of_every_shape_compile_and_merge() {
     let second =
         "#include <ouro/program.h>\nlong second(struct ethhdr *key) { return (long)bpf_map_lookup_elem(&lru_hash, key); }\n";
     compile_many(&spec, &[first, second]).unwrap_or_else(|message| panic!("{message}"));
-    let text = text(&spec);
+    let text = own(&spec).unwrap();
     assert!(
         text.contains("__type(value, __u8[6]);\n\t__uint(map_flags, 1);\n} lpm_trie SEC(\".maps\") __attribute__((weak));"),
         "{text}"

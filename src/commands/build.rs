@@ -66,6 +66,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     }
     let built = result.map_err(failure)?;
     recorded?;
+    tell_warmth(session, &built);
     session.findings(&built.warnings)?;
     session.output.status(&format!("{}\n", progress::summary(built.targets.len(), began.elapsed(), &counts)));
     if configurations.len() > 1 {
@@ -87,7 +88,18 @@ pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> 
         jobs: jobs(workspace, flags),
         keep_going: flags.keep_going,
         color: session.output.settings().err.color,
+        warm: !flags.no_warm,
         cancelled: session::interrupted(),
+    }
+}
+
+fn tell_warmth(session: &Session, built: &Built) {
+    let Some(warmth) = built.summary.as_ref().map(|summary| &summary.warmth) else { return };
+    if warmth.runs > 0 {
+        session.detail(&format!("{} were copies of a warm compiler", count(warmth.runs, "process", "processes")));
+    }
+    if let Some(trouble) = &warmth.trouble {
+        session.detail(trouble);
     }
 }
 

@@ -63,8 +63,13 @@ fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain,
     let store = Store::open(&session::cache_folder(workspace, None)?).map_err(|error| failure(error.into()))?;
     let lock = Lock::acquire(&workspace.root, session::interrupted(), &events).map_err(|error| failure(error.into()))?;
     let site = Site { lock: &lock, toolchain, store: &store };
-    let options =
-        Options { jobs: 1, keep_going: true, color: session.output.settings().err.color, cancelled: session::interrupted() };
+    let options = Options {
+        jobs: 1,
+        keep_going: true,
+        warm: true,
+        color: session.output.settings().err.color,
+        cancelled: session::interrupted(),
+    };
     let summary = execute::execute(&site, plan, &options, &mut State::load(&workspace.root), &events);
     progress.finish();
     let summary = summary.map_err(|error| failure(error.into()))?;

@@ -213,6 +213,7 @@ fn differs(Difference { kind, name, old, new }: &Difference) -> String {
         Kind::Environment => format!("variable `{name}`"),
         Kind::Depfile => "its dependency file".to_owned(),
         Kind::Work => "the work itself".to_owned(),
+        Kind::Check => "what its outputs must be".to_owned(),
         Kind::Content => format!("its text{}", if name.is_empty() { "" } else { " (executable)" }),
         Kind::Input => format!("input `{name}`"),
         Kind::Executable => format!("the right to run `{name}`"),
@@ -224,7 +225,7 @@ fn differs(Difference { kind, name, old, new }: &Difference) -> String {
     };
     match (old, new) {
         // The work as JSON is a page long; `--json` has it.
-        (Some(Value::Text(_)), Some(Value::Text(_))) if *kind == Kind::Work => format!("{what} changed"),
+        (Some(Value::Text(_)), Some(Value::Text(_))) if matches!(kind, Kind::Work | Kind::Check) => format!("{what} changed"),
         (Some(old), Some(new)) => format!("{what} changed {} -> {}", show(old), show(new)),
         (None, Some(_)) => format!("{what} added"),
         (Some(_), None) if *kind == Kind::Read => format!("{what} is gone"),

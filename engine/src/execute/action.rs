@@ -112,7 +112,7 @@ impl<'a> Work<'a> {
             before,
             events,
             files: Files::new(root, before),
-            processes: Processes::default(),
+            processes: Processes::new(if options.warm { options.jobs } else { 0 }),
             given_up: AtomicBool::new(false),
             tally: Mutex::default(),
         }

@@ -12,6 +12,7 @@
 //! | environment | processes | the action's own and [`FIXED_ENVIRONMENT`] |
 //! | dependency file | processes | whether headers are found or declared |
 //! | work | functions | [`ouro_rules::native::VERSION`], and the function with its arguments |
+//! | check | processes whose outputs are looked at | the same version, and what the outputs must be |
 //! | content | writes | the bytes (writes need no cache; this is for whoever explains) |
 //! | input | all | path and digest, in the action's order |
 //! | executable | copies, processes without a dependency file | the path of an input that may be run: so may its copy |
@@ -35,6 +36,7 @@ use std::sync::Arc;
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::native::Native;
 use ouro_rules::{Action, ActionKind, Tool, native};
+use serde::Serialize;
 
 use crate::fast::FastSet;
 
@@ -72,6 +74,8 @@ pub enum Ingredient<'a> {
     Depfile(&'a str),
     /// A function of this process: its version, and itself as JSON.
     Work(u32, String),
+    /// What the outputs must be: the version of the functions of this process that look at them, and which it is, as JSON.
+    Check(u32, String),
     /// The bytes that are written, and whether the file may be run.
     Content(Digest, bool),
     /// A file by path and bytes.
@@ -90,17 +94,15 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
     list.extend(tool.map(Ingredient::Tool));
     let mut named = None;
     match &action.kind {
-        ActionKind::Run { tool, args, env, depfile } => {
+        ActionKind::Run { tool, args, env, depfile, check } => {
             list.extend(args.iter().map(|arg| Ingredient::Argument(arg)));
             list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
             list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
+            list.extend(check.iter().map(|check| Ingredient::Check(native::VERSION, json(check))));
             let program = if let Tool::File(file) = tool { Some(&**file.path()) } else { None };
             named = depfile.as_ref().map(|_| args.iter().map(String::as_str).chain(program).collect::<FastSet<&str>>());
         }
-        ActionKind::Native(work) => {
-            let json = serde_json::to_string(work).expect("BUG: native work is plain data");
-            list.push(Ingredient::Work(native::VERSION, json));
-        }
+        ActionKind::Native(native) => list.push(Ingredient::Work(native::VERSION, json(native))),
         ActionKind::Write { content, executable } => list.push(Ingredient::Content(Digest::of(content), *executable)),
     }
     let by_bytes = |input: &Input| named.as_ref().is_none_or(|named| named.contains(&*input.path));
@@ -119,6 +121,11 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
     }
     list.extend(action.outputs.iter().map(|output| Ingredient::Output(output.path())));
     list
+}
+
+/// A function of this process with its arguments.
+fn json(function: &impl Serialize) -> String {
+    serde_json::to_string(function).expect("BUG: functions and their arguments are plain data")
 }
 
 /// The key.
@@ -150,6 +157,7 @@ impl Ingredient<'_> {
             Ingredient::Environment(name, value) => f("environment", [name.as_bytes(), value.as_bytes()]),
             Ingredient::Depfile(path) => f("depfile", [path.as_bytes(), b""]),
             Ingredient::Work(version, json) => f("work", [&version.to_le_bytes(), json.as_bytes()]),
+            Ingredient::Check(version, json) => f("check", [&version.to_le_bytes(), json.as_bytes()]),
             Ingredient::Content(digest, executable) => f("content", [digest.as_bytes(), &[u8::from(*executable)]]),
             Ingredient::Input(path, digest) => f("input", [path.as_bytes(), digest.as_bytes()]),
             Ingredient::Executable(path) => f("executable", [path.as_bytes(), b""]),
@@ -178,7 +186,7 @@ mod tests {
         let mut args = ["-c", "a.c", "-o", "out/a.o"].map(str::to_owned).to_vec();
         let (mut env, mut depfile) = (BTreeMap::from([("A".to_owned(), "1".to_owned())]), None);
         change(&mut args, &mut env, &mut depfile);
-        action(ActionKind::Run { tool: Tool::Clang, args, env, depfile })
+        action(ActionKind::Run { tool: Tool::Clang, args, env, depfile, check: None })
     }
 
     fn compiled() -> Action {

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::FromRawFd;
+use std::os::fd::{BorrowedFd, FromRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::spawn::Command;
+use super::spawn::{Command, Surroundings};
+use super::warm::{Warm, Warmth};
 
 /// What is watched and does not end when asked kindly is killed after this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,10 +21,21 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SHORTEST_LOOK: Duration = Duration::from_millis(1);
 const LONGEST_LOOK: Duration = Duration::from_millis(20);
 
-/// The processes that run now, each with whether it was told to stop.
-#[derive(Debug, Default)]
+/// The processes of a build.
+#[derive(Debug)]
 pub(super) struct Processes {
+    /// Those that run now, each with whether it was told to stop.
     groups: Mutex<BTreeMap<libc::pid_t, bool>>,
+    warm: Warm,
+}
+
+/// How a process is started.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start {
+    /// As any program.
+    Plain,
+    /// As a copy of the program, linked and initialised before, where there is one.
+    Warm,
 }
 
 /// A process that ended.
@@ -38,10 +50,44 @@ pub(super) struct Ended {
 }
 
 impl Processes {
-    /// Runs a command to its end.
-    pub(super) fn run(&self, command: &Command) -> io::Result<Ended> {
-        let mut printed = unnamed_file()?;
-        let group = command.spawn(&File::open("/dev/null")?, &printed)?;
+    /// None run yet. Programs are kept warm for so many threads; none for 0.
+    pub(super) fn new(warm_threads: usize) -> Processes {
+        Processes { groups: Mutex::default(), warm: Warm::new(warm_threads) }
+    }
+
+    /// Runs a command to its end. It and all it starts obey the Landlock ruleset, if there is one.
+    pub(super) fn run(&self, command: &Command, start: Start, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
+        let printed = unnamed_file()?;
+        let copy = match start {
+            Start::Plain => None,
+            Start::Warm => self.warm.spawn(command, &printed, ruleset),
+        };
+        match copy {
+            Some(group) => self.believe(self.wait(group, printed)?, command, ruleset),
+            None => self.run_plain(command, printed, ruleset),
+        }
+    }
+
+    fn run_plain(&self, command: &Command, printed: File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
+        let nothing = File::open("/dev/null")?;
+        let group = command.spawn(&Surroundings { input: &nothing, output: &printed, ruleset, kept: None })?;
+        self.wait(group, printed)
+    }
+
+    /// The end of a copy, if it is a usual one: a crash may be the copy's own, and so may what compilers make of crashes.
+    fn believe(&self, ended: Ended, command: &Command, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
+        if ended.stopped || matches!(ended.status.code(), Some(0 | 1)) {
+            return Ok(ended);
+        }
+        let again = self.run_plain(command, unnamed_file()?, ruleset)?;
+        if again.status.success() {
+            self.warm.distrust(command);
+        }
+        Ok(again)
+    }
+
+    /// Waits for the end of a process of ours that leads a group.
+    fn wait(&self, group: libc::pid_t, mut printed: File) -> io::Result<Ended> {
         self.groups().insert(group, false);
         let waited = wait_without_reaping(group);
         // Until it is reaped its number is not given to another process: nobody else can be hit by `stop`.
@@ -52,6 +98,16 @@ impl Processes {
         }
         let status = waited.and_then(|()| reap(group))?;
         Ok(Ended { status, printed: contents(&mut printed)?, stopped })
+    }
+
+    /// Looks after warm programs. To be called again and again, on a thread that outlives all that run processes.
+    pub(super) fn tend(&self) {
+        self.warm.tend();
+    }
+
+    /// What can be told of warm programs.
+    pub(super) fn warmth(&self) -> Warmth {
+        self.warm.tell()
     }
 
     /// Ends all of them: kindly, so that compilers remove their temporary files, or at once.
@@ -71,7 +127,7 @@ impl Processes {
 /// Runs a command that writes to `output` to its end. `watch` is called again and again; once it says yes the whole group is asked
 /// to end, and killed when it does not. Nothing of the group is left running in any case.
 pub(crate) fn run_watched(command: &Command, output: &File, watch: &mut dyn FnMut() -> bool) -> io::Result<ExitStatus> {
-    let group = command.spawn(&File::open("/dev/null")?, output)?;
+    let group = command.spawn(&Surroundings { input: &File::open("/dev/null")?, output, ruleset: None, kept: None })?;
     let (mut asked, mut pause): (Option<Instant>, _) = (None, SHORTEST_LOOK);
     while !has_ended(group)? {
         match asked {
@@ -174,13 +230,17 @@ mod tests {
         Command::new(Path::new("/bin/sh"), ["-c", script], [("A", "1")], Path::new("/")).unwrap()
     }
 
+    fn run(script: &str) -> Ended {
+        Processes::new(0).run(&sh(script), Start::Plain, None).unwrap()
+    }
+
     fn printed(script: &str) -> String {
-        Processes::default().run(&sh(script)).unwrap().printed
+        run(script).printed
     }
 
     #[test]
     fn both_streams_are_kept_in_order() {
-        let ended = Processes::default().run(&sh("echo one; echo two >&2; echo three; exit 3")).unwrap();
+        let ended = run("echo one; echo two >&2; echo three; exit 3");
         assert_eq!(ended.printed, "one\ntwo\nthree\n");
         assert_eq!(ended.status.code(), Some(3));
     }
@@ -208,7 +268,7 @@ mod tests {
     fn what_cannot_be_started_is_an_error() {
         let kind = |program: &str, folder: &str| {
             let command = Command::new(Path::new(program), [], [], Path::new(folder)).unwrap();
-            Processes::default().run(&command).unwrap_err().kind()
+            Processes::new(0).run(&command, Start::Plain, None).unwrap_err().kind()
         };
         assert_eq!(kind("/no/such/program", "/"), io::ErrorKind::NotFound);
         assert_eq!(kind("/bin/sh", "/no/such/folder"), io::ErrorKind::NotFound);
@@ -220,7 +280,7 @@ mod tests {
     #[test]
     fn what_stays_in_the_background_is_not_waited_for() {
         let start = Instant::now();
-        let ended = Processes::default().run(&sh("sleep 20 & echo $!")).unwrap();
+        let ended = run("sleep 20 & echo $!");
         assert!(start.elapsed() < Duration::from_secs(10));
         let background = ended.printed.trim().parse().unwrap();
         // SAFETY: ends the process the line above started.
@@ -229,10 +289,10 @@ mod tests {
 
     #[test]
     fn a_group_is_stopped_with_its_children() {
-        let processes = Processes::default();
+        let processes = Processes::new(0);
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20")).unwrap());
+            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20"), Start::Plain, None).unwrap());
             while processes.groups().is_empty() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -283,12 +343,12 @@ mod tests {
 
     #[test]
     fn children_that_do_not_listen_end_with_their_group() {
-        let processes = Processes::default();
+        let processes = Processes::new(0);
         let dir = tempfile::TempDir::new().unwrap();
         let ready = dir.path().join("ready");
         let script = format!("(trap '' TERM; echo > {}; sleep 20 & wait; sleep 20) & wait", ready.display());
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&sh(&script)).unwrap());
+            let running = scope.spawn(|| processes.run(&sh(&script), Start::Plain, None).unwrap());
             while !ready.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }

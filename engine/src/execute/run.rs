@@ -13,7 +13,7 @@ use ouro_rules::native::{self, Native};
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
 use super::action::{Found, Ran, Stop, Work};
-use super::process::Ended;
+use super::process::{Ended, Start};
 use super::spawn::Command;
 use super::{key, outputs};
 use crate::event::{Event, How};
@@ -66,6 +66,7 @@ impl Work<'_> {
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
         let paths = self.discovered(action).map_err(failed)?;
         let Some(reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        self.check(action).map_err(failed)?;
         let outputs = self.gather(action).map_err(failed)?;
         let result = ActionResult { outputs, printed: ended.printed };
         Ok(Ran::Well(Entry { reads, result }, How::Ran))
@@ -85,7 +86,9 @@ impl Work<'_> {
         let args = colors.into_iter().chain(args.iter().map(String::as_str));
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
         let command = Command::new(&program.path, args, key::environment(env), root).map_err(trouble)?;
-        Ok(self.processes.run(&command).map_err(trouble)?)
+        // The tools of LLVM take longer to start than to work.
+        let start = if matches!(tool, Tool::Clang | Tool::LlvmLink) { Start::Warm } else { Start::Plain };
+        Ok(self.processes.run(&command, start, None).map_err(trouble)?)
     }
 
     /// A script that may not be run is the usual mistake, and what the kernel says of it names no remedy.
@@ -98,6 +101,14 @@ impl Work<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Looks at what was made, where the action says what that must be.
+    fn check(&self, action: &Action) -> Result<(), Vec<Diagnostic>> {
+        let ActionKind::Run { check: Some(check), .. } = &action.kind else { return Ok(()) };
+        let made: Result<Vec<_>, _> = action.outputs.iter().map(|output| fs::read(self.files.place(output.path()))).collect();
+        // Whoever gathers the outputs tells of those that are missing.
+        made.map_or(Ok(()), |made| native::check(check, &made))
     }
 
     fn gather(&self, action: &Action) -> Result<Vec<Output>, Vec<Diagnostic>> {

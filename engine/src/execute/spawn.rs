@@ -5,11 +5,11 @@
 //! avoids it too (by `posix_spawn`), but not for children that must die with their parent. So this does what `posix_spawn`
 //! does: the child borrows our memory, on a stack of its own, while our thread sleeps until it has become the program.
 
-use std::ffi::{CString, OsStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -17,8 +17,21 @@ use std::ptr;
 /// The child calls a dozen functions of libc, each with a small frame.
 const STACK: usize = 64 * 1024;
 
+/// What a program finds open, and what it must obey.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Surroundings<'a> {
+    /// Its standard input.
+    pub(super) input: &'a File,
+    /// Its standard output and error.
+    pub(super) output: &'a File,
+    /// A Landlock ruleset that restricts it and all it starts.
+    pub(super) ruleset: Option<BorrowedFd<'a>>,
+    /// What else stays open, under its own number.
+    pub(super) kept: Option<BorrowedFd<'a>>,
+}
+
 /// A program with everything it gets.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Command {
     program: CString,
     arguments: Vec<CString>,
@@ -45,17 +58,49 @@ impl Command {
         })
     }
 
-    /// Starts it as the leader of a new process group, to be killed when the calling thread ends. It reads from `input` and
-    /// writes to `output`. Returns the number of the process, which the caller must wait for.
-    pub(super) fn spawn(&self, input: &File, output: &File) -> io::Result<libc::pid_t> {
+    /// The same program with other arguments and additional variables.
+    pub(super) fn varied(&self, arguments: &[&CStr], variables: &[CString]) -> Command {
+        let mut varied = self.clone();
+        varied.arguments.truncate(1);
+        varied.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        varied.environment.extend_from_slice(variables);
+        varied
+    }
+
+    /// Whether both run the same program in the same folder with the same environment.
+    pub(super) fn differs_in_arguments_alone(&self, other: &Command) -> bool {
+        self.program == other.program && self.environment == other.environment && self.folder == other.folder
+    }
+
+    /// The program's path.
+    pub(super) fn program(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.program.as_bytes()))
+    }
+
+    /// What the program is called by, and its arguments.
+    pub(super) fn arguments(&self) -> &[CString] {
+        &self.arguments
+    }
+
+    /// Its variables, as `NAME=value`.
+    pub(super) fn environment(&self) -> &[CString] {
+        &self.environment
+    }
+
+    /// Starts it as the leader of a new process group, to be killed when the calling thread ends. Returns the number of the
+    /// process, which the caller must wait for.
+    pub(super) fn spawn(&self, surroundings: &Surroundings<'_>) -> io::Result<libc::pid_t> {
+        let number = |file: Option<BorrowedFd<'_>>| file.map_or(-1, |file| file.as_raw_fd());
         let (arguments, environment) = (pointers(&self.arguments), pointers(&self.environment));
         let mut child = Child {
             program: self.program.as_ptr(),
             arguments: arguments.as_ptr(),
             environment: environment.as_ptr(),
             folder: self.folder.as_ptr(),
-            input: input.as_raw_fd(),
-            output: output.as_raw_fd(),
+            input: surroundings.input.as_raw_fd(),
+            output: surroundings.output.as_raw_fd(),
+            ruleset: number(surroundings.ruleset),
+            kept: number(surroundings.kept),
             parent: std::process::id() as libc::pid_t,
             error: 0,
         };
@@ -80,6 +125,10 @@ struct Child {
     folder: *const c_char,
     input: RawFd,
     output: RawFd,
+    /// -1 when nothing restricts it.
+    ruleset: RawFd,
+    /// -1 when nothing else stays open.
+    kept: RawFd,
     parent: libc::pid_t,
     /// Why it did not become the program; 0 if it did.
     error: i32,
@@ -131,7 +180,9 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
             && libc::dup2((*child).input, 0) >= 0
             && libc::dup2((*child).output, 1) >= 0
             && libc::dup2((*child).output, 2) >= 0
-            && libc::chdir((*child).folder) == 0;
+            && libc::chdir((*child).folder) == 0
+            && ((*child).kept < 0 || libc::fcntl((*child).kept, libc::F_SETFD, 0) == 0)
+            && obeys((*child).ruleset);
         if ready {
             plain_signals();
             libc::execve((*child).program, (*child).arguments, (*child).environment);
@@ -150,6 +201,19 @@ unsafe fn parent_lives(parent: libc::pid_t) -> bool {
     unsafe {
         *libc::__errno_location() = libc::ESRCH;
         libc::getppid() == parent
+    }
+}
+
+/// Lays a Landlock ruleset, if there is one, on this process and on all it will start.
+///
+/// # Safety
+/// For the child only: there is no way back.
+unsafe fn obeys(ruleset: RawFd) -> bool {
+    // SAFETY: both calls take plain numbers.
+    unsafe {
+        ruleset < 0
+            || (libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) == 0)
     }
 }
 

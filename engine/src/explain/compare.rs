@@ -28,6 +28,8 @@ pub enum Kind {
     Depfile,
     /// A function of the engine, with its arguments.
     Work,
+    /// What its outputs must be.
+    Check,
     /// The bytes that are written.
     Content,
     /// A file it is given.
@@ -127,6 +129,7 @@ impl Kind {
             "environment" => Kind::Environment,
             "depfile" => Kind::Depfile,
             "work" => Kind::Work,
+            "check" => Kind::Check,
             "content" => Kind::Content,
             "input" => Kind::Input,
             "executable" => Kind::Executable,
@@ -147,6 +150,7 @@ impl Kind {
             Kind::Environment => "environment",
             Kind::Depfile => "depfile",
             Kind::Work => "work",
+            Kind::Check => "check",
             Kind::Content => "content",
             Kind::Input => "input",
             Kind::Executable => "executable",
@@ -165,7 +169,7 @@ impl Kind {
             Kind::Version => alone(Value::Text(number(first))),
             Kind::Tool => alone(digest(first)),
             Kind::Mnemonic | Kind::Depfile | Kind::Order => alone(Value::Text(text(first))),
-            Kind::Work => alone(Value::Text(format!("version {}: {}", number(first), text(second)))),
+            Kind::Work | Kind::Check => alone(Value::Text(format!("version {}: {}", number(first), text(second)))),
             Kind::Content => (if second[..] == [1] { "executable".to_owned() } else { String::new() }, Some(digest(first))),
             Kind::Argument | Kind::Executable | Kind::Permitted | Kind::Output => (text(first), Some(Value::There)),
             Kind::Input => (text(first), Some(digest(second))),
@@ -216,6 +220,7 @@ mod tests {
             Ingredient::Permitted("a.h"),
             Ingredient::Output("a.o"),
             Ingredient::Executable("a.sh"),
+            Ingredient::Check(1, "{}".to_owned()),
         ]
     }
 
@@ -229,6 +234,7 @@ mod tests {
             Ingredient::Environment(..) => Kind::Environment,
             Ingredient::Depfile(_) => Kind::Depfile,
             Ingredient::Work(..) => Kind::Work,
+            Ingredient::Check(..) => Kind::Check,
             Ingredient::Content(..) => Kind::Content,
             Ingredient::Input(..) => Kind::Input,
             Ingredient::Executable(_) => Kind::Executable,
@@ -309,10 +315,14 @@ mod tests {
     }
 
     #[test]
-    fn work_differs() {
-        for other in [Ingredient::Work(2, "{}".to_owned()), Ingredient::Work(1, "{\"a\":1}".to_owned())] {
-            let told = told(7, other);
-            assert!(told.len() == 1 && told[0].0 == Kind::Work && told[0].2 != told[0].3, "{told:?}");
+    fn work_and_checks_differ() {
+        type Made = fn(u32, String) -> Ingredient<'static>;
+        let kinds: [(usize, Kind, Made); 2] = [(7, Kind::Work, Ingredient::Work), (13, Kind::Check, Ingredient::Check)];
+        for (place, kind, made) in kinds {
+            for other in [made(2, "{}".to_owned()), made(1, "{\"a\":1}".to_owned())] {
+                let told = told(place, other);
+                assert!(told.len() == 1 && told[0].0 == kind && told[0].2 != told[0].3, "{told:?}");
+            }
         }
     }
 

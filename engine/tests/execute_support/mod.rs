@@ -17,7 +17,7 @@ use ouro_engine::plan::Plan;
 use ouro_engine::state::{Lock, State};
 use ouro_engine::toolchain::{Toolchain, host, system_includes};
 use ouro_engine::workspace::ToolchainSettings;
-use ouro_rules::native::Native;
+use ouro_rules::native::{Check, Native};
 use ouro_rules::object::Expected;
 use ouro_rules::{Action, ActionKind, Artifact, Label, Tool};
 use tempfile::TempDir;
@@ -38,6 +38,7 @@ pub struct Workspace {
     pub jobs: usize,
     pub keep_going: bool,
     pub color: bool,
+    pub warm: bool,
 }
 
 /// How a build went.
@@ -57,7 +58,7 @@ impl Workspace {
 
     /// A workspace and a store in folders of someone else.
     pub fn at(root: PathBuf, cache: PathBuf) -> Workspace {
-        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false }
+        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false, warm: true }
     }
 
     /// Another workspace with the same store.
@@ -100,7 +101,7 @@ impl Workspace {
         let lock = Lock::acquire(&self.root, &NEVER, &|_| {}).unwrap();
         let store = Store::open(&self.cache).unwrap();
         let site = Site { lock: &lock, toolchain: &TOOLCHAIN, store: &store };
-        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, cancelled };
+        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, warm: self.warm, cancelled };
         let result = execute(&site, &plan, &options, &mut State::load(&self.root), &|event| {
             listen(&event);
             events.lock().unwrap().push(event);
@@ -232,7 +233,8 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
     let mut args: Vec<String> = flags.split(' ').map(str::to_owned).collect();
     args.extend(system_includes(host()).iter().map(|folder| format!("-idirafter{folder}")));
     args.extend(["-MD", "-MF", &depfile, "-c", &source, "-o", &object].map(str::to_owned));
-    let kind = ActionKind::Run { tool: Tool::Clang, args, env: BTreeMap::new(), depfile: Some(depfile.as_str().into()) };
+    let kind =
+        ActionKind::Run { tool: Tool::Clang, args, env: BTreeMap::new(), depfile: Some(depfile.as_str().into()), check: None };
     let inputs: Vec<&str> = [source.as_str()].into_iter().chain(headers.iter().copied()).collect();
     action("compile", name, kind, &inputs, &[&object])
 }
@@ -240,15 +242,27 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
 /// Runs a shell script.
 pub fn script(name: &str, script: &str, inputs: &[&str], outputs: &[&str]) -> Action {
     let args = ["-e", "-c", script].map(str::to_owned).to_vec();
-    let kind = ActionKind::Run { tool: Tool::Shell, args, env: BTreeMap::new(), depfile: None };
+    let kind = ActionKind::Run { tool: Tool::Shell, args, env: BTreeMap::new(), depfile: None, check: None };
     action("genrule", name, kind, inputs, outputs)
 }
 
 /// Looks into an object.
 pub fn inspect(name: &str, object: &str, facts: &str) -> Action {
+    action("inspect", name, ActionKind::Native(Native::Inspect(expected(name))), &[object], &[facts])
+}
+
+/// A script whose output must be an object.
+pub fn checked(name: &str, text: &str, object: &str) -> Action {
+    let mut action = script(name, text, &[], &[object]);
+    if let ActionKind::Run { check, .. } = &mut action.kind {
+        *check = Some(Box::new(Check::Object(expected(name))));
+    }
+    action
+}
+
+fn expected(name: &str) -> Expected {
     let label = format!("//fw:{name}");
-    let expected = Expected { label, ty: "xdp".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() };
-    action("inspect", name, ActionKind::Native(Native::Inspect(expected)), &[object], &[facts])
+    Expected { label, ty: "xdp".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() }
 }
 
 /// Writes a file.

@@ -154,15 +154,13 @@ fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label
     let label = ctx.target.label.clone();
     let bundle = Artifact::Output(ctx.output(&format!("{}.bundle", label.name)).into());
     let by_label: BTreeMap<&Label, &Arc<ProgramInfo>> = programs.values().map(|program| (&program.label, program)).collect();
-    let inputs = spec.programs.iter().flat_map(|member| {
-        let program = by_label[&member.label];
-        [program.object.clone(), program.facts.clone()]
-    });
+    let members: Vec<&Arc<ProgramInfo>> = spec.programs.iter().map(|member| by_label[&member.label]).collect();
+    let expected = members.iter().map(|program| program.expected.clone()).collect();
     let action = Action {
         mnemonic: "bundle".into(),
         owner: label.clone(),
-        inputs: inputs.collect(),
-        kind: ActionKind::Native(Native::Bundle(Box::new(spec.clone()))),
+        inputs: members.iter().map(|program| program.object.clone()).collect(),
+        kind: ActionKind::Native(Native::Bundle(Box::new(spec.clone()), expected)),
         outputs: vec![bundle.clone()],
     };
     let chain = ChainInfo { label, spec: Arc::new(spec), bundle: bundle.clone() };

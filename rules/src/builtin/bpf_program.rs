@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::attach::verdict;
 use super::bpf_library::{merge_deps, strings, unknown_endings};
-use super::compile::{Parts, compile, inspect_action, refused_copt};
+use super::compile::{Parts, compile, expected, inspect_action, refused_copt};
 use super::is_c_identifier;
 use super::jumps::jumps;
 use crate::action::Artifact;
@@ -187,14 +187,18 @@ fn sources(ctx: &Context<'_>, headers: &mut Headers, findings: &mut Vec<Diagnost
 fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: Vec<Arc<MapInfo>>, jumps: Vec<Jump>) -> Analysis {
     let label = &ctx.target.label;
     let (defines, copts) = (strings(ctx, "defines"), strings(ctx, "copts"));
-    let parts = Parts { name: &label.name, sources: &sources, headers, maps: &maps, jumps: &jumps, defines, copts };
-    let (mut actions, object) = compile(ctx, parts);
     let text = |name: &str| ctx.target.get(name).as_str().unwrap_or_default().to_owned();
+    let expected = expected(ctx, &text("type"), ctx.target.get("function").as_str(), &jumps, &maps);
+    let checked = Some(&expected);
+    let parts =
+        Parts { name: &label.name, sources: &sources, headers, maps: &maps, jumps: &jumps, defines, copts, expected: checked };
+    let (mut actions, object) = compile(ctx, parts);
     let program = ProgramInfo {
         label: label.clone(),
         ty: text("type"),
         ty_span: ctx.target.span_of("type").clone(),
         object,
+        expected,
         facts: facts(ctx),
         jumps,
         maps,
@@ -202,8 +206,8 @@ fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: V
         hidden: ctx.target.get("hidden").as_bool().unwrap_or(false),
         span: ctx.target.span.clone(),
     };
-    actions.push(inspect_action(&program, ctx.target.get("function").as_str()));
-    let files = vec![program.object.clone(), program.facts.clone()];
+    actions.push(inspect_action(&program));
+    let files = vec![program.object.clone()];
     let providers = Providers { files, program: Some(Arc::new(program)), ..Providers::default() };
     // Not collected from `into_iter`: the list would keep the room of the actions themselves.
     let mut shared = Vec::with_capacity(actions.len());

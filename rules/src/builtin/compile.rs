@@ -8,27 +8,43 @@ use crate::action::{Action, ActionKind, Artifact, Tool};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::header::{self, HeaderSpec};
 use crate::label::{Label, join};
-use crate::native::Native;
+use crate::native::{Check, Native};
 use crate::object::Expected;
 use crate::provider::{Headers, Jump, MapInfo, ProgramInfo};
 use crate::rule::{Config, Context};
 
-/// Writes `<ouro/program.h>`; `name` is the program's.
-fn header_action(ctx: &Context<'_>, name: &str, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Action {
+/// Writes what all programs share: `<ouro/program.h>`.
+pub(super) fn shared_header(config: &Config) -> Action {
+    Action {
+        mnemonic: "header".into(),
+        owner: Label { repo: "ouro".into(), package: "".into(), name: "program.h".into() },
+        kind: ActionKind::Write { content: header::SHARED.as_bytes().into(), executable: false },
+        inputs: Vec::new(),
+        outputs: vec![Artifact::Output(format!("{}/ouro/program.h", shared_folder(config)).into())],
+    }
+}
+
+/// The folder that makes it `<ouro/program.h>`: no package has such a name.
+fn shared_folder(config: &Config) -> String {
+    join(&config.out_dir, ".include")
+}
+
+/// Writes a program's own part of the header, if there is anything in it; `name` is the program's.
+fn header_action(ctx: &Context<'_>, name: &str, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Option<Action> {
     let spec = HeaderSpec {
         label: ctx.target.label.to_string(),
         jumps: jumps.iter().map(|jump| (jump.name.clone(), jump.on_miss)).collect(),
         maps: maps.iter().map(|map| map.spec.clone()).collect(),
         includes: map_includes(maps),
     };
-    let path = format!("{}/ouro/program.h", header_folder(ctx, name));
-    Action {
+    let content = header::own(&spec)?.into_bytes().into();
+    Some(Action {
         mnemonic: "header".into(),
         owner: ctx.target.label.clone(),
-        kind: ActionKind::Write { content: header::text(&spec).into_bytes().into(), executable: false },
+        kind: ActionKind::Write { content, executable: false },
         inputs: Vec::new(),
-        outputs: vec![Artifact::Output(path.into())],
-    }
+        outputs: vec![Artifact::Output(ctx.output(&format!("{name}.program.h")).into())],
+    })
 }
 
 /// The headers the maps' types come from, each once, in the order of the maps.
@@ -42,24 +58,23 @@ fn map_includes(maps: &[Arc<MapInfo>]) -> Vec<String> {
     includes
 }
 
-/// The folder that makes `<ouro/program.h>` this program's own.
-fn header_folder(ctx: &Context<'_>, name: &str) -> String {
-    ctx.output(&format!("{name}.include"))
+/// What the target's object must be.
+pub(super) fn expected(ctx: &Context<'_>, ty: &str, function: Option<&str>, jumps: &[Jump], maps: &[Arc<MapInfo>]) -> Expected {
+    Expected {
+        label: ctx.target.label.to_string(),
+        ty: ty.to_owned(),
+        function: function.map(str::to_owned),
+        jumps: jumps.iter().map(|jump| jump.name.clone()).collect(),
+        maps: maps.iter().map(|map| map.spec.clone()).collect(),
+    }
 }
 
-/// Compares the object with what is declared.
-pub(super) fn inspect_action(program: &ProgramInfo, function: Option<&str>) -> Action {
-    let expected = Expected {
-        label: program.label.to_string(),
-        ty: program.ty.clone(),
-        function: function.map(str::to_owned),
-        jumps: program.jumps.iter().map(|jump| jump.name.clone()).collect(),
-        maps: program.maps.iter().map(|map| map.spec.clone()).collect(),
-    };
+/// Writes down what is in the object. It is made for those who ask.
+pub(super) fn inspect_action(program: &ProgramInfo) -> Action {
     Action {
         mnemonic: "inspect".into(),
         owner: program.label.clone(),
-        kind: ActionKind::Native(Native::Inspect(expected)),
+        kind: ActionKind::Native(Native::Inspect(program.expected.clone())),
         inputs: vec![program.object.clone()],
         outputs: vec![program.facts.clone()],
     }
@@ -75,6 +90,8 @@ pub(super) struct Parts<'a> {
     pub(super) jumps: &'a [Jump],
     pub(super) defines: Vec<String>,
     pub(super) copts: Vec<String>,
+    /// What the object must be, if that is known already.
+    pub(super) expected: Option<&'a Expected>,
 }
 
 /// The actions from sources to one object, its header among them, and the object.
@@ -82,9 +99,10 @@ pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> (Vec<Action>, 
     parts.maps.iter().for_each(|map| parts.headers.merge(&map.headers));
     let header = header_action(ctx, parts.name, parts.maps, parts.jumps);
     let object = Artifact::Output(ctx.output(&format!("{}.o", parts.name)).into());
-    let compiler = Compiler { ctx, parts: &parts, program_h: &header.outputs[0] };
+    let shared = shared_header(ctx.config).outputs.remove(0);
+    let compiler = Compiler { ctx, parts: &parts, shared, own: header.as_ref().map(|header| &header.outputs[0]) };
     let mut actions = compiler.compile(parts.sources, &object);
-    actions.push(header);
+    actions.extend(header);
     (actions, object)
 }
 
@@ -92,13 +110,15 @@ pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> (Vec<Action>, 
 struct Compiler<'a, 'c> {
     ctx: &'a Context<'c>,
     parts: &'a Parts<'a>,
-    program_h: &'a Artifact,
+    /// `<ouro/program.h>`, and the program's own part of it.
+    shared: Artifact,
+    own: Option<&'a Artifact>,
 }
 
 impl Compiler<'_, '_> {
     fn compile(&self, sources: &[Artifact], object: &Artifact) -> Vec<Action> {
         match sources {
-            [source] => vec![self.compile_one(source, object, &[])],
+            [source] => vec![self.checked(self.compile_one(source, object, &[]))],
             _ => self.compile_many(sources, object),
         }
     }
@@ -114,7 +134,7 @@ impl Compiler<'_, '_> {
         let link = self.run("link", Tool::LlvmLink, link_args.collect(), parts.clone(), &linked, None);
         let mut args = self.flags();
         args.extend(["-c".to_owned(), linked.path().to_string(), "-o".to_owned(), object.path().to_string()]);
-        let generate = self.run("compile", Tool::Clang, args, vec![linked], object, None);
+        let generate = self.checked(self.run("compile", Tool::Clang, args, vec![linked], object, None));
         compiles.chain([link, generate]).collect()
     }
 
@@ -127,8 +147,16 @@ impl Compiler<'_, '_> {
         let args = self.flags().into_iter().chain(words(SOURCE)).chain(words(extra)).chain(self.search_path());
         let args = args.chain(self.ctx.config.compile_args.iter().cloned()).chain(defines.map(|define| format!("-D{define}")));
         let args = args.chain(self.parts.copts.iter().cloned()).chain(words(&files)).collect();
-        let inputs = [source, self.program_h].into_iter().chain(&self.parts.headers.files).cloned().collect();
+        let inputs = [source, &self.shared].into_iter().chain(self.own).chain(&self.parts.headers.files).cloned().collect();
         self.run("compile", Tool::Clang, args, inputs, output, Some(depfile))
+    }
+
+    /// An object that is not what it must be is never there.
+    fn checked(&self, mut action: Action) -> Action {
+        if let ActionKind::Run { check, .. } = &mut action.kind {
+            *check = self.parts.expected.map(|expected| Box::new(Check::Object(expected.clone())));
+        }
+        action
     }
 
     fn flags(&self) -> Vec<String> {
@@ -144,8 +172,9 @@ impl Compiler<'_, '_> {
             ".".to_owned(),
             "-iquote".to_owned(),
             config.out_dir.clone(),
-            format!("-I{}", header_folder(self.ctx, self.parts.name)),
+            format!("-I{}", shared_folder(config)),
         ];
+        let own = own.into_iter().chain(self.own.map(|file| format!("-D{}=\"{}\"", header::OWN, file.path())));
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
         let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
@@ -163,7 +192,7 @@ impl Compiler<'_, '_> {
         depfile: Option<Arc<str>>,
     ) -> Action {
         let owner: Label = self.ctx.target.label.clone();
-        let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile };
+        let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile, check: None };
         Action { mnemonic: mnemonic.into(), owner, kind, inputs, outputs: vec![output.clone()] }
     }
 }

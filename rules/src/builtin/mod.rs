@@ -21,7 +21,8 @@ mod test_suite;
 
 use std::sync::Arc;
 
-use crate::rule::{Rule, RuleTable};
+use crate::action::Action;
+use crate::rule::{Config, Rule, RuleTable};
 
 pub use attach::records;
 pub use compile::copt_finding;
@@ -48,6 +49,11 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(sh_test::ShTest::new()),
         Arc::new(test_suite::TestSuite::new()),
     ]
+}
+
+/// Actions that belong to no target: any may read what they make.
+pub fn shared_actions(config: &Config) -> Vec<Arc<Action>> {
+    vec![Arc::new(compile::shared_header(config))]
 }
 
 /// Words C keeps for itself, those of C23 included: the next compiler may default to it.

@@ -57,7 +57,8 @@ fn workspace(spec: &HeaderSpec, sources: &[&str]) -> TempDir {
     for sub in ["fw", "include/ouro"] {
         std::fs::create_dir_all(folder.path().join(sub)).unwrap();
     }
-    std::fs::write(folder.path().join("include/ouro/program.h"), header::text(spec)).unwrap();
+    std::fs::write(folder.path().join("include/ouro/program.h"), header::SHARED).unwrap();
+    std::fs::write(folder.path().join("own.h"), header::own(spec).unwrap_or_default()).unwrap();
     for (index, source) in sources.iter().enumerate() {
         std::fs::write(folder.path().join(file(index)), source).unwrap();
     }
@@ -66,7 +67,8 @@ fn workspace(spec: &HeaderSpec, sources: &[&str]) -> TempDir {
 
 fn clang_args(source: &str, output: &str, flags: &[&str]) -> Vec<String> {
     let system = format!("-idirafter/usr/include/{}-linux-gnu", std::env::consts::ARCH);
-    let own = ["-Iinclude", "-iquote.", system.as_str()];
+    let header = format!("-D{}=\"own.h\"", header::OWN);
+    let own = ["-Iinclude", "-iquote.", header.as_str(), system.as_str()];
     let places = ["-c", source, "-o", output];
     // A linked bitcode file has no use for flags about headers.
     let own = if source.ends_with(".bc") { &[][..] } else { &own[..] };

@@ -2,18 +2,19 @@
 //!
 //! Touches no file.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use ouro_cache::Digest;
 
-use super::files::{packed, packed_roles, split};
+use super::files::{above, packed, packed_roles, split, splits};
 use super::steps::Row;
 use super::{BODY, HEAD, Known, StepId};
 
-/// Folders with fewer files are not opened: a look from the root costs less than opening and closing.
-const WORTH_OPENING: usize = 6;
+/// Folders with fewer files are not opened: a look from the one above costs less than opening and closing.
+const WORTH_OPENING: usize = 16;
 
 /// What a snapshot is made of.
 #[derive(Default)]
@@ -69,21 +70,33 @@ struct Placed<'a> {
     known: Known,
 }
 
-/// Every file by folder and name; those of small folders stand in the root.
+/// Every file in the nearest folder above it that is worth opening.
 fn placed(files: &HashMap<Arc<str>, Known>) -> Vec<Placed<'_>> {
-    let mut placed: Vec<Placed<'_>> = files.iter().map(|(path, known)| placed_one(path, *known)).collect();
-    placed.sort_unstable_by_key(|file| (file.folder, file.name));
-    for group in placed.chunk_by_mut(|a, b| a.folder == b.folder) {
-        let opened = group.len() >= WORTH_OPENING;
-        group.iter_mut().filter(|file| !opened && file.name != ".").for_each(|file| (file.folder, file.name) = (".", file.path));
-    }
+    let opened = worth_opening(files.keys().map(|path| split(path).0));
+    let mut placed: Vec<Placed<'_>> = files.iter().map(|(path, known)| placed_one(path, *known, &opened)).collect();
     placed.sort_unstable_by_key(|file| (file.folder, file.name));
     placed
 }
 
-fn placed_one(path: &str, known: Known) -> Placed<'_> {
-    let (folder, name) = split(path);
+fn placed_one<'a>(path: &'a str, known: Known, opened: &HashSet<&str>) -> Placed<'a> {
+    let (folder, name) = splits(path).find(|(folder, _)| opened.contains(folder)).expect("BUG: the last folder is opened");
     Placed { folder, name, path, known }
+}
+
+/// Of these folders, one for each file, and those above them: the ones to open. The deepest decide first, and leave their files to
+/// the folder above if they are few.
+fn worth_opening<'a>(folders: impl Iterator<Item = &'a str>) -> HashSet<&'a str> {
+    let depth = |folder: &str| Reverse(folder.bytes().filter(|byte| *byte == b'/').count());
+    let mut counts: BTreeMap<(Reverse<usize>, &str), usize> = BTreeMap::new();
+    folders.for_each(|folder| *counts.entry((depth(folder), folder)).or_default() += 1);
+    let mut opened = HashSet::new();
+    while let Some(((_, folder), count)) = counts.pop_first() {
+        match above(folder).filter(|_| count < WORTH_OPENING) {
+            Some(above) => *counts.entry((depth(above), above)).or_default() += count,
+            None => drop(opened.insert(folder)),
+        }
+    }
+    opened
 }
 
 fn head(draft: &Draft<'_>, placed: &[Placed<'_>], request: &Digest, body: usize) -> Vec<u8> {

@@ -14,8 +14,8 @@
 //! | what was said, what was told | |
 //!
 //! The files of a folder stand together, so that each is looked up in its folder and not from the root. Opening a folder for
-//! a file or two would cost more than it saves: they stand in the root, with their whole paths as names. Folders are sorted,
-//! and so are the files of each.
+//! a file or two would cost more than it saves: they stand in a folder above it, with the rest of their paths as names. Folders
+//! are sorted, and so are the files of each.
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
@@ -155,7 +155,7 @@ impl Files {
     pub(super) fn find(&self, path: &str) -> Option<FileId> {
         let new = || self.new_places.get(&*CString::new(path).ok()?).copied();
         let tables = self.tables();
-        let base = tables.find(split(path)).or_else(|| tables.find((".", path)));
+        let base = splits(path).find_map(|place| tables.find(place));
         let place = base.or_else(|| new().map(|place| place + self.base_len()))?;
         u32::try_from(place).ok().map(FileId)
     }
@@ -219,6 +219,22 @@ pub(super) fn split(path: &str) -> (&str, &str) {
         None if path.is_empty() => (".", "."),
         None => (".", path),
     }
+}
+
+/// The folder above a folder.
+pub(super) fn above(folder: &str) -> Option<&str> {
+    match folder {
+        "." | "/" => None,
+        _ => Some(split(folder).0),
+    }
+}
+
+/// A path as a folder and what follows it, for every folder above it, the nearest first.
+pub(super) fn splits(path: &str) -> impl Iterator<Item = (&str, &str)> {
+    let (nearest, name) = split(path);
+    let further = std::iter::successors(above(nearest), |folder| above(folder));
+    let rest = move |folder: &str| if folder == "." { path } else { path[folder.len()..].trim_start_matches('/') };
+    std::iter::once((nearest, name)).chain(further.map(move |folder| (folder, rest(folder))))
 }
 
 fn joined(folder: &str, name: &str) -> String {

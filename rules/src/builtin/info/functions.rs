@@ -79,7 +79,16 @@ fn compile_program(ctx: &Context<'_>, args: &Arguments, attrs: Edges<'_>) -> Res
     }
     let headers = with_own(headers, own);
     let name = args.text("name").unwrap_or(&ctx.target.label.name);
-    let parts = Parts { name, sources: &sources, headers, maps: &maps, jumps: &jumps, defines: args.texts("defines"), copts };
+    let parts = Parts {
+        name,
+        sources: &sources,
+        headers,
+        maps: &maps,
+        jumps: &jumps,
+        defines: args.texts("defines"),
+        copts,
+        expected: None,
+    };
     let (actions, object) = compile(ctx, parts);
     Ok(Made { actions, value: value(args, &object, &maps, &jumps) })
 }

@@ -8,7 +8,7 @@ use super::returned::{Edges, Offer};
 use crate::action::Action;
 use crate::attr::{Record, Spanned, Value};
 use crate::builtin::bpf_program::{add_map, facts, name_findings, program_type};
-use crate::builtin::compile::inspect_action;
+use crate::builtin::compile::{expected, inspect_action};
 use crate::builtin::jumps::jumps;
 use crate::data::{Data, Info};
 use crate::diagnostic::{Diagnostic, Span};
@@ -36,11 +36,13 @@ pub(super) fn program(offer: &mut Offer<'_, '_>, attrs: Edges<'_>) -> Option<(Pr
     let maps = maps.map_err(|findings| offer.findings.extend(findings)).ok()?;
     let edges = offer.fields("BpfEdgesInfo").map(|fields| edges(ctx, fields, attrs, hook)).unwrap_or(Ok(Vec::new()));
     let jumps = edges.map_err(|findings| offer.findings.extend(findings)).ok()?;
+    let expected = expected(ctx, ty, object.text("function"), &jumps, &maps);
     let program = ProgramInfo {
         label: target.label.clone(),
         ty: ty.to_owned(),
         ty_span: target.span_of("type").clone(),
         object: object.file("object")?.clone(),
+        expected,
         facts: facts(ctx),
         jumps,
         maps,
@@ -48,7 +50,7 @@ pub(super) fn program(offer: &mut Offer<'_, '_>, attrs: Edges<'_>) -> Option<(Pr
         hidden: object.flag("hidden"),
         span: target.span.clone(),
     };
-    let inspect = inspect_action(&program, object.text("function"));
+    let inspect = inspect_action(&program);
     Some((program, inspect))
 }
 

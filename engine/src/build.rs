@@ -9,7 +9,6 @@ mod recall;
 mod record;
 mod targets;
 
-use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Arc;
@@ -27,15 +26,17 @@ use crate::analyse::{self, Analysed};
 use crate::configure::Configured;
 use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
-use crate::fast::FastMap;
 use crate::graph::{self, Graph, NodeId};
 use crate::load::{self, Loaded};
+use crate::looked_for::LookedFor;
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
+pub(crate) use self::again::{is_same, look_again};
 pub(crate) use self::recall::{Recalled, recall};
+pub(crate) use self::record::{looked_for, reads};
 pub use self::targets::{BuiltTarget, Targets};
 pub(crate) use self::variants::warnings;
 
@@ -191,7 +192,7 @@ pub struct Analysis<'l> {
     /// What they mean.
     pub analysed: Analysed,
     /// Every path from the root that was looked for, and whether it was a file.
-    looked_for: FastMap<Arc<str>, bool>,
+    looked_for: Vec<(Arc<str>, bool)>,
 }
 
 impl<'l> Analysis<'l> {
@@ -214,18 +215,11 @@ impl<'l> Analysis<'l> {
         events: &dyn Fn(Event),
     ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
         let loaded = configured.loaded();
-        let looked_for = RefCell::new(FastMap::<Arc<str>, bool>::default());
-        let is_file = |path: &str| {
-            if let Some(known) = looked_for.borrow().get(path) {
-                return *known;
-            }
-            let found = loaded.reads.is_listed(path) || root.join(path).is_file();
-            looked_for.borrow_mut().insert(path.into(), found);
-            found
-        };
+        let looked_for = LookedFor::default();
+        let is_file = |path: &str| looked_for.is_file(path, || loaded.reads.is_listed(path) || root.join(path).is_file());
         let graph = Phase::Graph.told(events, || graph::build(configured, &is_file))?;
         let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config, cancelled))?;
-        Ok(Analysis { graph, analysed, looked_for: looked_for.into_inner() })
+        Ok(Analysis { graph, analysed, looked_for: looked_for.into_all() })
     }
 
     /// What a target offers.

@@ -5,6 +5,7 @@
 
 mod cycle;
 mod edges;
+mod resolve;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use ouro_rules::diagnostic::sorted;
 use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{EdgeFiltered, EdgeRef};
+
+pub use self::resolve::IsFile;
 
 use crate::configure::Configured;
 use crate::fast::FastMap;
@@ -78,7 +81,7 @@ impl NodeId {
 }
 
 /// Builds the graph for one configuration; every finding at once. `is_file` tells whether a path from the workspace root is a file.
-pub fn build<'l>(configured: &'l Configured<'_>, is_file: &dyn Fn(&str) -> bool) -> Result<Graph<'l>, Vec<Diagnostic>> {
+pub fn build<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> Result<Graph<'l>, Vec<Diagnostic>> {
     let (mut graph, mut findings) = edges::collect(configured, is_file);
     graph.add_members();
     // Almost always there is an order, and finding it costs less than looking for circles.

@@ -20,6 +20,8 @@ pub mod event;
 pub mod runfiles;
 pub mod testing;
 pub mod query;
+pub mod universe;
 
 mod fast;
+mod looked_for;
 mod visibility;

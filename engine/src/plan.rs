@@ -25,12 +25,17 @@ pub struct Plan {
 
 /// Collects the actions that make what was asked for, and theirs.
 pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnostic>> {
-    let makers = makers(graph, analysed)?;
+    let (makers, requested) = rayon::join(|| makers(graph, analysed), || requested(graph, analysed));
+    Ok(prune(&makers?, requested))
+}
+
+/// The files that were asked for, sorted, each once.
+fn requested(graph: &Graph<'_>, analysed: &Analysed) -> Vec<Artifact> {
     let files = graph.requested().iter().filter_map(|node| analysed.get(*node)).flat_map(|analysis| analysis.providers.wanted());
     let mut requested: Vec<Artifact> = files.cloned().collect();
     requested.par_sort_unstable();
     requested.dedup();
-    Ok(prune(&makers, requested))
+    requested
 }
 
 impl Plan {
@@ -90,19 +95,26 @@ impl<'a> Makers<'a> {
 }
 
 fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
+    let own = || graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions);
+    let actions = || analysed.shared().iter().chain(own());
+    let ((makers, mut findings), folders) = rayon::join(|| collect(graph, actions()), || folders(actions()));
+    findings.extend(files_as_folders(graph, &makers, folders));
+    if findings.is_empty() { Ok(makers) } else { Err(sorted(findings)) }
+}
+
+/// Who makes what, and the files that several make.
+fn collect<'a>(graph: &Graph<'_>, actions: impl Iterator<Item = &'a Arc<Action>>) -> (Makers<'a>, Vec<Diagnostic>) {
     let mut makers = Makers::default();
     // About two files for each node; growing would hash every path again.
     makers.by_path.reserve(2 * graph.len());
     let mut findings = Vec::new();
-    let own = graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions);
-    for action in analysed.shared().iter().chain(own) {
+    for action in actions {
         makers.add(action, |path, other| {
             let message = format!("`{path}` is made by `{}` and by `{}`", other.owner, action.owner);
             findings.push(conflict(graph, action, other, message));
         });
     }
-    findings.extend(files_as_folders(graph, &makers));
-    if findings.is_empty() { Ok(makers) } else { Err(sorted(findings)) }
+    (makers, findings)
 }
 
 fn written(action: &Action) -> impl Iterator<Item = &Arc<str>> {
@@ -114,8 +126,8 @@ fn written(action: &Action) -> impl Iterator<Item = &Arc<str>> {
 }
 
 /// Files where other actions need folders: `q` and `q/r`.
-fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>) -> Vec<Diagnostic> {
-    let in_the_way: Vec<&str> = folders(makers).into_iter().filter(|folder| makers.by_path.contains_key(folder)).collect();
+fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>, folders: FastSet<&str>) -> Vec<Diagnostic> {
+    let in_the_way: Vec<&str> = folders.into_iter().filter(|folder| makers.by_path.contains_key(folder)).collect();
     if in_the_way.is_empty() {
         return Vec::new();
     }
@@ -132,11 +144,10 @@ fn files_as_folders(graph: &Graph<'_>, makers: &Makers<'_>) -> Vec<Diagnostic> {
 }
 
 /// Every folder that is written to. Most files lie where the one before does, or in a folder that is known, and so are those above.
-fn folders<'a>(makers: &Makers<'a>) -> FastSet<&'a str> {
+fn folders<'a>(actions: impl Iterator<Item = &'a Arc<Action>>) -> FastSet<&'a str> {
     let mut folders = FastSet::default();
-    folders.reserve(makers.actions.len());
     let mut last = "";
-    for path in makers.paths() {
+    for path in actions.flat_map(|action| written(action)) {
         let mut above = path.rmatch_indices('/').map(|(at, _)| &path[..at]);
         let Some(folder) = above.next().filter(|folder| *folder != last) else { continue };
         last = folder;

@@ -3,7 +3,11 @@
 //! Pure: knows no file system and no output format. The graph is a compact one of its own, [`TargetGraph`], so that it may come
 //! from loading or from elsewhere.
 
+mod attributes;
+mod links;
+mod node;
 mod target_graph;
+mod texts;
 
 mod gather;
 mod jumps;
@@ -18,7 +22,6 @@ mod token;
 
 mod bits;
 mod evaluate;
-mod value;
 mod walk;
 mod word;
 
@@ -26,27 +29,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean, sorted};
-use ouro_rules::label::{Label, Pattern, Scope};
+use ouro_rules::label::{Pattern, Scope};
 
 pub use self::actions::ActionQuery;
 pub use self::affected::{Change, affected};
+pub use self::attributes::{AttributeTable, Plain};
 pub use self::gather::everything;
-pub use self::target_graph::{Edge, Ix, Kind, Link, Links, Node, Package, Parts, TargetGraph};
-pub use self::value::text;
+pub use self::links::{Edge, Link, Links};
+pub use self::node::{Ix, Kind, Name, Node, Place};
+pub use self::target_graph::{Package, Parts, TargetGraph};
 pub use self::word::Here;
 
 use self::evaluate::Evaluation;
 use self::expr::{Expr, Word};
 use self::function::{Function, Subject};
 use self::word::Meaning;
+use crate::configure::Configured;
 use crate::graph::Graph;
 use crate::load::Loaded;
 
 /// The file that places in an expression name; whoever draws findings gives it the expression as its text.
 pub const EXPRESSION: &str = "<expression>";
 
-/// What targets say of themselves: the [`text`] of an attribute of a label's target; none when it was not given.
-pub type Attributes<'a> = &'a dyn Fn(&Label, &str) -> Option<String>;
+/// What targets say of themselves: an attribute of a target as text, see [`AttributeTable::text`]; none when it was not given.
+pub type Attributes<'a> = &'a dyn Fn(Name<'_>, &str) -> Option<String>;
 
 /// An expression whose words have a meaning.
 #[derive(Debug, Clone)]
@@ -92,6 +98,11 @@ impl Query {
         })
     }
 
+    /// Whether the answer depends on attributes besides those that make edges.
+    pub fn asks_attributes(&self) -> bool {
+        self.expr.calls().iter().any(|call| call.function == Function::Attr)
+    }
+
     /// The answer: nodes sorted by label; for `somepath()` alone the nodes of the way in its order.
     pub fn evaluate(&self, graph: &TargetGraph, attributes: Attributes<'_>) -> Result<Vec<Ix>, Vec<Diagnostic>> {
         let words = self.expr.words();
@@ -117,6 +128,14 @@ impl TargetGraph {
     /// The graph of everything that was loaded; `graph` was built with [`everything`] requested.
     pub fn of(loaded: &Loaded, graph: &Graph<'_>) -> TargetGraph {
         gather::gather(loaded, graph)
+    }
+}
+
+impl AttributeTable {
+    /// What the targets of a graph say of themselves.
+    pub fn of_graph(configured: &Configured<'_>, graph: &TargetGraph) -> AttributeTable {
+        let nodes = graph.ids().map(|node| graph.node(node));
+        AttributeTable::new(nodes.map(|node| configured.target(&node.label.to_label()).filter(|_| node.is_target())))
     }
 }
 

@@ -164,6 +164,12 @@ pub fn clean(lock: Lock) -> Result<(), StateError> {
     Ok(())
 }
 
+/// Has git leave the state out of the workspace, whether its user thought of that or not. It is all the same to us.
+pub(crate) fn hide_from_git(root: &Path) {
+    let path = root.join(STATE_FOLDER).join(".gitignore");
+    let _ = fs::File::create_new(path).and_then(|mut file| io::Write::write_all(&mut file, b"*\n"));
+}
+
 /// Writes a file of the state beside its place, then renames it.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let writing = StateError::at("write", path);

@@ -4,7 +4,7 @@ mod query_model;
 
 use std::collections::BTreeSet;
 
-use ouro_engine::query::{Here, Query, TargetGraph};
+use ouro_engine::query::{Here, Name, Query, TargetGraph};
 use ouro_rules::{Diagnostic, Label, Repositories};
 use query_model::{Dice, E, Model, PLAIN, Set, Thing};
 
@@ -96,7 +96,7 @@ fn parse(text: &str) -> Result<Query, Vec<Diagnostic>> {
 }
 
 fn ask(model: &Model, graph: &TargetGraph, text: &str) -> Vec<String> {
-    let attribute = |label: &Label, name: &str| {
+    let attribute = |label: Name<'_>, name: &str| {
         let thing = &model.things[&label.to_string()];
         thing.color.filter(|_| name == "color").map(str::to_owned)
     };

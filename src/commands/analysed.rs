@@ -1,9 +1,11 @@
 //! Targets loaded, configured and analysed for commands that look and build nothing, or little.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::path::PathBuf;
 use std::slice;
 
-use ouro_engine::build::{self, Analysis, Request, config};
+use ouro_engine::build::{self, Analysis, BuildError, Request, config};
 use ouro_engine::configure::{self, Configured, configure};
 use ouro_engine::load::Loaded;
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
@@ -19,9 +21,10 @@ use crate::session::{self, Session};
 
 /// A command that wants to look at targets.
 pub struct Asker<'a> {
-    session: &'a Session,
-    workspace: &'a Workspace,
-    configuration: Configuration,
+    pub(super) session: &'a Session,
+    pub(super) workspace: &'a Workspace,
+    pub(super) configuration: Configuration,
+    pub(super) program: Option<PathBuf>,
 }
 
 /// What there is to look at.
@@ -42,11 +45,19 @@ impl<'a> Asker<'a> {
         command: &str,
     ) -> Result<Asker<'a>, CliError> {
         session::catch_interrupts();
-        Ok(Asker { session, workspace, configuration: configurations::one(workspace, flags, command)? })
+        let configuration = configurations::one(workspace, flags, command)?;
+        Ok(Asker { session, workspace, configuration, program: session::program() })
     }
 
-    /// The packages that the patterns name, and all they depend on.
+    /// The packages that the patterns name, and all they depend on. Says what loading said.
     pub fn load(&self, patterns: &[Pattern]) -> Result<Loaded, CliError> {
+        let loaded = self.load_quietly(patterns).map_err(failure)?;
+        self.session.findings(&loaded.warnings)?;
+        Ok(loaded)
+    }
+
+    /// The same, saying nothing.
+    pub(super) fn load_quietly(&self, patterns: &[Pattern]) -> Result<Loaded, BuildError> {
         let (rules, search_path) = (builtin::table(), session::search_path());
         let configurations = slice::from_ref(&self.configuration);
         let request = Request {
@@ -57,19 +68,22 @@ impl<'a> Asker<'a> {
             search_path: &search_path,
             program: None,
         };
-        let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
-        self.session.findings(&loaded.warnings)?;
-        Ok(loaded)
+        build::load(&request, session::interrupted())
     }
 
     /// What was loaded and leaves nothing to choose; says so.
     pub fn impossible<'l>(&self, loaded: &'l Loaded) -> BTreeSet<&'l Label> {
         let impossible = configure::impossible(loaded, &self.configuration);
-        if !impossible.is_empty() {
-            let names = impossible.iter().map(|label| label.to_string()).collect::<Vec<_>>().join(", ");
+        self.tell_left_out(&impossible);
+        impossible
+    }
+
+    /// Says which targets leave nothing to choose.
+    pub(super) fn tell_left_out<L: Display>(&self, labels: impl IntoIterator<Item = L>) {
+        let names = labels.into_iter().map(|label| label.to_string()).collect::<Vec<_>>().join(", ");
+        if !names.is_empty() {
             self.session.output.status(&format!("left out, for no branch of a `select()` holds: {names}\n"));
         }
-        impossible
     }
 
     /// What was loaded, with every choice made.

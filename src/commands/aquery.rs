@@ -1,14 +1,14 @@
 //! `ouro aquery`
 
-use ouro_engine::configure::Configured;
 use ouro_engine::execute::Keys;
-use ouro_engine::query::{ActionQuery, TargetGraph};
+use ouro_engine::query::ActionQuery;
 use ouro_engine::state::State;
+use ouro_engine::universe::Universe;
 use ouro_rules::Label;
 
 use crate::cli::{Aquery, AqueryOutput};
 use crate::commands::analysed::Asker;
-use crate::commands::query::{evaluate, everything, here, targets, wrong};
+use crate::commands::query::{evaluate, here, wrong};
 use crate::error::CliError;
 use crate::session::Session;
 use crate::view::actions::{self, Shown};
@@ -21,13 +21,9 @@ pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
     let asked = ActionQuery::parse(&args.expression, here(&workspace, &is_file));
     let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro aquery`")?;
-    let mut loaded = everything(&asker, &asked.targets.patterns())?;
-    let labels = {
-        let configured = asker.configure(&loaded)?;
-        labels(session, args, &asked, &configured, &targets(&workspace, &configured)?)?
-    };
-    // What was not asked for is not analysed, so that what is wrong with it does not matter.
-    loaded.requested = labels.clone();
+    let looked = asker.universe(&asked.targets.patterns(), asked.targets.asks_attributes())?;
+    let labels = labels(session, args, &asked, &looked.universe)?;
+    let loaded = asker.loaded(looked, &labels)?;
     let configured = asker.configure(&loaded)?;
     let view = asker.analyse(&configured)?;
     let (analysis, toolchain) = (&view.analysis, view.toolchain()?);
@@ -44,15 +40,9 @@ pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
 }
 
 /// The targets that are meant, sorted.
-fn labels(
-    session: &Session,
-    args: &Aquery,
-    asked: &ActionQuery,
-    configured: &Configured<'_>,
-    graph: &TargetGraph,
-) -> Result<Vec<Label>, CliError> {
-    let nodes = evaluate(session, &args.expression, &asked.targets, configured, graph)?;
-    let mut labels: Vec<Label> = nodes.into_iter().map(|node| graph.node(node).label.clone()).collect();
+fn labels(session: &Session, args: &Aquery, asked: &ActionQuery, universe: &Universe) -> Result<Vec<Label>, CliError> {
+    let nodes = evaluate(session, &args.expression, &asked.targets, universe, &universe.graph)?;
+    let mut labels: Vec<Label> = nodes.into_iter().map(|node| universe.graph.node(node).label.to_label()).collect();
     labels.sort();
     Ok(labels)
 }

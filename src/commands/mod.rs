@@ -19,6 +19,7 @@ mod run;
 mod status;
 mod test;
 mod undeploy;
+mod universe;
 
 use crate::cli::Command;
 use crate::error::CliError;

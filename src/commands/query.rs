@@ -1,12 +1,9 @@
 //! `ouro query`
 
-use ouro_engine::configure::Configured;
-use ouro_engine::graph;
-use ouro_engine::load::Loaded;
-use ouro_engine::query::{self, Here, Ix, TargetGraph};
+use ouro_engine::query::{self, Here, Ix, Name, TargetGraph};
+use ouro_engine::universe::Universe;
 use ouro_engine::workspace::Workspace;
-use ouro_rules::label::Pattern;
-use ouro_rules::{Diagnostic, Label};
+use ouro_rules::Diagnostic;
 
 use crate::cli::{Query, QueryOutput};
 use crate::commands::analysed::Asker;
@@ -22,14 +19,18 @@ pub fn run(session: &Session, args: &Query) -> Result<(), CliError> {
     let asked = query::Query::parse(&args.expression, here(&workspace, &is_file));
     let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro query`")?;
-    let loaded = everything(&asker, &asked.patterns())?;
-    let configured = asker.configure(&loaded)?;
-    let mut graph = targets(&workspace, &configured)?;
-    if args.jumps {
-        graph = graph.jumps();
-    }
-    let nodes = evaluate(session, &args.expression, &asked, &configured, &graph)?;
-    let answer = Answer { graph: &graph, nodes: &nodes, configured: &configured };
+    let attributes = asked.asks_attributes() || matches!(args.output, QueryOutput::Json);
+    let looked = asker.universe(&asked.patterns(), attributes)?;
+    answer(session, args, &asked, &looked.universe)?;
+    asker.keep(looked);
+    Ok(())
+}
+
+fn answer(session: &Session, args: &Query, asked: &query::Query, universe: &Universe) -> Result<(), CliError> {
+    let jumps = args.jumps.then(|| universe.graph.jumps());
+    let graph = jumps.as_ref().unwrap_or(&universe.graph);
+    let nodes = evaluate(session, &args.expression, asked, universe, graph)?;
+    let answer = Answer { graph, nodes: &nodes, universe };
     session.fact(&match args.output {
         QueryOutput::Label => drawn::labels(&answer),
         QueryOutput::LabelKind => drawn::kinds(&answer),
@@ -46,28 +47,15 @@ pub fn here<'a>(workspace: &'a Workspace, is_file: &'a dyn Fn(&str) -> bool) -> 
     Here { cwd: &workspace.cwd, repositories: &workspace.settings.repositories, is_file }
 }
 
-/// The packages of these patterns and all they depend on, with every target asked for: only then is it known who depends on whom.
-pub fn everything(asker: &Asker<'_>, patterns: &[Pattern]) -> Result<Loaded, CliError> {
-    let mut loaded = asker.load(patterns)?;
-    loaded.requested = query::everything(&loaded, &asker.impossible(&loaded));
-    Ok(loaded)
-}
-
-/// The graph of all that was loaded.
-pub fn targets(workspace: &Workspace, configured: &Configured<'_>) -> Result<TargetGraph, CliError> {
-    let graph = graph::build(configured, &|path| workspace.root.join(path).is_file())?;
-    Ok(TargetGraph::of(configured.loaded(), &graph))
-}
-
 /// The nodes that an expression means.
 pub fn evaluate(
     session: &Session,
     text: &str,
     asked: &query::Query,
-    configured: &Configured<'_>,
+    universe: &Universe,
     graph: &TargetGraph,
 ) -> Result<Vec<Ix>, CliError> {
-    let attribute = |label: &Label, name: &str| query::text(configured.target(label)?.get(name));
+    let attribute = |label: Name<'_>, name: &str| universe.attributes.text(universe.graph.find(label)?, name);
     let nodes = asked.evaluate(graph, &attribute).map_err(|findings| wrong(session, text, findings))?;
     if nodes.is_empty() {
         session.output.status("nothing matches\n");

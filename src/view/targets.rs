@@ -2,13 +2,12 @@
 //!
 //! Knows nothing of expressions, and of files only their names.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
-use std::sync::Arc;
 
-use ouro_engine::configure::Configured;
-use ouro_engine::query::{Ix, Link, Node, TargetGraph};
-use ouro_rules::{Label, Spanned, Value};
+use ouro_engine::query::{Ix, Link, Node, Plain, TargetGraph};
+use ouro_engine::universe::Universe;
 use serde::Serialize;
 use serde_json::{Map, json};
 
@@ -22,11 +21,11 @@ pub struct Answer<'a> {
     /// The nodes, in the order in which they are written.
     pub nodes: &'a [Ix],
     /// What targets say of themselves.
-    pub configured: &'a Configured<'a>,
+    pub universe: &'a Universe,
 }
 
 impl<'a> Answer<'a> {
-    fn nodes(&self) -> impl Iterator<Item = &'a Node> {
+    fn nodes(&self) -> impl Iterator<Item = Node<'a>> {
         let graph = self.graph;
         self.nodes.iter().map(|node| graph.node(*node))
     }
@@ -49,41 +48,42 @@ pub fn kinds(answer: &Answer<'_>) -> String {
 
 /// The place first: `fw/BUILD.ouro:3:1: bpf_program rule //fw:parse`.
 pub fn locations(answer: &Answer<'_>) -> String {
-    lines(answer, |text, Node { label, kind, place, .. }| {
-        writeln!(text, "{}:{}:{}: {kind} {label}", place.file, place.line, place.column)
+    lines(answer, |text, node| {
+        let (line, column) = node.line_and_column();
+        writeln!(text, "{}:{line}:{column}: {} {}", node.file(), node.kind, node.label)
     })
 }
 
-fn lines(answer: &Answer<'_>, line: impl Fn(&mut String, &Node) -> std::fmt::Result) -> String {
+fn lines(answer: &Answer<'_>, line: impl Fn(&mut String, &Node<'_>) -> std::fmt::Result) -> String {
     let mut text = String::with_capacity(answer.nodes.len() * 32);
-    answer.nodes().for_each(|node| line(&mut text, node).expect("BUG: a string takes everything"));
+    answer.nodes().for_each(|node| line(&mut text, &node).expect("BUG: a string takes everything"));
     text
 }
 
 /// The packages, sorted, each once: `//fw`.
 pub fn packages(answer: &Answer<'_>) -> String {
-    let packages: BTreeSet<(&str, &str)> = answer.nodes().map(|node| (&*node.label.repo, &*node.label.package)).collect();
+    let packages: BTreeSet<(&str, &str)> = answer.nodes().map(|node| (node.label.repo, node.label.package)).collect();
     let at = |repo: &str| if repo.is_empty() { String::new() } else { format!("@{repo}") };
     packages.into_iter().map(|(repo, package)| format!("{}//{package}\n", at(repo))).collect()
 }
 
 #[derive(Serialize)]
 struct JsonNode<'a> {
-    label: &'a Label,
+    label: String,
     kind: String,
     package: String,
-    file: &'a str,
+    file: Cow<'a, str>,
     line: u32,
     column: u32,
     test: bool,
-    tags: &'a [Arc<str>],
+    tags: Vec<&'a str>,
     attributes: Map<String, serde_json::Value>,
     deps: Vec<JsonDep<'a>>,
 }
 
 #[derive(Serialize)]
 struct JsonDep<'a> {
-    label: &'a Label,
+    label: String,
     attribute: &'a str,
 }
 
@@ -99,39 +99,42 @@ pub fn json(answer: &Answer<'_>) -> String {
 
 fn json_node<'a>(answer: &Answer<'a>, ix: Ix) -> JsonNode<'a> {
     let node = answer.graph.node(ix);
-    let dep = |link: &'a Link| Some(JsonDep { label: &answer.graph.node(link.to).label, attribute: answer.graph.attr(link)? });
-    let attributes = answer.configured.target(&node.label).filter(|_| node.is_target()).map(|target| &target.attrs);
-    let attributes = attributes.into_iter().flatten().map(|(name, attr)| (name.to_string(), value(attr)));
+    let dep = |link: &'a Link| {
+        Some(JsonDep { label: answer.graph.node(link.to).label.to_string(), attribute: answer.graph.attr(link)? })
+    };
+    let Universe { graph, attributes, .. } = answer.universe;
+    let attributes = graph.find(node.label).into_iter().flat_map(|node| attributes.of(node));
+    let attributes = attributes.map(|(name, attr)| (name.to_string(), value(attr)));
+    let (line, column) = node.line_and_column();
     JsonNode {
-        label: &node.label,
+        label: node.label.to_string(),
         kind: node.kind.to_string(),
         package: format!("//{}", node.label.package),
-        file: &node.place.file,
-        line: node.place.line,
-        column: node.place.column,
+        file: node.file(),
+        line,
+        column,
         test: node.is_test(),
-        tags: &node.tags,
+        tags: node.tags,
         attributes: attributes.collect(),
         deps: answer.deps(ix).filter_map(dep).collect(),
     }
 }
 
-fn value(attr: &Spanned) -> serde_json::Value {
-    match &attr.value {
-        // Nothing is left to choose in a configured target.
-        Value::None | Value::Select(_) => serde_json::Value::Null,
-        Value::Bool(truth) => json!(truth),
-        Value::Int(number) => json!(number),
-        Value::Str(text) => json!(text),
-        Value::Label(label) => json!(label),
-        Value::List(items) => items.iter().map(value).collect(),
-        Value::Dict(entries) => {
-            let key = |key: &Spanned| key.value.as_str().unwrap_or_default().to_owned();
+fn value(attr: &Plain) -> serde_json::Value {
+    match attr {
+        Plain::None => serde_json::Value::Null,
+        Plain::Bool(truth) => json!(truth),
+        Plain::Int(number) => json!(number),
+        Plain::Str(text) => json!(text),
+        Plain::Label(label) => json!(label),
+        Plain::List(items) => items.iter().map(value).collect(),
+        Plain::Dict(entries) => {
+            let key = |key: &Plain| if let Plain::Str(text) = key { text.to_string() } else { String::new() };
             entries.iter().map(|(name, item)| (key(name), value(item))).collect::<Map<_, _>>().into()
         }
-        Value::Record(record) => {
-            let fields: Map<_, _> = record.fields.iter().map(|(name, field)| (name.to_string(), value(field))).collect();
-            json!({ &*record.kind: fields })
+        Plain::Record(kind, fields) => {
+            let fields: Map<_, _> = fields.iter().map(|(name, field)| (name.to_string(), value(field))).collect();
+            json!({ &**kind: fields })
         }
     }
 }

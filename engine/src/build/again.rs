@@ -121,7 +121,7 @@ impl Look {
 }
 
 /// A file that may have changed, as it is now; none when only the whole way can tell what its change means.
-fn look_again(place: &Path, before: &Known) -> Option<Known> {
+pub(crate) fn look_again(place: &Path, before: &Known) -> Option<Known> {
     let roles = before.roles;
     let stamp = Stamp::of(place).ok()?;
     let bytes_matter = roles.any(Roles::LOAD | Roles::INPUT | Roles::MADE | Roles::READ);
@@ -145,7 +145,7 @@ fn loads_alike(before: &Known, now: &Known) -> bool {
 }
 
 /// Whether whoever reads the file finds the same.
-fn is_same(before: &Known, now: &Known) -> bool {
+pub(crate) fn is_same(before: &Known, now: &Known) -> bool {
     let is_executable = |known: &Known| known.stamp.is_some_and(|stamp| stamp.is_executable());
     before.digest == now.digest && is_executable(before) == is_executable(now)
 }

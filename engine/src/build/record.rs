@@ -15,7 +15,7 @@ use super::memory::{self, Memory};
 use super::variants::Planned;
 use super::{Analysis, Request};
 use crate::execute::Summary;
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, Reads};
 use crate::state::snapshot::{self, Draft, Known, Roles, Snapshot, Step};
 use crate::state::{Remembered, Stamp, State, StateError};
 use crate::toolchain::candidate_folders;
@@ -54,7 +54,7 @@ impl Finished<'_> {
         let programs = memory.toolchain.programs_seen();
         let tools = memory.toolchain.seen.iter().chain(&programs).map(|seen| (&seen.path, seen.stamp, seen.digest, Roles::TOOL));
         executed.chain(tools).for_each(|(path, stamp, digest, roles)| add(&mut files, path, Known::new(stamp, digest, roles)));
-        for (path, known) in self.loaded(root, before)? {
+        for (path, known) in reads(root, &self.loaded.reads, self.request.program, self.began, before)? {
             add(&mut files, &path, known);
         }
         for path in self.request.configurations.iter().flat_map(|one| candidate_folders(one.platform)) {
@@ -67,44 +67,6 @@ impl Finished<'_> {
             add(&mut files, path, looked_for(root, path, *was_file)?);
         }
         Some(files)
-    }
-
-    /// What loading read and the program itself, as they were when they were read: a file that changed after the build began may
-    /// have changed after it was read, too, and then there is nothing to go by.
-    fn loaded(&self, root: &Path, before: Option<&Snapshot>) -> Option<Vec<(Arc<str>, Known)>> {
-        let reads = &self.loaded.reads;
-        let program = self.request.program.and_then(Path::to_str).map(Arc::from);
-        let read = reads.files.iter().map(|path| (path, Roles::LOAD));
-        let listed = reads.folders.iter().map(|path| (path, Roles::FOLDER));
-        let there: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
-        let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), self.settled(root, path, *roles, before)?));
-        let mut all: Vec<_> = there.par_iter().map(known).collect::<Option<_>>()?;
-        for path in &reads.absent {
-            // What was looked for in vain and is there now was not loaded.
-            if Stamp::of(&root.join(&**path)).ok()?.is_some() {
-                return None;
-            }
-            all.push((Arc::clone(path), Known::new(None, None, Roles::LOAD)));
-        }
-        Some(all)
-    }
-
-    fn settled(&self, root: &Path, path: &str, roles: Roles, before: Option<&Snapshot>) -> Option<Known> {
-        let place = root.join(path);
-        // What was read and is gone belongs to no build.
-        let stamp = Stamp::of(&place).ok()??;
-        if !stamp.older_than(self.began) {
-            return None;
-        }
-        let known = |digest| Known::new(Some(stamp.settled()), digest, roles);
-        let remembered = remembered(before, path, &stamp);
-        if remembered.is_some() || roles.any(Roles::TOOL) {
-            return Some(known(remembered));
-        }
-        let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place) } else { Digest::of_file(&place) };
-        // What was hashed must be what was loaded.
-        let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
-        Some(known(Some(digest.ok()?))).filter(|_| unchanged)
     }
 
     fn draft<'a>(&'a self, mut files: Files, memory: &Memory) -> Option<Draft<'a>> {
@@ -137,6 +99,49 @@ impl Finished<'_> {
     }
 }
 
+/// What loading read and the program itself, as they were when they were read: a file that changed after the work `began` may
+/// have changed after it was read, too, and then there is nothing to go by. `before` spares reading those that have not changed.
+pub(crate) fn reads(
+    root: &Path,
+    reads: &Reads,
+    program: Option<&Path>,
+    began: SystemTime,
+    before: Option<&Snapshot>,
+) -> Option<Vec<(Arc<str>, Known)>> {
+    let program = program.and_then(Path::to_str).map(Arc::from);
+    let read = reads.files.iter().map(|path| (path, Roles::LOAD));
+    let listed = reads.folders.iter().map(|path| (path, Roles::FOLDER));
+    let there: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
+    let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), settled(root, path, *roles, began, before)?));
+    let mut all: Vec<_> = there.par_iter().map(known).collect::<Option<_>>()?;
+    for path in &reads.absent {
+        // What was looked for in vain and is there now was not loaded.
+        if Stamp::of(&root.join(&**path)).ok()?.is_some() {
+            return None;
+        }
+        all.push((Arc::clone(path), Known::new(None, None, Roles::LOAD)));
+    }
+    Some(all)
+}
+
+fn settled(root: &Path, path: &str, roles: Roles, began: SystemTime, before: Option<&Snapshot>) -> Option<Known> {
+    let place = root.join(path);
+    // What was read and is gone belongs to no build.
+    let stamp = Stamp::of(&place).ok()??;
+    if !stamp.older_than(began) {
+        return None;
+    }
+    let known = |digest| Known::new(Some(stamp.settled()), digest, roles);
+    let remembered = remembered(before, path, &stamp);
+    if remembered.is_some() || roles.any(Roles::TOOL) {
+        return Some(known(remembered));
+    }
+    let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place) } else { Digest::of_file(&place) };
+    // What was hashed must be what was loaded.
+    let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
+    Some(known(Some(digest.ok()?))).filter(|_| unchanged)
+}
+
 fn add(files: &mut Files, path: &Arc<str>, known: Known) {
     files.entry(path.clone()).and_modify(|old| *old = old.and(known)).or_insert(known);
 }
@@ -149,7 +154,7 @@ fn remembered(before: Option<&Snapshot>, path: &str, stamp: &Stamp) -> Option<Di
 
 /// A path that was looked for, as it is now; none when it came or went since. Its bytes were not read, so they may have changed:
 /// who did read them saw them in time.
-fn looked_for(root: &Path, path: &str, was_file: bool) -> Option<Known> {
+pub(crate) fn looked_for(root: &Path, path: &str, was_file: bool) -> Option<Known> {
     let stamp = Stamp::of(&root.join(path)).ok()?;
     let is_file = stamp.is_some_and(|stamp| stamp.is_file());
     (is_file == was_file).then(|| Known::new(stamp.map(Stamp::settled), None, Roles::LOOKED_FOR))

@@ -2,11 +2,18 @@
 //!
 //! Knows nothing of what BUILD files say.
 
+mod entries;
+
+use std::ffi::{CStr, OsStr};
+use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::diagnostic::Diagnostic;
+
+use self::entries::Found;
 
 /// The names of BUILD files; the first one found makes the folder a package.
 pub(crate) const BUILD_FILES: [&str; 2] = ["BUILD.ouro", "BUILD"];
@@ -56,17 +63,19 @@ impl Listing {
 /// Reads a folder.
 pub(super) fn list(path: &Path) -> io::Result<Listing> {
     let mut listing = Listing::default();
-    for entry in std::fs::read_dir(path)? {
-        let entry = entry?;
-        if let (Ok(true), Ok(name)) = (entry.file_type().map(|kind| kind.is_symlink()), entry.file_name().into_string()) {
-            listing.links.push((name, kind(&entry) == Some(Entry::File)));
+    entries::each(path, |name, found| {
+        let (kind, is_link) = kind(path, name, found);
+        match (name.to_str(), kind) {
+            (Ok(name), kind) => {
+                if is_link {
+                    listing.links.push((name.to_owned(), kind == Some(Entry::File)));
+                }
+                listing.entries.extend(kind.map(|kind| (name.to_owned(), kind)));
+            }
+            (Err(_), Some(_)) => listing.unnamable.push(name.to_string_lossy().into_owned()),
+            (Err(_), None) => {}
         }
-        match (kind(&entry), entry.file_name().into_string()) {
-            (Some(kind), Ok(name)) => listing.entries.push((name, kind)),
-            (Some(_), Err(name)) => listing.unnamable.push(name.to_string_lossy().into_owned()),
-            (None, _) => {}
-        }
-    }
+    })?;
     Ok(listing)
 }
 
@@ -85,16 +94,24 @@ pub(crate) fn digest(path: &Path) -> io::Result<Digest> {
     Ok(hasher.finish())
 }
 
-fn kind(entry: &std::fs::DirEntry) -> Option<Entry> {
-    // The kind comes with the listing on Linux; only links cost a call of their own.
-    let kind = entry.file_type().ok()?;
-    let is_file = |path: &Path| std::fs::metadata(path).is_ok_and(|target| target.is_file());
-    if kind.is_dir() {
-        Some(Entry::Folder)
-    } else if kind.is_file() || (kind.is_symlink() && is_file(&entry.path())) {
-        Some(Entry::File)
-    } else {
-        None
+/// What a name in a folder is to packages, and whether it is a symbolic link. Only links cost a call of their own, and names on
+/// file systems that do not say.
+fn kind(folder: &Path, name: &CStr, found: Found) -> (Option<Entry>, bool) {
+    let path = || folder.join(OsStr::from_bytes(name.to_bytes()));
+    let entry = |found: io::Result<Metadata>| match found {
+        Ok(found) if found.is_dir() => Some(Entry::Folder),
+        Ok(found) if found.is_file() => Some(Entry::File),
+        _ => None,
+    };
+    match found {
+        Found::File => (Some(Entry::File), false),
+        Found::Folder => (Some(Entry::Folder), false),
+        Found::Link => (entry(fs::metadata(path())).filter(|entry| *entry == Entry::File), true),
+        Found::Untold => match fs::symlink_metadata(path()) {
+            Ok(found) if found.is_symlink() => kind(folder, name, Found::Link),
+            found => (entry(found), false),
+        },
+        Found::Other => (None, false),
     }
 }
 

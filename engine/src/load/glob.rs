@@ -5,6 +5,7 @@
 use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use ouro_rules::diagnostic::Diagnostic;
 use ouro_rules::label::join;
+use serde::{Deserialize, Serialize};
 
 use super::Reads;
 use super::context::{Build, Context};
@@ -13,7 +14,7 @@ use super::places::{Place, Site};
 use crate::workspace::Workspace;
 
 /// The arguments of a `glob()`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Patterns {
     /// What it looks for.
     pub include: Vec<String>,

@@ -8,10 +8,12 @@ use ouro_rules::diagnostic::{Diagnostic, did_you_mean, sorted};
 use ouro_rules::label::{Pattern, Scope};
 
 use super::bits::Bits;
-use super::target_graph::{Ix, Kind, Link, TargetGraph};
+use super::links::Link;
+use super::node::{Ix, Kind};
+use super::target_graph::TargetGraph;
 use super::walk::Walk;
 use super::word::folders;
-use crate::load::{BUILD_FILES, Loaded};
+use crate::load::BUILD_FILES;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
 /// A file that is not what it was.
@@ -28,7 +30,7 @@ pub struct Change {
 /// A file touches what is built from it. A BUILD or `.star` file, or one that came or went where a `glob()` looks, touches all
 /// targets of the packages that read it, what is built from those, and programs that jump to them, for these are checked
 /// against their declarations. The settings touch everything.
-pub fn affected(workspace: &Workspace, loaded: &Loaded, graph: &TargetGraph, changes: &[Change]) -> Vec<Ix> {
+pub fn affected(workspace: &Workspace, graph: &TargetGraph, changes: &[Change]) -> Vec<Ix> {
     let paths: BTreeSet<&str> = changes.iter().map(|change| change.path.trim_end_matches('/')).collect();
     let is_changed = |path: &str| paths.contains(path) || folders(path).any(|folder| paths.contains(folder));
     let is_target = |node: &Ix| graph.node(*node).is_target();
@@ -38,12 +40,12 @@ pub fn affected(workspace: &Workspace, loaded: &Loaded, graph: &TargetGraph, cha
     let mut files = Bits::new(graph.len());
     files.extend(graph.ids().filter(|node| is_source(graph, *node) && is_changed(&graph.node(*node).label.path())));
     let mut declared = Bits::new(graph.len());
-    for package in graph.packages() {
+    for (name, package) in graph.packages() {
         if package.loads.iter().chain([&package.build_file]).any(|file| files.contains(*file)) {
-            declared.extend(graph.members(&package.name).filter(is_target));
+            declared.extend(graph.members(name).filter(is_target));
         }
     }
-    for package in looked_at(workspace, loaded, changes) {
+    for package in looked_at(workspace, graph, changes) {
         declared.extend(graph.members(package).filter(is_target));
     }
     let up = |follow| Walk { links: graph.up(), follow, within: None };
@@ -57,25 +59,26 @@ fn is_source(graph: &TargetGraph, node: Ix) -> bool {
 }
 
 /// The packages that some file came to or went from, as their `glob()`s see it, or that have another BUILD file now.
-fn looked_at<'l>(workspace: &Workspace, loaded: &'l Loaded, changes: &[Change]) -> BTreeSet<&'l str> {
+fn looked_at<'c>(workspace: &Workspace, graph: &TargetGraph, changes: &'c [Change]) -> BTreeSet<&'c str> {
     let mut files: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut packages = BTreeSet::new();
     for change in changes.iter().filter(|change| !folders(&change.path).any(|folder| workspace.ignores(folder))) {
         let (folder, name) = change.path.rsplit_once('/').unwrap_or(("", &change.path));
         let is_build_file = BUILD_FILES.contains(&name);
-        packages.extend(loaded.packages.get_key_value(folder).filter(|_| is_build_file).map(|(name, _)| &**name));
+        if is_build_file && graph.package(folder).is_some() {
+            packages.insert(folder);
+        }
         // A package that comes or goes takes its files from, or leaves them to, the one around it.
         let inner = usize::from(is_build_file);
-        let package = folders(&change.path).skip(inner).find_map(|folder| loaded.packages.get_key_value(folder));
+        let package = folders(&change.path).skip(inner).find_map(|folder| Some((folder, graph.package(folder)?)));
         let Some((package, globbing)) = package.filter(|_| !change.stays) else { continue };
         if (is_build_file || name.is_empty()) && !globbing.globs.is_empty() {
-            packages.insert(&**package);
+            packages.insert(package);
         }
         files.entry(package).or_default().push(change.path[package.len()..].trim_start_matches('/'));
     }
-    let looks = |(package, files): (&str, Vec<&str>)| {
-        let (name, package) = loaded.packages.get_key_value(package)?;
-        package.globs.iter().any(|glob| glob.may_select(files.iter().copied())).then_some(&**name)
+    let looks = |(name, files): (&'c str, Vec<&str>)| {
+        graph.package(name)?.globs.iter().any(|glob| glob.may_select(files.iter().copied())).then_some(name)
     };
     packages.extend(files.into_iter().filter_map(looks));
     packages
@@ -87,7 +90,7 @@ impl TargetGraph {
         let (mut selected, mut findings) = (BTreeSet::new(), Vec::new());
         for pattern in patterns {
             if pattern.negative {
-                selected.retain(|node: &Ix| !pattern.matches(&self.node(*node).label));
+                selected.retain(|node: &Ix| !pattern.matches(&self.node(*node).label.to_label()));
                 continue;
             }
             let is_wide = !matches!(pattern.scope, Scope::Target(_));
@@ -102,11 +105,11 @@ impl TargetGraph {
     fn unknown(&self, scope: &Scope) -> Option<Diagnostic> {
         match scope {
             Scope::Target(label) => {
-                let names = self.members(&label.package).map(|node| &*self.node(node).label.name);
+                let names = self.members(&label.package).map(|node| self.node(node).label.name);
                 Some(Diagnostic::bare(format!("there is no target `{label}`")).maybe_help(did_you_mean(&label.name, names)))
             }
             Scope::Package(name) if self.package(name).is_none() => {
-                let names = self.packages().iter().map(|package| &*package.name);
+                let names = self.packages().map(|(name, _)| name);
                 Some(Diagnostic::bare(format!("there is no package `//{name}`")).maybe_help(did_you_mean(name, names)))
             }
             Scope::Package(_) | Scope::Subtree(_) => None,

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of what the nodes are.
 
-use super::target_graph::Ix;
+use super::node::Ix;
 
 /// A set of the nodes of one graph.
 #[derive(Debug, Clone, PartialEq, Eq)]

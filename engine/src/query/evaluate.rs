@@ -10,7 +10,9 @@ use super::Attributes;
 use super::bits::Bits;
 use super::expr::{Call, Expr, Operator};
 use super::function::Function;
-use super::target_graph::{Ix, Kind, Link, Links, TargetGraph};
+use super::links::{Link, Links};
+use super::node::{Ix, Kind};
+use super::target_graph::TargetGraph;
 use super::walk::Walk;
 use super::word::Meaning;
 
@@ -139,7 +141,7 @@ impl<'a> Evaluation<'a> {
     }
 
     fn attr_matches(&self, call: &Call, node: Ix, regex: &Regex) -> bool {
-        let value = call.attribute().and_then(|name| (self.attributes)(&self.graph.node(node).label, &name.text));
+        let value = call.attribute().and_then(|name| (self.attributes)(self.graph.node(node).label, &name.text));
         value.is_some_and(|text| regex.is_match(&text))
     }
 
@@ -172,7 +174,7 @@ impl<'a> Evaluation<'a> {
             let is_member = |link: &&Link| graph.attr(link).is_some_and(|attr| &**attr == "tests");
             let mut members: Vec<Ix> = graph.down().of(suite).iter().filter(is_member).map(|link| link.to).collect();
             if members.is_empty() {
-                let own = graph.members(&graph.node(suite).label.package);
+                let own = graph.members(graph.node(suite).label.package);
                 members = own.filter(|node| graph.node(*node).is_test() && !graph.node(*node).is_manual()).collect();
             }
             open.extend(members.into_iter().filter(|node| seen.insert(*node) && graph.node(*node).is_suite()));
@@ -188,14 +190,14 @@ impl<'a> Evaluation<'a> {
 
     fn packages(&self, set: &Bits) -> Vec<&'a str> {
         let graph = self.graph;
-        let own = set.iter().map(|node| &graph.node(node).label).filter(|label| label.repo.is_empty());
-        let mut packages: Vec<&str> = own.map(|label| &*label.package).collect();
+        let own = set.iter().map(|node| graph.node(node).label).filter(|label| label.repo.is_empty());
+        let mut packages: Vec<&str> = own.map(|label| label.package).collect();
         packages.dedup();
         packages
     }
 
     fn same_package_rdeps(&self, set: &Bits) -> Bits {
-        let package = |node: Ix| &self.graph.node(node).label.package;
+        let package = |node: Ix| self.graph.node(node).label.package;
         let rdeps = |node: Ix| self.declared(self.graph.up(), node).filter(move |other| package(*other) == package(node));
         self.of(set.iter().flat_map(rdeps))
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use ouro_rules::{EdgeKind, Label, Span, Target};
 
-use super::target_graph::{Edge, Ix, Kind, Node, Package, Parts, TargetGraph};
+use super::links::Edge;
+use super::node::{Ix, Kind, Name, Node, Place};
+use super::target_graph::{Package, Parts, TargetGraph};
 use crate::graph::{self, Graph, NodeId};
 use crate::load::{self, Loaded};
 
@@ -31,17 +33,17 @@ pub fn everything(loaded: &Loaded, but: &BTreeSet<&Label>) -> Vec<Label> {
 
 /// The compact form of a graph, with the files that packages were made from.
 pub(super) fn gather(loaded: &Loaded, graph: &Graph<'_>) -> TargetGraph {
-    let (nodes, places) = nodes(loaded, graph);
+    let own = own_files(loaded);
+    let (nodes, places) = nodes(loaded, graph, &own);
     let (edges, attrs) = edges(graph, &places);
     let packages = loaded.packages.values().filter_map(|package| files(package, &nodes)).collect();
     let known = known(loaded);
     TargetGraph::new(Parts { nodes, edges, attrs, packages, known, ..Parts::default() })
 }
 
-/// The nodes, sorted, and for each place in `graph` the place among them.
-fn nodes(loaded: &Loaded, graph: &Graph<'_>) -> (Vec<Node>, Vec<Ix>) {
+/// The nodes, sorted, and for each place in `graph` the place among them. `own` are files of packages.
+fn nodes<'a>(loaded: &'a Loaded, graph: &'a Graph<'_>, own: &'a BTreeSet<Label>) -> (Vec<Node<'a>>, Vec<Ix>) {
     let mut all: Vec<(&Label, Option<NodeId>)> = graph.by_label().map(|(label, id)| (label, Some(id))).collect();
-    let own = own_files(loaded);
     all.extend(own.iter().filter(|label| graph.find(label).is_none()).map(|label| (label, None)));
     all.sort_by(|one, other| one.0.cmp(other.0));
     let mut places = vec![Ix::new(0); graph.len()];
@@ -50,9 +52,9 @@ fn nodes(loaded: &Loaded, graph: &Graph<'_>) -> (Vec<Node>, Vec<Ix>) {
             places[id.place()] = Ix::new(place);
         }
     }
-    let node = |(label, id): (&Label, Option<NodeId>)| match id {
+    let node = |(label, id): (&'a Label, Option<NodeId>)| match id {
         Some(id) => node(loaded, graph, id),
-        None => source(label),
+        None => Node::source(label.into()),
     };
     (all.into_iter().map(node).collect(), places)
 }
@@ -67,48 +69,38 @@ fn build_file(package: &load::Package) -> Label {
     Label::new(package.name.clone(), name)
 }
 
-fn node(loaded: &Loaded, graph: &Graph<'_>, id: NodeId) -> Node {
+fn node<'a>(loaded: &'a Loaded, graph: &'a Graph<'_>, id: NodeId) -> Node<'a> {
     match graph.node(id) {
         graph::Node::Target(target) => self::target(loaded, target),
-        graph::Node::File(label) => source(label),
-        graph::Node::Generated(label) => Node { place: maker(graph, id), kind: Kind::Generated, ..source(label) },
+        graph::Node::File(label) => Node::source(label.into()),
+        graph::Node::Generated(label) => {
+            Node { declared: Some(place(maker(graph, id))), kind: Kind::Generated, ..Node::source(label.into()) }
+        }
     }
 }
 
-fn target(loaded: &Loaded, target: &Target) -> Node {
+fn target<'a>(loaded: &'a Loaded, target: &'a Target) -> Node<'a> {
     let rule = loaded.rules.rule(&target.rule);
     let leads = |kind| rule.is_some_and(|rule| rule.attrs().iter().any(|attr| attr.edge == Some(kind)));
     Node {
-        label: target.label.clone(),
-        kind: Kind::Rule(rule.map_or_else(|| target.rule.clone(), |rule| rule.name().into())),
-        place: target.span.clone(),
-        tags: target.tags.clone(),
+        label: (&target.label).into(),
+        kind: Kind::Rule(rule.map_or(&target.rule, |rule| rule.name())),
+        declared: Some(place(&target.span)),
+        tags: target.tags.iter().map(|tag| &**tag).collect(),
         jumps: leads(EdgeKind::Jump),
         test: rule.is_some_and(|rule| rule.is_test()),
         suite: leads(EdgeKind::Test),
     }
 }
 
-fn source(label: &Label) -> Node {
-    let path: Arc<str> = match label.repo.is_empty() {
-        true => label.path().into(),
-        false => format!("@{}//{}", label.repo, label.path()).into(),
-    };
-    Node {
-        label: label.clone(),
-        kind: Kind::Source,
-        place: Span::point(path, 1, 1),
-        tags: Vec::new(),
-        jumps: false,
-        test: false,
-        suite: false,
-    }
+fn place(span: &Span) -> Place<'_> {
+    Place { file: &span.file, line: span.line, column: span.column }
 }
 
 /// Where the target that makes a file is declared: its only edge leads there.
-fn maker(graph: &Graph<'_>, id: NodeId) -> Span {
+fn maker<'a>(graph: &'a Graph<'_>, id: NodeId) -> &'a Span {
     let edge = graph.edges(id).next();
-    edge.map(|(_, edge)| edge.span.clone()).expect("BUG: a generated file has a maker")
+    edge.map(|(_, edge)| &edge.span).expect("BUG: a generated file has a maker")
 }
 
 fn edges(graph: &Graph<'_>, places: &[Ix]) -> (Vec<Edge>, Vec<Arc<str>>) {
@@ -132,10 +124,10 @@ fn number(names: &mut Vec<Arc<str>>, name: &Arc<str>) -> u16 {
     u16::try_from(at).expect("BUG: rules have fewer than 65,536 attributes")
 }
 
-fn files(package: &load::Package, nodes: &[Node]) -> Option<Package> {
-    let find = |label: &Label| nodes.binary_search_by(|node| node.label.cmp(label)).ok().map(Ix::new);
+fn files(package: &load::Package, nodes: &[Node<'_>]) -> Option<Package> {
+    let find = |label: &Label| nodes.binary_search_by(|node| node.label.cmp(&Name::from(label))).ok().map(Ix::new);
     let loads = package.loads.iter().filter_map(find).collect();
-    Some(Package { name: package.name.clone(), build_file: find(&build_file(package))?, loads })
+    Some(Package { build_file: find(&build_file(package))?, loads, globs: package.globs.clone() })
 }
 
 /// The attributes of all rules that some target is of.

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use ouro_rules::EdgeKind;
 
-use super::target_graph::{Edge, Ix, Link, Node, Parts, TargetGraph};
+use super::links::{Edge, Link};
+use super::node::{Ix, Node};
+use super::target_graph::{Parts, TargetGraph};
 
 impl TargetGraph {
     /// The jump graph. An alias is another label of the program it stands for.
@@ -25,8 +27,8 @@ impl TargetGraph {
         let edges = programs.iter().flat_map(jumps).collect();
         let aliases = self.ids().filter(|node| self.actual(*node).is_some());
         let others =
-            aliases.filter_map(|alias| Some((self.node(alias).label.clone(), meant(alias)?))).collect::<BTreeMap<_, _>>();
-        let nodes: Vec<Node> = programs.iter().map(|node| self.node(*node).clone()).collect();
+            aliases.filter_map(|alias| Some((self.node(alias).label.to_label(), meant(alias)?))).collect::<BTreeMap<_, _>>();
+        let nodes: Vec<Node<'_>> = programs.iter().map(|node| self.node(*node)).collect();
         let known = self.known_attrs().map(Into::into).collect();
         let attrs = self.attrs().to_vec();
         TargetGraph::new(Parts { nodes, edges, attrs, packages: Vec::new(), known, others, programs_only: true })

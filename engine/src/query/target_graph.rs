@@ -3,17 +3,24 @@
 //! Knows neither petgraph nor where the graph came from. Attributes stand beside it, see [`super::Attributes`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 
 use ouro_rules::label::{Label, Scope, is_below};
-use ouro_rules::{EdgeKind, Span};
+use serde::{Deserialize, Serialize};
+
+use super::links::{Edge, Link, Links};
+use super::node::{Ix, Kind, Name, Node, Place};
+use super::texts::{Collector, TextId, Texts};
+use crate::load::GlobPatterns;
 
 /// A graph of targets and files.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct TargetGraph {
+    texts: Texts,
     /// Sorted by label, each once.
-    nodes: Vec<Node>,
+    rows: Vec<Row>,
+    /// The tags of all nodes, one node's after the other's.
+    tags: Vec<TextId>,
     down: Links,
     up: Links,
     /// The names of attributes that make edges.
@@ -26,88 +33,44 @@ pub struct TargetGraph {
     programs_only: bool,
 }
 
-/// A node of one graph: its place among all nodes, from 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ix(u32);
-
-/// A target or a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
-    /// Its name.
-    pub label: Label,
-    /// What it is.
-    pub kind: Kind,
-    /// Where it is declared; the beginning of a source file.
-    pub place: Span,
-    /// Free words to select by.
-    pub tags: Vec<Arc<str>>,
-    /// Whether its rule has an attribute for jumps.
-    pub jumps: bool,
-    /// Whether it is a test.
-    pub test: bool,
-    /// Whether it stands for other tests.
-    pub suite: bool,
+/// A node without its texts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Row {
+    repo: TextId,
+    package: TextId,
+    name: TextId,
+    what: What,
+    declared: Option<(TextId, u32, u32)>,
+    /// Where its tags end.
+    tags: u32,
+    jumps: bool,
+    test: bool,
+    suite: bool,
 }
 
-/// What a node is; displays as the function `kind()` sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
-    /// A target of this rule.
-    Rule(Arc<str>),
-    /// A file written by people.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum What {
+    Rule(TextId),
     Source,
-    /// A file that a target's `outs` names.
     Generated,
 }
 
-/// An edge, for making graphs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Edge {
-    /// The dependent.
-    pub from: Ix,
-    /// What it depends on.
-    pub to: Ix,
-    /// The attribute that says so, by its place in a list of names; none for what follows from other edges.
-    pub attr: Option<u16>,
-    /// What it means.
-    pub kind: EdgeKind,
-}
-
-/// One end of an edge, seen from the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
-    /// The node it leads to.
-    pub to: Ix,
-    /// See [`Edge::attr`].
-    pub attr: Option<u16>,
-    /// What it means.
-    pub kind: EdgeKind,
-}
-
-/// The edges of a graph in one direction, grouped by node.
-#[derive(Debug, Clone, Default)]
-pub struct Links {
-    /// Where each node's links begin, and where the last one's end.
-    starts: Vec<u32>,
-    links: Vec<Link>,
-}
-
-/// The files a package was made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What a package was made from. Its name is that of the package its BUILD file lies in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Package {
-    /// The folder's path from the workspace root.
-    pub name: Arc<str>,
     /// Its BUILD file.
     pub build_file: Ix,
     /// The `.star` files that loads, directly or through others.
     pub loads: Vec<Ix>,
+    /// Where it looks for files: others may come to match.
+    pub globs: Vec<GlobPatterns>,
 }
 
 /// What a graph is made of.
 #[derive(Debug, Clone, Default)]
-pub struct Parts {
+pub struct Parts<'a> {
     /// The nodes, sorted by label, each once.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<Node<'a>>,
     /// The edges, in any order.
     pub edges: Vec<Edge>,
     /// The names that [`Edge::attr`] means.
@@ -122,129 +85,85 @@ pub struct Parts {
     pub programs_only: bool,
 }
 
-impl Ix {
-    /// The node at a place.
-    pub fn new(place: usize) -> Ix {
-        Ix(u32::try_from(place).expect("BUG: fewer than four billion nodes"))
-    }
-
-    /// Its place.
-    pub fn place(self) -> usize {
-        self.0 as usize
-    }
+/// Rows that are being collected, with what stands beside them.
+#[derive(Default)]
+struct Rows<'a> {
+    texts: Collector<'a>,
+    tags: Vec<TextId>,
 }
 
-impl Node {
-    /// Whether it is a target, not a file.
-    pub fn is_target(&self) -> bool {
-        matches!(self.kind, Kind::Rule(_))
-    }
-
-    /// Whether it is a test.
-    pub fn is_test(&self) -> bool {
-        self.test
-    }
-
-    /// Whether it stands for other tests.
-    pub fn is_suite(&self) -> bool {
-        self.suite
-    }
-
-    /// Whether it wants to be named, and is left out of `:all` and `...` when things are built.
-    pub fn is_manual(&self) -> bool {
-        self.tags.iter().any(|tag| &**tag == "manual")
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Kind::Rule(rule) => write!(f, "{rule} rule"),
-            Kind::Source => f.write_str("source file"),
-            Kind::Generated => f.write_str("generated file"),
+impl<'a> Rows<'a> {
+    fn row(&mut self, node: &Node<'a>) -> Row {
+        self.tags.extend(node.tags.iter().map(|tag| self.texts.number(tag)));
+        Row {
+            repo: self.texts.number(node.label.repo),
+            package: self.texts.number(node.label.package),
+            name: self.texts.number(node.label.name),
+            what: match node.kind {
+                Kind::Rule(rule) => What::Rule(self.texts.number(rule)),
+                Kind::Source => What::Source,
+                Kind::Generated => What::Generated,
+            },
+            declared: node.declared.map(|place| (self.texts.number(place.file), place.line, place.column)),
+            tags: self.tags.len() as u32,
+            jumps: node.jumps,
+            test: node.test,
+            suite: node.suite,
         }
-    }
-}
-
-impl Link {
-    /// Whether an attribute says so.
-    pub fn is_declared(&self) -> bool {
-        self.attr.is_some()
-    }
-
-    /// Whether what is built at one end depends on what is built at the other.
-    pub fn waits(&self) -> bool {
-        self.kind != EdgeKind::Jump
-    }
-}
-
-impl Links {
-    /// The links from the first nodes of these edges, which are sorted.
-    fn new(count: usize, edges: &[Edge]) -> Links {
-        let mut starts = Vec::with_capacity(count + 1);
-        for (edge, at) in edges.iter().zip(0u32..) {
-            starts.resize(edge.from.place() + 1, at);
-        }
-        starts.resize(count + 1, edges.len() as u32);
-        let links = edges.iter().map(|edge| Link { to: edge.to, attr: edge.attr, kind: edge.kind }).collect();
-        Links { starts, links }
-    }
-
-    /// The same edges the other way round.
-    fn turned(&self) -> Links {
-        let mut starts = vec![0; self.len() + 1];
-        self.links.iter().for_each(|link| starts[link.to.place() + 1] += 1);
-        (1..starts.len()).for_each(|at| starts[at] += starts[at - 1]);
-        let (mut next, mut links) = (starts.clone(), self.links.clone());
-        for from in (0..self.len()).map(Ix::new) {
-            for link in self.of(from) {
-                let at = &mut next[link.to.place()];
-                links[*at as usize] = Link { to: from, ..*link };
-                *at += 1;
-            }
-        }
-        Links { starts, links }
-    }
-
-    /// How many nodes there are.
-    pub(super) fn len(&self) -> usize {
-        self.starts.len().saturating_sub(1)
-    }
-
-    /// A node's links, sorted by where they lead.
-    pub fn of(&self, node: Ix) -> &[Link] {
-        &self.links[self.starts[node.place()] as usize..self.starts[node.place() + 1] as usize]
     }
 }
 
 impl TargetGraph {
     /// The graph of these parts.
-    pub fn new(parts: Parts) -> TargetGraph {
+    pub fn new(parts: Parts<'_>) -> TargetGraph {
         let Parts { nodes, mut edges, attrs, packages, known, others, programs_only } = parts;
         edges.sort_unstable();
         edges.dedup();
         let down = Links::new(nodes.len(), &edges);
-        TargetGraph { up: down.turned(), nodes, down, attrs, packages, known, others, programs_only }
+        let mut collected = Rows::default();
+        let rows = nodes.iter().map(|node| collected.row(node)).collect();
+        let Rows { texts: Collector { texts, .. }, tags } = collected;
+        TargetGraph { texts, rows, tags, up: down.turned(), down, attrs, packages, known, others, programs_only }
     }
 
     /// How many nodes there are.
     pub fn len(&self) -> usize {
-        self.nodes.len()
+        self.rows.len()
     }
 
     /// Whether there is no node.
     pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
+        self.rows.is_empty()
     }
 
     /// Every node, sorted by label.
     pub fn ids(&self) -> impl Iterator<Item = Ix> + use<> {
-        (0..self.nodes.len()).map(Ix::new)
+        (0..self.rows.len()).map(Ix::new)
     }
 
     /// A node.
-    pub fn node(&self, node: Ix) -> &Node {
-        &self.nodes[node.place()]
+    pub fn node(&self, node: Ix) -> Node<'_> {
+        let row = &self.rows[node.place()];
+        let tags = node.place().checked_sub(1).map_or(0, |before| self.rows[before].tags)..row.tags;
+        let place = |(file, line, column)| Place { file: self.texts.get(file), line, column };
+        Node {
+            label: self.label(row),
+            kind: match row.what {
+                What::Rule(rule) => Kind::Rule(self.texts.get(rule)),
+                What::Source => Kind::Source,
+                What::Generated => Kind::Generated,
+            },
+            declared: row.declared.map(place),
+            tags: self.tags[tags.start as usize..tags.end as usize].iter().map(|tag| self.texts.get(*tag)).collect(),
+            jumps: row.jumps,
+            test: row.test,
+            suite: row.suite,
+        }
+    }
+
+    fn label(&self, row: &Row) -> Name<'_> {
+        let [repo, package, name] = [row.repo, row.package, row.name].map(|text| self.texts.get(text));
+        Name { repo, package, name }
     }
 
     /// What nodes depend on.
@@ -277,40 +196,42 @@ impl TargetGraph {
         self.programs_only
     }
 
-    /// The packages, sorted by name.
-    pub fn packages(&self) -> &[Package] {
-        &self.packages
+    /// The packages with their names, sorted by those.
+    pub fn packages(&self) -> impl Iterator<Item = (&str, &Package)> {
+        self.packages.iter().map(|package| (self.name_of(package), package))
     }
 
     /// The package of this name.
     pub fn package(&self, name: &str) -> Option<&Package> {
-        self.packages.binary_search_by(|package| (*package.name).cmp(name)).ok().map(|at| &self.packages[at])
+        self.packages.binary_search_by(|package| self.name_of(package).cmp(name)).ok().map(|at| &self.packages[at])
+    }
+
+    fn name_of(&self, package: &Package) -> &str {
+        self.texts.get(self.rows[package.build_file.place()].package)
     }
 
     /// The node of this label.
-    pub fn find(&self, label: &Label) -> Option<Ix> {
-        let at = self.nodes.binary_search_by(|node| node.label.cmp(label)).ok();
-        at.map(Ix::new).or_else(|| self.others.get(label).copied())
+    pub fn find(&self, label: Name<'_>) -> Option<Ix> {
+        let at = self.rows.binary_search_by(|row| self.label(row).cmp(&label)).ok();
+        at.map(Ix::new).or_else(|| self.others.get(&label.to_label()).copied())
     }
 
     /// The nodes whose labels lie in this package.
     pub fn members(&self, package: &str) -> impl Iterator<Item = Ix> + use<> {
-        fn key(node: &Node) -> (&str, &str) {
-            (&node.label.repo, &node.label.package)
-        }
-        let start = self.nodes.partition_point(|node| key(node) < ("", package));
-        let end = self.nodes.partition_point(|node| key(node) <= ("", package));
+        let key = |row: &Row| (self.texts.get(row.repo), self.texts.get(row.package));
+        let start = self.rows.partition_point(|row| key(row) < ("", package));
+        let end = self.rows.partition_point(|row| key(row) <= ("", package));
         (start..end).map(Ix::new)
     }
 
     /// The node of a label, or all targets of a package or of those below it, manual ones too.
     pub fn select(&self, scope: &Scope) -> Vec<Ix> {
-        let is_target = |node: &Ix| self.node(*node).is_target();
+        let is_target = |node: &Ix| matches!(self.rows[node.place()].what, What::Rule(_));
         match scope {
-            Scope::Target(label) => self.find(label).into_iter().collect(),
+            Scope::Target(label) => self.find(label.into()).into_iter().collect(),
             Scope::Package(package) => self.members(package).filter(is_target).collect(),
             Scope::Subtree(root) => {
-                let is_in = |node: &Ix| is_below(&self.node(*node).label.package, root);
+                let is_in = |node: &Ix| is_below(self.texts.get(self.rows[node.place()].package), root);
                 self.ids().filter(is_target).filter(is_in).collect()
             }
         }

@@ -3,7 +3,8 @@
 //! Knows nothing of expressions.
 
 use super::bits::Bits;
-use super::target_graph::{Ix, Link, Links};
+use super::links::{Link, Links};
+use super::node::Ix;
 
 /// How a graph is walked.
 pub(super) struct Walk<'g> {

@@ -101,7 +101,7 @@ impl Meaning {
     /// What is wrong with the word in this graph.
     pub(super) fn finding(&self, word: &Word, graph: &TargetGraph) -> Option<Diagnostic> {
         let Scope::Target(label) = &self.scope else { return None };
-        if graph.find(label).is_some() {
+        if graph.find(label.into()).is_some() {
             return None;
         }
         let finding = |message: String| Some(Diagnostic::error(&word.span, message));
@@ -113,7 +113,7 @@ impl Meaning {
             return finding(format!("no target names the file `{path}`"))
                 .map(|finding| finding.help("list it in `srcs` or `hdrs`"));
         }
-        let names = graph.members(&label.package).map(|node| &*graph.node(node).label.name);
+        let names = graph.members(&label.package).map(|node| graph.node(node).label.name);
         finding(format!("there is no target or file `{label}`"))
             .map(|finding| finding.maybe_help(did_you_mean(&label.name, names)))
     }

@@ -46,8 +46,20 @@ const HEAD: &str = concat!("ouro snapshot v3 of ", env!("CARGO_PKG_VERSION"));
 const BODY: &str = concat!("ouro snapshot body v2 of ", env!("CARGO_PKG_VERSION"));
 const TAIL: &str = concat!("ouro snapshot tail v3 of ", env!("CARGO_PKG_VERSION"));
 
-/// Snapshots kept, one for each request; the one not written for longest goes first.
-const KEPT: usize = 8;
+/// Builds' snapshots kept, one for each request; the one not written for longest goes first.
+const KEPT_BUILDS: usize = 8;
+
+/// The same for questions, of which there are more kinds.
+const KEPT_QUESTIONS: usize = 32;
+
+/// Who keeps snapshots: they do not push each other's out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shelf {
+    /// Builds.
+    Builds,
+    /// Commands that only look.
+    Questions,
+}
 
 /// The checksum in front of what is sealed.
 const SUM: usize = 32;
@@ -169,12 +181,17 @@ pub struct Snapshot {
 impl Snapshot {
     /// The snapshot of the last build with this request; none when there is none, or it is damaged.
     pub fn open(root: &Path, request: &Digest) -> Option<Snapshot> {
-        Snapshot::open_at(place(root, request), Some(request))
+        Snapshot::open_on(Shelf::Builds, root, request)
     }
 
-    /// The snapshots of all requests, the one written last first.
+    /// The same, of a shelf.
+    pub fn open_on(shelf: Shelf, root: &Path, request: &Digest) -> Option<Snapshot> {
+        Snapshot::open_at(place(shelf, root, request), Some(request))
+    }
+
+    /// The snapshots of all builds' requests, the one written last first.
     pub fn all(root: &Path) -> impl Iterator<Item = Snapshot> {
-        written(&folder(root)).into_iter().rev().filter_map(|(_, path)| Snapshot::open_at(path, None))
+        written(&folder(Shelf::Builds, root)).into_iter().rev().filter_map(|(_, path)| Snapshot::open_at(path, None))
     }
 
     fn open_at(path: PathBuf, request: Option<&Digest>) -> Option<Snapshot> {
@@ -274,22 +291,36 @@ impl Snapshot {
 
 /// Writes a snapshot in place of the request's last one. One of more than 4 GiB is not written.
 pub fn write(root: &Path, request: &Digest, draft: Draft<'_>) -> Result<(), StateError> {
+    write_on(Shelf::Builds, root, request, draft)
+}
+
+/// The same, on a shelf.
+pub fn write_on(shelf: Shelf, root: &Path, request: &Digest, draft: Draft<'_>) -> Result<(), StateError> {
     let Some(bytes) = encode::encode(&draft, request) else { return Ok(()) };
-    super::replace(&place(root, request), &bytes)?;
-    prune(&folder(root));
+    super::replace(&place(shelf, root, request), &bytes)?;
+    super::hide_from_git(root);
+    prune(shelf, root);
     Ok(())
 }
 
-fn folder(root: &Path) -> PathBuf {
-    root.join(STATE_FOLDER).join("snapshots")
+fn folder(shelf: Shelf, root: &Path) -> PathBuf {
+    let name = match shelf {
+        Shelf::Builds => "snapshots",
+        Shelf::Questions => "questions",
+    };
+    root.join(STATE_FOLDER).join(name)
 }
 
-fn place(root: &Path, request: &Digest) -> PathBuf {
-    folder(root).join(&request.to_string()[..16])
+fn place(shelf: Shelf, root: &Path, request: &Digest) -> PathBuf {
+    folder(shelf, root).join(&request.to_string()[..16])
 }
 
-fn prune(folder: &Path) {
-    for (_, path) in written(folder).iter().rev().skip(KEPT) {
+fn prune(shelf: Shelf, root: &Path) {
+    let kept = match shelf {
+        Shelf::Builds => KEPT_BUILDS,
+        Shelf::Questions => KEPT_QUESTIONS,
+    };
+    for (_, path) in written(&folder(shelf, root)).iter().rev().skip(kept) {
         let _ = fs::remove_file(path);
     }
 }

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use ouro_engine::query::{Edge, Ix, Kind, Node, Package, Parts, TargetGraph};
+use ouro_engine::query::{Edge, Ix, Kind, Name, Node, Package, Parts, TargetGraph};
+use ouro_rules::EdgeKind;
 use ouro_rules::label::Label;
-use ouro_rules::{EdgeKind, Span};
 
 pub type Set = BTreeSet<String>;
 
@@ -99,25 +99,29 @@ impl fmt::Display for E {
     }
 }
 
+impl Thing {
+    fn node(&self) -> Node<'_> {
+        Node {
+            label: Name { repo: "", package: self.package, name: &self.name },
+            kind: match self.kind.strip_suffix(" rule") {
+                Some(rule) => Kind::Rule(rule),
+                None if self.kind == "source file" => Kind::Source,
+                None => Kind::Generated,
+            },
+            declared: None,
+            tags: if self.manual { vec!["manual"] } else { Vec::new() },
+            jumps: self.kind.starts_with("program"),
+            test: self.kind.ends_with("_test rule"),
+            suite: self.kind == "test_suite rule",
+        }
+    }
+}
+
 impl Model {
     /// The same as a real graph.
     pub fn graph(&self) -> TargetGraph {
-        let label = |text: &str| Label::parse(text, "", "").expect("a label");
-        let node = |(text, thing): (&String, &Thing)| Node {
-            label: label(text),
-            kind: match thing.kind.strip_suffix(" rule") {
-                Some(rule) => Kind::Rule(rule.into()),
-                None if thing.kind == "source file" => Kind::Source,
-                None => Kind::Generated,
-            },
-            place: Span::point("BUILD", 1, 1),
-            tags: if thing.manual { vec!["manual".into()] } else { Vec::new() },
-            jumps: thing.kind.starts_with("program"),
-            test: thing.kind.ends_with("_test rule"),
-            suite: thing.kind == "test_suite rule",
-        };
-        let mut nodes: Vec<Node> = self.things.iter().map(node).collect();
-        nodes.sort_by(|a, b| a.label.cmp(&b.label));
+        let mut nodes: Vec<Node<'_>> = self.things.values().map(Thing::node).collect();
+        nodes.sort_by_key(|node| node.label);
         let place = |text: &String| Ix::new(nodes.iter().position(|node| node.label.to_string() == *text).expect("a node"));
         let attrs = ["deps", "srcs", "tests", "outs", "jumps", "actual"];
         let edge = |(from, attr, to): &(String, Option<&'static str>, String)| Edge {
@@ -132,15 +136,15 @@ impl Model {
                 Some(_) => EdgeKind::Dep,
             },
         };
-        let package = |(name, (build_file, loads)): (&&'static str, &(String, Set))| Package {
-            name: (*name).into(),
+        let package = |(build_file, loads): &(String, Set)| Package {
             build_file: place(build_file),
             loads: loads.iter().map(place).collect(),
+            globs: Vec::new(),
         };
         TargetGraph::new(Parts {
             edges: self.edges.iter().rev().map(edge).collect(),
             attrs: attrs.map(Into::into).to_vec(),
-            packages: self.packages.iter().map(package).collect(),
+            packages: self.packages.values().map(package).collect(),
             known: attrs.into_iter().chain(["color"]).map(Into::into).collect(),
             nodes,
             ..Parts::default()

@@ -193,3 +193,39 @@ impl Order {
         Some(words)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONST: u32 = 10 << 24;
+    const ARRAY: u32 = 3 << 24;
+    const INT: u32 = 1 << 24;
+
+    fn with_types(words: &[u32]) -> Vec<u8> {
+        let header = [u32::from(MAGIC) | 1 << 16, 24, 0, 4 * words.len() as u32, 4 * words.len() as u32, 1];
+        let words = header.iter().chain(words).flat_map(|word| word.to_le_bytes());
+        words.chain([0]).collect()
+    }
+
+    #[test]
+    fn sizes_go_through_arrays_and_qualifiers() {
+        let data = with_types(&[0, INT, 4, 32, 0, ARRAY, 0, 1, 1, 6, 0, CONST, 2]);
+        let btf = Btf::read(&data).unwrap();
+        assert_eq!((btf.size(1), btf.size(2), btf.size(3)), (Some(4), Some(24), Some(24)));
+        assert_eq!((btf.size(0), btf.size(4)), (None, None), "void, and no type at all");
+    }
+
+    #[test]
+    fn circles_and_overflow_have_no_size() {
+        let data = with_types(&[0, CONST, 2, 0, CONST, 1, 0, ARRAY, 0, 3, 1, 2, 0, INT, 4, 32, 0, ARRAY, 0, 4, 4, u32::MAX]);
+        let btf = Btf::read(&data).unwrap();
+        assert_eq!((btf.size(1), btf.size(3), btf.size(5)), (None, None, None));
+    }
+
+    #[test]
+    fn a_type_cut_short_is_told() {
+        assert!(Btf::read(&with_types(&[0, ARRAY, 0, 1])).is_err());
+        assert!(Btf::read(&with_types(&[0, 31 << 24, 0])).is_err());
+    }
+}

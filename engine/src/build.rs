@@ -32,7 +32,7 @@ use crate::graph::{self, Graph, NodeId};
 use crate::load::{self, Loaded};
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
-use crate::toolchain::{Toolchain, ToolchainError, system_includes};
+use crate::toolchain::{Toolchain, ToolchainError, kernel_btf, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
 pub(crate) use self::recall::{Recalled, recall};
@@ -263,6 +263,7 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, clang_flags:
         clang_flags,
         target: configuration.platform.target().to_owned(),
         compile_args: configuration.compile_args(),
+        kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
     }
 }

@@ -44,13 +44,13 @@ pub enum BundleError {
 
 /// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. `inputs` are, for each program in
 /// the chain's order, its object and its facts.
-pub fn link(spec: &ChainSpec, inputs: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
+pub fn link(spec: &ChainSpec, inputs: &[impl AsRef<[u8]>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let mut objects = BTreeMap::new();
     let mut programs = Vec::new();
     let mut all_facts = Vec::new();
     for (index, (member, pair)) in spec.programs.iter().zip(inputs.chunks_exact(2)).enumerate() {
-        match link_program(spec, index, member, &pair[0], &pair[1]) {
+        match link_program(spec, index, member, pair[0].as_ref(), pair[1].as_ref()) {
             Ok((program, object, facts)) => {
                 objects.insert(program.object.clone(), object);
                 programs.push(program);

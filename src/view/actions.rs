@@ -54,7 +54,7 @@ impl<'a> Shown<'a> {
             missing,
         };
         match &action.kind {
-            ActionKind::Run { tool, args, env, depfile } => {
+            ActionKind::Run { tool, args, env, depfile, .. } => {
                 shown.argv = std::iter::once(program(tool, toolchain)).chain(args.iter().cloned()).collect();
                 shown.environment = key::environment(env);
                 shown.depfile = depfile.as_deref();

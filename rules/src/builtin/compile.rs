@@ -1,17 +1,19 @@
-//! The actions of a program: its header, its compiles, the inspection of its object.
+//! The actions of a program: its headers, its compiles, the inspection of its object.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bpf_library::repository_roots;
-use crate::action::{Action, ActionKind, Artifact, Tool};
+use super::vmlinux_header::kernel_of;
+use crate::action::{Action, ActionKind, Artifact, Fallback, Tool};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::header::{self, HeaderSpec};
 use crate::label::{Label, join};
 use crate::native::Native;
 use crate::object::Expected;
-use crate::provider::{Headers, Jump, MapInfo, ProgramInfo};
+use crate::provider::{Headers, Jump, MapInfo, ProgramInfo, Vmlinux};
 use crate::rule::{Config, Context};
+use crate::vmlinux::HEADER;
 
 /// Writes `<ouro/program.h>`; `name` is the program's.
 fn header_action(ctx: &Context<'_>, name: &str, maps: &[Arc<MapInfo>], jumps: &[Jump]) -> Action {
@@ -75,17 +77,38 @@ pub(super) struct Parts<'a> {
     pub(super) jumps: &'a [Jump],
     pub(super) defines: Vec<String>,
     pub(super) copts: Vec<String>,
+    /// Whether it may have a `vmlinux.h` of its own.
+    pub(super) slim: bool,
 }
 
-/// The actions from sources to one object, its header among them, and the object.
-pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> (Vec<Action>, Artifact) {
+/// The actions from sources to one object, its headers among them, and the object.
+pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> Result<(Vec<Action>, Artifact), Vec<Diagnostic>> {
     parts.maps.iter().for_each(|map| parts.headers.merge(&map.headers));
     let header = header_action(ctx, parts.name, parts.maps, parts.jumps);
+    let kernel = kernel_of(ctx, &parts.headers).map_err(|finding| vec![finding])?;
+    let slim = kernel.filter(|kernel| kernel.slim && parts.slim);
+    let slim = slim.map(|kernel| slim_action(ctx, &parts, kernel, &header.outputs[0]));
     let object = Artifact::Output(ctx.output(&format!("{}.o", parts.name)).into());
-    let compiler = Compiler { ctx, parts: &parts, program_h: &header.outputs[0] };
+    let slim_h = slim.as_ref().map(|action| &action.outputs[0]);
+    let compiler =
+        Compiler { ctx, parts: &parts, program_h: &header.outputs[0], kernel_h: kernel.map(|kernel| &kernel.header), slim_h };
     let mut actions = compiler.compile(parts.sources, &object);
     actions.push(header);
-    (actions, object)
+    actions.extend(slim);
+    Ok((actions, object))
+}
+
+/// Makes the program's own `vmlinux.h`: the types that its sources and all headers it may read can reach.
+fn slim_action(ctx: &Context<'_>, parts: &Parts<'_>, kernel: &Vmlinux, program_h: &Artifact) -> Action {
+    let texts = parts.sources.iter().chain([program_h]).chain(&parts.headers.files);
+    let path = format!("{}/{HEADER}", header_folder(ctx, parts.name));
+    Action {
+        mnemonic: "slim".into(),
+        owner: ctx.target.label.clone(),
+        kind: ActionKind::Native(Native::SlimVmlinux(kernel.types.path().clone())),
+        inputs: [&kernel.types].into_iter().chain(texts).cloned().collect(),
+        outputs: vec![Artifact::Output(path.into())],
+    }
 }
 
 /// Makes the compile actions of one object.
@@ -93,6 +116,10 @@ struct Compiler<'a, 'c> {
     ctx: &'a Context<'c>,
     parts: &'a Parts<'a>,
     program_h: &'a Artifact,
+    /// The types of a kernel, all of them.
+    kernel_h: Option<&'a Artifact>,
+    /// Those the program can reach.
+    slim_h: Option<&'a Artifact>,
 }
 
 impl Compiler<'_, '_> {
@@ -127,8 +154,19 @@ impl Compiler<'_, '_> {
         let args = self.flags().into_iter().chain(words(SOURCE)).chain(words(extra)).chain(self.search_path());
         let args = args.chain(self.ctx.config.compile_args.iter().cloned()).chain(defines.map(|define| format!("-D{define}")));
         let args = args.chain(self.parts.copts.iter().cloned()).chain(words(&files)).collect();
-        let inputs = [source, self.program_h].into_iter().chain(&self.parts.headers.files).cloned().collect();
-        self.run("compile", Tool::Clang, args, inputs, output, Some(depfile))
+        let headers = self.parts.headers.files.iter().chain(self.kernel_h).chain(self.slim_h);
+        let inputs = [source, self.program_h].into_iter().chain(headers).cloned().collect();
+        let mut action = self.run("compile", Tool::Clang, args, inputs, output, Some(depfile));
+        if let ActionKind::Run { fallback, .. } = &mut action.kind {
+            *fallback = self.fallback();
+        }
+        action
+    }
+
+    /// With all types of the kernel, for sources that reach some in a way their words do not tell.
+    fn fallback(&self) -> Option<Box<Fallback>> {
+        let (whole, slim) = (self.kernel_h?, self.slim_h?);
+        Some(Box::new(Fallback { args: vec![search(whole)], instead_of: slim.clone(), note: NEEDS_ALL.into() }))
     }
 
     fn flags(&self) -> Vec<String> {
@@ -147,10 +185,11 @@ impl Compiler<'_, '_> {
             format!("-I{}", header_folder(self.ctx, self.parts.name)),
         ];
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
+        let kernel = self.kernel_h.filter(|_| self.slim_h.is_none()).map(search);
         let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
         let arch = format!("-D__TARGET_ARCH_{}", config.arch);
-        repository.chain(own).chain([package, arch]).chain(libraries).chain(system).collect()
+        repository.chain(own).chain([package, arch]).chain(kernel).chain(libraries).chain(system).collect()
     }
 
     fn run(
@@ -163,9 +202,19 @@ impl Compiler<'_, '_> {
         depfile: Option<Arc<str>>,
     ) -> Action {
         let owner: Label = self.ctx.target.label.clone();
-        let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile };
+        let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile, fallback: None };
         Action { mnemonic: mnemonic.into(), owner, kind, inputs, outputs: vec![output.clone()] }
     }
+}
+
+/// Told of programs that reach types in a way their words do not tell.
+const NEEDS_ALL: &str = "note: compiled against all types of the kernel, for it fails against those that its sources and headers \
+                         name (`slim = False` spares the attempt)";
+
+/// Has a header found by its name alone.
+fn search(header: &Artifact) -> String {
+    let folder = header.path().rsplit_once('/').map_or(".", |(folder, _)| folder);
+    format!("-I{folder}")
 }
 
 /// The arguments of every clang run that makes BPF code.

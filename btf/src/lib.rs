@@ -12,12 +12,16 @@ mod same;
 mod word;
 
 mod closure;
+mod tokens;
 mod words;
+
+mod text;
 
 mod layout;
 mod print;
 
 pub use damaged::Damaged;
+pub use text::HeaderText;
 pub use types::{Btf, Enumerator, Kind, Member, Type};
 pub use words::Words;
 

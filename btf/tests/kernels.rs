@@ -13,6 +13,7 @@ use support::{compiled_back, differences};
 const HOST: &str = "/sys/kernel/btf/vmlinux";
 
 #[test]
+#[expect(clippy::print_stderr, reason = "who skips says why")]
 fn every_type_of_a_kernel_is_the_same_in_its_header() {
     let more = std::env::var_os("OURO_BTF_FILES").unwrap_or_default();
     let files: Vec<PathBuf> = std::env::split_paths(&more).chain([PathBuf::from(HOST)]).filter(|path| path.is_file()).collect();

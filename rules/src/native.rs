@@ -20,7 +20,7 @@ pub enum Native {
     Bundle(Box<ChainSpec>),
     /// A file -> the same bytes under another name.
     Copy,
-    /// BTF, which is the file of this name -> `vmlinux.h`.
+    /// The types of a kernel, BTF or a header by the name of the file -> `vmlinux.h`.
     Vmlinux(Arc<str>),
     /// The same, then the sources and headers of a program -> the part of `vmlinux.h` that it can reach.
     SlimVmlinux(Arc<str>),

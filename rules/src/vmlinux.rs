@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use ouro_btf::{Btf, Damaged, Header, Words};
+use ouro_btf::{Btf, Damaged, Header, HeaderText, Words};
 use ouro_cache::Digest;
 
 use crate::diagnostic::Diagnostic;
@@ -70,10 +70,47 @@ const RETURNED: &[(&str, &str)] = &[
     ("bpf_tcp_sock", "bpf_tcp_sock"),
 ];
 
-/// Kernels whose types were read, by the digest of their BTF.
+/// Kernels whose types were read, by the digest of where they were read from.
 #[derive(Debug, Default)]
 pub struct Kernels {
-    known: Mutex<BTreeMap<Digest, Arc<OnceLock<Result<Header, Damaged>>>>>,
+    known: Mutex<BTreeMap<Digest, Place>>,
+}
+
+/// Where a kernel is kept; empty until someone has read it.
+type Place = Arc<OnceLock<Result<Kernel, Damaged>>>;
+
+#[derive(Debug)]
+enum Kernel {
+    Btf(Box<Header>),
+    Text(HeaderText),
+}
+
+impl Kernel {
+    fn read(path: &str, bytes: &[u8]) -> Result<Kernel, Damaged> {
+        match is_text(path) {
+            true => Ok(Kernel::Text(HeaderText::of(String::from_utf8_lossy(bytes).into_owned()))),
+            false => Btf::read(bytes).map(|btf| Kernel::Btf(Box::new(Header::of(btf)))),
+        }
+    }
+
+    fn slim(&self, words: &Words) -> Result<String, Damaged> {
+        match self {
+            Kernel::Btf(header) => header.slim(words),
+            Kernel::Text(header) => Ok(header.slim(words)),
+        }
+    }
+
+    fn whole(&self) -> Result<String, Damaged> {
+        match self {
+            Kernel::Btf(header) => header.whole(),
+            Kernel::Text(header) => Ok(header.whole().to_owned()),
+        }
+    }
+}
+
+/// Whether types are read from C and not from BTF.
+fn is_text(path: &str) -> bool {
+    path.ends_with(".h")
 }
 
 impl Kernels {
@@ -82,27 +119,27 @@ impl Kernels {
         self.place(digest).get().is_some()
     }
 
-    fn place(&self, digest: &Digest) -> Arc<OnceLock<Result<Header, Damaged>>> {
+    fn place(&self, digest: &Digest) -> Place {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(known.entry(*digest).or_default())
     }
 
     /// Reads it, unless someone has or does; then waits for that.
-    fn with<T>(&self, types: &Input, work: impl FnOnce(&Header) -> Result<T, Damaged>) -> Result<T, Damaged> {
+    fn with<T>(&self, path: &str, types: &Input, work: impl FnOnce(&Kernel) -> Result<T, Damaged>) -> Result<T, Damaged> {
         let place = self.place(&types.digest);
-        work(place.get_or_init(|| Btf::read(&types.bytes).map(Header::of)).as_ref().map_err(Damaged::clone)?)
+        work(place.get_or_init(|| Kernel::read(path, &types.bytes)).as_ref().map_err(Damaged::clone)?)
     }
 }
 
 /// All types of a kernel; `path` is where its BTF is, for messages.
 pub(crate) fn whole(path: &str, types: &Input, kernels: &Kernels) -> Result<Vec<u8>, Vec<Diagnostic>> {
-    kernels.with(types, Header::whole).map(String::into_bytes).map_err(|damaged| unreadable(path, &damaged))
+    kernels.with(path, types, Kernel::whole).map(String::into_bytes).map_err(|damaged| unreadable(path, &damaged))
 }
 
 /// Those that a program of these sources and headers can reach.
 pub(crate) fn slim(path: &str, types: &Input, texts: &[Input], kernels: &Kernels) -> Result<Vec<u8>, Vec<Diagnostic>> {
     let words = words(texts);
-    let header = kernels.with(types, |header| header.slim(&words));
+    let header = kernels.with(path, types, |kernel| kernel.slim(&words));
     header.map(String::into_bytes).map_err(|damaged| unreadable(path, &damaged))
 }
 

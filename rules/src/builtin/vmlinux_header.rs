@@ -48,13 +48,12 @@ impl Rule for VmlinuxHeader {
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let types = types(ctx).map_err(|finding| vec![finding])?;
         let label = ctx.target.label.clone();
-        let is_header = types.path().ends_with(".h");
         // In a folder of its own: a program's slim header has the same name.
         let header = Artifact::Output(ctx.output(&format!("{}.include/{HEADER}", label.name)).into());
         let action = Action {
             mnemonic: "vmlinux".into(),
             owner: label.clone(),
-            kind: ActionKind::Native(if is_header { Native::Copy } else { Native::Vmlinux(types.path().clone()) }),
+            kind: ActionKind::Native(Native::Vmlinux(types.path().clone())),
             inputs: vec![types.clone()],
             outputs: vec![header.clone()],
         };

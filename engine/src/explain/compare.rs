@@ -26,6 +26,8 @@ pub enum Kind {
     Environment,
     /// Where the process writes what it read.
     Depfile,
+    /// An argument of the process' second way.
+    Fallback,
     /// A function of the engine, with its arguments.
     Work,
     /// The bytes that are written.
@@ -126,6 +128,7 @@ impl Kind {
             "argument" => Kind::Argument,
             "environment" => Kind::Environment,
             "depfile" => Kind::Depfile,
+            "fallback" => Kind::Fallback,
             "work" => Kind::Work,
             "content" => Kind::Content,
             "input" => Kind::Input,
@@ -146,6 +149,7 @@ impl Kind {
             Kind::Argument => "argument",
             Kind::Environment => "environment",
             Kind::Depfile => "depfile",
+            Kind::Fallback => "fallback",
             Kind::Work => "work",
             Kind::Content => "content",
             Kind::Input => "input",
@@ -170,7 +174,7 @@ impl Kind {
             Kind::Argument | Kind::Executable | Kind::Permitted | Kind::Output => (text(first), Some(Value::There)),
             Kind::Input => (text(first), Some(digest(second))),
             Kind::Read => (text(first), (!second.is_empty()).then(|| digest(second))),
-            Kind::Environment | Kind::Other(_) => (text(first), Some(Value::Text(text(second)))),
+            Kind::Environment | Kind::Fallback | Kind::Other(_) => (text(first), Some(Value::Text(text(second)))),
         }
     }
 }
@@ -216,6 +220,7 @@ mod tests {
             Ingredient::Permitted("a.h"),
             Ingredient::Output("a.o"),
             Ingredient::Executable("a.sh"),
+            Ingredient::Fallback("-Ia", "b.h"),
         ]
     }
 
@@ -228,6 +233,7 @@ mod tests {
             Ingredient::Argument(_) => Kind::Argument,
             Ingredient::Environment(..) => Kind::Environment,
             Ingredient::Depfile(_) => Kind::Depfile,
+            Ingredient::Fallback(..) => Kind::Fallback,
             Ingredient::Work(..) => Kind::Work,
             Ingredient::Content(..) => Kind::Content,
             Ingredient::Input(..) => Kind::Input,
@@ -273,6 +279,12 @@ mod tests {
     #[test]
     fn version_differs() {
         assert_eq!(told(0, Ingredient::Version(2)), [(Kind::Version, String::new(), text_value("1"), text_value("2"))]);
+    }
+
+    #[test]
+    fn fallback_differs() {
+        let expected = [(Kind::Fallback, "-Ia".to_owned(), text_value("b.h"), text_value("c.h"))];
+        assert_eq!(told(13, Ingredient::Fallback("-Ia", "c.h")), expected);
     }
 
     #[test]

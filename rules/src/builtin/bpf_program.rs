@@ -7,6 +7,7 @@ use super::bpf_library::{merge_deps, strings, unknown_endings};
 use super::compile::{Parts, compile, inspect_action, refused_copt};
 use super::is_c_identifier;
 use super::jumps::jumps;
+use super::vmlinux_header::shadowed;
 use crate::action::Artifact;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
 use crate::chain::check_jump;
@@ -200,6 +201,7 @@ fn analysis(
     let label = &ctx.target.label;
     let (defines, copts) = (strings(ctx, "defines"), strings(ctx, "copts"));
     let slim = ctx.target.get("slim").as_bool().unwrap_or(true);
+    let shadowed = shadowed(ctx, &sources, &headers).filter(|_| slim);
     let parts = Parts { name: &label.name, sources: &sources, headers, maps: &maps, jumps: &jumps, defines, copts, slim };
     let (mut actions, object) = compile(ctx, parts)?;
     let text = |name: &str| ctx.target.get(name).as_str().unwrap_or_default().to_owned();
@@ -221,7 +223,7 @@ fn analysis(
     // Not collected from `into_iter`: the list would keep the room of the actions themselves.
     let mut shared = Vec::with_capacity(actions.len());
     shared.extend(actions.into_iter().map(Arc::new));
-    Ok(Analysis { actions: shared, providers, ..Analysis::default() })
+    Ok(Analysis { actions: shared, providers, warnings: shadowed.into_iter().collect() })
 }
 
 /// The file with what is found in the target's object.

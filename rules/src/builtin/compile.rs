@@ -90,8 +90,7 @@ pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> Result<(Vec<Ac
     let slim = slim.map(|kernel| slim_action(ctx, &parts, kernel, &header.outputs[0]));
     let object = Artifact::Output(ctx.output(&format!("{}.o", parts.name)).into());
     let slim_h = slim.as_ref().map(|action| &action.outputs[0]);
-    let compiler =
-        Compiler { ctx, parts: &parts, program_h: &header.outputs[0], kernel_h: kernel.map(|kernel| &kernel.header), slim_h };
+    let compiler = Compiler { ctx, parts: &parts, program_h: &header.outputs[0], kernel: kernel.map(|kernel| &**kernel), slim_h };
     let mut actions = compiler.compile(parts.sources, &object);
     actions.push(header);
     actions.extend(slim);
@@ -116,8 +115,8 @@ struct Compiler<'a, 'c> {
     ctx: &'a Context<'c>,
     parts: &'a Parts<'a>,
     program_h: &'a Artifact,
-    /// The types of a kernel, all of them.
-    kernel_h: Option<&'a Artifact>,
+    /// Whose types it sees.
+    kernel: Option<&'a Vmlinux>,
     /// Those the program can reach.
     slim_h: Option<&'a Artifact>,
 }
@@ -154,7 +153,10 @@ impl Compiler<'_, '_> {
         let args = self.flags().into_iter().chain(words(SOURCE)).chain(words(extra)).chain(self.search_path());
         let args = args.chain(self.ctx.config.compile_args.iter().cloned()).chain(defines.map(|define| format!("-D{define}")));
         let args = args.chain(self.parts.copts.iter().cloned()).chain(words(&files)).collect();
-        let headers = self.parts.headers.files.iter().chain(self.kernel_h).chain(self.slim_h);
+        // The first of these may lie beside the sources.
+        let kernel = self.kernel.into_iter().filter(|kernel| kernel.types.path().ends_with(".h"));
+        let kernel = kernel.map(|kernel| &kernel.types).chain(self.kernel_h()).chain(self.slim_h);
+        let headers = self.parts.headers.files.iter().chain(kernel);
         let inputs = [source, self.program_h].into_iter().chain(headers).cloned().collect();
         let mut action = self.run("compile", Tool::Clang, args, inputs, output, Some(depfile));
         if let ActionKind::Run { fallback, .. } = &mut action.kind {
@@ -163,9 +165,14 @@ impl Compiler<'_, '_> {
         action
     }
 
+    /// The header with all types of the kernel.
+    fn kernel_h(&self) -> Option<&Artifact> {
+        self.kernel.map(|kernel| &kernel.header)
+    }
+
     /// With all types of the kernel, for sources that reach some in a way their words do not tell.
     fn fallback(&self) -> Option<Box<Fallback>> {
-        let (whole, slim) = (self.kernel_h?, self.slim_h?);
+        let (whole, slim) = (self.kernel_h()?, self.slim_h?);
         Some(Box::new(Fallback { args: vec![search(whole)], instead_of: slim.clone(), note: NEEDS_ALL.into() }))
     }
 
@@ -185,7 +192,7 @@ impl Compiler<'_, '_> {
             format!("-I{}", header_folder(self.ctx, self.parts.name)),
         ];
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
-        let kernel = self.kernel_h.filter(|_| self.slim_h.is_none()).map(search);
+        let kernel = self.kernel_h().filter(|_| self.slim_h.is_none()).map(search);
         let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
         let arch = format!("-D__TARGET_ARCH_{}", config.arch);

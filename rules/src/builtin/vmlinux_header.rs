@@ -93,6 +93,18 @@ fn no_host(ctx: &Context<'_>) -> Diagnostic {
         .help("name a BTF file of the kernel the programs are for: `btf = \"vmlinux.btf\"`")
 }
 
+/// Sources that find the whole header before their own: it lies beside them.
+pub(super) fn shadowed(ctx: &Context<'_>, sources: &[Artifact], headers: &Headers) -> Option<Diagnostic> {
+    let types =
+        headers.kernels.iter().map(|kernel| &kernel.types).find(|types| types.path().rsplit('/').next() == Some(HEADER))?;
+    let folder = |file: &Artifact| file.path().rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+    let source = sources.iter().find(|source| folder(source) == folder(types))?;
+    let message =
+        format!("`#include \"{HEADER}\"` in `{}` finds `{}`, all of it, for that lies beside it", source.path(), types.path());
+    let finding = Diagnostic::error(ctx.target.span_of("srcs"), message).warning();
+    Some(finding.help(format!("move the header to a folder of its own, or write `#include <{HEADER}>`")))
+}
+
 /// The kernel whose types a program sees, if it sees any.
 pub(super) fn kernel_of<'a>(ctx: &Context<'_>, headers: &'a Headers) -> Result<Option<&'a Arc<Vmlinux>>, Diagnostic> {
     match &headers.kernels[..] {

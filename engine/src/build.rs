@@ -31,7 +31,7 @@ use crate::load::{self, Loaded};
 use crate::looked_for::LookedFor;
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
-use crate::toolchain::{Toolchain, ToolchainError, system_includes};
+use crate::toolchain::{Toolchain, ToolchainError, kernel_btf, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
 pub(crate) use self::again::{is_same, look_again};
@@ -257,6 +257,7 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, clang_flags:
         clang_flags,
         target: configuration.platform.target().to_owned(),
         compile_args: configuration.compile_args(),
+        kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
     }
 }

@@ -16,6 +16,7 @@ mod outputs;
 
 mod depfile;
 mod discovered;
+mod fallback;
 pub(crate) mod process;
 mod run;
 pub(crate) mod spawn;

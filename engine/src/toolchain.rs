@@ -455,6 +455,15 @@ pub fn system_includes(platform: &Platform) -> Vec<String> {
     candidate_folders(platform).into_iter().find(|folder| Path::new(folder).is_dir()).into_iter().collect()
 }
 
+/// Where kernels offer their types.
+const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Where the kernel that runs here does, if it does and is one for the platform.
+pub fn kernel_btf(platform: &Platform) -> Option<String> {
+    let is_there = platform.name == host().name && Path::new(KERNEL_BTF).is_file();
+    is_there.then(|| KERNEL_BTF.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

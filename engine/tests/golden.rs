@@ -75,7 +75,7 @@ fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<Str
     let loaded = build::load(&request, &AtomicBool::new(false)).map_err(findings)?;
     let configured = configure(&loaded, &configuration)?;
     let flags = vec!["--no-default-config".to_owned()];
-    let config = Config { system_includes: Vec::new(), ..build::config(workspace, &configuration, flags) };
+    let config = Config { system_includes: Vec::new(), kernel_btf: None, ..build::config(workspace, &configuration, flags) };
     let analysis = Analysis::of(&workspace.root, &configured, &config, &AtomicBool::new(false)).map_err(findings)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     Ok(show(&analysis, &plan))

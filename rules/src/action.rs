@@ -67,6 +67,17 @@ pub struct Action {
     pub outputs: Vec<Artifact>,
 }
 
+/// A second way for a process whose first one is shorter and may fail where this does not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fallback {
+    /// Arguments before the others.
+    pub args: Vec<String>,
+    /// The input that the first way was tried with, and that this one does without.
+    pub instead_of: Artifact,
+    /// What to tell when only this way went well; the first error of the other follows.
+    pub note: Arc<str>,
+}
+
 /// What an action does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ActionKind {
@@ -81,6 +92,8 @@ pub enum ActionKind {
         /// A make-style dependency file it writes, naming headers that were really read. Not one of `outputs`: the engine
         /// reads it, keeps what it says and deletes it.
         depfile: Option<Arc<str>>,
+        /// How it is tried again when it fails.
+        fallback: Option<Box<Fallback>>,
         /// What its outputs must be; else the action has failed.
         check: Option<Box<Check>>,
     },

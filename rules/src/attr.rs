@@ -97,7 +97,7 @@ pub struct AttrSpec {
     pub required: bool,
     /// Its value when not given; `Value::None` if there is none.
     pub default: Value,
-    /// The strings it allows; any when empty.
+    /// The strings it allows; any when empty. Where it takes labels, the words that are none.
     pub allowed: Vec<String>,
     /// For labels: the edge they make. `None` for attributes without labels.
     pub edge: Option<EdgeKind>,

@@ -44,13 +44,13 @@ pub enum BundleError {
 
 /// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. In the chain's order: what each
 /// program's object must be, and the objects.
-pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[Vec<u8>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
+pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let mut linked = BTreeMap::new();
     let mut programs = Vec::new();
     let mut all_facts = Vec::new();
     for (index, (expected, object)) in expected.iter().zip(objects).enumerate() {
-        match link_program(spec, index, expected, object) {
+        match link_program(spec, index, expected, object.as_ref()) {
             Ok((program, object, facts)) => {
                 linked.insert(program.object.clone(), object);
                 programs.push(program);

@@ -32,8 +32,9 @@ pub mod manifest;
 pub mod map_type;
 pub mod native;
 pub mod object;
+pub mod vmlinux;
 
-pub use action::{Action, ActionKind, Artifact, Tool};
+pub use action::{Action, ActionKind, Artifact, Fallback, Tool};
 pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
 pub use configuration::Configuration;
 pub use data::{Data, Depset, Info, ProviderId};

@@ -91,6 +91,21 @@ pub struct Headers {
     pub includes: Vec<String>,
     /// `-D` definitions.
     pub defines: Vec<String>,
+    /// Kernels whose types are offered as `vmlinux.h`; a program can have one.
+    pub kernels: Vec<Arc<Vmlinux>>,
+}
+
+/// The types of a kernel, as a `vmlinux_header` offers them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vmlinux {
+    /// Its name in BUILD files.
+    pub label: Label,
+    /// Where the types come from: BTF, or a header.
+    pub types: Artifact,
+    /// The header with all of them: a file `vmlinux.h` in a folder of its own.
+    pub header: Artifact,
+    /// Whether programs get headers of their own, of the types they can reach.
+    pub slim: bool,
 }
 
 /// A declared map.

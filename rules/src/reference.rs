@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::attr::{AttrSpec, Value};
+use crate::attr::{AttrSpec, AttrType, Value};
 use crate::hook::{HOOKS, Verdicts};
 use crate::map_type::{MAP_TYPES, Need};
 use crate::rule::RuleTable;
@@ -36,7 +36,11 @@ pub fn markdown(table: &RuleTable) -> String {
 fn section(text: &mut String, name: &str, doc: &str, attrs: &[AttrSpec]) {
     let _ = write!(text, "\n## {name}\n\n{doc}\n\n| attribute | takes | default | |\n|---|---|---|---|\n");
     for attr in attrs {
-        let takes = if attr.allowed.is_empty() { attr.ty.describe() } else { quoted(&attr.allowed) };
+        let takes = match attr.ty {
+            _ if attr.allowed.is_empty() => attr.ty.describe(),
+            AttrType::Label => format!("{} or {}", attr.ty.describe(), quoted(&attr.allowed)),
+            _ => quoted(&attr.allowed),
+        };
         let default = if attr.required { "required".to_owned() } else { shown(&attr.default) };
         let _ = writeln!(text, "| `{}` | {takes} | {default} | {} |", attr.name, attr.doc.replace('|', "\\|"));
     }

@@ -170,6 +170,8 @@ pub struct Config {
     pub target: String,
     /// What the configuration adds to every compile.
     pub compile_args: Vec<String>,
+    /// Where the kernel that runs here offers its types, if it does and is one of what is built for.
+    pub kernel_btf: Option<String>,
     /// Folders that take themselves for the root.
     pub repositories: Repositories,
 }

@@ -212,6 +212,7 @@ fn differs(Difference { kind, name, old, new }: &Difference) -> String {
         Kind::Argument => format!("argument `{name}`"),
         Kind::Environment => format!("variable `{name}`"),
         Kind::Depfile => "its dependency file".to_owned(),
+        Kind::Fallback => format!("argument `{name}` of its second attempt"),
         Kind::Work => "the work itself".to_owned(),
         Kind::Check => "what its outputs must be".to_owned(),
         Kind::Content => format!("its text{}", if name.is_empty() { "" } else { " (executable)" }),

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ouro_cache::{ActionResult, Digest, Entry, Output};
+use ouro_rules::native::Memory;
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
 use super::files::{Files, seen};
@@ -39,6 +40,8 @@ pub(super) struct Work<'a> {
     pub(super) events: &'a (dyn Fn(Event) + Sync),
     pub(super) files: Files<'a>,
     pub(super) processes: Processes,
+    /// What functions share.
+    pub(super) memory: Memory,
     /// Set by the first failure that ends the build.
     given_up: AtomicBool,
     tally: Mutex<Tally>,
@@ -113,6 +116,7 @@ impl<'a> Work<'a> {
             events,
             files: Files::new(root, before),
             processes: Processes::new(if options.warm { options.jobs } else { 0 }),
+            memory: Memory::default(),
             given_up: AtomicBool::new(false),
             tally: Mutex::default(),
         }

@@ -11,6 +11,7 @@
 //! | argument | processes | in order |
 //! | environment | processes | the action's own and [`FIXED_ENVIRONMENT`] |
 //! | dependency file | processes | whether headers are found or declared |
+//! | fallback | processes | the arguments of the second way, and what it does without |
 //! | work | functions | [`ouro_rules::native::VERSION`], and the function with its arguments |
 //! | check | processes whose outputs are looked at | the same version, and what the outputs must be |
 //! | content | writes | the bytes (writes need no cache; this is for whoever explains) |
@@ -35,7 +36,7 @@ use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::native::Native;
-use ouro_rules::{Action, ActionKind, Tool, native};
+use ouro_rules::{Action, ActionKind, Fallback, Tool, native};
 use serde::Serialize;
 
 use crate::fast::FastSet;
@@ -72,6 +73,8 @@ pub enum Ingredient<'a> {
     Environment(&'a str, &'a str),
     /// Where the process writes what it read.
     Depfile(&'a str),
+    /// An argument of the second way, and the input that this does without.
+    Fallback(&'a str, &'a str),
     /// A function of this process: its version, and itself as JSON.
     Work(u32, String),
     /// What the outputs must be: the version of the functions of this process that look at them, and which it is, as JSON.
@@ -94,10 +97,13 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
     list.extend(tool.map(Ingredient::Tool));
     let mut named = None;
     match &action.kind {
-        ActionKind::Run { tool, args, env, depfile, check } => {
+        ActionKind::Run { tool, args, env, depfile, fallback, check } => {
             list.extend(args.iter().map(|arg| Ingredient::Argument(arg)));
             list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
             list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
+            if let Some(Fallback { args, instead_of, .. }) = fallback.as_deref() {
+                list.extend(args.iter().map(|arg| Ingredient::Fallback(arg, instead_of.path())));
+            }
             list.extend(check.iter().map(|check| Ingredient::Check(native::VERSION, json(check))));
             let program = if let Tool::File(file) = tool { Some(&**file.path()) } else { None };
             named = depfile.as_ref().map(|_| args.iter().map(String::as_str).chain(program).collect::<FastSet<&str>>());
@@ -156,6 +162,7 @@ impl Ingredient<'_> {
             Ingredient::Argument(argument) => f("argument", [argument.as_bytes(), b""]),
             Ingredient::Environment(name, value) => f("environment", [name.as_bytes(), value.as_bytes()]),
             Ingredient::Depfile(path) => f("depfile", [path.as_bytes(), b""]),
+            Ingredient::Fallback(argument, input) => f("fallback", [argument.as_bytes(), input.as_bytes()]),
             Ingredient::Work(version, json) => f("work", [&version.to_le_bytes(), json.as_bytes()]),
             Ingredient::Check(version, json) => f("check", [&version.to_le_bytes(), json.as_bytes()]),
             Ingredient::Content(digest, executable) => f("content", [digest.as_bytes(), &[u8::from(*executable)]]),
@@ -186,7 +193,7 @@ mod tests {
         let mut args = ["-c", "a.c", "-o", "out/a.o"].map(str::to_owned).to_vec();
         let (mut env, mut depfile) = (BTreeMap::from([("A".to_owned(), "1".to_owned())]), None);
         change(&mut args, &mut env, &mut depfile);
-        action(ActionKind::Run { tool: Tool::Clang, args, env, depfile, check: None })
+        action(ActionKind::Run { tool: Tool::Clang, args, env, depfile, fallback: None, check: None })
     }
 
     fn compiled() -> Action {
@@ -267,6 +274,21 @@ mod tests {
     fn depfile_differs() {
         assert_ne!(key(&compiled()), key(&run(|_, _, depfile| *depfile = Some("out/b.d".into()))));
         assert_ne!(key(&compiled()), key(&BASE));
+    }
+
+    #[test]
+    fn fallback_differs() {
+        let with = |arg: &str, path: &str| {
+            let mut action = compiled();
+            if let ActionKind::Run { fallback, .. } = &mut action.kind {
+                let instead_of = Artifact::Output(path.into());
+                *fallback = Some(Box::new(Fallback { args: vec![arg.to_owned()], instead_of, note: "".into() }));
+            }
+            key(&action)
+        };
+        assert_ne!(with("-Ia", "b.h"), key(&compiled()));
+        assert_ne!(with("-Ia", "b.h"), with("-Ib", "b.h"));
+        assert_ne!(with("-Ia", "b.h"), with("-Ia", "c.h"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of caches: it is asked only when they had no answer.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use ouro_cache::{ActionResult, Digest, Entry, Output};
-use ouro_rules::native::{self, Native};
+use ouro_rules::native::{self, Input, Native};
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
 use super::action::{Found, Ran, Stop, Work};
@@ -37,14 +38,19 @@ impl Work<'_> {
 
     fn run_native(&self, action: &Action, work: &Native, inputs: &[Found]) -> Result<Ran, Stop> {
         let mut contents = Vec::with_capacity(inputs.len());
-        for (path, file) in inputs {
+        for (place, (path, file)) in inputs.iter().enumerate() {
+            let digest = file.digest;
+            if native::is_known(work, place, &digest, &self.memory) {
+                contents.push(Input { digest, bytes: Vec::new() });
+                continue;
+            }
             let bytes = fs::read(self.files.place(path)).map_err(|error| outputs::trouble("read", path, &error))?;
-            if Digest::of(&bytes) != file.digest {
+            if Digest::of(&bytes) != digest {
                 return Ok(Ran::InputsChanged);
             }
-            contents.push(bytes);
+            contents.push(Input { digest, bytes });
         }
-        let made = native::run(work, &contents)?;
+        let made = native::run(work, &contents, &self.memory)?;
         let mut result = ActionResult { outputs: Vec::with_capacity(made.len()), printed: String::new() };
         let mut how = How::UpToDate;
         // A copy may be run when what it is of may be run.
@@ -59,12 +65,13 @@ impl Work<'_> {
 
     fn run_process(&self, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
         let start = SystemTime::now();
-        let ended = self.start_and_wait(action)?;
+        let (ended, given_up) = self.start_with_fallback(action)?;
         if !ended.status.success() {
             return Err(self.bad_end(action, ended));
         }
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
         let paths = self.discovered(action).map_err(failed)?;
+        let paths: Vec<Arc<str>> = paths.into_iter().chain(given_up).collect::<BTreeSet<_>>().into_iter().collect();
         let Some(reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
         self.check(action).map_err(failed)?;
         let outputs = self.gather(action).map_err(failed)?;
@@ -72,7 +79,7 @@ impl Work<'_> {
         Ok(Ran::Well(Entry { reads, result }, How::Ran))
     }
 
-    fn start_and_wait(&self, action: &Action) -> Result<Ended, Stop> {
+    pub(super) fn start_and_wait(&self, action: &Action) -> Result<Ended, Stop> {
         let ActionKind::Run { tool, args, env, .. } = &action.kind else { unreachable!("BUG: only processes are started") };
         let root = self.site.lock.root();
         for path in made_by(action) {

@@ -26,6 +26,8 @@ pub enum Kind {
     Environment,
     /// Where the process writes what it read.
     Depfile,
+    /// An argument of the process' second way.
+    Fallback,
     /// A function of the engine, with its arguments.
     Work,
     /// What its outputs must be.
@@ -128,6 +130,7 @@ impl Kind {
             "argument" => Kind::Argument,
             "environment" => Kind::Environment,
             "depfile" => Kind::Depfile,
+            "fallback" => Kind::Fallback,
             "work" => Kind::Work,
             "check" => Kind::Check,
             "content" => Kind::Content,
@@ -149,6 +152,7 @@ impl Kind {
             Kind::Argument => "argument",
             Kind::Environment => "environment",
             Kind::Depfile => "depfile",
+            Kind::Fallback => "fallback",
             Kind::Work => "work",
             Kind::Check => "check",
             Kind::Content => "content",
@@ -174,7 +178,7 @@ impl Kind {
             Kind::Argument | Kind::Executable | Kind::Permitted | Kind::Output => (text(first), Some(Value::There)),
             Kind::Input => (text(first), Some(digest(second))),
             Kind::Read => (text(first), (!second.is_empty()).then(|| digest(second))),
-            Kind::Environment | Kind::Other(_) => (text(first), Some(Value::Text(text(second)))),
+            Kind::Environment | Kind::Fallback | Kind::Other(_) => (text(first), Some(Value::Text(text(second)))),
         }
     }
 }
@@ -220,6 +224,7 @@ mod tests {
             Ingredient::Permitted("a.h"),
             Ingredient::Output("a.o"),
             Ingredient::Executable("a.sh"),
+            Ingredient::Fallback("-Ia", "b.h"),
             Ingredient::Check(1, "{}".to_owned()),
         ]
     }
@@ -233,6 +238,7 @@ mod tests {
             Ingredient::Argument(_) => Kind::Argument,
             Ingredient::Environment(..) => Kind::Environment,
             Ingredient::Depfile(_) => Kind::Depfile,
+            Ingredient::Fallback(..) => Kind::Fallback,
             Ingredient::Work(..) => Kind::Work,
             Ingredient::Check(..) => Kind::Check,
             Ingredient::Content(..) => Kind::Content,
@@ -279,6 +285,12 @@ mod tests {
     #[test]
     fn version_differs() {
         assert_eq!(told(0, Ingredient::Version(2)), [(Kind::Version, String::new(), text_value("1"), text_value("2"))]);
+    }
+
+    #[test]
+    fn fallback_differs() {
+        let expected = [(Kind::Fallback, "-Ia".to_owned(), text_value("b.h"), text_value("c.h"))];
+        assert_eq!(told(13, Ingredient::Fallback("-Ia", "c.h")), expected);
     }
 
     #[test]

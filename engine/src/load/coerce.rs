@@ -70,6 +70,9 @@ impl Slot<'_> {
     }
 
     fn label(&self, text: &str, place: Place<'_>) -> Option<Attr> {
+        if self.attr.allowed.iter().any(|word| word == text) {
+            return Some(Attr::Str(text.into()));
+        }
         self.label_of(text, &place.span()).map(Attr::Label)
     }
 

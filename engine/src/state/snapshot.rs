@@ -42,8 +42,8 @@ pub use self::encode::{Draft, Step};
 pub use self::steps::Steps;
 pub use self::tail::{Acted, Patch};
 
-const HEAD: &str = concat!("ouro snapshot v3 of ", env!("CARGO_PKG_VERSION"));
-const BODY: &str = concat!("ouro snapshot body v2 of ", env!("CARGO_PKG_VERSION"));
+const HEAD: &str = concat!("ouro snapshot v4 of ", env!("CARGO_PKG_VERSION"));
+const BODY: &str = concat!("ouro snapshot body v3 of ", env!("CARGO_PKG_VERSION"));
 const TAIL: &str = concat!("ouro snapshot tail v3 of ", env!("CARGO_PKG_VERSION"));
 
 /// Builds' snapshots kept, one for each request; the one not written for longest goes first.

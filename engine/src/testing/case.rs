@@ -67,7 +67,7 @@ impl Case {
         let action = Action {
             mnemonic: "test".into(),
             owner: label.clone(),
-            kind: ActionKind::Run { tool, args: run.args.clone(), env, depfile: None, check: None },
+            kind: ActionKind::Run { tool, args: run.args.clone(), env, depfile: None, fallback: None, check: None },
             inputs: inputs.into_iter().collect(),
             outputs: OUTPUTS.iter().map(|name| Artifact::Output(format!("{folder}/{name}").into())).collect(),
         };

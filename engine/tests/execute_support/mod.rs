@@ -233,8 +233,8 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
     let mut args: Vec<String> = flags.split(' ').map(str::to_owned).collect();
     args.extend(system_includes(host()).iter().map(|folder| format!("-idirafter{folder}")));
     args.extend(["-MD", "-MF", &depfile, "-c", &source, "-o", &object].map(str::to_owned));
-    let kind =
-        ActionKind::Run { tool: Tool::Clang, args, env: BTreeMap::new(), depfile: Some(depfile.as_str().into()), check: None };
+    let depfile = Some(depfile.as_str().into());
+    let kind = ActionKind::Run { tool: Tool::Clang, args, env: BTreeMap::new(), depfile, fallback: None, check: None };
     let inputs: Vec<&str> = [source.as_str()].into_iter().chain(headers.iter().copied()).collect();
     action("compile", name, kind, &inputs, &[&object])
 }
@@ -242,7 +242,7 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
 /// Runs a shell script.
 pub fn script(name: &str, script: &str, inputs: &[&str], outputs: &[&str]) -> Action {
     let args = ["-e", "-c", script].map(str::to_owned).to_vec();
-    let kind = ActionKind::Run { tool: Tool::Shell, args, env: BTreeMap::new(), depfile: None, check: None };
+    let kind = ActionKind::Run { tool: Tool::Shell, args, env: BTreeMap::new(), depfile: None, fallback: None, check: None };
     action("genrule", name, kind, inputs, outputs)
 }
 

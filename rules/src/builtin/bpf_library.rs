@@ -18,7 +18,9 @@ impl BpfLibrary {
         let empty = || Value::List(Vec::new());
         let attrs = vec![
             AttrSpec::new("hdrs", AttrType::Label.list(), "The headers.").default(empty()).edge(EdgeKind::Source),
-            AttrSpec::new("deps", AttrType::Label.list(), "Libraries its headers include.").default(empty()).edge(EdgeKind::Dep),
+            AttrSpec::new("deps", AttrType::Label.list(), "Libraries its headers include, and the `vmlinux_header`.")
+                .default(empty())
+                .edge(EdgeKind::Dep),
             AttrSpec::new("includes", AttrType::String.list(), "Folders of the package that `#include <...>` searches.")
                 .default(empty()),
             AttrSpec::new("defines", AttrType::String.list(), "`NAME` or `NAME=value`, for everything that depends on it.")
@@ -113,6 +115,7 @@ impl Headers {
         extend_unique(&mut self.files, &other.files);
         extend_unique(&mut self.includes, &other.includes);
         extend_unique(&mut self.defines, &other.defines);
+        extend_unique(&mut self.kernels, &other.kernels);
     }
 }
 

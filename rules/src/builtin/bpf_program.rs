@@ -7,6 +7,7 @@ use super::bpf_library::{merge_deps, strings, unknown_endings};
 use super::compile::{Parts, compile, expected, inspect_action, refused_copt};
 use super::is_c_identifier;
 use super::jumps::jumps;
+use super::vmlinux_header::shadowed;
 use crate::action::Artifact;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
 use crate::chain::check_jump;
@@ -35,9 +36,13 @@ impl BpfProgram {
                 "The libbpf section prefix: `xdp`, `tc`, `cgroup_skb/egress`, `tracepoint/sched/sched_switch`.",
             )
             .required(),
-            AttrSpec::new("deps", AttrType::Label.list(), "Libraries whose headers the sources include.")
-                .default(empty())
-                .edge(EdgeKind::Dep),
+            AttrSpec::new(
+                "deps",
+                AttrType::Label.list(),
+                "Libraries whose headers the sources include, and the `vmlinux_header`.",
+            )
+            .default(empty())
+            .edge(EdgeKind::Dep),
             AttrSpec::new("maps", AttrType::Label.list(), "The maps it uses.").default(empty()).edge(EdgeKind::Map),
             AttrSpec::new("jumps", jump.list(), "The programs it may jump to; the generated header offers these and no others.")
                 .default(empty())
@@ -52,6 +57,8 @@ impl BpfProgram {
             AttrSpec::new("hidden", AttrType::Bool, "Whether drawings of the chain leave it out.").default(Value::Bool(false)),
             AttrSpec::new("defines", AttrType::String.list(), "`NAME` or `NAME=value`.").default(empty()),
             AttrSpec::new("copts", AttrType::String.list(), "More arguments for clang.").default(empty()),
+            AttrSpec::new("slim", AttrType::Bool, "Whether it is compiled against a `vmlinux.h` of the types it can reach.")
+                .default(Value::Bool(true)),
         ];
         BpfProgram { attrs }
     }
@@ -87,7 +94,7 @@ impl Rule for BpfProgram {
         if !findings.is_empty() {
             return Err(findings);
         }
-        Ok(analysis(ctx, sources, headers, maps, jumps))
+        analysis(ctx, sources, headers, maps, jumps)
     }
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Diagnostic> {
@@ -184,15 +191,23 @@ fn sources(ctx: &Context<'_>, headers: &mut Headers, findings: &mut Vec<Diagnost
     sources
 }
 
-fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: Vec<Arc<MapInfo>>, jumps: Vec<Jump>) -> Analysis {
+fn analysis(
+    ctx: &Context<'_>,
+    sources: Vec<Artifact>,
+    headers: Headers,
+    maps: Vec<Arc<MapInfo>>,
+    jumps: Vec<Jump>,
+) -> Result<Analysis, Vec<Diagnostic>> {
     let label = &ctx.target.label;
     let (defines, copts) = (strings(ctx, "defines"), strings(ctx, "copts"));
+    let slim = ctx.target.get("slim").as_bool().unwrap_or(true);
+    let shadowed = shadowed(ctx, &sources, &headers).filter(|_| slim);
     let text = |name: &str| ctx.target.get(name).as_str().unwrap_or_default().to_owned();
     let expected = expected(ctx, &text("type"), ctx.target.get("function").as_str(), &jumps, &maps);
     let checked = Some(&expected);
-    let parts =
-        Parts { name: &label.name, sources: &sources, headers, maps: &maps, jumps: &jumps, defines, copts, expected: checked };
-    let (mut actions, object) = compile(ctx, parts);
+    let (name, sources) = (&*label.name, &*sources);
+    let parts = Parts { name, sources, headers, maps: &maps, jumps: &jumps, defines, copts, slim, expected: checked };
+    let (mut actions, object) = compile(ctx, parts)?;
     let program = ProgramInfo {
         label: label.clone(),
         ty: text("type"),
@@ -212,7 +227,7 @@ fn analysis(ctx: &Context<'_>, sources: Vec<Artifact>, headers: Headers, maps: V
     // Not collected from `into_iter`: the list would keep the room of the actions themselves.
     let mut shared = Vec::with_capacity(actions.len());
     shared.extend(actions.into_iter().map(Arc::new));
-    Analysis { actions: shared, providers, ..Analysis::default() }
+    Ok(Analysis { actions: shared, providers, warnings: shadowed.into_iter().collect() })
 }
 
 /// The file with what is found in the target's object.

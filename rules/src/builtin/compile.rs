@@ -1,17 +1,19 @@
-//! The actions of a program: its header, its compiles, the inspection of its object.
+//! The actions of a program: its headers, its compiles, the inspection of its object.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::bpf_library::repository_roots;
-use crate::action::{Action, ActionKind, Artifact, Tool};
+use super::vmlinux_header::kernel_of;
+use crate::action::{Action, ActionKind, Artifact, Fallback, Tool};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::header::{self, HeaderSpec};
 use crate::label::{Label, join};
 use crate::native::{Check, Native};
 use crate::object::Expected;
-use crate::provider::{Headers, Jump, MapInfo, ProgramInfo};
+use crate::provider::{Headers, Jump, MapInfo, ProgramInfo, Vmlinux};
 use crate::rule::{Config, Context};
+use crate::vmlinux::HEADER;
 
 /// Writes what all programs share: `<ouro/program.h>`.
 pub(super) fn shared_header(config: &Config) -> Action {
@@ -90,20 +92,41 @@ pub(super) struct Parts<'a> {
     pub(super) jumps: &'a [Jump],
     pub(super) defines: Vec<String>,
     pub(super) copts: Vec<String>,
+    /// Whether it may have a `vmlinux.h` of its own.
+    pub(super) slim: bool,
     /// What the object must be, if that is known already.
     pub(super) expected: Option<&'a Expected>,
 }
 
-/// The actions from sources to one object, its header among them, and the object.
-pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> (Vec<Action>, Artifact) {
+/// The actions from sources to one object, its headers among them, and the object.
+pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> Result<(Vec<Action>, Artifact), Vec<Diagnostic>> {
     parts.maps.iter().for_each(|map| parts.headers.merge(&map.headers));
     let header = header_action(ctx, parts.name, parts.maps, parts.jumps);
+    let kernel = kernel_of(ctx, &parts.headers).map_err(|finding| vec![finding])?;
     let object = Artifact::Output(ctx.output(&format!("{}.o", parts.name)).into());
     let shared = shared_header(ctx.config).outputs.remove(0);
-    let compiler = Compiler { ctx, parts: &parts, shared, own: header.as_ref().map(|header| &header.outputs[0]) };
+    let own = header.as_ref().map(|header| &header.outputs[0]);
+    let slim = kernel.filter(|kernel| kernel.slim && parts.slim);
+    let slim = slim.map(|kernel| slim_action(ctx, &parts, kernel, &shared, own));
+    let slim_h = slim.as_ref().map(|action| &action.outputs[0]);
+    let compiler = Compiler { ctx, parts: &parts, shared, own, kernel: kernel.map(|kernel| &**kernel), slim_h };
     let mut actions = compiler.compile(parts.sources, &object);
     actions.extend(header);
-    (actions, object)
+    actions.extend(slim);
+    Ok((actions, object))
+}
+
+/// Makes the program's own `vmlinux.h`: the types that its sources and all headers it may read can reach.
+fn slim_action(ctx: &Context<'_>, parts: &Parts<'_>, kernel: &Vmlinux, shared: &Artifact, own: Option<&Artifact>) -> Action {
+    let texts = parts.sources.iter().chain([shared]).chain(own).chain(&parts.headers.files);
+    let path = ctx.output(&format!("{}.include/{HEADER}", parts.name));
+    Action {
+        mnemonic: "slim".into(),
+        owner: ctx.target.label.clone(),
+        kind: ActionKind::Native(Native::SlimVmlinux(kernel.types.path().clone())),
+        inputs: [&kernel.types].into_iter().chain(texts).cloned().collect(),
+        outputs: vec![Artifact::Output(path.into())],
+    }
 }
 
 /// Makes the compile actions of one object.
@@ -113,6 +136,10 @@ struct Compiler<'a, 'c> {
     /// `<ouro/program.h>`, and the program's own part of it.
     shared: Artifact,
     own: Option<&'a Artifact>,
+    /// Whose types it sees.
+    kernel: Option<&'a Vmlinux>,
+    /// Those the program can reach.
+    slim_h: Option<&'a Artifact>,
 }
 
 impl Compiler<'_, '_> {
@@ -147,8 +174,27 @@ impl Compiler<'_, '_> {
         let args = self.flags().into_iter().chain(words(SOURCE)).chain(words(extra)).chain(self.search_path());
         let args = args.chain(self.ctx.config.compile_args.iter().cloned()).chain(defines.map(|define| format!("-D{define}")));
         let args = args.chain(self.parts.copts.iter().cloned()).chain(words(&files)).collect();
-        let inputs = [source, &self.shared].into_iter().chain(self.own).chain(&self.parts.headers.files).cloned().collect();
-        self.run("compile", Tool::Clang, args, inputs, output, Some(depfile))
+        // The first of these may lie beside the sources.
+        let kernel = self.kernel.into_iter().filter(|kernel| kernel.types.path().ends_with(".h"));
+        let kernel = kernel.map(|kernel| &kernel.types).chain(self.kernel_h()).chain(self.slim_h);
+        let headers = self.parts.headers.files.iter().chain(kernel);
+        let inputs = [source, &self.shared].into_iter().chain(self.own).chain(headers).cloned().collect();
+        let mut action = self.run("compile", Tool::Clang, args, inputs, output, Some(depfile));
+        if let ActionKind::Run { fallback, .. } = &mut action.kind {
+            *fallback = self.fallback();
+        }
+        action
+    }
+
+    /// The header with all types of the kernel.
+    fn kernel_h(&self) -> Option<&Artifact> {
+        self.kernel.map(|kernel| &kernel.header)
+    }
+
+    /// With all types of the kernel, for sources that reach some in a way their words do not tell.
+    fn fallback(&self) -> Option<Box<Fallback>> {
+        let (whole, slim) = (self.kernel_h()?, self.slim_h?);
+        Some(Box::new(Fallback { args: vec![search(whole)], instead_of: slim.clone(), note: NEEDS_ALL.into() }))
     }
 
     /// An object that is not what it must be is never there.
@@ -176,10 +222,11 @@ impl Compiler<'_, '_> {
         ];
         let own = own.into_iter().chain(self.own.map(|file| format!("-D{}=\"{}\"", header::OWN, file.path())));
         let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
+        let kernel = self.slim_h.or(self.kernel_h()).map(search);
         let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
         let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
         let arch = format!("-D__TARGET_ARCH_{}", config.arch);
-        repository.chain(own).chain([package, arch]).chain(libraries).chain(system).collect()
+        repository.chain(own).chain([package, arch]).chain(kernel).chain(libraries).chain(system).collect()
     }
 
     fn run(
@@ -192,9 +239,19 @@ impl Compiler<'_, '_> {
         depfile: Option<Arc<str>>,
     ) -> Action {
         let owner: Label = self.ctx.target.label.clone();
-        let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile, check: None };
+        let kind = ActionKind::Run { tool, args, env: BTreeMap::new(), depfile, fallback: None, check: None };
         Action { mnemonic: mnemonic.into(), owner, kind, inputs, outputs: vec![output.clone()] }
     }
+}
+
+/// Told of programs that reach types in a way their words do not tell.
+const NEEDS_ALL: &str = "note: compiled against all types of the kernel, for it fails against those that its sources and headers \
+                         name (`slim = False` spares the attempt)";
+
+/// Has a header found by its name alone.
+fn search(header: &Artifact) -> String {
+    let folder = header.path().rsplit_once('/').map_or(".", |(folder, _)| folder);
+    format!("-I{folder}")
 }
 
 /// The arguments of every clang run that makes BPF code.

@@ -57,6 +57,7 @@ impl Rule for Genrule {
                 args: vec!["-e".to_owned(), "-c".to_owned(), command],
                 env: BTreeMap::new(),
                 depfile: None,
+                fallback: None,
                 check: None,
             },
             inputs,

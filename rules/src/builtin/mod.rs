@@ -18,6 +18,7 @@ mod package_group;
 mod sh_binary;
 mod sh_test;
 mod test_suite;
+mod vmlinux_header;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(sh_binary::ShBinary::new()),
         Arc::new(sh_test::ShTest::new()),
         Arc::new(test_suite::TestSuite::new()),
+        Arc::new(vmlinux_header::VmlinuxHeader::new()),
     ]
 }
 

@@ -4,7 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::btf::Kind;
+use ouro_btf::Kind;
+
 use super::decoded::Decoded;
 use super::flow::Call;
 use crate::diagnostic::Diagnostic;

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use super::btf::Btf;
+use ouro_btf::Btf;
+
 use super::elf::{Function, Image};
 use super::flow::Flow;
 use super::lines::Lines;
@@ -14,21 +15,24 @@ use crate::diagnostic::{Diagnostic, Span};
 /// Where libbpf and the compiler put functions that are no programs.
 const SUBPROGRAMS: &str = ".text";
 
+/// The types of an object.
+pub(super) fn types(image: &Image<'_>) -> Result<Option<Btf>, Unreadable> {
+    image.section(".BTF").map(|section| Btf::read(section.data).map_err(Unreadable::damaged)).transpose()
+}
+
 /// A decoded object.
 pub(super) struct Decoded<'a> {
     pub image: Image<'a>,
-    pub btf: Option<Btf<'a>>,
+    pub btf: Option<&'a Btf>,
     lines: Lines<'a>,
     /// By function number.
     pub flows: Vec<Flow>,
 }
 
 impl<'a> Decoded<'a> {
-    /// Reads an object file.
-    pub fn read(bytes: &'a [u8]) -> Result<Decoded<'a>, Unreadable> {
-        let image = Image::read(bytes)?;
-        let btf = image.section(".BTF").map(|section| Btf::read(section.data)).transpose()?;
-        let lines = match (&btf, image.section(".BTF.ext")) {
+    /// Reads the rest of an object file of these types.
+    pub fn read(image: Image<'a>, btf: Option<&'a Btf>) -> Result<Decoded<'a>, Unreadable> {
+        let lines = match (btf, image.section(".BTF.ext")) {
             (Some(btf), Some(section)) => Lines::read(section.data, btf)?,
             _ => Lines::default(),
         };

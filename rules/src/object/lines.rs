@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::btf::{Btf, u16_at, u32_at, words};
+use ouro_btf::Btf;
+
 use super::unreadable::Unreadable;
 use crate::diagnostic::Span;
 
@@ -31,7 +32,7 @@ struct Line<'a> {
 
 impl<'a> Lines<'a> {
     /// Reads the section `.BTF.ext`.
-    pub fn read(data: &'a [u8], btf: &Btf<'a>) -> Result<Lines<'a>, Unreadable> {
+    pub fn read(data: &[u8], btf: &'a Btf) -> Result<Lines<'a>, Unreadable> {
         let read = || {
             let [header, function_off, function_len, line_off, line_len] = words(data, 4)?;
             let body = data.get(header as usize..)?;
@@ -63,13 +64,13 @@ impl<'a> Lines<'a> {
     }
 }
 
-fn line<'a>(record: &[u8], btf: &Btf<'a>) -> Option<Line<'a>> {
+fn line<'a>(record: &[u8], btf: &'a Btf) -> Option<Line<'a>> {
     let [_, file, _, place] = words(record, 0)?;
     Some(Line { file: btf.text(file), line: place >> 10, column: place & 0x3ff })
 }
 
 /// Records of one size, grouped by section: the size, then for each section its name, a count and so many records.
-fn records<'a, T>(mut data: &[u8], btf: &Btf<'a>, read: impl Fn(&[u8]) -> Option<T>) -> Option<BySection<'a, T>> {
+fn records<'a, T>(mut data: &[u8], btf: &'a Btf, read: impl Fn(&[u8]) -> Option<T>) -> Option<BySection<'a, T>> {
     let mut sections = BySection::new();
     if data.is_empty() {
         return Some(sections);
@@ -88,4 +89,21 @@ fn records<'a, T>(mut data: &[u8], btf: &Btf<'a>, read: impl Fn(&[u8]) -> Option
     }
     sections.values_mut().for_each(|records| records.sort_by_key(|(insn, _)| *insn));
     Some(sections)
+}
+
+fn u16_at(data: &[u8], at: usize) -> Option<u16> {
+    data.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+}
+
+fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+    data.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+/// `N` words from an offset on.
+fn words<const N: usize>(data: &[u8], at: usize) -> Option<[u32; N]> {
+    let mut words = [0; N];
+    for (index, word) in words.iter_mut().enumerate() {
+        *word = u32_at(data, at + 4 * index)?;
+    }
+    Some(words)
 }

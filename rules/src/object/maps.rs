@@ -4,8 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ouro_btf::{Btf, Kind};
+
 use super::Expected;
-use super::btf::{Btf, Kind};
 use super::decoded::Decoded;
 use super::unreadable::Unreadable;
 use super::value::Atom;
@@ -89,10 +90,13 @@ fn definitions<'a>(decoded: &Decoded<'a>) -> Result<Vec<Definition<'a>>, Unreada
 }
 
 impl<'a> Definition<'a> {
-    fn read(name: &'a str, btf: &Btf<'a>, types: &BTreeMap<&str, u32>) -> Definition<'a> {
+    fn read(name: &'a str, btf: &'a Btf, types: &BTreeMap<&str, u32>) -> Definition<'a> {
         let mut map = Definition { name, ty: None, max_entries: 0, flags: 0, key: Some(0), value: Some(0), has_values: false };
         let Some(definition) = types.get(name).and_then(|ty| btf.resolve(*ty)) else { return map };
-        for (member, ty) in btf.members(definition) {
+        if definition.kind != Kind::Struct {
+            return map;
+        }
+        for (member, ty) in btf.members(definition).iter().map(|member| (btf.member_name(member), member.ty)) {
             // `__uint(name, N)` is a pointer to an array of N, `__type(name, T)` a pointer to T.
             let number = || btf.pointee(ty).and_then(|array| btf.resolve(array)?.array()).map(|(_, count)| count);
             match member {

@@ -5,7 +5,6 @@
 mod endian;
 mod unreadable;
 
-mod btf;
 mod elf;
 mod insn;
 mod lines;
@@ -101,7 +100,9 @@ pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnost
     let unreadable =
         |error: Unreadable| vec![Diagnostic { message: format!("`{}`: {error}", expected.label), ..error.finding() }];
     let object = endian::little(object);
-    let decoded = Decoded::read(&object).map_err(unreadable)?;
+    let image = Image::read(&object).map_err(unreadable)?;
+    let btf = decoded::types(&image).map_err(unreadable)?;
+    let decoded = Decoded::read(image, btf.as_ref()).map_err(unreadable)?;
     let mut findings = Vec::new();
     let program = program::find(&decoded, expected, &mut findings);
     let license = program::license(&decoded, expected).map_err(|finding| findings.push(finding));

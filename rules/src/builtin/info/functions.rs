@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::fields::Fields;
-use super::program::{edges, maps};
+use super::program::{edges, kernels, maps};
 use super::returned::Edges;
 use super::{FieldSpec, Takes, always, offered, sometimes};
 use crate::action::{Action, Artifact};
@@ -72,7 +72,7 @@ fn compile_program(ctx: &Context<'_>, args: &Arguments, attrs: Edges<'_>) -> Res
     let mut keep = |more: Vec<Diagnostic>| findings.extend(more);
     let maps = maps(ctx, args).map_err(&mut keep).unwrap_or_default();
     let jumps = edges(ctx, args, attrs, hook).map_err(&mut keep).unwrap_or_default();
-    let headers = headers(args).map_err(|message| keep(vec![Diagnostic::error(span, message)])).unwrap_or_default();
+    let headers = headers(ctx, args).map_err(|message| keep(vec![Diagnostic::error(span, message)])).unwrap_or_default();
     let (sources, own) = sources(ctx, args).map_err(&mut keep).unwrap_or_default();
     if !findings.is_empty() {
         return Err(findings);
@@ -87,9 +87,10 @@ fn compile_program(ctx: &Context<'_>, args: &Arguments, attrs: Edges<'_>) -> Res
         jumps: &jumps,
         defines: args.texts("defines"),
         copts,
+        slim: true,
         expected: None,
     };
-    let (actions, object) = compile(ctx, parts);
+    let (actions, object) = compile(ctx, parts)?;
     Ok(Made { actions, value: value(args, &object, &maps, &jumps) })
 }
 
@@ -105,11 +106,12 @@ fn sources(ctx: &Context<'_>, args: Fields<'_>) -> Result<(Vec<Artifact>, Vec<Ar
     }
 }
 
-fn headers(args: Fields<'_>) -> Result<Headers, String> {
+fn headers(ctx: &Context<'_>, args: Fields<'_>) -> Result<Headers, String> {
     let mut all = Headers::default();
     for fields in args.infos("headers").map(Fields::of) {
         let files = fields.files("files")?.unwrap_or_default();
-        all.merge(&Headers { files, includes: fields.texts("includes"), defines: fields.texts("defines") });
+        let kernels = kernels(ctx, fields);
+        all.merge(&Headers { files, includes: fields.texts("includes"), defines: fields.texts("defines"), kernels });
     }
     Ok(all)
 }

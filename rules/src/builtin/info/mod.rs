@@ -212,6 +212,7 @@ pub const INFOS: &[InfoSpec] = &[
             sometimes("files", Takes::Files, "The headers, with those they include."),
             sometimes("includes", Takes::Strs, "Folders that `#include <...>` searches, from the workspace root."),
             sometimes("defines", Takes::Strs, "`NAME` or `NAME=value`."),
+            sometimes("kernels", Takes::Labels, "The `vmlinux_header` whose types they use."),
         ],
     },
     InfoSpec {

@@ -64,7 +64,13 @@ fn test(test: &TestInfo) -> Arc<Info> {
 }
 
 fn headers(headers: &Headers) -> Arc<Info> {
-    let fields = [("files", files(&headers.files)), ("includes", texts(&headers.includes)), ("defines", texts(&headers.defines))];
+    let kernels = Data::List(headers.kernels.iter().map(|kernel| Data::Label(kernel.label.clone())).collect());
+    let fields = [
+        ("files", files(&headers.files)),
+        ("includes", texts(&headers.includes)),
+        ("defines", texts(&headers.defines)),
+        ("kernels", kernels),
+    ];
     info("BpfHeadersInfo", fields)
 }
 

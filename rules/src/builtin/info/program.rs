@@ -14,7 +14,7 @@ use crate::data::{Data, Info};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hook::Hook;
 use crate::label::Label;
-use crate::provider::{Jump, MapInfo, ProgramInfo};
+use crate::provider::{Jump, MapInfo, ProgramInfo, Vmlinux};
 use crate::rule::Context;
 
 /// The program, and the action that inspects it.
@@ -58,6 +58,14 @@ pub(super) fn program(offer: &mut Offer<'_, '_>, attrs: Edges<'_>) -> Option<(Pr
 pub(super) fn map_of(ctx: &Context<'_>, info: &Info) -> Option<Arc<MapInfo>> {
     let label = Fields::of(info).label("label")?;
     (ctx.deps)(label).and_then(|providers| providers.map.clone())
+}
+
+/// The kernels in the field `kernels`, each known by the label of its `vmlinux_header`.
+pub(super) fn kernels(ctx: &Context<'_>, fields: Fields<'_>) -> Vec<Arc<Vmlinux>> {
+    let labels = fields.list("kernels").iter().filter_map(|item| if let Data::Label(label) = item { Some(label) } else { None });
+    let offered = labels.filter_map(|label| Some((label, (ctx.deps)(label)?.headers.as_deref()?)));
+    let own = offered.filter_map(|(label, headers)| headers.kernels.iter().find(|kernel| kernel.label == *label));
+    own.cloned().collect()
 }
 
 /// The maps in the field `maps`.

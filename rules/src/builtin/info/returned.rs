@@ -141,7 +141,8 @@ impl<'a> Offer<'a, '_> {
     fn headers(&mut self) -> Option<Arc<Headers>> {
         let fields = self.fields("BpfHeadersInfo")?;
         let files = self.files(Some(fields), "files").unwrap_or_default();
-        Some(Arc::new(Headers { files, includes: fields.texts("includes"), defines: fields.texts("defines") }))
+        let kernels = program::kernels(self.ctx, fields);
+        Some(Arc::new(Headers { files, includes: fields.texts("includes"), defines: fields.texts("defines"), kernels }))
     }
 
     fn map(&self) -> Option<Arc<MapInfo>> {

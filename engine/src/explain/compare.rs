@@ -329,7 +329,7 @@ mod tests {
     #[test]
     fn work_and_checks_differ() {
         type Made = fn(u32, String) -> Ingredient<'static>;
-        let kinds: [(usize, Kind, Made); 2] = [(7, Kind::Work, Ingredient::Work), (13, Kind::Check, Ingredient::Check)];
+        let kinds: [(usize, Kind, Made); 2] = [(7, Kind::Work, Ingredient::Work), (14, Kind::Check, Ingredient::Check)];
         for (place, kind, made) in kinds {
             for other in [made(2, "{}".to_owned()), made(1, "{\"a\":1}".to_owned())] {
                 let told = told(place, other);

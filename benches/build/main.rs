@@ -179,6 +179,11 @@ fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) -> Size {
 fn query(report: &mut Report, workspace: &Workspace, ninja: &Series) {
     let query = rounds(SHORT_ROUNDS, |_| workspace.ouro(&["query", "deps(//...)"]));
     report.row("ouro query 'deps(//...)', 10,000 programs", &query, None, Some(stretched(80, ninja)));
+    let edited = rounds(ROUNDS, |round| {
+        workspace.edit_build_file(round * 7, 2 * SHORT_ROUNDS + round);
+        workspace.ouro(&["query", "deps(//...)"])
+    });
+    report.row("  after an edit of a BUILD file", &edited, None, None);
 }
 
 /// A bound that was set where ninja's null build took [`REFERENCE`].

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use lab::{Lab, NEAR, bpftool, is_gone, lab, sh};
 use serde_json::Value;
-use support::{OURO, Said, Workspace};
+use support::{OURO, Said, Workspace, has_btf};
 
 /// Runs ouro in the laboratory; the last arguments name its bpffs.
 fn ouro(lab: &Lab, workspace: &Workspace, arguments: &[&str]) -> Said {
@@ -63,6 +63,23 @@ fn hello_counts_packets() {
         ok(lab, &workspace, &["undeploy", "hello"]);
         nothing_left(lab, &live);
         assert_eq!(lab.ping(2), 2);
+    });
+}
+
+#[test]
+fn members_of_kernel_structs_are_found_when_a_program_is_loaded() {
+    if !has_btf() {
+        return;
+    }
+    lab(|lab| {
+        let workspace = Workspace::example("co-re");
+        ok(lab, &workspace, &["deploy", "//:who", "--interface", NEAR]);
+        assert_eq!(lab.ping(4), 4);
+        let sent = bpftool(&["map", "dump", "pinned", lab.bpffs.join("ouro/who/maps/sent").to_str().expect("a plain path")]);
+        let senders: Vec<&Value> = sent.as_array().expect("senders").iter().map(|entry| &entry["formatted"]).collect();
+        let count: u64 = senders.iter().filter_map(|sender| sender["value"].as_u64()).sum();
+        assert!(count >= 4 && senders.iter().all(|sender| sender["key"]["name"] != ""), "{sent}");
+        ok(lab, &workspace, &["undeploy", "who"]);
     });
 }
 

@@ -8,20 +8,9 @@ use std::path::Path;
 
 use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind};
 use ouro_btf::{Btf, Header, Kind};
-use support::{Workspace, copy};
+use support::{HOST_BTF, Workspace, copy, has_btf};
 
-const HOST: &str = "/sys/kernel/btf/vmlinux";
 const CORE: &str = "tests/co-re";
-
-/// Whether the kernel that runs has BTF; says so if not.
-#[expect(clippy::print_stderr, reason = "who skips says why")]
-fn has_btf() -> bool {
-    let has = Path::new(HOST).is_file();
-    if !has {
-        eprintln!("skipped: this kernel offers no BTF ({HOST} is not there; it needs CONFIG_DEBUG_INFO_BTF)");
-    }
-    has
-}
 
 /// The programs of [`CORE`], with their types from here.
 fn core(btf: &str) -> Workspace {
@@ -153,8 +142,8 @@ fn programs_are_the_same_with_the_slim_header_as_with_the_whole() {
 fn programs_are_the_same_with_the_part_of_a_header_that_is_there_as_text() {
     if has_btf() {
         let workspace = core("kernel/vmlinux.h");
-        let btf = Btf::read(&fs::read(HOST).expect("BTF")).expect("BTF");
-        workspace.write("kernel/vmlinux.h", &Header::of(btf).whole().expect("a header"));
+        let btf = Btf::read(&fs::read(HOST_BTF).expect("BTF")).expect("BTF");
+        workspace.write("kernel/vmlinux.h", &Header::of(btf).and_then(|header| header.whole()).expect("a header"));
         same_programs(&workspace);
     }
 }

@@ -36,9 +36,12 @@ pub struct Header {
 
 impl Header {
     /// Of these types. What each is called, and which words mean it, is found once.
-    pub fn of(btf: Btf) -> Header {
+    pub fn of(btf: Btf) -> Result<Header, Damaged> {
+        if let Some(id) = btf.dangling() {
+            return Err(Damaged::Dangling(id));
+        }
         let names = Names::of(&btf);
-        Header { btf, names }
+        Ok(Header { btf, names })
     }
 
     /// All types with a name, and every enumerator.

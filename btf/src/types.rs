@@ -202,6 +202,25 @@ impl Btf {
         if ty.kind == Kind::Enum { part(&self.enumerators, ty) } else { &[] }
     }
 
+    /// What a type refers to itself, not through members; none of what has a size instead.
+    pub(crate) fn target(ty: Type) -> Option<u32> {
+        match ty.kind {
+            Kind::Pointer | Kind::Array | Kind::Prototype | Kind::Function | Kind::Variable | Kind::DeclTag => {
+                Some(ty.size_or_type)
+            }
+            kind if kind.is_modifier() => Some(ty.size_or_type),
+            _ => None,
+        }
+    }
+
+    /// A type that refers to one that is not there.
+    pub(crate) fn dangling(&self) -> Option<u32> {
+        let is_there = |id: u32| (id as usize) < self.types.len();
+        let is_whole =
+            |ty: Type| Btf::target(ty).is_none_or(is_there) && self.members(ty).iter().all(|member| is_there(member.ty));
+        self.ids().find(|id| self.get(*id).is_some_and(|ty| !is_whole(ty)))
+    }
+
     /// The ids of the variables of a section.
     pub fn variables(&self, section: &str) -> Vec<u32> {
         let is_it = |ty: &&Type| ty.kind == Kind::Section && self.name(**ty) == section;

@@ -26,7 +26,7 @@ fn every_type_of_a_kernel_is_the_same_in_its_header() {
 fn check(file: &Path) {
     let bytes = fs::read(file).expect("a readable file");
     let original = Btf::read(&bytes).expect("BTF");
-    let header = Header::of(original.clone()).whole().expect("a header");
+    let header = Header::of(original.clone()).expect("types").whole().expect("a header");
     let endian: &[&str] = if bytes.starts_with(&[0xeb]) { &["-target", "bpfeb"] } else { &[] };
     let found = differences(&original, &compiled_back(&header, endian));
     let shown = found.iter().take(5).map(|one| one.chars().take(2000).collect::<String>()).collect::<Vec<_>>().join("\n");

@@ -89,7 +89,7 @@ impl Kernel {
     fn read(path: &str, bytes: &[u8]) -> Result<Kernel, Damaged> {
         match is_text(path) {
             true => Ok(Kernel::Text(HeaderText::of(String::from_utf8_lossy(bytes).into_owned()))),
-            false => Btf::read(bytes).map(|btf| Kernel::Btf(Box::new(Header::of(btf)))),
+            false => Ok(Kernel::Btf(Box::new(Header::of(Btf::read(bytes)?)?))),
         }
     }
 

@@ -18,6 +18,19 @@ pub struct Workspace {
     folder: TempDir,
 }
 
+/// Where a kernel offers its types.
+pub const HOST_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// Whether the kernel that runs does; says so if not.
+#[expect(clippy::print_stderr, reason = "who skips says why")]
+pub fn has_btf() -> bool {
+    let has = Path::new(HOST_BTF).is_file();
+    if !has {
+        eprintln!("skipped: this kernel offers no BTF ({HOST_BTF} is not there; it needs CONFIG_DEBUG_INFO_BTF)");
+    }
+    has
+}
+
 /// What a command said.
 pub struct Said {
     /// The exit code.

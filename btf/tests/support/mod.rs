@@ -106,6 +106,10 @@ fn shape(btf: &Btf, id: u32, ty: Type, depth: usize) -> String {
 
 fn member(btf: &Btf, record: Type, member: &Member, depth: usize) -> String {
     let (offset, bits) = btf.place(record, member);
+    // What makes a union as large as an attribute made it.
+    if btf.member_name(member).starts_with("__filler_") {
+        return String::new();
+    }
     let ty = match btf.resolve(member.ty) {
         // A record without a name is looked into, for its members are the outer one's; C demands that its type has none, either.
         Some(ty) if matches!(ty.kind, Kind::Struct | Kind::Union) && btf.member_name(member).is_empty() => {

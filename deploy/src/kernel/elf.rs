@@ -19,7 +19,8 @@ const EXECUTABLE: u64 = 4;
 pub(super) fn readable(object: &[u8]) -> Vec<u8> {
     let mut bytes = object.to_vec();
     // `None` is an object cut short somewhere.
-    let _ = rename_sections(&mut bytes);
+    let renamed = rename_sections(&mut bytes).unwrap_or_default();
+    let _ = rename_in_btf(&mut bytes, &renamed);
     let _ = make_btf_text_ascii(&mut bytes);
     bytes
 }
@@ -38,47 +39,104 @@ fn name_for_aya(section: &str) -> Option<&'static str> {
     (known != section).then_some(known)
 }
 
-/// Gives program sections new names at the end of a copy of the name table, so that nothing else moves.
-fn rename_sections(bytes: &mut Vec<u8>) -> Option<()> {
+/// Gives program sections new names at the end of a copy of the name table, so that nothing else moves. Returns old names with new.
+fn rename_sections(bytes: &mut Vec<u8>) -> Option<Vec<(String, &'static str)>> {
     let names_header = section_header(bytes, usize::from(half(bytes, NAMES_INDEX)?))?;
     let mut names = section_bytes(bytes, names_header)?.to_vec();
-    let mut renamed = false;
+    let mut renamed = Vec::new();
     for index in 0..usize::from(half(bytes, SECTION_COUNT)?) {
         let header = section_header(bytes, index)?;
         if word(bytes, header + FLAGS)? & EXECUTABLE == 0 {
             continue;
         }
-        if let Some(name) = section_name(bytes, &names, header).and_then(name_for_aya) {
+        let old = section_name(bytes, &names, header).unwrap_or_default().to_owned();
+        if let Some(name) = name_for_aya(&old) {
             let place = u32::try_from(names.len()).ok()?;
             names.extend(name.bytes().chain([0]));
             bytes.get_mut(header..header + 4)?.copy_from_slice(&place.to_ne_bytes());
-            renamed = true;
+            renamed.push((old, name));
         }
     }
-    if renamed {
-        let (offset, size) = (bytes.len() as u64, names.len() as u64);
-        bytes.get_mut(names_header + OFFSET..names_header + OFFSET + 8)?.copy_from_slice(&offset.to_ne_bytes());
-        bytes.get_mut(names_header + SIZE..names_header + SIZE + 8)?.copy_from_slice(&size.to_ne_bytes());
-        bytes.extend(names);
+    if !renamed.is_empty() {
+        replace(bytes, names_header, &names)?;
     }
+    Some(renamed)
+}
+
+/// Has a section begin at the end of the file, with these bytes.
+fn replace(bytes: &mut Vec<u8>, header: usize, with: &[u8]) -> Option<()> {
+    let (offset, size) = (bytes.len() as u64, with.len() as u64);
+    bytes.get_mut(header + OFFSET..header + OFFSET + 8)?.copy_from_slice(&offset.to_ne_bytes());
+    bytes.get_mut(header + SIZE..header + SIZE + 8)?.copy_from_slice(&size.to_ne_bytes());
+    bytes.extend(with);
     Some(())
+}
+
+/// Line numbers and relocations to kernel types name their sections by strings of the BTF.
+fn rename_in_btf(bytes: &mut Vec<u8>, renamed: &[(String, &'static str)]) -> Option<()> {
+    if renamed.is_empty() {
+        return Some(());
+    }
+    let (btf_header, ext_header) = (section_called(bytes, ".BTF")?, section_called(bytes, ".BTF.ext")?);
+    let (mut btf, mut ext) = (section_bytes(bytes, btf_header)?.to_vec(), section_bytes(bytes, ext_header)?.to_vec());
+    // struct btf_header: hdr_len at 4, str_off at 16, str_len at 20. The strings are the last part.
+    let (strings, length) = (number(&btf, 4)? + number(&btf, 16)?, number(&btf, 20)?);
+    if strings + length != btf.len() {
+        return None;
+    }
+    for (old, new) in renamed {
+        let place = u32::try_from(btf.len() - strings).ok()?;
+        btf.extend(new.bytes().chain([0]));
+        let is_old = |at: usize| btf.get(strings + at..).is_some_and(|text| text.starts_with(&[old.as_bytes(), b"\0"].concat()));
+        let places: Vec<usize> = names_in_ext(&ext)?.into_iter().filter(|at| number(&ext, *at).is_some_and(is_old)).collect();
+        for at in places {
+            ext.get_mut(at..at + 4)?.copy_from_slice(&place.to_ne_bytes());
+        }
+    }
+    let length = u32::try_from(btf.len() - strings).ok()?;
+    btf.get_mut(20..24)?.copy_from_slice(&length.to_ne_bytes());
+    replace(bytes, btf_header, &btf)?;
+    replace(bytes, ext_header, &ext)
+}
+
+/// Where `.BTF.ext` has the names of sections: at the begin of each group of records of its three parts (functions, lines,
+/// relocations), which follow the size of those.
+fn names_in_ext(ext: &[u8]) -> Option<Vec<usize>> {
+    let header = number(ext, 4)?;
+    let mut names = Vec::new();
+    for part in [8, 16, 24].into_iter().filter(|part| part + 8 <= header) {
+        let (mut at, len) = (header + number(ext, part)?, number(ext, part + 4)?);
+        let end = at + len;
+        let size = if len == 0 { 0 } else { number(ext, at)? };
+        at += 4;
+        while at < end {
+            names.push(at);
+            at = number(ext, at + 4)?.checked_mul(size)?.checked_add(at + 8)?;
+        }
+    }
+    Some(names)
 }
 
 /// Source lines reach the verifier's log from BTF's strings. Names in there are ASCII anyway, or the kernel refuses them.
 fn make_btf_text_ascii(bytes: &mut [u8]) -> Option<()> {
-    let names = section_bytes(bytes, section_header(bytes, usize::from(half(bytes, NAMES_INDEX)?))?)?.to_vec();
-    for index in 0..usize::from(half(bytes, SECTION_COUNT)?) {
-        let header = section_header(bytes, index)?;
-        if section_name(bytes, &names, header) != Some(".BTF") {
-            continue;
-        }
-        let btf = section_bytes(bytes, header)?;
-        // struct btf_header: hdr_len at 4, str_off at 16, str_len at 20.
-        let field = |offset: usize| Some(u32::from_ne_bytes(*btf.get(offset..)?.first_chunk()?) as usize);
-        let (start, length) = (usize::try_from(word(bytes, header + OFFSET)?).ok()? + field(4)? + field(16)?, field(20)?);
-        bytes.get_mut(start..start + length)?.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
-    }
+    let header = section_called(bytes, ".BTF")?;
+    let btf = section_bytes(bytes, header)?;
+    let start = usize::try_from(word(bytes, header + OFFSET)?).ok()? + number(btf, 4)? + number(btf, 16)?;
+    let length = number(btf, 20)?;
+    bytes.get_mut(start..start + length)?.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
     Some(())
+}
+
+/// The header of the section of this name.
+fn section_called(bytes: &[u8], name: &str) -> Option<usize> {
+    let names = section_bytes(bytes, section_header(bytes, usize::from(half(bytes, NAMES_INDEX)?))?)?;
+    let mut headers = (0..usize::from(half(bytes, SECTION_COUNT)?)).map_while(|index| section_header(bytes, index));
+    headers.find(|header| section_name(bytes, names, *header) == Some(name))
+}
+
+/// A number of four bytes.
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?) as usize)
 }
 
 fn section_header(bytes: &[u8], index: usize) -> Option<usize> {

@@ -16,6 +16,8 @@ mod outputs;
 
 mod depfile;
 mod discovered;
+mod includes;
+mod looked_for;
 pub(crate) mod process;
 mod run;
 pub(crate) mod spawn;
@@ -136,6 +138,7 @@ pub fn execute(
     let perform = |place| work.perform(place);
     let untried = schedule::run(&plan.needs, &urgencies, options.jobs, options.keep_going, &perform, &interrupt);
     let (mut summary, learnt) = work.finish();
+    tell_troubles(site.store, events);
     let batch = learnt.add_to(state);
     state.save()?;
     journal::append(site.lock.root(), &batch, &|output| state.knows(output))?;
@@ -145,6 +148,11 @@ pub fn execute(
     }
     summary.seen.extend(site.toolchain.seen.iter().cloned().chain(site.toolchain.programs_seen()));
     Ok(summary)
+}
+
+/// Tells what was wrong with the store.
+pub(crate) fn tell_troubles(store: &Store, events: &dyn Fn(Event)) {
+    store.troubles().into_iter().for_each(|trouble| events(Event::Troubled(outputs::told(trouble))));
 }
 
 /// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.

@@ -4,6 +4,7 @@
 
 mod part;
 mod patch;
+mod restore;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,7 +39,7 @@ pub(super) fn again(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Option<Built>, BuildError> {
     let Some(mut look) = Look::take(place, options.jobs) else { return Ok(None) };
-    if look.changed.is_empty() {
+    if look.changed.is_empty() && look.gone.is_empty() {
         look.refresh(place.root);
         return Ok(Some(look.nothing_to_do(place, options, events)));
     }
@@ -46,6 +47,10 @@ pub(super) fn again(
     if lock.waited() || !look.snapshot.is_current() {
         let Some(now) = Look::take(place, options.jobs) else { return Ok(None) };
         look = now;
+    }
+    look.restore(place, &lock, options, events)?;
+    if look.changed.is_empty() {
+        return Ok(Some(look.nothing_to_do(place, options, events)));
     }
     look.rebuild(place, &lock, options, events)
 }
@@ -58,6 +63,8 @@ struct Look {
     same: BTreeMap<FileId, Known>,
     /// Files that have other bytes.
     changed: BTreeMap<FileId, Known>,
+    /// Outputs that are gone with their folders.
+    gone: Vec<FileId>,
 }
 
 impl Look {
@@ -66,13 +73,14 @@ impl Look {
         let snapshot = Snapshot::open(place.root, place.key)?;
         let memory = Memory::of(snapshot.said())?;
         let (mut same, mut changed) = (BTreeMap::new(), BTreeMap::new());
-        for file in snapshot.differing(place.root, threads) {
+        let (gone, differing) = restore::gone(&snapshot, place.root, snapshot.differing(place.root, threads));
+        for file in differing {
             let before = snapshot.known(file)?;
             let now = look_again(&place.root.join(&*snapshot.path(file)?), &before)?;
             let found = if is_same(&before, &now) { &mut same } else { &mut changed };
             found.insert(file, now);
         }
-        Some(Look { snapshot, memory, same, changed })
+        Some(Look { snapshot, memory, same, changed, gone })
     }
 
     /// Writes down the stamps of files that only look changed, unless someone else builds: it saves time and no more.

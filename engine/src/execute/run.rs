@@ -54,7 +54,7 @@ impl Work<'_> {
             result.outputs.push(output);
             how = if wrote { How::Ran } else { how };
         }
-        Ok(Ran::Well(Entry { reads: Vec::new(), result }, how))
+        Ok(Ran::Well(Entry { reads: Vec::new(), absent: Vec::new(), result }, how))
     }
 
     fn run_process(&self, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
@@ -65,10 +65,11 @@ impl Work<'_> {
         }
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
         let paths = self.discovered(action).map_err(failed)?;
-        let Some(reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        let Some(mut reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        let Some(absent) = self.looked_for(action, &mut reads, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
         let outputs = self.gather(action).map_err(failed)?;
         let result = ActionResult { outputs, printed: ended.printed };
-        Ok(Ran::Well(Entry { reads, result }, How::Ran))
+        Ok(Ran::Well(Entry { reads, absent, result }, How::Ran))
     }
 
     fn start_and_wait(&self, action: &Action) -> Result<Ended, Stop> {

@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
             _ => Vec::new(),
         };
         let result = ActionResult { outputs, printed: String::new() };
-        self.store.record(&known.key, &Entry { reads: Vec::new(), result })
+        self.store.record(&known.key, &Entry { reads: Vec::new(), absent: Vec::new(), result })
     }
 
     fn insert(&self, file: &Artifact) -> Result<Output, CacheError> {

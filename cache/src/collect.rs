@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::lease::Lease;
+use crate::limits::Limits;
 use crate::records::Records;
 use crate::store::{BLOBS, RESULTS};
 use crate::usage::{self, Short};
@@ -24,21 +25,6 @@ const LONG_USAGE: u64 = 32 << 20;
 
 /// How often a store with a greatest age is collected for it.
 const AGE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How large and how old what is in a store may become.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of all blobs.
-    pub size: u64,
-    /// Time since a blob was last of use.
-    pub age: Option<Duration>,
-}
-
-impl Default for Limits {
-    fn default() -> Limits {
-        Limits { size: 10_000_000_000, age: None }
-    }
-}
 
 /// What a store holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

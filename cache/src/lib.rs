@@ -7,6 +7,7 @@ mod error;
 mod seal;
 
 mod lease;
+mod limits;
 mod place;
 mod records;
 mod result;
@@ -18,6 +19,7 @@ pub mod collect;
 
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::CacheError;
+pub use limits::{Age, Limits, ParseLimitError, Size};
 pub use result::{Absent, ActionResult, Entry, MAX_ENTRIES, Output, Read};
 pub use seal::{seal, unseal};
 pub use store::Store;

@@ -3,7 +3,7 @@
 //! Knows nothing of digests. A clone costs nothing and is a file of its own. A link costs less still, but is the same file: whoever
 //! writes to one writes to both, so what was linked must be compared with its digest before it is used again.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
@@ -31,15 +31,20 @@ impl Placing {
         Placing { clones: file_system(folder).is_some_and(|number| SHARING.contains(&number)) }
     }
 
-    /// Puts the file `source`, open as `file`, at `target` without a copy, with this mode; replaces what is there. False when only
-    /// a copy will do: another disk, too many links, someone else's file, another mode.
-    pub(crate) fn put(&self, source: &Path, file: &File, target: &Path, mode: u32) -> bool {
-        self.clones && cloned(file, target, mode).is_ok() || has_mode(file, mode) && linked(source, target).is_ok()
+    /// Whether what is put is a file of its own.
+    pub(crate) fn clones(&self) -> bool {
+        self.clones
+    }
+
+    /// Puts the file `source`, which is open and of which this is known, at `target` without a copy, with this mode; replaces what is
+    /// there. False when only a copy will do: another disk, too many links, someone else's file, another mode.
+    pub(crate) fn put(&self, source: &Path, (file, found): (&File, &Metadata), target: &Path, mode: u32) -> bool {
+        self.clones && cloned(file, target, mode).is_ok() || has_mode(found, mode) && linked(source, target).is_ok()
     }
 }
 
-fn has_mode(file: &File, mode: u32) -> bool {
-    file.metadata().is_ok_and(|found| found.mode() & 0o7777 == mode)
+fn has_mode(found: &Metadata, mode: u32) -> bool {
+    found.mode() & 0o7777 == mode
 }
 
 fn linked(source: &Path, target: &Path) -> io::Result<()> {
@@ -65,7 +70,7 @@ fn cloned(file: &File, target: &Path, mode: u32) -> io::Result<()> {
 /// A file without a place yet, which vanishes unless it is given one. Its mode is this one, whatever the caller's mask.
 pub(crate) fn temporary(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
-    if !has_mode(file.as_file(), mode) {
+    if !has_mode(&file.as_file().metadata()?, mode) {
         file.as_file().set_permissions(Permissions::from_mode(mode))?;
     }
     Ok(file)
@@ -86,7 +91,8 @@ mod tests {
 
     fn put(target: &Path, mode: u32) -> bool {
         let source = target.with_file_name("source");
-        Placing { clones: false }.put(&source, &File::open(&source).unwrap(), target, mode)
+        let file = File::open(&source).unwrap();
+        Placing { clones: false }.put(&source, (&file, &file.metadata().unwrap()), target, mode)
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! whenever it is read or given away, and a bad one is removed and counts as missing. Nor is anything flushed to the disk: what a
 //! crash of the machine loses or leaves half written is found out by the same comparison.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Read as _, Seek, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -92,7 +92,7 @@ impl Store {
         if has_size(&blob, found.len()) {
             return Ok(());
         }
-        let put = || self.placing.put(source, &file, &blob, found.mode() & 0o7777);
+        let put = || self.placing.put(source, (&file, &found), &blob, found.mode() & 0o7777);
         if put() || (self.make_folder_of(&blob).is_ok() && put()) {
             self.usage.grew(found.len());
             return Ok(());
@@ -133,19 +133,20 @@ impl Store {
         }
     }
 
-    /// Puts a blob's bytes at `path`, read-only, replacing what is there; its folder must exist. False when the blob is missing,
-    /// was damaged or cannot be read. The file may be the blob itself under another name: who writes to it all the same damages
-    /// the blob, which shows when that is next used.
-    pub fn materialise(&self, digest: &Digest, path: &Path, executable: bool) -> Result<bool, CacheError> {
+    /// Puts a blob's bytes at `path`, read-only, replacing what is there; its folder must exist. Gives what the file system says of
+    /// the new file; nothing when the blob is missing, was damaged or cannot be read. The file may be the blob itself under another
+    /// name: who writes to it all the same damages the blob, which shows when that is next used.
+    pub fn materialise(&self, digest: &Digest, path: &Path, executable: bool) -> Result<Option<Metadata>, CacheError> {
         let blob = self.blob(digest);
+        let mode = if executable { 0o555 } else { 0o444 };
         let mut source = match File::open(&blob) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Ok(self.cannot_read(&blob, error)),
         };
         match whole(&mut source, digest) {
-            Ok(Some(before)) => self.give(&mut source, &before, digest, path, if executable { 0o555 } else { 0o444 }),
-            Ok(None) => self.discard(digest, &blob).map(|()| false),
+            Ok(Some(before)) => self.give(&mut source, &before, digest, path, mode),
+            Ok(None) => self.discard(digest, &blob).map(|()| None),
             Err(error) => Ok(self.cannot_read(&blob, error)),
         }
     }
@@ -154,25 +155,28 @@ impl Store {
     fn give(
         &self,
         source: &mut File,
-        before: &Written,
+        before: &Metadata,
         digest: &Digest,
         path: &Path,
         mode: u32,
-    ) -> Result<bool, CacheError> {
+    ) -> Result<Option<Metadata>, CacheError> {
         let blob = self.blob(digest);
         let writing = CacheError::at("write", path);
-        if !self.placing.put(&blob, source, path, mode) {
+        let linked = self.placing.put(&blob, (source, before), path, mode);
+        if !linked {
             let mut copy = temporary(path.parent().unwrap_or(Path::new(".")), mode).map_err(&writing)?;
             source.rewind().and_then(|()| io::copy(source, copy.as_file_mut())).map_err(&writing)?;
             copy.persist(path).map_err(|error| writing(error.error))?;
         }
+        let after = source.metadata().map_err(&writing)?;
         // Somebody may have written to it since it was compared.
-        if Written::of(source).map_err(&writing)? != *before {
+        if written(&after) != written(before) {
             fs::remove_file(path).map_err(&writing)?;
-            return self.discard(digest, &blob).map(|()| false);
+            return self.discard(digest, &blob).map(|()| None);
         }
         self.usage.used(digest);
-        Ok(true)
+        let is_same = linked && !self.placing.clones();
+        if is_same { Ok(Some(after)) } else { fs::metadata(path).map(Some).map_err(&writing) }
     }
 
     /// The first result under `key` that holds: `holds` says whether the files of an entry are still the same.
@@ -243,9 +247,9 @@ impl Store {
     }
 
     /// What cannot be read is as good as missing.
-    fn cannot_read(&self, blob: &Path, error: io::Error) -> bool {
+    fn cannot_read(&self, blob: &Path, error: io::Error) -> Option<Metadata> {
         self.note(CacheError::at("read", blob)(error));
-        false
+        None
     }
 }
 
@@ -256,19 +260,21 @@ impl Drop for Store {
 }
 
 /// What tells whether a file was written to.
-#[derive(PartialEq, Eq)]
-struct Written(i64, i64, u64);
-
-impl Written {
-    fn of(file: &File) -> io::Result<Written> {
-        file.metadata().map(|found| Written(found.mtime(), found.mtime_nsec(), found.len()))
-    }
+fn written(file: &Metadata) -> (i64, i64, u64) {
+    (file.mtime(), file.mtime_nsec(), file.len())
 }
 
-/// Whether a file has the bytes of this digest; what tells later that it still has.
-fn whole(file: &mut File, digest: &Digest) -> io::Result<Option<Written>> {
-    let before = Written::of(file)?;
-    let found = Digest::of_open(file)?;
+/// What the file system says of a file that has the bytes of this digest; nothing of one that has not.
+fn whole(file: &mut File, digest: &Digest) -> io::Result<Option<Metadata>> {
+    let before = file.metadata()?;
+    let found = if before.len() <= SMALL {
+        // One call, where reading to the end takes four. Should there be more by now, its length shows that later.
+        let mut bytes = Vec::with_capacity(before.len() as usize);
+        file.take(before.len()).read_to_end(&mut bytes)?;
+        Digest::of(&bytes)
+    } else {
+        Digest::of_reader(file)?
+    };
     Ok((found == *digest).then_some(before))
 }
 

@@ -8,6 +8,7 @@ mod memory;
 mod recall;
 mod record;
 mod targets;
+mod watch;
 
 use std::cell::RefCell;
 use std::ffi::OsStr;

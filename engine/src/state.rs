@@ -6,6 +6,7 @@
 pub mod journal;
 pub mod snapshot;
 
+mod fresh;
 mod lock;
 mod stamp;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 use ouro_cache::{Absent, ActionResult, Digest, Entry, Read};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use fresh::make as make_fresh;
 pub use lock::Lock;
 pub use stamp::{Seen, Stamp};
 

@@ -43,7 +43,7 @@ pub(super) fn again(
         look.refresh(place.root);
         return Ok(Some(look.nothing_to_do(place, options, events)));
     }
-    let lock = Lock::acquire(place.root, options.cancelled, events)?;
+    let lock = Lock::acquire_as_is(place.root, options.cancelled, events)?;
     if lock.waited() || !look.snapshot.is_current() {
         let Some(now) = Look::take(place, options.jobs) else { return Ok(None) };
         look = now;
@@ -76,7 +76,7 @@ impl Look {
         let (gone, differing) = restore::gone(&snapshot, place.root, snapshot.differing(place.root, threads));
         for file in differing {
             let before = snapshot.known(file)?;
-            let now = look_again(&place.root.join(&*snapshot.path(file)?), &before)?;
+            let now = look_again(place.root, &snapshot.path(file)?, &before)?;
             let found = if is_same(&before, &now) { &mut same } else { &mut changed };
             found.insert(file, now);
         }
@@ -120,7 +120,7 @@ impl Look {
         if summary.failed + summary.skipped > 0 {
             return Err(BuildError::Failed(summary));
         }
-        let patch = patch::of_build(&self, &steps, &part, &state, &summary);
+        let patch = patch::of_build(&self, place.root, &steps, &part, &state, &summary);
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
             self.snapshot.append(&patch)?;
         }
@@ -129,13 +129,13 @@ impl Look {
 }
 
 /// A file that may have changed, as it is now; none when only the whole way can tell what its change means.
-fn look_again(place: &Path, before: &Known) -> Option<Known> {
-    let roles = before.roles;
-    let stamp = Stamp::of(place).ok()?;
+fn look_again(root: &Path, path: &str, before: &Known) -> Option<Known> {
+    let (place, roles) = (root.join(path), before.roles);
+    let stamp = Stamp::of(&place).ok()?;
     let bytes_matter = roles.any(Roles::LOAD | Roles::INPUT | Roles::MADE | Roles::READ);
     let digest = match stamp {
-        Some(_) if roles.any(Roles::FOLDER) => Some(load::folder_digest(place).ok()?),
-        Some(stamp) if bytes_matter => Some(stamp.is_file().then(|| Digest::of_file(place).ok())??),
+        Some(_) if roles.any(Roles::FOLDER) => Some(load::folder_digest(&place, path.is_empty()).ok()?),
+        Some(stamp) if bytes_matter => Some(stamp.is_file().then(|| Digest::of_file(&place).ok())??),
         _ => None,
     };
     let now = Known::new(stamp, digest, roles);

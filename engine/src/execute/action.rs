@@ -20,7 +20,7 @@ use crate::event::{self, Event, How};
 use crate::fast::FastSet;
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
-use crate::state::{File, Remembered, State};
+use crate::state::{File, Remembered, Stamp, State};
 use crate::toolchain;
 
 /// How often an action is run when its inputs change while it runs.
@@ -333,10 +333,8 @@ impl<'a> Work<'a> {
             outputs::remove(root, path).map_err(|error| outputs::trouble("remove", path, &error))?;
         }
         let found = self.site.store.materialise(&output.digest, &place, output.executable);
-        if !found.map_err(|error| outputs::store_trouble(&error))? {
-            return Ok(false);
-        }
-        let stamp = outputs::own_stamp(&place).map_err(|error| outputs::trouble("write", path, &error))?;
+        let Some(found) = found.map_err(|error| outputs::store_trouble(&error))? else { return Ok(false) };
+        let stamp = Stamp::new(&found).settled();
         self.files.set(path, Some(File { stamp, digest: output.digest }));
         Ok(true)
     }

@@ -15,19 +15,23 @@ use crate::build::BuildError;
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options};
 use crate::state::snapshot::{FileId, Known, Roles, Snapshot};
-use crate::state::{Lock, Stamp};
+use crate::state::{Lock, Stamp, make_fresh};
 use crate::workspace::OUT_FOLDER;
 
 /// Threads take so many files at a time.
 const SHARE: usize = 64;
 
+/// What no file is that is put back.
+const OTHERS: [Roles; 5] = [Roles::LOAD, Roles::FOLDER, Roles::LOOKED_FOR, Roles::TOOL, Roles::INPUT];
+
 /// Parts the files that differ: outputs whose folders are gone, and all others.
 pub(super) fn gone(snapshot: &Snapshot, root: &Path, differing: Vec<FileId>) -> (Vec<FileId>, Vec<FileId>) {
     let mut folders = Folders { root, known: HashMap::new() };
     let is_gone = |file: &FileId| {
-        let path = || snapshot.path(*file);
-        // Nothing but an output: what was looked for or read besides is for others to judge.
-        snapshot.roles(*file) == Roles::MADE && folders.lacks_all().unwrap_or_else(|| path().is_some_and(|path| folders.lack(parent(&path))))
+        let (path, roles) = (|| snapshot.path(*file), snapshot.roles(*file));
+        // What was something else besides may decide what is loaded.
+        let is_output = roles.any(Roles::MADE) && !OTHERS.iter().any(|other| roles.any(*other));
+        is_output && folders.lacks_all().unwrap_or_else(|| path().is_some_and(|path| folders.lack(parent(&path))))
     };
     differing.into_iter().partition(is_gone)
 }
@@ -74,6 +78,8 @@ impl Look {
         }
         let store = Store::open(place.cache)?;
         let gone = std::mem::take(&mut self.gone);
+        // What cannot be made is told when the first output cannot be written.
+        let _ = make_fresh(place.root, OUT_FOLDER);
         let known = self.snapshot.all_known(&gone);
         let files: Vec<(FileId, Known)> = gone.iter().zip(known).filter_map(|(file, known)| Some((*file, known?))).collect();
         let found = restored(&self.snapshot, place.root, &store, &files, options);
@@ -130,8 +136,8 @@ impl Worker<'_> {
             folder.clone_into(&mut self.folder);
         }
         let place = self.root.join(&*path);
-        let found = self.store.materialise(&digest, &place, before.is_executable()).ok()?;
+        let found = self.store.materialise(&digest, &place, before.is_executable()).ok()??;
         // This process put it there, under the lock, and knows its bytes from that.
-        found.then(|| Stamp::of(&place).ok().flatten().map(Stamp::settled))?
+        Some(Stamp::new(&found).settled())
     }
 }

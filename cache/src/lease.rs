@@ -7,6 +7,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use crate::place::appendable;
+
 /// A held lock on a store.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -36,8 +38,7 @@ impl Lease {
 /// Whoever may only read the store can lock it, too.
 fn open(dir: &Path) -> io::Result<File> {
     let path = dir.join("lock");
-    let made = File::options().append(true).create(true).open(&path);
-    made.or_else(|error| File::open(&path).map_err(|_| error))
+    appendable(&path).or_else(|error| File::open(&path).map_err(|_| error))
 }
 
 fn flock(file: &File, how: libc::c_int) -> io::Result<()> {

@@ -76,6 +76,24 @@ pub(crate) fn temporary(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
+/// A file to whose end can be written. Where others may write to its folder they may write to it, too.
+pub(crate) fn appendable(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.append(true);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create(true).open(path)?;
+            let folder = fs::metadata(path.parent().unwrap_or(Path::new(".")))?.mode();
+            if folder & 0o022 != 0 {
+                // Someone else may have made it just now, and owns it.
+                let _ = file.set_permissions(Permissions::from_mode(folder & 0o666));
+            }
+            Ok(file)
+        }
+        other => other,
+    }
+}
+
 fn file_system(folder: &Path) -> Option<u64> {
     let folder = File::open(folder).ok()?;
     let mut found = MaybeUninit::<libc::statfs>::uninit();

@@ -10,13 +10,14 @@
 //! under its digest: of the two thousand bytes that tell which headers of the system a program read, each entry has 32.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::place::appendable;
 use crate::result::{self, Entry, MAX_ENTRIES, Output, Own, Shared};
 use crate::{CacheError, Digest};
 
@@ -146,8 +147,7 @@ impl Count {
 
 impl Shard {
     fn append(&self, frame: &[u8]) -> io::Result<()> {
-        let open = || File::options().append(true).create(true).open(&self.path);
-        open()?.write_all(frame)
+        appendable(&self.path)?.write_all(frame)
     }
 
     /// The entries under `key` that are whole, the newest first.

@@ -7,7 +7,7 @@
 //! by how much the store grew each time.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Digest;
+use crate::place::appendable;
 
 const MARK: &[u8; 8] = b"\x7fouroUS1";
 const HEADER: usize = MARK.len() + 8 + 4;
@@ -52,7 +53,7 @@ impl Usage {
     pub(crate) fn flush(&self, dir: &Path) {
         let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
         let grown = self.grown.swap(0, Ordering::Relaxed);
-        let append = |path: PathBuf, bytes: &[u8]| File::options().append(true).create(true).open(path)?.write_all(bytes);
+        let append = |path: PathBuf, bytes: &[u8]| appendable(&path)?.write_all(bytes);
         if !used.is_empty() {
             let _ = append(place(dir), &record(now(), &used));
         }

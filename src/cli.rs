@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ouro_cache::{Age, Size};
 use ouro_rules::configuration::KernelVersion;
 
 /// Build and deploy chained eBPF programs.
@@ -114,6 +115,8 @@ pub enum Command {
     Generate(Generate),
     /// Remove what was built; the cache stays.
     Clean,
+    /// Look at the action cache, which all workspaces share, or make it smaller.
+    Cache(Cache),
     /// Build a chain and write its bundle.
     Bundle(Bundle),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
@@ -179,7 +182,7 @@ pub struct BuildFlags {
     #[arg(long)]
     pub no_warm: bool,
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long = "cache-dir", alias = "cache", value_name = "DIR")]
     pub cache: Option<PathBuf>,
     /// Write a trace for Perfetto or chrome://tracing, and name the critical path.
     #[arg(long, value_name = "FILE")]
@@ -235,7 +238,7 @@ pub struct Explain {
     #[command(flatten)]
     pub config: ConfigFlags,
     /// The folder of the action cache, as for `ouro build`.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long = "cache-dir", alias = "cache", value_name = "DIR")]
     pub cache: Option<PathBuf>,
 }
 
@@ -414,6 +417,51 @@ pub enum AffectedOutput {
     Label,
     /// For programs, with what changed.
     Json,
+}
+
+/// `ouro cache`
+#[derive(Debug, Args)]
+pub struct Cache {
+    /// What to do.
+    #[command(subcommand)]
+    pub what: CacheCommand,
+}
+
+/// What can be done with the cache.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Say how much is in it.
+    Stat(CachePlace),
+    /// Remove what was of no use for longest, until it keeps to its limits. Waits for builds that use it. Builds do this themselves
+    /// when the cache has outgrown its limits.
+    Gc(CacheGc),
+    /// Read everything in it, and remove what is damaged.
+    Verify(CachePlace),
+}
+
+/// Which cache, and how facts are shown.
+#[derive(Debug, Args)]
+pub struct CachePlace {
+    /// The folder of the action cache, as for `ouro build`.
+    #[arg(long = "cache-dir", alias = "cache", value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `ouro cache gc`
+#[derive(Debug, Args)]
+pub struct CacheGc {
+    /// How large it may be: `10GB`, `512MiB`; else `[cache] max_size` in ouro.toml, or 10GB.
+    #[arg(long, value_name = "SIZE")]
+    pub max_size: Option<Size>,
+    /// How long something may be of no use: `30d`, `12h`; else `[cache] max_age` in ouro.toml, or for ever.
+    #[arg(long, value_name = "AGE")]
+    pub max_age: Option<Age>,
+    /// Which.
+    #[command(flatten)]
+    pub place: CachePlace,
 }
 
 /// `ouro generate`

@@ -112,16 +112,23 @@ fn root_around(folder: &Path) -> Option<&Path> {
 
 /// The folder of the action cache: a flag or `OURO_CACHE`, `[cache] dir` of ouro.toml (from the workspace root), or the user's own.
 pub fn cache_folder(workspace: &Workspace, flag: Option<&PathBuf>) -> Result<PathBuf, CliError> {
+    cache_folder_of(Some(workspace), flag)
+}
+
+/// The same, outside of any workspace, too.
+pub fn cache_folder_of(workspace: Option<&Workspace>, flag: Option<&PathBuf>) -> Result<PathBuf, CliError> {
     if let Some(folder) = flag.cloned().or_else(|| non_empty("OURO_CACHE")) {
         return std::path::absolute(&folder).map_err(io(format!("cannot use `{}` as cache", folder.display())));
     }
-    if let Some(folder) = &workspace.settings.cache.dir {
+    if let Some(workspace) = workspace
+        && let Some(folder) = &workspace.settings.cache.dir
+    {
         return Ok(workspace.root.join(folder));
     }
     let base = non_empty("XDG_CACHE_HOME").or_else(|| non_empty("HOME").map(|home| home.join(".cache")));
     base.map(|base| base.join("ouro/v1")).ok_or_else(|| {
         CliError::new(Kind::Usage, "there is no folder for the action cache: neither `XDG_CACHE_HOME` nor `HOME` is set")
-            .help("name one with `--cache DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml")
+            .help("name one with `--cache-dir DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml")
     })
 }
 

@@ -197,7 +197,18 @@ const CHANGES: &[Change] = &[
     ("an edited module", None, |w| w.edit("defs.star", "cmd + \"", "\"LC_ALL=C \" + cmd + \"")),
     ("a new package", None, |w| w.write("more/BUILD.ouro", "filegroup(name = \"more\", srcs = [])\n")),
     ("other settings", None, |w| w.write("ouro.toml", "[workspace]\nname = \"renamed\"\n")),
-    ("no outputs at all", None, |w| fs::remove_dir_all(w.path("ouro-out")).unwrap()),
+    ("no outputs at all", Some(0), |w| fs::remove_dir_all(w.path("ouro-out")).unwrap()),
+    ("no outputs of a package", Some(0), |w| {
+        fs::remove_dir_all(output(w, "third.out").parent().unwrap()).unwrap();
+    }),
+    ("no outputs, and an edited source", Some(2), |w| {
+        fs::remove_dir_all(w.path("ouro-out")).unwrap();
+        w.write("text/b.txt", "q\n");
+    }),
+    ("no outputs, and no cache", None, |w| {
+        fs::remove_dir_all(w.path("ouro-out")).unwrap();
+        fs::remove_dir_all(w.root().parent().unwrap().join("cache")).unwrap();
+    }),
     ("no state at all", None, |w| fs::remove_dir_all(w.path(".ouro")).unwrap()),
 ];
 

@@ -10,6 +10,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// Files up to this size are read at once.
+const SMALL: u64 = 4 << 20;
+
 /// The blake3 of some bytes. Displays as 64 hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
@@ -25,9 +28,20 @@ impl Digest {
         Digest(blake3::hash(bytes).into())
     }
 
-    /// Of a file's bytes, read in pieces.
+    /// Of a file's bytes.
     pub fn of_file(path: &Path) -> io::Result<Digest> {
-        Digest::of_reader(&mut File::open(path)?)
+        Digest::of_open(&mut File::open(path)?)
+    }
+
+    /// Of the bytes of a file from where it stands: most are small and read at once, others in pieces.
+    pub fn of_open(file: &mut File) -> io::Result<Digest> {
+        let size = file.metadata()?.len();
+        if size > SMALL {
+            return Digest::of_reader(file);
+        }
+        let mut bytes = Vec::with_capacity(size as usize + 1);
+        file.read_to_end(&mut bytes)?;
+        Ok(Digest::of(&bytes))
     }
 
     /// Of everything a reader still gives.

@@ -6,16 +6,19 @@
 //! one `write` after the other.
 //!
 //! An entry is framed as: mark (8 bytes), length of the body (4, little-endian), key (32), sealed body. What a full disk or a
-//! crash left unfinished is skipped by searching the next mark.
+//! crash left unfinished is skipped by searching the next mark. What an entry has in common with others is a frame of its own,
+//! under its digest: of the two thousand bytes that tell which headers of the system a program read, each entry has 32.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::result::{self, Entry, MAX_ENTRIES};
+use crate::place::appendable;
+use crate::result::{self, Entry, MAX_ENTRIES, Output, Own, Shared};
 use crate::{CacheError, Digest};
 
 const MARK: &[u8; 8] = b"\x7fouroAC1";
@@ -29,6 +32,8 @@ const FULL: usize = 32 << 20;
 #[derive(Debug)]
 pub(crate) struct Records {
     shards: [Shard; SHARDS],
+    /// What entries have in common, as far as it was asked for or written.
+    shared: Mutex<HashMap<Digest, Option<Arc<Shared>>>>,
 }
 
 #[derive(Debug)]
@@ -38,25 +43,33 @@ struct Shard {
     loaded: Mutex<Option<Loaded>>,
 }
 
-/// A file's content, and where in it the entries of each key are, the oldest first.
+/// A file's content, and where in it the frames under each key are, the oldest first.
 #[derive(Debug, Default)]
 struct Loaded {
     bytes: Vec<u8>,
     bodies: HashMap<Digest, Vec<Range<usize>>>,
 }
 
+/// What is in all files.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) entries: usize,
+    pub(crate) bytes: u64,
+}
+
 impl Records {
     /// The records in this folder, which must exist.
     pub(crate) fn new(folder: &Path) -> Records {
         let shard = |n: usize| Shard { path: folder.join(format!("{n:x}")), loaded: Mutex::default() };
-        Records { shards: std::array::from_fn(shard) }
+        Records { shards: std::array::from_fn(shard), shared: Mutex::default() }
     }
 
-    /// All entries under `key`, the newest first; each set of files read once.
+    /// All entries under `key`, the newest first; of those that depend on the same files the newest alone.
     pub(crate) fn entries(&self, key: &Digest) -> Vec<Entry> {
         let mut entries: Vec<Entry> = Vec::new();
-        for entry in self.shard(key).newest(key) {
-            if entries.iter().all(|newer| newer.reads != entry.reads) {
+        for own in self.shard(key).newest(key) {
+            let Some(entry) = self.shared(&own.shared).map(|shared| own.with(&shared)) else { continue };
+            if entries.iter().all(|newer| (&newer.reads, &newer.absent) != (&entry.reads, &entry.absent)) {
                 entries.push(entry);
             }
         }
@@ -66,15 +79,59 @@ impl Records {
 
     /// Adds an entry under `key`.
     pub(crate) fn add(&self, key: &Digest, entry: &Entry) -> Result<(), CacheError> {
-        let body = result::encode(entry);
-        let length = (body.len() as u32).to_le_bytes();
-        let frame = [&MARK[..], &length, key.as_bytes(), &body].concat();
-        let shard = self.shard(key);
+        let (own, digest, shared) = result::encode(entry);
+        // Written once by each process that needs it: looking whether it is there would take reading all that is.
+        let is_known = lock(&self.shared).get(&digest).is_some_and(Option::is_some);
+        if !is_known {
+            self.append(&digest, &shared)?;
+            lock(&self.shared).insert(digest, result::decode_shared(&shared).map(Arc::new));
+        }
+        self.append(key, &own)
+    }
+
+    /// What there is.
+    pub(crate) fn count(&self) -> Count {
+        let of = |shard: &Shard| {
+            let loaded = shard.load();
+            Count { entries: loaded.entries().count(), bytes: loaded.bytes.len() as u64 }
+        };
+        self.shards.iter().map(of).fold(Count::default(), Count::and)
+    }
+
+    /// Writes all files anew without the entries whose outputs are not kept, those that newer ones took the place of, and what no
+    /// entry needs any more. Only while nobody else uses the store.
+    pub(crate) fn compact(&self, is_kept: &dyn Fn(&Output) -> bool) -> Result<Count, CacheError> {
+        let files: Vec<Loaded> = self.shards.iter().map(Shard::load).collect();
+        let live: Vec<Vec<(&Digest, Own, &[u8])>> = files.iter().map(|file| file.live(is_kept)).collect();
+        let wanted: HashSet<Digest> = live.iter().flatten().map(|(_, own, _)| own.shared).collect();
+        let mut left = Count::default();
+        for ((shard, file), live) in self.shards.iter().zip(&files).zip(&live) {
+            let shared = wanted.iter().filter_map(|digest| Some((digest, file.shared(digest)?)));
+            let frames = shared.chain(live.iter().map(|(key, _, body)| (*key, *body)));
+            let bytes: Vec<u8> = frames.flat_map(|(key, body)| framed(key, body)).collect();
+            left = left.and(Count { entries: live.len(), bytes: bytes.len() as u64 });
+            shard.replace(&bytes).map_err(CacheError::at("write", &shard.path))?;
+            *lock(&shard.loaded) = None;
+        }
+        Ok(left)
+    }
+
+    fn append(&self, key: &Digest, body: &[u8]) -> Result<(), CacheError> {
+        let (shard, frame) = (self.shard(key), framed(key, body));
         shard.append(&frame).map_err(CacheError::at("write", &shard.path))?;
-        if let Some(loaded) = shard.lock().as_mut() {
+        if let Some(loaded) = lock(&shard.loaded).as_mut() {
             loaded.add(&frame);
         }
         Ok(())
+    }
+
+    fn shared(&self, digest: &Digest) -> Option<Arc<Shared>> {
+        if let Some(known) = lock(&self.shared).get(digest) {
+            return known.clone();
+        }
+        let found = self.shard(digest).with_loaded(|loaded| result::decode_shared(loaded.shared(digest)?)).map(Arc::new);
+        lock(&self.shared).insert(*digest, found.clone());
+        found
     }
 
     fn shard(&self, key: &Digest) -> &Shard {
@@ -82,17 +139,24 @@ impl Records {
     }
 }
 
+impl Count {
+    fn and(self, other: Count) -> Count {
+        Count { entries: self.entries + other.entries, bytes: self.bytes + other.bytes }
+    }
+}
+
 impl Shard {
     fn append(&self, frame: &[u8]) -> io::Result<()> {
-        File::options().append(true).create(true).open(&self.path)?.write_all(frame)
+        appendable(&self.path)?.write_all(frame)
     }
 
     /// The entries under `key` that are whole, the newest first.
-    fn newest(&self, key: &Digest) -> Vec<Entry> {
-        let mut loaded = self.lock();
-        let loaded = loaded.get_or_insert_with(|| self.load());
-        let bodies = loaded.bodies.get(key).map(Vec::as_slice).unwrap_or_default();
-        bodies.iter().rev().filter_map(|body| result::decode(&loaded.bytes[body.clone()])).collect()
+    fn newest(&self, key: &Digest) -> Vec<Own> {
+        self.with_loaded(|loaded| loaded.under(key).rev().filter_map(result::decode).collect())
+    }
+
+    fn with_loaded<T>(&self, f: impl FnOnce(&Loaded) -> T) -> T {
+        f(lock(&self.loaded).get_or_insert_with(|| self.load()))
     }
 
     /// A file that cannot be read has no entries.
@@ -108,18 +172,20 @@ impl Shard {
     fn halve(&self, bytes: Vec<u8>) -> Vec<u8> {
         let half = bytes.len() / 2;
         let newer = bytes[half + find(&bytes[half..], MARK).unwrap_or(bytes.len() - half)..].to_vec();
-        let replaced = self.path.parent().map(|folder| {
-            let mut file = tempfile::Builder::new().prefix(".ouro-").tempfile_in(folder)?;
-            file.write_all(&newer)?;
-            file.persist(&self.path).map(drop).map_err(|error| error.error)
-        });
         // Too big a file is no reason to fail; the next process tries again.
-        drop(replaced);
+        let _ = self.replace(&newer);
         newer
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Loaded>> {
-        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Puts these bytes in the file's place, if there is one.
+    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+        let Ok(before) = fs::metadata(&self.path) else { return Ok(()) };
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let mut file = tempfile::Builder::new().prefix(".ouro-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        // Who could append to it still can.
+        file.as_file().set_permissions(Permissions::from_mode(before.mode() & 0o777))?;
+        file.persist(&self.path).map(drop).map_err(|error| error.error)
     }
 }
 
@@ -148,6 +214,49 @@ impl Loaded {
             }
         }
     }
+
+    /// What stands under a key, the oldest first.
+    fn under(&self, key: &Digest) -> impl DoubleEndedIterator<Item = &[u8]> {
+        self.bodies.get(key).into_iter().flatten().map(|body| &self.bytes[body.clone()])
+    }
+
+    /// A shared record that is whole.
+    fn shared(&self, digest: &Digest) -> Option<&[u8]> {
+        self.under(digest).find(|body| result::decode_shared(body).is_some())
+    }
+
+    /// Every entry that is whole.
+    fn entries(&self) -> impl Iterator<Item = (&Digest, Own, &[u8])> {
+        let bodies = self.bodies.keys().flat_map(|key| self.under(key).map(move |body| (key, body)));
+        bodies.filter_map(|(key, body)| Some((key, result::decode(body)?, body)))
+    }
+
+    /// Those of use: the newest under each key whose outputs are kept, the oldest first.
+    fn live(&self, is_kept: &dyn Fn(&Output) -> bool) -> Vec<(&Digest, Own, &[u8])> {
+        let mut keys: Vec<&Digest> = self.bodies.keys().collect();
+        keys.sort_unstable();
+        let mut live = Vec::new();
+        for key in keys {
+            let mut own: Vec<(&Digest, Own, &[u8])> = Vec::new();
+            for body in self.under(key).rev() {
+                let Some(entry) = result::decode(body) else { continue };
+                let is_new = own.len() < MAX_ENTRIES && own.iter().all(|(_, newer, _)| !newer.depends_alike(&entry));
+                if is_new && entry.result.outputs.iter().all(is_kept) {
+                    own.push((key, entry, body));
+                }
+            }
+            live.extend(own.into_iter().rev());
+        }
+        live
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn framed(key: &Digest, body: &[u8]) -> Vec<u8> {
+    [&MARK[..], &(body.len() as u32).to_le_bytes(), key.as_bytes(), body].concat()
 }
 
 /// The key and the place of the body of the frame whose mark is at `at`, if it is as long as it says and the next one, or the
@@ -176,7 +285,7 @@ mod tests {
 
     fn entry(n: u32) -> Entry {
         let reads = vec![Read { path: "a.h".into(), digest: Digest::of(&n.to_le_bytes()) }];
-        Entry { reads, result: ActionResult { outputs: Vec::new(), printed: n.to_string() } }
+        Entry { reads, absent: Vec::new(), result: ActionResult { outputs: Vec::new(), printed: n.to_string() } }
     }
 
     fn printed(entries: &[Entry]) -> Vec<&str> {

@@ -12,14 +12,17 @@ use crate::Digest;
 /// Entries kept under one key; the oldest goes first. Sixteen covers switching between branches and back.
 pub const MAX_ENTRIES: usize = 16;
 
-/// The kind of record [`encode`] makes; the number changes with the shape of [`Entry`].
-const KIND: &str = "ouro action entry v1";
+/// The kinds of records made here; the numbers change with the shape of [`Entry`].
+const ENTRY: &str = "ouro action entry v2";
+const SHARED: &str = "ouro shared reads v1";
 
 /// One outcome of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The files it read that its key does not cover, in the order they were found.
+    /// The files it read that its key does not cover, sorted by path.
     pub reads: Vec<Read>,
+    /// What it looked for in vain, sorted: it holds only while nothing is there.
+    pub absent: Vec<Absent>,
     /// What came out.
     pub result: ActionResult,
 }
@@ -31,6 +34,15 @@ pub struct Read {
     pub path: Arc<str>,
     /// Its bytes.
     pub digest: Digest,
+}
+
+/// Names that were looked for in one folder and were not there. Many actions look for the same names, so they are one text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Absent {
+    /// The folder, in the caller's terms.
+    pub folder: Arc<str>,
+    /// The names, each ended by a line feed, sorted.
+    pub names: Arc<str>,
 }
 
 /// What an action that succeeded left behind.
@@ -51,11 +63,58 @@ pub struct Output {
     pub executable: bool,
 }
 
-pub(crate) fn encode(entry: &Entry) -> Vec<u8> {
-    crate::seal(KIND, &postcard::to_stdvec(entry).expect("BUG: entries are plain data"))
+/// What many entries have in common: all that lies outside of the caller's own folder, such as the headers of the system.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    reads: Vec<Read>,
+    absent: Vec<Absent>,
 }
 
-/// Nothing when the bytes are not what [`encode`] made.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Entry> {
-    postcard::from_bytes(crate::unseal(KIND, bytes)?).ok()
+/// An entry as written, beside what it shares.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Own {
+    /// What it shares, by the digest of its record.
+    pub(crate) shared: Digest,
+    reads: Vec<Read>,
+    absent: Vec<Absent>,
+    pub(crate) result: ActionResult,
+}
+
+/// The records of an entry: its own, and the shared one with its digest.
+pub(crate) fn encode(entry: &Entry) -> (Vec<u8>, Digest, Vec<u8>) {
+    let (shared_reads, reads) = entry.reads.iter().cloned().partition(|read| read.path.starts_with('/'));
+    let (shared_absent, absent) = entry.absent.iter().cloned().partition(|absent| absent.folder.starts_with('/'));
+    let shared = sealed(SHARED, &Shared { reads: shared_reads, absent: shared_absent });
+    let digest = Digest::of(&shared);
+    (sealed(ENTRY, &Own { shared: digest, reads, absent, result: entry.result.clone() }), digest, shared)
+}
+
+fn sealed<T: Serialize>(kind: &str, value: &T) -> Vec<u8> {
+    crate::seal(kind, &postcard::to_stdvec(value).expect("BUG: entries are plain data"))
+}
+
+/// Nothing when the bytes are not those of an entry's own record.
+pub(crate) fn decode(bytes: &[u8]) -> Option<Own> {
+    postcard::from_bytes(crate::unseal(ENTRY, bytes)?).ok()
+}
+
+/// Nothing when the bytes are not those of a shared record.
+pub(crate) fn decode_shared(bytes: &[u8]) -> Option<Shared> {
+    postcard::from_bytes(crate::unseal(SHARED, bytes)?).ok()
+}
+
+impl Own {
+    /// Whether both hold at the same times.
+    pub(crate) fn depends_alike(&self, other: &Own) -> bool {
+        (self.shared, &self.reads, &self.absent) == (other.shared, &other.reads, &other.absent)
+    }
+
+    /// The whole entry.
+    pub(crate) fn with(self, shared: &Shared) -> Entry {
+        let mut reads = [&shared.reads[..], &self.reads].concat();
+        let mut absent = [&shared.absent[..], &self.absent].concat();
+        reads.sort_unstable();
+        absent.sort_unstable();
+        Entry { reads, absent, result: self.result }
+    }
 }

@@ -1,20 +1,25 @@
 //! The store: blobs under `cas/`, action results under `ac/`, files being written under `tmp/`.
 //!
-//! Knows nothing of what the blobs are. Every blob appears by a rename, whole or not at all, and a name tells its content,
-//! so processes that share a store cannot get into each other's way. Nothing in it is trusted: a blob is checked against
-//! its name whenever it is read, and a bad one is removed and counts as missing.
+//! Knows nothing of what the blobs are. Every blob appears by a rename or a link, whole or not at all, and a name tells its content,
+//! so processes that share a store cannot get into each other's way. Nothing in it is trusted: a blob is compared with its name
+//! whenever it is read or given away, and a bad one is removed and counts as missing. Nor is anything flushed to the disk: what a
+//! crash of the machine loses or leaves half written is found out by the same comparison.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::fs::{self, File, Metadata, Permissions};
+use std::io::{self, Read as _, Seek, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 use crate::digest::each_piece;
+use crate::lease::Lease;
+use crate::place::{Placing, temporary};
 use crate::records::Records;
 use crate::result::Entry;
+use crate::trouble::{Trouble, Troubles};
+use crate::usage::Usage;
 use crate::{CacheError, Digest};
 
 /// Files up to this size are read at once; bigger ones in pieces.
@@ -23,22 +28,39 @@ const SMALL: u64 = 4 << 20;
 /// What a killed process left under `tmp/` is removed after this long: no write takes a day.
 const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A folder of blobs and action results.
+/// The folders of a store.
+pub(crate) const BLOBS: &str = "cas";
+pub(crate) const RESULTS: &str = "ac";
+const UNFINISHED: &str = "tmp";
+
+/// A folder of blobs and action results. While it is open, nothing of it is collected.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
     records: Records,
+    placing: Placing,
+    usage: Usage,
+    troubles: Troubles,
+    _lease: Option<Lease>,
 }
 
 impl Store {
     /// Opens the store in this folder; makes it if there is none.
     pub fn open(dir: &Path) -> Result<Store, CacheError> {
-        for part in ["cas", "ac", "tmp"] {
+        for part in ["", BLOBS, RESULTS, UNFINISHED] {
             let path = dir.join(part);
-            fs::create_dir_all(&path).map_err(CacheError::at("create the folder", &path))?;
+            make_folder(dir, &path).map_err(CacheError::at("create the folder", &path))?;
         }
-        sweep(&dir.join("tmp"));
-        Ok(Store { dir: dir.to_owned(), records: Records::new(&dir.join("ac")) })
+        let lease = Lease::shared(dir);
+        sweep(&dir.join(UNFINISHED));
+        Ok(Store {
+            dir: dir.to_owned(),
+            records: Records::new(&dir.join(RESULTS)),
+            placing: Placing::of(&dir.join(BLOBS)),
+            usage: Usage::default(),
+            troubles: Troubles::default(),
+            _lease: lease,
+        })
     }
 
     /// Keeps these bytes.
@@ -47,20 +69,35 @@ impl Store {
         let path = self.blob(&digest);
         if !has_size(&path, bytes.len() as u64) {
             let writing = CacheError::at("write", &path);
-            let mut file = temporary(&self.dir.join("tmp"), 0o444).map_err(&writing)?;
+            let mut file = temporary(&self.dir.join(UNFINISHED), 0o444).map_err(&writing)?;
             file.write_all(bytes).map_err(&writing)?;
-            persist(file, &path)?;
+            self.persist(file, &path, bytes.len() as u64)?;
         }
         Ok(digest)
     }
 
-    /// Keeps a file that its owner will replace but not write to: by a link where the file system allows, which costs neither a
-    /// copy nor a new inode. Should someone write to it all the same, that shows when the blob is next read, as any damage.
+    /// Keeps a file that its owner will replace but not write to: without a copy where the file system allows. Should someone write
+    /// to it all the same, that shows when the blob is next used, as any damage.
     pub fn adopt(&self, source: &Path) -> Result<Digest, CacheError> {
         let digest = Digest::of_file(source).map_err(CacheError::at("read", source))?;
-        let blob = self.blob(&digest);
-        let size = fs::metadata(source).map_err(CacheError::at("read", source))?.len();
-        if has_size(&blob, size) || link(source, &blob) { Ok(digest) } else { self.insert_file(source) }
+        self.adopt_known(source, &digest).map(|()| digest)
+    }
+
+    /// The same, of a file whose digest is known.
+    pub fn adopt_known(&self, source: &Path, digest: &Digest) -> Result<(), CacheError> {
+        let reading = CacheError::at("read", source);
+        let file = File::open(source).map_err(&reading)?;
+        let found = file.metadata().map_err(&reading)?;
+        let blob = self.blob(digest);
+        if has_size(&blob, found.len()) {
+            return Ok(());
+        }
+        let put = || self.placing.put(source, (&file, &found), &blob, found.mode() & 0o7777);
+        if put() || (self.make_folder_of(&blob).is_ok() && put()) {
+            self.usage.grew(found.len());
+            return Ok(());
+        }
+        self.insert_file(source).map(drop)
     }
 
     /// Keeps a copy of a file.
@@ -69,7 +106,7 @@ impl Store {
         let mut file = File::open(source).map_err(&reading)?;
         let size = file.metadata().map_err(&reading)?.len();
         if size <= SMALL {
-            let mut bytes = Vec::with_capacity(size as usize);
+            let mut bytes = Vec::with_capacity(size as usize + 1);
             file.read_to_end(&mut bytes).map_err(&reading)?;
             return self.insert(&bytes);
         }
@@ -77,7 +114,7 @@ impl Store {
         if has_size(&self.blob(&digest), size) { Ok(digest) } else { self.copy_in(source) }
     }
 
-    /// Whether there is a blob of this digest. Its bytes are checked only when they are read.
+    /// Whether there is a blob of this digest. Its bytes are checked only when they are used.
     pub fn contains(&self, digest: &Digest) -> bool {
         self.blob(digest).exists()
     }
@@ -86,30 +123,60 @@ impl Store {
     pub fn read(&self, digest: &Digest) -> Result<Option<Vec<u8>>, CacheError> {
         let path = self.blob(digest);
         match fs::read(&path) {
-            Ok(bytes) if Digest::of(&bytes) == *digest => Ok(Some(bytes)),
-            Ok(_) => discard(&path).map(|()| None),
+            Ok(bytes) if Digest::of(&bytes) == *digest => {
+                self.usage.used(digest);
+                Ok(Some(bytes))
+            }
+            Ok(_) => self.discard(digest, &path).map(|()| None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(CacheError::at("read", &path)(error)),
         }
     }
 
-    /// Puts a read-only copy of a blob at `path`, replacing what is there; its folder must exist. False when the blob is
-    /// missing or was damaged. A copy, never a link: whoever changes the file changes nothing here.
-    pub fn materialise(&self, digest: &Digest, path: &Path, executable: bool) -> Result<bool, CacheError> {
+    /// Puts a blob's bytes at `path`, read-only, replacing what is there; its folder must exist. Gives what the file system says of
+    /// the new file; nothing when the blob is missing, was damaged or cannot be read. The file may be the blob itself under another
+    /// name: who writes to it all the same damages the blob, which shows when that is next used.
+    pub fn materialise(&self, digest: &Digest, path: &Path, executable: bool) -> Result<Option<Metadata>, CacheError> {
         let blob = self.blob(digest);
+        let mode = if executable { 0o555 } else { 0o444 };
         let mut source = match File::open(&blob) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(CacheError::at("read", &blob)(error)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Ok(self.cannot_read(&blob, error)),
         };
-        let writing = CacheError::at("write", path);
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let mut copy = temporary(folder, if executable { 0o555 } else { 0o444 }).map_err(&writing)?;
-        if copy_hashed(&mut source, copy.as_file_mut()).map_err(&writing)? != *digest {
-            return discard(&blob).map(|()| false);
+        match whole(&mut source, digest) {
+            Ok(Some(before)) => self.give(&mut source, &before, digest, path, mode),
+            Ok(None) => self.discard(digest, &blob).map(|()| None),
+            Err(error) => Ok(self.cannot_read(&blob, error)),
         }
-        copy.persist(path).map_err(|error| writing(error.error))?;
-        Ok(true)
+    }
+
+    /// Puts a blob that was just found to be whole at `path`.
+    fn give(
+        &self,
+        source: &mut File,
+        before: &Metadata,
+        digest: &Digest,
+        path: &Path,
+        mode: u32,
+    ) -> Result<Option<Metadata>, CacheError> {
+        let blob = self.blob(digest);
+        let writing = CacheError::at("write", path);
+        let linked = self.placing.put(&blob, (source, before), path, mode);
+        if !linked {
+            let mut copy = temporary(path.parent().unwrap_or(Path::new(".")), mode).map_err(&writing)?;
+            source.rewind().and_then(|()| io::copy(source, copy.as_file_mut())).map_err(&writing)?;
+            copy.persist(path).map_err(|error| writing(error.error))?;
+        }
+        let after = source.metadata().map_err(&writing)?;
+        // Somebody may have written to it since it was compared.
+        if written(&after) != written(before) {
+            fs::remove_file(path).map_err(&writing)?;
+            return self.discard(digest, &blob).map(|()| None);
+        }
+        self.usage.used(digest);
+        let is_same = linked && !self.placing.clones();
+        if is_same { Ok(Some(after)) } else { fs::metadata(path).map(Some).map_err(&writing) }
     }
 
     /// The first result under `key` that holds: `holds` says whether the files of an entry are still the same.
@@ -129,69 +196,121 @@ impl Store {
 
     /// Where the blob of this digest is kept.
     pub fn blob(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.to_string();
-        self.dir.join("cas").join(&hex[..2]).join(&hex[2..])
+        blob(&self.dir, digest)
+    }
+
+    /// Says that something could not be kept, which costs time alone.
+    pub fn note(&self, error: CacheError) {
+        self.troubles.add(Trouble::Unusable(error));
+    }
+
+    /// What was wrong since this was last asked.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.troubles.take()
     }
 
     fn copy_in(&self, source: &Path) -> Result<Digest, CacheError> {
-        let tmp = self.dir.join("tmp");
+        let tmp = self.dir.join(UNFINISHED);
         let mut file = File::open(source).map_err(CacheError::at("read", source))?;
         let mut copy = temporary(&tmp, 0o444).map_err(CacheError::at("write", &tmp))?;
-        let digest = copy_hashed(&mut file, copy.as_file_mut()).map_err(CacheError::at("write", &tmp))?;
-        persist(copy, &self.blob(&digest)).map(|()| digest)
+        let (digest, size) = copy_hashed(&mut file, copy.as_file_mut()).map_err(CacheError::at("write", &tmp))?;
+        self.persist(copy, &self.blob(&digest), size).map(|()| digest)
+    }
+
+    /// Renames a file into its place, whose folder is made only when it turns out to be missing.
+    fn persist(&self, file: NamedTempFile, path: &Path, size: u64) -> Result<(), CacheError> {
+        let writing = CacheError::at("write", path);
+        self.usage.grew(size);
+        let Err(error) = file.persist(path) else { return Ok(()) };
+        if error.error.kind() != io::ErrorKind::NotFound {
+            return Err(writing(error.error));
+        }
+        self.make_folder_of(path)?;
+        error.file.persist(path).map(drop).map_err(|error| writing(error.error))
+    }
+
+    fn make_folder_of(&self, blob: &Path) -> Result<(), CacheError> {
+        let folder = blob.parent().unwrap_or(&self.dir);
+        make_folder(&self.dir, folder).map_err(CacheError::at("create the folder", folder))
+    }
+
+    /// Removes a damaged blob; another process may have been faster.
+    fn discard(&self, digest: &Digest, path: &Path) -> Result<(), CacheError> {
+        self.troubles.add(Trouble::Damaged(*digest));
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                self.note(CacheError::at("remove the damaged", path)(error));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What cannot be read is as good as missing.
+    fn cannot_read(&self, blob: &Path, error: io::Error) -> Option<Metadata> {
+        self.note(CacheError::at("read", blob)(error));
+        None
     }
 }
 
-/// A file without a place yet; it vanishes unless it is given one.
-fn temporary(folder: &Path, mode: u32) -> io::Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)
-}
-
-/// Renames a file into its place, whose folder is made only when it turns out to be missing.
-fn persist(file: NamedTempFile, path: &Path) -> Result<(), CacheError> {
-    let writing = CacheError::at("write", path);
-    let Err(error) = file.persist(path) else { return Ok(()) };
-    if error.error.kind() != io::ErrorKind::NotFound {
-        return Err(writing(error.error));
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.usage.flush(&self.dir);
     }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(CacheError::at("create the folder", folder))?;
+}
+
+/// What tells whether a file was written to.
+fn written(file: &Metadata) -> (i64, i64, u64) {
+    (file.mtime(), file.mtime_nsec(), file.len())
+}
+
+/// What the file system says of a file that has the bytes of this digest; nothing of one that has not.
+fn whole(file: &mut File, digest: &Digest) -> io::Result<Option<Metadata>> {
+    let before = file.metadata()?;
+    let found = if before.len() <= SMALL {
+        // One call, where reading to the end takes four. Should there be more by now, its length shows that later.
+        let mut bytes = Vec::with_capacity(before.len() as usize);
+        file.take(before.len()).read_to_end(&mut bytes)?;
+        Digest::of(&bytes)
+    } else {
+        Digest::of_reader(file)?
+    };
+    Ok((found == *digest).then_some(before))
+}
+
+/// Where a store keeps the blob of this digest.
+pub(crate) fn blob(dir: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.to_string();
+    dir.join(BLOBS).join(&hex[..2]).join(&hex[2..])
+}
+
+/// Makes a folder of the store at `dir`. Where others may write to the store they may write to it, too.
+fn make_folder(dir: &Path, folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
     }
-    error.file.persist(path).map(drop).map_err(|error| writing(error.error))
+    fs::create_dir_all(folder)?;
+    let mode = fs::metadata(dir)?.mode() & 0o7777;
+    // Someone else may have made it.
+    if folder != dir && mode & 0o022 != 0 {
+        let _ = fs::set_permissions(folder, Permissions::from_mode(mode));
+    }
+    Ok(())
 }
 
-/// False when it cannot be done: another disk, too many links, a damaged blob in the way.
-fn link(source: &Path, blob: &Path) -> bool {
-    let folder_is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
-    let made = blob.parent().map(|folder| {
-        fs::hard_link(source, blob).or_else(|error| match folder_is_missing(&error) {
-            true => fs::create_dir_all(folder).and_then(|()| fs::hard_link(source, blob)),
-            false => Err(error),
-        })
-    });
-    made.is_some_and(|made| made.is_ok())
-}
-
-fn copy_hashed(source: &mut File, target: &mut File) -> io::Result<Digest> {
-    let mut hasher = blake3::Hasher::new();
+fn copy_hashed(source: &mut File, target: &mut File) -> io::Result<(Digest, u64)> {
+    let (mut hasher, mut size) = (blake3::Hasher::new(), 0);
     each_piece(source, |piece| {
         hasher.update(piece);
+        size += piece.len() as u64;
         target.write_all(piece)
     })?;
-    Ok(Digest::from_bytes(hasher.finalize().into()))
+    Ok((Digest::from_bytes(hasher.finalize().into()), size))
 }
 
 /// A cheap test that also replaces blobs cut short by a crash.
 fn has_size(path: &Path, size: u64) -> bool {
     fs::metadata(path).is_ok_and(|found| found.len() == size)
-}
-
-/// Removes a damaged blob; another process may have been faster.
-fn discard(path: &Path) -> Result<(), CacheError> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(CacheError::at("remove the damaged", path)(error)),
-        _ => Ok(()),
-    }
 }
 
 /// Removes what killed processes left behind. Best effort: what cannot be removed now is tried again next time.

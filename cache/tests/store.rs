@@ -1,11 +1,12 @@
 //! The store against real files: damage, rivals, full disks.
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ouro_cache::{ActionResult, Digest, Entry, Output, Read, Store};
+use ouro_cache::{Absent, ActionResult, Digest, Entry, Output, Read, Store, Trouble};
 use tempfile::TempDir;
 
 fn store() -> (TempDir, Store) {
@@ -17,7 +18,7 @@ fn store() -> (TempDir, Store) {
 fn entry(reads: &[(&str, &[u8])], printed: &str) -> Entry {
     let reads = reads.iter().map(|(path, bytes)| Read { path: (*path).into(), digest: Digest::of(bytes) }).collect();
     let outputs = vec![Output { digest: Digest::of(b"made"), executable: false }];
-    Entry { reads, result: ActionResult { outputs, printed: printed.to_owned() } }
+    Entry { reads, absent: Vec::new(), result: ActionResult { outputs, printed: printed.to_owned() } }
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -47,12 +48,12 @@ fn what_goes_in_comes_out_read_only() {
     assert_eq!(fs::metadata(&blob).unwrap().permissions().mode() & 0o777, 0o444);
     for (executable, mode) in [(false, 0o444), (true, 0o555)] {
         let out = dir.path().join("out");
-        assert!(store.materialise(&digest, &out, executable).unwrap());
+        assert!(store.materialise(&digest, &out, executable).unwrap().is_some());
         assert_eq!(fs::read(&out).unwrap(), b"bytes");
         assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o777, mode);
     }
     assert_eq!(store.read(&Digest::of(b"never")).unwrap(), None);
-    assert!(!store.materialise(&Digest::of(b"never"), &dir.path().join("none"), false).unwrap());
+    assert!(store.materialise(&Digest::of(b"never"), &dir.path().join("none"), false).unwrap().is_none());
     assert!(!dir.path().join("none").exists());
 }
 
@@ -84,14 +85,97 @@ fn an_adopted_file_is_kept_without_a_copy_and_writing_to_it_is_found_out() {
     fs::remove_file(&path).unwrap();
     assert_eq!(store.read(&Digest::of(b"bytes")).unwrap().as_deref(), Some(&b"bytes"[..]));
 
-    store.materialise(&Digest::of(b"bytes"), &path, false).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().nlink(), 1, "who gets a file gets a copy");
-    fs::remove_file(&path).unwrap();
     fs::write(&path, "other").unwrap();
     let other = store.adopt(&path).unwrap();
     fs::write(&path, "OTHER").unwrap();
     assert_eq!(store.read(&other).unwrap(), None);
+    assert!(matches!(store.troubles()[..], [Trouble::Damaged(digest)] if digest == other));
     assert_eq!(fs::read(&path).unwrap(), b"OTHER", "only the damaged name is removed");
+}
+
+/// However an output that shares its bytes with the store is changed, with whatever time and mode afterwards, the store does not give
+/// the changed bytes to anybody.
+#[test]
+fn a_changed_output_never_comes_back() {
+    let changes: [fn(&Path); 4] = [
+        |path| overwrite(path, b"BYTES"),
+        |path| overwrite(path, b""),
+        |path| {
+            let time = fs::metadata(path).unwrap().modified().unwrap();
+            overwrite(path, b"BYTES");
+            fs::File::open(path).unwrap().set_modified(time).unwrap();
+            fs::set_permissions(path, fs::Permissions::from_mode(0o444)).unwrap();
+        },
+        |path| {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+            fs::File::options().append(true).open(path).and_then(|mut file| file.write_all(b"!")).unwrap();
+        },
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let (dir, store) = store();
+        let out = dir.path().join("out");
+        fs::write(&out, "bytes").unwrap();
+        fs::set_permissions(&out, fs::Permissions::from_mode(0o444)).unwrap();
+        let digest = store.adopt(&out).unwrap();
+        for place in ["out", "other"] {
+            assert!(store.materialise(&digest, &dir.path().join(place), false).unwrap().is_some());
+        }
+        change(&out);
+        let third = dir.path().join("third");
+        match store.materialise(&digest, &third, false).unwrap() {
+            Some(_) => assert_eq!(fs::read(&third).unwrap(), b"bytes", "change {number}"),
+            None => assert!(!third.exists() && !store.contains(&digest) && store.troubles().len() == 1, "change {number}"),
+        }
+    }
+}
+
+/// Another mode, another disk, more links than the disk allows: then it is a copy.
+#[test]
+fn what_cannot_be_linked_is_copied() {
+    let (dir, store) = store();
+    let digest = store.insert(b"bytes").unwrap();
+    let same = |path: &Path| fs::metadata(path).unwrap().ino() == fs::metadata(store.blob(&digest)).unwrap().ino();
+    let (plain, runnable) = (dir.path().join("plain"), dir.path().join("runnable"));
+    for _ in 0..2 {
+        assert!(store.materialise(&digest, &plain, false).unwrap().is_some());
+        assert!(store.materialise(&digest, &runnable, true).unwrap().is_some());
+        assert_eq!(fs::read(&runnable).unwrap(), b"bytes");
+        assert!(!same(&runnable), "a link would have the mode of the other");
+    }
+    let disk = Path::new("/dev/shm");
+    if disk.is_dir() && fs::metadata(disk).unwrap().dev() != fs::metadata(dir.path()).unwrap().dev() {
+        let other = TempDir::new_in(disk).unwrap();
+        assert!(store.materialise(&digest, &other.path().join("out"), false).unwrap().is_some());
+        assert_eq!(fs::read(other.path().join("out")).unwrap(), b"bytes");
+    }
+}
+
+#[test]
+fn what_entries_have_in_common_is_written_once() {
+    let (dir, store) = store();
+    let names: String = (0..200).map(|n| format!("header{n}.h\n")).collect();
+    let of = |n: u32| {
+        let mut entry = entry(&[("/usr/include/a.h", b"1"), ("fw/a.h", &n.to_le_bytes())], "");
+        entry.absent = vec![
+            Absent { folder: "/usr/local/include".into(), names: names.as_str().into() },
+            Absent { folder: "fw".into(), names: "b.h\n".into() },
+        ];
+        entry
+    };
+    (0..100_u32).for_each(|n| store.record(&Digest::of(&n.to_le_bytes()), &of(n)).unwrap());
+    let root = dir.path().join("cache/v1");
+    let again = Store::open(&root).unwrap();
+    assert!((0..100_u32).all(|n| again.entries(&Digest::of(&n.to_le_bytes())) == [of(n)]));
+    let bytes: u64 = files(&root.join("ac")).iter().map(|path| fs::metadata(path).unwrap().len()).sum();
+    assert!(bytes < 100 * 400, "{bytes}");
+    // Without what they have in common they are none.
+    for path in files(&root.join("ac")) {
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        if text.contains("header199.h") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    assert!((0..100).all(|n| Store::open(&root).unwrap().entries(&Digest::of(&u32::to_le_bytes(n))).is_empty()));
 }
 
 #[test]
@@ -102,22 +186,12 @@ fn a_file_of_another_disk_is_adopted_by_a_copy() {
 }
 
 #[test]
-fn changing_an_output_changes_nothing_in_the_store() {
-    let (dir, store) = store();
-    let digest = store.insert(b"bytes").unwrap();
-    let out = dir.path().join("out");
-    store.materialise(&digest, &out, false).unwrap();
-    overwrite(&out, b"mine!");
-    assert_eq!(store.read(&digest).unwrap().as_deref(), Some(&b"bytes"[..]));
-}
-
-#[test]
 fn a_damaged_blob_is_missing_and_can_come_back() {
     let (dir, store) = store();
     let digest = store.insert(b"bytes").unwrap();
     overwrite(&store.blob(&digest), b"BYTES");
     let out = dir.path().join("out");
-    assert!(!store.materialise(&digest, &out, false).unwrap());
+    assert!(store.materialise(&digest, &out, false).unwrap().is_none());
     assert!(!out.exists() && !store.contains(&digest));
     store.insert(b"bytes").unwrap();
     overwrite(&store.blob(&digest), b"other");
@@ -158,12 +232,19 @@ fn a_damaged_record_is_a_miss_and_can_be_written_again() {
     let root = dir.path().join("cache/v1");
     let key = Digest::of(b"key");
     store.record(&key, &entry(&[], "one")).unwrap();
-    let [record] = &files(&root.join("ac"))[..] else { panic!("one record was written") };
-    let whole = fs::read(record).unwrap();
-    for bad in [&b""[..], b"nonsense", &whole[..whole.len() - 1]] {
-        fs::write(record, bad).unwrap();
-        assert_eq!(Store::open(&root).unwrap().entries(&key), Vec::new());
+    let records = files(&root.join("ac"));
+    assert!(!records.is_empty());
+    for record in &records {
+        let whole = fs::read(record).unwrap();
+        for bad in [&b""[..], b"nonsense", &whole[..whole.len() - 1]] {
+            fs::write(record, bad).unwrap();
+            assert_eq!(Store::open(&root).unwrap().entries(&key), Vec::new());
+        }
+        fs::write(record, &whole).unwrap();
+        assert_eq!(Store::open(&root).unwrap().entries(&key).len(), 1);
     }
+    records.iter().for_each(|record| fs::write(record, b"").unwrap());
+    let store = Store::open(&root).unwrap();
     store.record(&key, &entry(&[], "two")).unwrap();
     assert_eq!(Store::open(&root).unwrap().entries(&key), vec![entry(&[], "two")]);
 }

@@ -8,6 +8,7 @@ mod memory;
 mod recall;
 mod record;
 mod targets;
+mod watch;
 
 use std::ffi::OsStr;
 use std::path::Path;

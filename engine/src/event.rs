@@ -68,6 +68,13 @@ pub enum Event {
         /// Findings of actions that ran in the engine.
         findings: Vec<Diagnostic>,
     },
+    /// Outputs that were gone were put back as they were, without looking at the actions that make them.
+    Restored {
+        /// How many files.
+        files: usize,
+    },
+    /// Something was wrong with the cache and cost time alone.
+    Troubled(Diagnostic),
     /// An action was stopped, because the build was interrupted or another action failed.
     Stopped {
         /// The action's place in the plan.

@@ -17,6 +17,8 @@ mod outputs;
 mod depfile;
 mod discovered;
 mod fallback;
+mod includes;
+mod looked_for;
 pub(crate) mod process;
 mod run;
 pub(crate) mod spawn;
@@ -146,6 +148,7 @@ pub fn execute(
     let warmth = work.processes.warmth();
     let (mut summary, learnt) = work.finish();
     summary.warmth = warmth;
+    tell_troubles(site.store, events);
     let batch = learnt.add_to(state);
     state.save()?;
     journal::append(site.lock.root(), &batch, &|output| state.knows(output))?;
@@ -155,6 +158,11 @@ pub fn execute(
     }
     summary.seen.extend(site.toolchain.seen.iter().cloned().chain(site.toolchain.programs_seen()));
     Ok(summary)
+}
+
+/// Tells what was wrong with the store.
+pub(crate) fn tell_troubles(store: &Store, events: &dyn Fn(Event)) {
+    store.troubles().into_iter().for_each(|trouble| events(Event::Troubled(outputs::told(trouble))));
 }
 
 /// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.

@@ -6,6 +6,7 @@
 pub mod journal;
 pub mod snapshot;
 
+mod fresh;
 mod lock;
 mod stamp;
 
@@ -16,9 +17,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ouro_cache::{ActionResult, Digest, Entry, Read};
+use ouro_cache::{Absent, ActionResult, Digest, Entry, Read};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use fresh::make as make_fresh;
 pub use lock::Lock;
 pub use stamp::{Seen, Stamp};
 
@@ -29,7 +31,7 @@ use crate::workspace::OUT_FOLDER;
 pub const STATE_FOLDER: &str = ".ouro";
 
 /// The kind of record the state is; the number changes with the shape of [`Disk`].
-const KIND: &str = "ouro workspace state v2";
+const KIND: &str = "ouro workspace state v3";
 
 /// What no build asked about for this many builds is forgotten, so that files long gone do not stay for ever.
 const REMEMBERED_BUILDS: u32 = 64;
@@ -178,21 +180,24 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     write_renamed(path, bytes, 0o600).map_err(writing)
 }
 
-/// Writes a file beside its place, then renames it: nobody ever sees half of it.
+/// Writes a file beside its place, then renames it: nobody ever sees half of it. Its mode is this one, whatever the user's mask.
 pub(crate) fn write_renamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     io::Write::write_all(&mut file, bytes)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// The state as written: every path, and every pair of a path and a digest, once; programs read mostly the same headers.
+/// The state as written: every path, every pair of a path and a digest, and every list of absent names once; programs read mostly
+/// the same headers.
 #[derive(Serialize, Deserialize)]
 struct Disk {
     build: u32,
     paths: Vec<Arc<str>>,
     files: Vec<(u32, Stamp, Digest, u32)>,
     reads: Vec<(u32, Digest)>,
+    absent: Vec<(u32, u32)>,
     results: Vec<DiskResult>,
 }
 
@@ -201,6 +206,7 @@ struct DiskResult {
     output: u32,
     key: Digest,
     reads: Vec<u32>,
+    absent: Vec<u32>,
     result: ActionResult,
     took: Option<Duration>,
     build: u32,
@@ -209,19 +215,24 @@ struct DiskResult {
 impl Disk {
     fn of(state: &State) -> Disk {
         let mut paths = Numbered::default();
-        let mut reads = Numbered::default();
+        let (mut reads, mut absent) = (Numbered::default(), Numbered::default());
         let files = state.files.iter().map(|(path, (file, build))| (paths.number(path.clone()), file.stamp, file.digest, *build));
         let files = files.collect();
         let results = state.results.iter().map(|(output, (Remembered { key, entry, took }, build))| DiskResult {
             output: paths.number(output.clone()),
             key: *key,
             reads: entry.reads.iter().map(|read| reads.number((paths.number(read.path.clone()), read.digest))).collect(),
+            absent: entry
+                .absent
+                .iter()
+                .map(|row| absent.number((paths.number(row.folder.clone()), paths.number(row.names.clone()))))
+                .collect(),
             result: entry.result.clone(),
             took: *took,
             build: *build,
         });
         let results = results.collect();
-        Disk { build: state.build, paths: paths.values, files, reads: reads.values, results }
+        Disk { build: state.build, paths: paths.values, files, reads: reads.values, absent: absent.values, results }
     }
 
     /// Nothing when a number points nowhere.
@@ -236,9 +247,12 @@ impl Disk {
         let reads: Option<Vec<Read>> =
             self.reads.iter().map(|(number, digest)| Some(Read { path: path(*number)?, digest: *digest })).collect();
         let reads = reads?;
+        let row = |(folder, names): &(u32, u32)| Some(Absent { folder: path(*folder)?, names: path(*names)? });
+        let rows: Vec<Absent> = self.absent.iter().map(row).collect::<Option<_>>()?;
         for disk in self.results {
             let own: Option<Vec<Read>> = disk.reads.iter().map(|number| reads.get(*number as usize).cloned()).collect();
-            let entry = Entry { reads: own?, result: disk.result };
+            let absent = disk.absent.iter().map(|number| rows.get(*number as usize).cloned()).collect::<Option<_>>()?;
+            let entry = Entry { reads: own?, absent, result: disk.result };
             state.results.insert(path(disk.output)?, (Remembered { key: disk.key, entry, took: disk.took }, disk.build));
         }
         Some(state)
@@ -273,7 +287,8 @@ mod tests {
     fn remembered(n: u8) -> Remembered {
         let read = |path: &str| Read { path: path.into(), digest: Digest::of(path.as_bytes()) };
         let result = ActionResult { outputs: Vec::new(), printed: "warning".to_owned() };
-        let entry = Entry { reads: vec![read("a.h"), read("b.h")], result };
+        let absent = vec![Absent { folder: "fw".into(), names: "a.h\nb.h\n".into() }];
+        let entry = Entry { reads: vec![read("a.h"), read("b.h")], absent, result };
         Remembered { key: Digest::of(&[n]), entry, took: Some(Duration::from_millis(n.into())) }
     }
 

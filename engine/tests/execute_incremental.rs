@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, SystemTime};
 
 use execute_support::{Workspace, compile, script, three_programs, write};
+use ouro_engine::event::Event;
 
 const ALL: [&str; 3] = ["a", "b", "c"];
 
@@ -108,23 +109,26 @@ fn a_lost_output_comes_back_from_the_cache() {
     assert_eq!(workspace.read("ouro-out/x/fw/a.o"), whole);
 }
 
-/// A file that was compiled here is the cache's own: writing to it damages the blob, which is noticed and made again. One
-/// that came from the cache is a copy.
+/// An output and the cache's file are one: writing to it damages both, which is noticed, told, and made again. A new file in its place
+/// damages nothing.
 #[test]
 fn an_edited_output_is_put_right() {
     let workspace = Workspace::new();
     let actions = three_programs(&workspace);
     workspace.build(actions.clone());
     let whole = workspace.read("ouro-out/x/fw/b.o");
-    for how in ["ran", "ran", "cached", "cached"] {
+    for how in ["ran", "ran", "cached", "cached", "ran"] {
         if how == "cached" {
             fs::remove_file(workspace.root.join("ouro-out/x/fw/b.o")).unwrap();
-            workspace.build(actions.clone());
+            workspace.write("ouro-out/x/fw/b.o", "edited by a user");
+        } else {
+            workspace.overwrite("ouro-out/x/fw/b.o", b"edited by a user");
         }
-        workspace.overwrite("ouro-out/x/fw/b.o", b"edited by a user");
         let built = workspace.build(actions.clone());
         assert_eq!((built.which(how), built.which("up to date")), (vec!["b".to_owned()], vec!["a".to_owned(), "c".to_owned()]));
         assert_eq!(workspace.read("ouro-out/x/fw/b.o"), whole);
+        let told = built.events.iter().filter(|event| matches!(event, Event::Troubled(_))).count();
+        assert_eq!(told, usize::from(how == "ran"), "{:?}", built.events);
     }
 }
 

@@ -14,6 +14,7 @@ use ouro_rules::{Configuration, Diagnostic, builtin};
 
 use crate::cli::{Build, BuildFlags, ConfigFlags};
 use crate::commands::analysed::{Asker, View};
+use crate::commands::cache::tidy;
 use crate::configurations;
 use crate::error::{CliError, Kind};
 use crate::record::Recorders;
@@ -64,6 +65,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     if flags.profile.is_some() {
         tell_critical_path(session, &result);
     }
+    tidy(session, workspace, &cache);
     let built = result.map_err(failure)?;
     recorded?;
     tell_warmth(session, &built);

@@ -7,6 +7,7 @@ mod aquery;
 mod attach;
 mod build;
 mod bundle;
+mod cache;
 mod clean;
 mod deploy;
 mod explain;
@@ -39,6 +40,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Affected(args) => affected::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),
         Command::Clean => clean::run(session),
+        Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
         Command::Status(args) => status::run(session, &args),

@@ -81,6 +81,12 @@ enum Line<'a> {
         said: Said<'a>,
     },
     ActionStopped(Action<'a>),
+    Restored {
+        files: usize,
+    },
+    Troubled {
+        findings: Vec<diagnostic::Json<'a>>,
+    },
     Finished(Finished<'a>),
 }
 
@@ -186,6 +192,8 @@ impl Log {
             Event::Stopped { action, mnemonic, owner } => {
                 self.write(Line::ActionStopped(Action { action: *action, mnemonic, target: owner.to_string() }));
             }
+            Event::Restored { files } => self.write(Line::Restored { files: *files }),
+            Event::Troubled(finding) => self.write(Line::Troubled { findings: jsons(std::slice::from_ref(finding)) }),
         }
     }
 

@@ -64,7 +64,11 @@ impl Trace {
                 let start = state.actions.remove(action).unwrap_or(now);
                 state.action(mnemonic, &owner.to_string(), start..now, "stopped");
             }
-            Event::Waiting { .. } | Event::Configured { .. } | Event::Planned { .. } => {}
+            Event::Waiting { .. }
+            | Event::Configured { .. }
+            | Event::Planned { .. }
+            | Event::Restored { .. }
+            | Event::Troubled(_) => {}
         }
     }
 

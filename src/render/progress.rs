@@ -28,6 +28,8 @@ pub struct Counts {
     pub written: usize,
     /// Failed.
     pub failed: usize,
+    /// Files that were put back, no action looked at.
+    pub restored: usize,
 }
 
 impl Counts {
@@ -77,6 +79,9 @@ impl<'a> Progress<'a> {
             Event::Failed { action, mnemonic, owner, output, findings } => {
                 self.failed(*action, &self.name(*action, mnemonic, owner), output, findings);
             }
+            Event::Restored { files } => self.update(|state| state.counts.restored += files),
+            // Standard output can only be closed; the build's own result says what to do then.
+            Event::Troubled(finding) => drop(self.output.findings(std::slice::from_ref(finding), self.sources)),
             Event::Stopped { action, .. } => self.update(|state| drop(state.running.remove(action))),
         }
     }
@@ -210,7 +215,8 @@ pub fn summary(targets: usize, took: Duration, counts: &Counts) -> String {
     let seconds = if took.as_secs() < 60 { format!("{:.2} s", took.as_secs_f64()) } else { duration(took) };
     let parts = [(counts.failed, "failed"), (counts.ran, "ran"), (counts.cached, "cached"), (counts.up_to_date, "up to date")];
     let parts = parts.iter().filter(|(number, _)| *number > 0).enumerate();
-    let ends: Vec<String> = parts.map(|(place, (number, end))| part(place, *number, end)).collect();
+    let restored = Some(counts.restored).filter(|files| *files > 0).map(|files| format!("{} restored", plural(files, "file")));
+    let ends: Vec<String> = restored.into_iter().chain(parts.map(|(place, (number, end))| part(place, *number, end))).collect();
     let ends = if ends.is_empty() { "nothing to do".to_owned() } else { ends.join(", ") };
     match counts.failed {
         0 => format!("built {} in {seconds}: {ends}", plural(targets, "target")),
@@ -300,7 +306,7 @@ mod tests {
         let waiting = "waiting for another ouro that works in this workspace (process 7)\n";
         let text = text.strip_prefix(waiting).unwrap();
         assert_eq!(text, "compile //fw:parse 34 ms\ninspect //fw:block failed\nerror: undeclared jump\n\n");
-        assert_eq!(counts, Counts { ran: 1, cached: 1, up_to_date: 1, failed: 1, written: 0 });
+        assert_eq!(counts, Counts { ran: 1, cached: 1, up_to_date: 1, failed: 1, written: 0, restored: 0 });
         let (text, _) = drawn(Settings { verbosity: Verbosity::Verbose, ..Settings::default() }, &events[4..6]);
         assert_eq!(text, "compile //fw:allow cached\ncompile //fw:limit up to date\n");
     }

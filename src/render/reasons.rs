@@ -218,7 +218,6 @@ fn differs(Difference { kind, name, old, new }: &Difference) -> String {
         Kind::Content => format!("its text{}", if name.is_empty() { "" } else { " (executable)" }),
         Kind::Input => format!("input `{name}`"),
         Kind::Executable => format!("the right to run `{name}`"),
-        Kind::Permitted => format!("permission to read `{name}`"),
         Kind::Output => format!("output `{name}`"),
         Kind::Read => format!("`{name}`, which it read,"),
         Kind::Other(word) => format!("{word} `{name}`"),

@@ -4,6 +4,7 @@
 
 mod part;
 mod patch;
+mod restore;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -38,14 +39,18 @@ pub(super) fn again(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Option<Built>, BuildError> {
     let Some(mut look) = Look::take(place, options.jobs) else { return Ok(None) };
-    if look.changed.is_empty() {
+    if look.changed.is_empty() && look.gone.is_empty() {
         look.refresh(place.root);
         return Ok(Some(look.nothing_to_do(place, options, events)));
     }
-    let lock = Lock::acquire(place.root, options.cancelled, events)?;
+    let lock = Lock::acquire_as_is(place.root, options.cancelled, events)?;
     if lock.waited() || !look.snapshot.is_current() {
         let Some(now) = Look::take(place, options.jobs) else { return Ok(None) };
         look = now;
+    }
+    look.restore(place, &lock, options, events)?;
+    if look.changed.is_empty() {
+        return Ok(Some(look.nothing_to_do(place, options, events)));
     }
     look.rebuild(place, &lock, options, events)
 }
@@ -58,6 +63,8 @@ struct Look {
     same: BTreeMap<FileId, Known>,
     /// Files that have other bytes.
     changed: BTreeMap<FileId, Known>,
+    /// Outputs that are gone with their folders.
+    gone: Vec<FileId>,
 }
 
 impl Look {
@@ -66,13 +73,14 @@ impl Look {
         let snapshot = Snapshot::open(place.root, place.key)?;
         let memory = Memory::of(snapshot.said())?;
         let (mut same, mut changed) = (BTreeMap::new(), BTreeMap::new());
-        for file in snapshot.differing(place.root, threads) {
+        let (gone, differing) = restore::gone(&snapshot, place.root, snapshot.differing(place.root, threads));
+        for file in differing {
             let before = snapshot.known(file)?;
-            let now = look_again(&place.root.join(&*snapshot.path(file)?), &before)?;
+            let now = look_again(place.root, &snapshot.path(file)?, &before)?;
             let found = if is_same(&before, &now) { &mut same } else { &mut changed };
             found.insert(file, now);
         }
-        Some(Look { snapshot, memory, same, changed })
+        Some(Look { snapshot, memory, same, changed, gone })
     }
 
     /// Writes down the stamps of files that only look changed, unless someone else builds: it saves time and no more.
@@ -112,7 +120,7 @@ impl Look {
         if summary.failed + summary.skipped > 0 {
             return Err(BuildError::Failed(summary));
         }
-        let patch = patch::of_build(&self, &steps, &part, &state, &summary);
+        let patch = patch::of_build(&self, place.root, &steps, &part, &state, &summary);
         if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
             self.snapshot.append(&patch)?;
         }
@@ -121,13 +129,13 @@ impl Look {
 }
 
 /// A file that may have changed, as it is now; none when only the whole way can tell what its change means.
-pub(crate) fn look_again(place: &Path, before: &Known) -> Option<Known> {
-    let roles = before.roles;
-    let stamp = Stamp::of(place).ok()?;
+pub(crate) fn look_again(root: &Path, path: &str, before: &Known) -> Option<Known> {
+    let (place, roles) = (root.join(path), before.roles);
+    let stamp = Stamp::of(&place).ok()?;
     let bytes_matter = roles.any(Roles::LOAD | Roles::INPUT | Roles::MADE | Roles::READ);
     let digest = match stamp {
-        Some(_) if roles.any(Roles::FOLDER) => Some(load::folder_digest(place).ok()?),
-        Some(stamp) if bytes_matter => Some(stamp.is_file().then(|| Digest::of_file(place).ok())??),
+        Some(_) if roles.any(Roles::FOLDER) => Some(load::folder_digest(&place, path.is_empty()).ok()?),
+        Some(stamp) if bytes_matter => Some(stamp.is_file().then(|| Digest::of_file(&place).ok())??),
         _ => None,
     };
     let now = Known::new(stamp, digest, roles);

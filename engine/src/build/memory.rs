@@ -122,10 +122,11 @@ pub(super) fn action(
     Some((action, place))
 }
 
-/// How an action ended, without what it read: that stands beside it.
+/// How an action ended, without what it read or looked for in vain: that stands beside it, among the files.
 pub(super) fn result(remembered: &Remembered) -> Vec<u8> {
     let mut remembered = remembered.clone();
     remembered.entry.reads.clear();
+    remembered.entry.absent.clear();
     pack(&remembered)
 }
 

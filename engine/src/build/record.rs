@@ -13,8 +13,9 @@ use rayon::prelude::*;
 
 use super::memory::{self, Memory};
 use super::variants::Planned;
-use super::{Analysis, Request};
+use super::{Analysis, Request, watch};
 use crate::execute::Summary;
+use crate::fast::FastSet;
 use crate::load::{self, Loaded, Reads};
 use crate::state::snapshot::{self, Draft, Known, Roles, Snapshot, Step};
 use crate::state::{Remembered, Stamp, State, StateError};
@@ -66,7 +67,18 @@ impl Finished<'_> {
         for (path, was_file) in self.analyses.iter().flat_map(|analysis| &analysis.looked_for) {
             add(&mut files, path, looked_for(root, path, *was_file)?);
         }
+        for path in self.looked_for_in_vain(&files) {
+            add(&mut files, &path, looked_for(root, &path, false)?);
+        }
         Some(files)
+    }
+
+    /// What actions looked for in vain and nothing else watches.
+    fn looked_for_in_vain(&self, files: &Files) -> FastSet<Arc<str>> {
+        let is_listed = |path: &str| files.get(path).is_some_and(|known| known.roles.any(Roles::FOLDER));
+        let results = self.planned.plan.actions.iter().filter_map(|action| self.state.result(action.outputs[0].path()));
+        let absent = results.flat_map(|remembered| &remembered.entry.absent);
+        watch::unwatched(&self.request.workspace.root, absent, &is_listed)
     }
 
     fn draft<'a>(&'a self, mut files: Files, memory: &Memory) -> Option<Draft<'a>> {
@@ -136,7 +148,7 @@ fn settled(root: &Path, path: &str, roles: Roles, began: SystemTime, before: Opt
     if remembered.is_some() || roles.any(Roles::TOOL) {
         return Some(known(remembered));
     }
-    let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place) } else { Digest::of_file(&place) };
+    let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place, path.is_empty()) } else { Digest::of_file(&place) };
     // What was hashed must be what was loaded.
     let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
     Some(known(Some(digest.ok()?))).filter(|_| unchanged)

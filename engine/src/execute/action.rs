@@ -18,9 +18,10 @@ use super::process::{Processes, without_colors};
 use super::schedule::End;
 use super::{Options, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
+use crate::fast::FastSet;
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
-use crate::state::{File, Remembered, State};
+use crate::state::{File, Remembered, Stamp, State};
 use crate::toolchain;
 
 /// How often an action is run when its inputs change while it runs.
@@ -221,13 +222,24 @@ impl<'a> Work<'a> {
         if missing {
             let stamp = outputs::write(self.site.lock.root(), path, bytes, executable)?;
             self.files.set(path, Some(File { stamp, digest: output.digest }));
+            self.keep_made(path, &output.digest);
         }
         Ok((output, missing))
     }
 
+    /// Keeps what this process made itself, so that it can be put back without making it again.
+    fn keep_made(&self, path: &str, digest: &Digest) {
+        let store = self.site.store;
+        if let Err(error) = store.adopt_known(&self.files.place(path), digest) {
+            store.note(error);
+        }
+    }
+
     fn keep(&self, action: &Action, key: Digest, entry: Entry, how: How, note: &mut Note) -> Result<Done, Diagnostic> {
-        if is_cached(action) {
-            self.site.store.record(&key, &entry).map_err(|error| outputs::store_trouble(&error))?;
+        if is_cached(action)
+            && let Err(error) = self.site.store.record(&key, &entry)
+        {
+            self.site.store.note(error);
         }
         let printed = entry.result.printed.clone();
         (note.ended, note.reads) = (Some(Ended::Ran), entry.reads.clone());
@@ -272,11 +284,12 @@ impl<'a> Work<'a> {
     /// Answers from what the workspace remembers, or else from the cache.
     fn recall(&self, action: &Action, key: &Digest, note: &mut Note) -> Result<Option<Done>, Diagnostic> {
         let before = self.before.result(action.outputs[0].path());
-        let last = before.filter(|last| last.key == *key && self.files.hold(&last.entry));
+        let holds = |entry: &Entry| self.permits(action, entry) && self.files.hold(entry);
+        let last = before.filter(|last| last.key == *key && holds(&last.entry));
         let (entry, new) = match last {
             Some(last) => (last.entry.clone(), false),
             None if !is_cached(action) => return Ok(None),
-            None => match self.site.store.lookup(key, |entry| self.files.hold(entry)) {
+            None => match self.site.store.lookup(key, holds) {
                 Some(entry) => (entry, true),
                 None => return Ok(None),
             },
@@ -289,6 +302,12 @@ impl<'a> Work<'a> {
         let took = before.and_then(|before| before.took);
         self.remember(action, new.then_some(Remembered { key: *key, entry, took }));
         Ok(Some(Done { how, printed }))
+    }
+
+    /// Whether the action may read all that an entry's did: another action with the same key may have declared more.
+    fn permits(&self, action: &Action, entry: &Entry) -> bool {
+        let declared: FastSet<&str> = action.inputs.iter().map(|input| &**input.path()).collect();
+        entry.reads.iter().all(|read| declared.contains(&*read.path) || self.is_allowed(action, &read.path))
     }
 
     /// Nothing when the cache lost a blob, or never had it.
@@ -318,10 +337,8 @@ impl<'a> Work<'a> {
             outputs::remove(root, path).map_err(|error| outputs::trouble("remove", path, &error))?;
         }
         let found = self.site.store.materialise(&output.digest, &place, output.executable);
-        if !found.map_err(|error| outputs::store_trouble(&error))? {
-            return Ok(false);
-        }
-        let stamp = outputs::own_stamp(&place).map_err(|error| outputs::trouble("write", path, &error))?;
+        let Some(found) = found.map_err(|error| outputs::store_trouble(&error))? else { return Ok(false) };
+        let stamp = Stamp::new(&found).settled();
         self.files.set(path, Some(File { stamp, digest: output.digest }));
         Ok(true)
     }

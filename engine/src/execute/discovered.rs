@@ -33,7 +33,7 @@ impl Work<'_> {
     }
 
     /// Files of the system may be read by all; those of the workspace only when they are inputs, under whatever name.
-    fn is_allowed(&self, action: &Action, path: &str) -> bool {
+    pub(super) fn is_allowed(&self, action: &Action, path: &str) -> bool {
         let declared = |path: &str| action.inputs.iter().any(|input| &**input.path() == path);
         let declared_elsewhere = || {
             let real = self.real_root.join(path).canonicalize().ok()?;

@@ -6,8 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ouro_cache::{Digest, Entry, Output, Read};
+use ouro_cache::{Absent, Digest, Entry, Output, Read};
 
+use super::includes::Asked;
 use crate::fast::FastMap;
 use crate::state::journal::Displaced;
 use crate::state::{File, Seen, Stamp, State};
@@ -17,12 +18,19 @@ pub(crate) struct Files<'a> {
     root: &'a Path,
     before: &'a State,
     known: Mutex<FastMap<Arc<str>, Option<File>>>,
+    /// What files ask for, by their bytes.
+    asked: Mutex<FastMap<Digest, Arc<Asked>>>,
+    /// Names outside of the workspace that are, or are not, still absent: nearly all compilers look for the same.
+    absent: Mutex<FastMap<Absent, bool>>,
+    /// Files outside of the workspace that were looked for. No action makes one.
+    glimpsed: Mutex<FastMap<Box<str>, Option<Stamp>>>,
 }
 
 impl<'a> Files<'a> {
     /// Nothing but what earlier builds knew.
     pub(crate) fn new(root: &'a Path, before: &'a State) -> Files<'a> {
-        Files { root, before, known: Mutex::default() }
+        let (known, asked, absent, glimpsed) = (Mutex::default(), Mutex::default(), Mutex::default(), Mutex::default());
+        Files { root, before, known, asked, absent, glimpsed }
     }
 
     /// Where a file is.
@@ -39,10 +47,50 @@ impl<'a> Files<'a> {
         Ok(*self.known().entry(path.clone()).or_insert(file))
     }
 
-    /// Whether everything an entry read is still the same.
+    /// Whether everything an entry read is still the same, and what it looked for in vain still not there.
     pub(super) fn hold(&self, entry: &Entry) -> bool {
         let same = |read: &Read| matches!(self.get(&read.path), Ok(Some(file)) if file.digest == read.digest);
-        entry.reads.iter().all(same)
+        entry.reads.iter().all(same) && entry.absent.iter().all(|absent| self.lacks(absent))
+    }
+
+    /// Whether none of these names is a file.
+    pub(crate) fn lacks(&self, absent: &Absent) -> bool {
+        let shared = absent.folder.starts_with('/');
+        if shared && let Some(known) = lock(&self.absent).get(absent) {
+            return *known;
+        }
+        let folder = self.place(&absent.folder);
+        let names = || absent.names.lines();
+        let lacks =
+            names().all(|name| matches!(Stamp::of(&folder.join(name)), Ok(found) if found.is_none_or(|stamp| !stamp.is_file())));
+        if shared {
+            lock(&self.absent).insert(absent.clone(), lacks);
+        }
+        lacks
+    }
+
+    /// The stamp of a plain file, which is not read.
+    pub(super) fn glimpse(&self, path: &str) -> Option<Stamp> {
+        let look = || Stamp::of(&self.place(path)).ok().flatten().filter(Stamp::is_file);
+        if !path.starts_with('/') {
+            return look();
+        }
+        let known = lock(&self.glimpsed).get(path).copied();
+        known.unwrap_or_else(|| {
+            let found = look();
+            lock(&self.glimpsed).insert(path.into(), found);
+            found
+        })
+    }
+
+    /// What a file with these bytes asks for, if it was read already.
+    pub(super) fn asked(&self, digest: &Digest) -> Option<Arc<Asked>> {
+        lock(&self.asked).get(digest).cloned()
+    }
+
+    /// Says what a file with these bytes asks for.
+    pub(super) fn set_asked(&self, digest: Digest, asked: &Arc<Asked>) {
+        lock(&self.asked).insert(digest, asked.clone());
     }
 
     /// Whether an output is as its action left it.
@@ -95,12 +143,16 @@ impl<'a> Files<'a> {
         }
         let mut file = std::fs::File::open(&place)?;
         let stamp = Stamp::of_file(&file)?;
-        Ok(Some(File { stamp, digest: Digest::of_reader(&mut file)? }))
+        Ok(Some(File { stamp, digest: Digest::of_open(&mut file)? }))
     }
 
     fn known(&self) -> MutexGuard<'_, FastMap<Arc<str>, Option<File>>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a snapshot needs of known files.

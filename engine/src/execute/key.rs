@@ -17,14 +17,14 @@
 //! | content | writes | the bytes (writes need no cache; this is for whoever explains) |
 //! | input | all | path and digest, in the action's order |
 //! | executable | copies, processes without a dependency file | the path of an input that may be run: so may its copy |
-//! | permitted | processes with a dependency file | the path of a header they may read |
 //! | output | all | path: results are put there |
 //!
-//! Processes that write a dependency file have two levels. Here only the inputs named in their arguments count by their
-//! bytes, the others as permissions. What was really read (also system headers) stands with its digest in the entries under
-//! the key, and an entry holds only while all of it is unchanged (see [`ouro_cache::Entry`]). So a header that is permitted
-//! and not included makes nothing run. This trusts the compiler to name all it reads; clang does so for `#include`,
-//! `#embed` and precompiled headers, and not for the assembler's `.incbin`.
+//! Processes that write a dependency file have two levels. Here only the inputs named in their arguments count, the others are
+//! permissions. What was really read (also system headers) stands with its digest in the entries under the key, beside the names
+//! that were looked for in vain before it was found. An entry holds only while all of it is unchanged, nothing has appeared under
+//! those names (see [`ouro_cache::Entry`]), and the action may read all of it. So a header that is declared and not included makes
+//! nothing run, and one that would be found before another does. This trusts the compiler to name all it reads; clang does so for
+//! `#include`, `#embed` and precompiled headers, and not for the assembler's `.incbin`.
 //!
 //! Tests have keys, too: they are processes whose program is an input, whose tool is what runs a script (`#!`), and whose outputs
 //! are the log and what else is told of the run.
@@ -42,7 +42,7 @@ use serde::Serialize;
 use crate::fast::FastSet;
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
-pub const KEY_VERSION: u32 = 2;
+pub const KEY_VERSION: u32 = 3;
 
 /// What every process finds in its environment. Nothing of the user's is passed on.
 pub const FIXED_ENVIRONMENT: [(&str, &str); 3] = [("LC_ALL", "C"), ("PATH", "/usr/bin:/bin"), ("SOURCE_DATE_EPOCH", "0")];
@@ -85,8 +85,6 @@ pub enum Ingredient<'a> {
     Input(&'a str, Digest),
     /// A file that may be run.
     Executable(&'a str),
-    /// A file that may be read, by path.
-    Permitted(&'a str),
     /// A file that is made.
     Output(&'a str),
 }
@@ -112,10 +110,7 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
         ActionKind::Write { content, executable } => list.push(Ingredient::Content(Digest::of(content), *executable)),
     }
     let by_bytes = |input: &Input| named.as_ref().is_none_or(|named| named.contains(&*input.path));
-    list.extend(inputs.iter().map(|input| match by_bytes(input) {
-        true => Ingredient::Input(&input.path, input.digest),
-        false => Ingredient::Permitted(&input.path),
-    }));
+    list.extend(inputs.iter().filter(|input| by_bytes(input)).map(|input| Ingredient::Input(&input.path, input.digest)));
     // A compiler does not ask whether it might run what it reads; who copies or runs files does.
     let may_run = match &action.kind {
         ActionKind::Run { depfile, .. } => depfile.is_none(),
@@ -168,7 +163,6 @@ impl Ingredient<'_> {
             Ingredient::Content(digest, executable) => f("content", [digest.as_bytes(), &[u8::from(*executable)]]),
             Ingredient::Input(path, digest) => f("input", [path.as_bytes(), digest.as_bytes()]),
             Ingredient::Executable(path) => f("executable", [path.as_bytes(), b""]),
-            Ingredient::Permitted(path) => f("permitted", [path.as_bytes(), b""]),
             Ingredient::Output(path) => f("output", [path.as_bytes(), b""]),
         }
     }
@@ -333,10 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn permitted_differs_by_path_alone() {
+    fn a_header_that_may_be_read_is_no_ingredient() {
         let with = |list: &[Input]| key_of(&compiled(), "clang", list);
         assert_eq!(with(&[input("a.c", "source"), input("a.h", "changed")]), key(&compiled()));
-        assert_ne!(with(&[input("a.c", "source"), input("b.h", "header")]), key(&compiled()));
+        assert_eq!(with(&[input("a.c", "source"), input("b.h", "header")]), key(&compiled()));
+        assert_eq!(with(&[input("a.c", "source")]), key(&compiled()));
         assert_ne!(with(&[input("a.c", "changed"), input("a.h", "header")]), key(&compiled()));
     }
 

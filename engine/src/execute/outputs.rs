@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use ouro_cache::{CacheError, Output, Store};
+use ouro_cache::{CacheError, Digest, Output, Store, Trouble};
 use ouro_rules::Diagnostic;
 
 use crate::state::write_renamed;
@@ -21,6 +21,19 @@ pub(super) fn trouble(doing: &str, path: &str, error: &io::Error) -> Diagnostic 
 /// An operation on the store failed.
 pub(super) fn store_trouble(error: &CacheError) -> Diagnostic {
     Diagnostic::bare(error.to_string()).maybe_help(remedy(&error.source).map(str::to_owned))
+}
+
+/// Something was wrong with the store, and the build went on.
+pub(super) fn told(trouble: Trouble) -> Diagnostic {
+    match &trouble {
+        Trouble::Unusable(error) => {
+            Diagnostic::bare(trouble.to_string()).warning().maybe_help(remedy(&error.source).map(str::to_owned))
+        }
+        Trouble::Damaged(_) => Diagnostic::bare(trouble.to_string())
+            .warning()
+            .note("what it stood for is made again; somebody wrote to an output, or the disk is not well")
+            .help("`ouro cache verify` looks at all of it"),
+    }
 }
 
 fn remedy(error: &io::Error) -> Option<&'static str> {
@@ -96,7 +109,7 @@ pub(super) fn gather(root: &Path, path: &str, store: &Store) -> Result<Option<(O
     let output = match made.is_file() && made.nlink() == 1 {
         true => keep(&place, path, &made, store)?,
         // What a link leads to may be a source, which must neither become read-only nor change with the output.
-        false => keep_copy(&place, store).map_err(|error| store_trouble(&error))?,
+        false => keep_copy(&place, path, store)?,
     };
     let stamp = own_stamp(&place).map_err(|error| trouble("read", path, &error))?;
     Ok(Some((output, File { stamp, digest: output.digest })))
@@ -106,15 +119,20 @@ fn keep(place: &Path, path: &str, made: &Metadata, store: &Store) -> Result<Outp
     let executable = is_executable(made);
     let mode = if executable { 0o555 } else { 0o444 };
     fs::set_permissions(place, Permissions::from_mode(mode)).map_err(|error| trouble("write", path, &error))?;
-    let digest = store.adopt(place).map_err(|error| store_trouble(&error))?;
+    let digest = Digest::of_file(place).map_err(|error| trouble("read", path, &error))?;
+    // What cannot be kept costs a run the next time, and nothing now.
+    store.adopt_known(place, &digest).unwrap_or_else(|error| store.note(error));
     Ok(Output { digest, executable })
 }
 
-fn keep_copy(place: &Path, store: &Store) -> Result<Output, CacheError> {
+fn keep_copy(place: &Path, path: &str, store: &Store) -> Result<Output, Diagnostic> {
+    let reading = |error| trouble("read", path, &error);
     let executable = fs::metadata(place).is_ok_and(|target| is_executable(&target));
-    let digest = store.insert_file(place)?;
-    store.materialise(&digest, place, executable)?;
-    Ok(Output { digest, executable })
+    let bytes = fs::read(place).map_err(reading)?;
+    let mode = if executable { 0o555 } else { 0o444 };
+    write_renamed(place, &bytes, mode).map_err(|error| trouble("write", path, &error))?;
+    store.insert(&bytes).map(drop).unwrap_or_else(|error| store.note(error));
+    Ok(Output { digest: Digest::of(&bytes), executable })
 }
 
 fn is_executable(file: &Metadata) -> bool {

@@ -60,7 +60,7 @@ impl Work<'_> {
             result.outputs.push(output);
             how = if wrote { How::Ran } else { how };
         }
-        Ok(Ran::Well(Entry { reads: Vec::new(), result }, how))
+        Ok(Ran::Well(Entry { reads: Vec::new(), absent: Vec::new(), result }, how))
     }
 
     fn run_process(&self, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
@@ -72,11 +72,12 @@ impl Work<'_> {
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
         let paths = self.discovered(action).map_err(failed)?;
         let paths: Vec<Arc<str>> = paths.into_iter().chain(given_up).collect::<BTreeSet<_>>().into_iter().collect();
-        let Some(reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        let Some(mut reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
+        let Some(absent) = self.looked_for(action, &mut reads, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
         self.check(action).map_err(failed)?;
         let outputs = self.gather(action).map_err(failed)?;
         let result = ActionResult { outputs, printed: ended.printed };
-        Ok(Ran::Well(Entry { reads, result }, How::Ran))
+        Ok(Ran::Well(Entry { reads, absent, result }, How::Ran))
     }
 
     pub(super) fn start_and_wait(&self, action: &Action) -> Result<Ended, Stop> {

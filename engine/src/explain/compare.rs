@@ -38,8 +38,6 @@ pub enum Kind {
     Input,
     /// A file it is given may be run.
     Executable,
-    /// A header it may read.
-    Permitted,
     /// A file it makes.
     Output,
     /// A file it read besides those it is given.
@@ -136,7 +134,6 @@ impl Kind {
             "content" => Kind::Content,
             "input" => Kind::Input,
             "executable" => Kind::Executable,
-            "permitted" => Kind::Permitted,
             "output" => Kind::Output,
             READ => Kind::Read,
             other => Kind::Other(other.into()),
@@ -158,7 +155,6 @@ impl Kind {
             Kind::Content => "content",
             Kind::Input => "input",
             Kind::Executable => "executable",
-            Kind::Permitted => "permitted",
             Kind::Output => "output",
             Kind::Read => READ,
             Kind::Other(word) => word,
@@ -175,7 +171,7 @@ impl Kind {
             Kind::Mnemonic | Kind::Depfile | Kind::Order => alone(Value::Text(text(first))),
             Kind::Work | Kind::Check => alone(Value::Text(format!("version {}: {}", number(first), text(second)))),
             Kind::Content => (if second[..] == [1] { "executable".to_owned() } else { String::new() }, Some(digest(first))),
-            Kind::Argument | Kind::Executable | Kind::Permitted | Kind::Output => (text(first), Some(Value::There)),
+            Kind::Argument | Kind::Executable | Kind::Output => (text(first), Some(Value::There)),
             Kind::Input => (text(first), Some(digest(second))),
             Kind::Read => (text(first), (!second.is_empty()).then(|| digest(second))),
             Kind::Environment | Kind::Fallback | Kind::Other(_) => (text(first), Some(Value::Text(text(second)))),
@@ -221,7 +217,6 @@ mod tests {
             Ingredient::Work(1, "{}".to_owned()),
             Ingredient::Content(of("text"), false),
             Ingredient::Input("a.c", of("source")),
-            Ingredient::Permitted("a.h"),
             Ingredient::Output("a.o"),
             Ingredient::Executable("a.sh"),
             Ingredient::Fallback("-Ia", "b.h"),
@@ -244,7 +239,6 @@ mod tests {
             Ingredient::Content(..) => Kind::Content,
             Ingredient::Input(..) => Kind::Input,
             Ingredient::Executable(_) => Kind::Executable,
-            Ingredient::Permitted(_) => Kind::Permitted,
             Ingredient::Output(_) => Kind::Output,
         }
     }
@@ -355,20 +349,14 @@ mod tests {
     }
 
     #[test]
-    fn permitted_differs() {
-        let names: Vec<String> = told(10, Ingredient::Permitted("b.h")).into_iter().map(|one| one.1).collect();
-        assert_eq!(names, ["a.h", "b.h"]);
-    }
-
-    #[test]
     fn executable_differs() {
-        let names: Vec<String> = told(12, Ingredient::Executable("b.sh")).into_iter().map(|one| one.1).collect();
+        let names: Vec<String> = told(11, Ingredient::Executable("b.sh")).into_iter().map(|one| one.1).collect();
         assert_eq!(names, ["a.sh", "b.sh"]);
     }
 
     #[test]
     fn output_differs() {
-        let names: Vec<String> = told(11, Ingredient::Output("b.o")).into_iter().map(|one| one.1).collect();
+        let names: Vec<String> = told(10, Ingredient::Output("b.o")).into_iter().map(|one| one.1).collect();
         assert_eq!(names, ["a.o", "b.o"]);
     }
 

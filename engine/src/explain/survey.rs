@@ -164,7 +164,8 @@ impl<'a> Survey<'a> {
     }
 
     fn hold(&self, entry: &Entry) -> bool {
-        entry.reads.iter().all(|Read { path, digest }| self.bytes(path) == Some(*digest))
+        let same = |Read { path, digest }: &Read| self.bytes(path) == Some(*digest);
+        entry.reads.iter().all(same) && entry.absent.iter().all(|absent| self.files.lacks(absent))
     }
 
     fn is_open(&self, path: &str) -> bool {

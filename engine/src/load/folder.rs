@@ -14,6 +14,8 @@ use ouro_cache::{Digest, Hasher};
 use ouro_rules::diagnostic::Diagnostic;
 
 use self::entries::Found;
+use crate::state::STATE_FOLDER;
+use crate::workspace::OUT_FOLDER;
 
 /// The names of BUILD files; the first one found makes the folder a package.
 pub(crate) const BUILD_FILES: [&str; 2] = ["BUILD.ouro", "BUILD"];
@@ -79,9 +81,11 @@ pub(super) fn list(path: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// What stands for a folder's entries: while it is the same, whoever lists the folder finds the same.
-pub(crate) fn digest(path: &Path) -> io::Result<Digest> {
+/// What stands for a folder's entries: while it is the same, whoever lists the folder finds the same. In the root of the workspace
+/// nobody looks at what builds make.
+pub(crate) fn digest(path: &Path, is_root: bool) -> io::Result<Digest> {
     let mut listing = list(path)?;
+    listing.entries.retain(|(name, _)| !is_root || ![OUT_FOLDER, STATE_FOLDER].contains(&name.as_str()));
     listing.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     listing.unnamable.sort_unstable();
     let mut hasher = Hasher::new("ouro folder listing v1");

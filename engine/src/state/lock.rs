@@ -30,6 +30,12 @@ impl Lock {
     /// Waits for the lock of the workspace at `root`, and makes the folders builds write to. Take it before anything is
     /// read: making folders changes the stamp of the root. Says once with an event that it waits.
     pub fn acquire(root: &Path, cancelled: &AtomicBool, events: &(dyn Fn(Event) + Sync)) -> Result<Lock, StateError> {
+        make_folders(root)?;
+        Lock::acquire_as_is(root, cancelled, events)
+    }
+
+    /// The same, but leaves making the folder of all outputs to the caller, who has looked at the root already.
+    pub fn acquire_as_is(root: &Path, cancelled: &AtomicBool, events: &(dyn Fn(Event) + Sync)) -> Result<Lock, StateError> {
         let mut told = false;
         loop {
             match Lock::attempt(root)? {
@@ -62,16 +68,8 @@ impl Lock {
 
     /// One try; the holder's process id if there is one and it is known.
     fn attempt(root: &Path) -> Result<Result<Lock, Option<u32>>, StateError> {
-        let mut made = false;
-        for folder in [STATE_FOLDER, OUT_FOLDER] {
-            let path = root.join(folder);
-            made |= !path.is_dir();
-            fs::create_dir_all(&path).map_err(StateError::at("create the folder", &path))?;
-        }
-        if made {
-            // The root has just changed, and nobody could tell from its time whether it changes again: once for each checkout.
-            std::thread::sleep(TICK + LOOK_AGAIN);
-        }
+        let folder = root.join(STATE_FOLDER);
+        fs::create_dir_all(&folder).map_err(StateError::at("create the folder", &folder))?;
         let path = root.join(STATE_FOLDER).join("lock");
         let locking = StateError::at("lock", &path);
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -90,6 +88,18 @@ impl Lock {
         write_holder(&mut file).map_err(&locking)?;
         Ok(Ok(Lock { root: root.to_owned(), waited: false, _file: file }))
     }
+}
+
+fn make_folders(root: &Path) -> Result<(), StateError> {
+    let made = [STATE_FOLDER, OUT_FOLDER].iter().any(|folder| !root.join(folder).is_dir());
+    let (state, out) = (root.join(STATE_FOLDER), root.join(OUT_FOLDER));
+    fs::create_dir_all(&state).map_err(StateError::at("create the folder", &state))?;
+    super::make_fresh(root, OUT_FOLDER).map_err(StateError::at("create the folder", &out))?;
+    if made {
+        // The root has just changed, and nobody could tell from its time whether it changes again: once for each checkout.
+        std::thread::sleep(TICK + LOOK_AGAIN);
+    }
+    Ok(())
 }
 
 fn try_flock(file: &File) -> io::Result<bool> {

@@ -20,6 +20,7 @@
 mod encode;
 mod files;
 mod look;
+mod restamp;
 mod steps;
 mod tail;
 

@@ -56,7 +56,8 @@ impl Stamp {
         file.metadata().map(|metadata| Stamp::new(&metadata))
     }
 
-    fn new(metadata: &Metadata) -> Stamp {
+    /// From what the file system said.
+    pub fn new(metadata: &Metadata) -> Stamp {
         let stamp = Stamp {
             mtime: nanos(metadata.mtime(), metadata.mtime_nsec()),
             ctime: nanos(metadata.ctime(), metadata.ctime_nsec()),

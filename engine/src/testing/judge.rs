@@ -114,7 +114,7 @@ impl<'a> Judge<'a> {
             _ => place.parent().map_or(Ok(()), fs::create_dir_all)?,
         }
         let found = self.store.materialise(&output.digest, &place, false).map_err(|error| error.source)?;
-        if found { fs::read(&place).map(Some) } else { Ok(None) }
+        if found.is_some() { fs::read(&place).map(Some) } else { Ok(None) }
     }
 
     fn run(&self, test: &Case, known: &Known) -> io::Result<Option<Report>> {
@@ -171,7 +171,7 @@ impl<'a> Judge<'a> {
             _ => Vec::new(),
         };
         let result = ActionResult { outputs, printed: String::new() };
-        self.store.record(&known.key, &Entry { reads: Vec::new(), result })
+        self.store.record(&known.key, &Entry { reads: Vec::new(), absent: Vec::new(), result })
     }
 
     fn insert(&self, file: &Artifact) -> Result<Output, CacheError> {

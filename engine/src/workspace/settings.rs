@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use ouro_cache::{Age, ParseLimitError, Size};
 use ouro_rules::configuration::KernelVersion;
 use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean, sorted};
 use ouro_rules::repository::Repositories;
@@ -63,6 +65,10 @@ pub struct ToolchainSettings {
 pub struct CacheSettings {
     /// The folder of the store; a relative path starts at the root.
     pub dir: Option<PathBuf>,
+    /// How large it may become.
+    pub max_size: Option<Size>,
+    /// How long something may be of no use.
+    pub max_age: Option<Age>,
 }
 
 /// `[build]`
@@ -90,13 +96,15 @@ enum Kind {
     Folders,
     Count,
     Kernel,
+    Size,
+    Age,
 }
 
 /// Every table with its keys. Checked before serde sees the text, because serde stops at the first thing it dislikes.
 const TABLES: &[(&str, &[(&str, Kind)])] = &[
     ("workspace", &[("name", Kind::Text), ("ignore", Kind::Folders)]),
     ("toolchain", &[("clang", Kind::Text)]),
-    ("cache", &[("dir", Kind::Text)]),
+    ("cache", &[("dir", Kind::Text), ("max_size", Kind::Size), ("max_age", Kind::Age)]),
     ("build", &[("jobs", Kind::Count), ("min_kernel", Kind::Kernel)]),
     ("deploy", &[("bpffs", Kind::Text)]),
     ("config", &[]),
@@ -160,11 +168,19 @@ fn check_value(kind: Kind, key: &str, value: &Spanned<DeValue<'_>>) -> Found {
             return Vec::new();
         }
         (Kind::Kernel, _) => return config::check_kernel(key, value),
+        (Kind::Size, DeValue::String(text)) => return check_limit::<Size>(value, text),
+        (Kind::Age, DeValue::String(text)) => return check_limit::<Age>(value, text),
+        (Kind::Size, _) => "a string such as `\"10GB\"`",
+        (Kind::Age, _) => "a string such as `\"30d\"`",
         (Kind::Text, _) => "a string",
         (Kind::Folders, _) => "a list of folders",
         (Kind::Count, _) => "a whole number from 1",
     };
     vec![(value.span(), Diagnostic::bare(format!("`{key}` is {expected}")))]
+}
+
+fn check_limit<T: FromStr<Err = ParseLimitError>>(value: &Spanned<DeValue<'_>>, text: &str) -> Found {
+    text.parse::<T>().err().map(|error| (value.span(), Diagnostic::bare(error.to_string()))).into_iter().collect()
 }
 
 fn check_folder(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
@@ -215,10 +231,12 @@ mod tests {
     #[test]
     fn every_key_is_read_and_all_are_optional() {
         assert_eq!(parse("").unwrap(), Settings::default());
-        let all = "[repositories]\nfoo = 'a/foo'\n[config.small]\nplatform = 'amd64'\nmode = 'dbg'\nmin_kernel = '6.1'\ncopts = ['-Wextra']\ndefines = ['A=1']\nflags = { '//fw:x' = true }\n[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\n[build]\njobs = 4\nmin_kernel = '5.15'\n[deploy]\nbpffs = '/b'\n";
+        let all = "[repositories]\nfoo = 'a/foo'\n[config.small]\nplatform = 'amd64'\nmode = 'dbg'\nmin_kernel = '6.1'\ncopts = ['-Wextra']\ndefines = ['A=1']\nflags = { '//fw:x' = true }\n[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\nmax_size = '2GB'\nmax_age = '30d'\n[build]\njobs = 4\nmin_kernel = '5.15'\n[deploy]\nbpffs = '/b'\n";
         let settings = parse(all).unwrap();
         assert_eq!(settings.workspace.ignore, ["a/b"]);
         assert_eq!((settings.build.jobs, settings.toolchain.clang.as_deref()), (Some(4), Some("clang-19")));
+        assert_eq!(settings.cache.max_size, Some(Size(2_000_000_000)));
+        assert_eq!(settings.cache.max_age.unwrap().0.as_secs(), 30 * 86_400);
         assert_eq!((settings.cache.dir, settings.deploy.bpffs), (Some("/c".into()), Some("/b".into())));
         assert_eq!(settings.build.min_kernel.unwrap().to_string(), "5.15");
         assert!(settings.repositories.contains("a/foo"));
@@ -265,6 +283,10 @@ mod tests {
                 "7:11-17: `../x` is no plain path from the workspace root (write it as `third_party/sources`)",
                 "7:19-20: `ignore` is a list of folders ()",
             ]
+        );
+        assert_eq!(
+            findings("[cache]\nmax_size = 'huge'\nmax_age = 3\n"),
+            ["2:12-18: `huge` is no size; write it as `10GB` ()", "3:11-12: `max_age` is a string such as `\"30d\"` ()"]
         );
         assert_eq!(findings("workspace = 3\n"), ["1:1-10: `workspace` is a table (write `[workspace]`)"]);
         assert!(findings("[build\njobs = 1\n")[0].starts_with("1:7"), "{:?}", findings("[build\njobs = 1\n"));

@@ -177,6 +177,8 @@ fn end(event: &Event) -> Option<(String, String)> {
         | Event::Ended(_)
         | Event::Configured { .. }
         | Event::Planned { .. }
+        | Event::Restored { .. }
+        | Event::Troubled(_)
         | Event::Started { .. } => None,
     }
 }

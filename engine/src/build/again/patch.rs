@@ -4,15 +4,16 @@
 //! Where they might not be, it goes on saying what it said, which is still true, and the next build looks again.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use ouro_cache::Read;
 
 use super::part::Part;
 use super::{Look, is_same, loads_alike};
-use crate::build::memory;
+use crate::build::{memory, watch};
 use crate::execute::Summary;
-use crate::state::State;
 use crate::state::snapshot::{Acted, FileId, Known, Patch, Roles, Snapshot, Steps};
+use crate::state::{Remembered, Stamp, State};
 
 /// Those of these files that the snapshot does not know so.
 pub(super) fn of_files(snapshot: &Snapshot, files: &BTreeMap<FileId, Known>) -> Patch {
@@ -21,10 +22,17 @@ pub(super) fn of_files(snapshot: &Snapshot, files: &BTreeMap<FileId, Known>) -> 
 }
 
 /// What the build changed; none when some file was not what all actions around it were made for.
-pub(super) fn of_build(look: &Look, steps: &Steps<'_>, part: &Part, state: &State, summary: &Summary) -> Option<Patch> {
+pub(super) fn of_build(
+    look: &Look,
+    root: &Path,
+    steps: &Steps<'_>,
+    part: &Part,
+    state: &State,
+    summary: &Summary,
+) -> Option<Patch> {
     let seen = summary.seen.iter().map(|seen| (&*seen.path, Known::new(seen.stamp, seen.digest, Roles::default()))).collect();
     let found = look.same.iter().chain(&look.changed).map(|(file, now)| (*file, *now)).collect();
-    let mut draft = Draft { look, part, seen, found, patch: Patch::default() };
+    let mut draft = Draft { look, root, part, seen, found, patch: Patch::default() };
     draft.take_seen();
     draft.take_ends(steps, state)?;
     draft.holds_together().filter(|()| !summary.disturbed)?;
@@ -33,6 +41,7 @@ pub(super) fn of_build(look: &Look, steps: &Steps<'_>, part: &Part, state: &Stat
 
 struct Draft<'a> {
     look: &'a Look,
+    root: &'a Path,
     part: &'a Part,
     /// What actions saw.
     seen: HashMap<&'a str, Known>,
@@ -56,12 +65,28 @@ impl Draft<'_> {
             let remembered = state.result(action.outputs[0].path())?;
             let reads = remembered.entry.reads.iter().map(|read| self.read(read)).collect::<Option<_>>()?;
             let acted = Acted { step: *step, reads, result: memory::result(remembered) };
+            self.watch(remembered)?;
             if acted.result != steps.result(*step) || !steps.reads(*step).eq(acted.reads.iter().copied()) {
                 self.patch.acted.push(acted);
             }
             let told = memory::told(action, remembered);
             if self.look.snapshot.told().get(step).map_or(&[][..], Vec::as_slice) != told {
                 self.patch.told.push((*step, told));
+            }
+        }
+        Some(())
+    }
+
+    /// Has the next build look for what the action looked for in vain; none when it is there by now.
+    fn watch(&mut self, remembered: &Remembered) -> Option<()> {
+        let snapshot = &self.look.snapshot;
+        let is_listed = |path: &str| snapshot.find(path).is_some_and(|file| snapshot.roles(file).any(Roles::FOLDER));
+        for path in watch::unwatched(self.root, &remembered.entry.absent, &is_listed) {
+            if Stamp::of(&self.root.join(&*path)).ok()?.is_some_and(|stamp| stamp.is_file()) {
+                return None;
+            }
+            if snapshot.find(&path).is_none() {
+                self.patch.add_new(snapshot.len(), &path, Known::new(None, None, Roles::LOOKED_FOR));
             }
         }
         Some(())

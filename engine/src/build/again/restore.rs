@@ -1,0 +1,149 @@
+//! Putting back outputs that are gone with their folders, as after `rm -rf ouro-out`: straight from the store, by the digests that the
+//! snapshot has of them, without looking at any action.
+//!
+//! Runs nothing. What the store has not any more counts as changed, and is made again.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use ouro_cache::Store;
+
+use super::{Look, Place};
+use crate::build::BuildError;
+use crate::event::Event;
+use crate::execute::{self, ExecuteError, Options};
+use crate::state::snapshot::{FileId, Known, Roles, Snapshot};
+use crate::state::{Lock, Stamp, make_fresh};
+use crate::workspace::OUT_FOLDER;
+
+/// Threads take so many files at a time.
+const SHARE: usize = 64;
+
+/// What no file is that is put back.
+const OTHERS: [Roles; 5] = [Roles::LOAD, Roles::FOLDER, Roles::LOOKED_FOR, Roles::TOOL, Roles::INPUT];
+
+/// Parts the files that differ: outputs whose folders are gone, and all others.
+pub(super) fn gone(snapshot: &Snapshot, root: &Path, differing: Vec<FileId>) -> (Vec<FileId>, Vec<FileId>) {
+    let mut folders = Folders { root, known: HashMap::new() };
+    let is_gone = |file: &FileId| {
+        let (path, roles) = (|| snapshot.path(*file), snapshot.roles(*file));
+        // What was something else besides may decide what is loaded.
+        let is_output = roles.any(Roles::MADE) && !OTHERS.iter().any(|other| roles.any(*other));
+        is_output && folders.lacks_all().unwrap_or_else(|| path().is_some_and(|path| folders.lack(parent(&path))))
+    };
+    differing.into_iter().partition(is_gone)
+}
+
+fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Folders of outputs, each looked at once.
+struct Folders<'a> {
+    root: &'a Path,
+    known: HashMap<String, bool>,
+}
+
+impl Folders<'_> {
+    /// True when there is no output at all; nothing when there may be.
+    fn lacks_all(&mut self) -> Option<bool> {
+        self.lack(OUT_FOLDER).then_some(true)
+    }
+
+    /// Whether a folder is not there. What lies below one that is not is not looked at.
+    fn lack(&mut self, folder: &str) -> bool {
+        if let Some(known) = self.known.get(folder) {
+            return *known;
+        }
+        let above = parent(folder);
+        let lacks = (!above.is_empty() && self.lack(above)) || !self.root.join(folder).is_dir();
+        self.known.insert(folder.to_owned(), lacks);
+        lacks
+    }
+}
+
+impl Look {
+    /// Puts back what is gone, and writes down how it is now.
+    pub(super) fn restore(
+        &mut self,
+        place: Place<'_>,
+        _lock: &Lock,
+        options: &Options<'_>,
+        events: &(dyn Fn(Event) + Sync),
+    ) -> Result<(), BuildError> {
+        if self.gone.is_empty() {
+            return Ok(());
+        }
+        let store = Store::open(place.cache)?;
+        let gone = std::mem::take(&mut self.gone);
+        // What cannot be made is told when the first output cannot be written.
+        let _ = make_fresh(place.root, OUT_FOLDER);
+        let known = self.snapshot.all_known(&gone);
+        let files: Vec<(FileId, Known)> = gone.iter().zip(known).filter_map(|(file, known)| Some((*file, known?))).collect();
+        let found = restored(&self.snapshot, place.root, &store, &files, options);
+        if options.cancelled.load(Relaxed) {
+            return Err(ExecuteError::Cancelled.into());
+        }
+        let back: Vec<(FileId, Known)> = found.iter().filter(|(_, known)| known.stamp.is_some()).copied().collect();
+        self.changed.extend(found.into_iter().filter(|(_, known)| known.stamp.is_none()));
+        execute::tell_troubles(&store, events);
+        events(Event::Restored { files: back.len() });
+        Ok(self.snapshot.restamp(&back)?)
+    }
+}
+
+/// Each file with its new stamp, or none when it could not be put back.
+fn restored(
+    snapshot: &Snapshot,
+    root: &Path,
+    store: &Store,
+    files: &[(FileId, Known)],
+    options: &Options<'_>,
+) -> Vec<(FileId, Known)> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut worker = Worker { snapshot, root, store, folder: String::new() };
+        let mut found = Vec::new();
+        while let Some(share) = files.chunks(SHARE).nth(next.fetch_add(1, Relaxed)).filter(|_| !options.cancelled.load(Relaxed)) {
+            found.extend(share.iter().map(|(file, known)| (*file, worker.restore(*file, known))));
+        }
+        found
+    };
+    let threads = options.jobs.clamp(1, files.len().div_ceil(SHARE));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        let own = work();
+        let others = others.into_iter().map(|other| other.join().expect("BUG: restoring does not panic"));
+        [own].into_iter().chain(others).flatten().collect()
+    })
+}
+
+struct Worker<'a> {
+    snapshot: &'a Snapshot,
+    root: &'a Path,
+    store: &'a Store,
+    /// The one made last.
+    folder: String,
+}
+
+impl Worker<'_> {
+    fn restore(&mut self, file: FileId, known: &Known) -> Known {
+        let stamp = self.put(file, known);
+        Known { stamp, sure: true, digest: known.digest.filter(|_| stamp.is_some()), roles: known.roles }
+    }
+
+    fn put(&mut self, file: FileId, known: &Known) -> Option<Stamp> {
+        let (path, digest, before) = (self.snapshot.path(file)?, known.digest?, known.stamp?);
+        let folder = parent(&path);
+        if folder != self.folder {
+            fs::create_dir_all(self.root.join(folder)).ok()?;
+            folder.clone_into(&mut self.folder);
+        }
+        let place = self.root.join(&*path);
+        let found = self.store.materialise(&digest, &place, before.is_executable()).ok()??;
+        // This process put it there, under the lock, and knows its bytes from that.
+        Some(Stamp::new(&found).settled())
+    }
+}

@@ -1,0 +1,173 @@
+//! What a compiler looked for in vain before it found what it read: a file that appears there would be read instead.
+//!
+//! Compilers do not tell. It follows from what they read (which they do tell), the names those files ask for, and the folders the
+//! arguments name. Knows nothing of keys: what is found here stands beside what was read.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use ouro_cache::{Absent, Digest, Read};
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic};
+
+use super::action::Work;
+use super::includes::{self, Asked, How, Include, SearchPath};
+use super::{depfile, outputs};
+use crate::state::Stamp;
+
+/// Folders, each with the names that are not in it.
+type Rows = BTreeMap<String, BTreeSet<String>>;
+
+/// A look for the files of one action.
+struct Look<'a> {
+    work: &'a Work<'a>,
+    path: SearchPath,
+    read: HashSet<Arc<str>>,
+    start: SystemTime,
+    rows: Rows,
+    /// What was asked about, is there, and was not read.
+    there: BTreeSet<String>,
+    /// Folders that are not there.
+    missing: RefCell<HashSet<String>>,
+}
+
+/// A file came while the compiler looked.
+struct Disturbed;
+
+impl Work<'_> {
+    /// What the action looked for in vain. Files that it only asked about are added to `reads`. Nothing when a file changed or
+    /// appeared since `start`.
+    pub(super) fn looked_for(
+        &self,
+        action: &Action,
+        reads: &mut Vec<Read>,
+        start: SystemTime,
+    ) -> Result<Option<Vec<Absent>>, Vec<Diagnostic>> {
+        let ActionKind::Run { args, depfile: Some(_), .. } = &action.kind else { return Ok(Some(Vec::new())) };
+        let mut all = Vec::with_capacity(reads.len());
+        for read in &*reads {
+            match self.asked(read) {
+                Ok(Some(asked)) => all.push((read.path.clone(), asked)),
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(vec![outputs::trouble("read", &read.path, &error)]),
+            }
+        }
+        let mut look = Look::new(self, includes::search_path(args), reads, start);
+        let looked = look.at_all(&all).is_ok() && look.there.iter().all(|path| self.add_asked_about(action, path, reads, start));
+        Ok(looked.then(|| absent(look.rows)))
+    }
+
+    /// Adds a file that was asked about to what was read: with other bytes it might have been read. What is not declared is for
+    /// nobody to see. False when it just changed.
+    fn add_asked_about(&self, action: &Action, path: &str, reads: &mut Vec<Read>, start: SystemTime) -> bool {
+        if !path.starts_with('/') && action.inputs.iter().map(Artifact::path).all(|input| **input != *path) {
+            return true;
+        }
+        let path: Arc<str> = path.into();
+        let Ok(Some(file)) = self.files.get(&path) else { return false };
+        reads.push(Read { path, digest: file.digest });
+        reads.sort_unstable();
+        file.stamp.older_than(start)
+    }
+
+    /// What a file asks for; nothing when it has other bytes by now. The same headers are read by all.
+    fn asked(&self, read: &Read) -> std::io::Result<Option<Arc<Asked>>> {
+        if let Some(known) = self.files.asked(&read.digest) {
+            return Ok(Some(known));
+        }
+        let text = fs::read(self.files.place(&read.path))?;
+        if Digest::of(&text) != read.digest {
+            return Ok(None);
+        }
+        let asked = Arc::new(includes::asked(&text));
+        self.files.set_asked(read.digest, &asked);
+        Ok(Some(asked))
+    }
+}
+
+fn absent(rows: Rows) -> Vec<Absent> {
+    let lines = |names: BTreeSet<String>| names.iter().flat_map(|name| [name, "\n"]).collect::<String>();
+    rows.into_iter().map(|(folder, names)| Absent { folder: folder.into(), names: lines(names).into() }).collect()
+}
+
+impl<'a> Look<'a> {
+    fn new(work: &'a Work<'a>, path: SearchPath, reads: &[Read], start: SystemTime) -> Look<'a> {
+        let read = reads.iter().map(|read| read.path.clone()).collect();
+        Look { work, path, read, start, rows: Rows::new(), there: BTreeSet::new(), missing: RefCell::default() }
+    }
+
+    fn at_all(&mut self, all: &[(Arc<str>, Arc<Asked>)]) -> Result<(), Disturbed> {
+        for name in self.path.first.clone() {
+            self.at("", &Include { name, quoted: true, how: How::First })?;
+        }
+        for (file, asked) in all {
+            let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
+            asked.includes.iter().try_for_each(|include| self.at(beside, include))?;
+            if asked.computed {
+                for name in self.names_of_macros(all) {
+                    let ask = |how| Include { name: name.clone(), quoted: true, how };
+                    [How::First, How::Whether].into_iter().try_for_each(|how| self.at(beside, &ask(how)))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a macro may have stood for: a text in a definition, or whatever makes one of the files that were read out of a folder.
+    fn names_of_macros(&self, all: &[(Arc<str>, Arc<Asked>)]) -> BTreeSet<String> {
+        let written = all.iter().flat_map(|(_, asked)| &asked.texts).chain(&self.path.texts).cloned();
+        let folders = || self.path.quoted.iter().chain(&self.path.all).map(|folder| self.normal(folder));
+        let below = |file: &str, folder: &str| Some(Path::new(file).strip_prefix(folder).ok()?.to_str()?.to_owned());
+        let pairs = self.read.iter().flat_map(|file| folders().map(move |folder| (file, folder)));
+        written.chain(pairs.filter_map(|(file, folder)| below(file, &folder))).collect()
+    }
+
+    /// Writes down where a name was looked for before it was found.
+    fn at(&mut self, beside: &str, include: &Include) -> Result<(), Disturbed> {
+        let Include { name, quoted, how } = include;
+        let own = [beside].into_iter().chain(self.path.quoted.iter().map(String::as_str)).filter(|_| *quoted);
+        let folders: Vec<String> =
+            own.chain(self.path.all.iter().map(String::as_str)).map(|folder| self.normal(folder)).collect();
+        let path_in = |folder: &String| self.normal(&Path::new(folder).join(name).to_string_lossy());
+        let paths: Vec<String> = folders.iter().map(path_in).collect();
+        let is_read = |path: &String| self.read.contains(path.as_str());
+        let end = match how {
+            How::First => paths.iter().position(is_read),
+            How::Next => paths.iter().rposition(is_read),
+            How::Whether => paths.iter().position(|path| is_read(path) || self.stamp(path).is_some()).or(Some(paths.len())),
+        };
+        // What nobody read stands behind a condition that did not hold.
+        let Some(end) = end else { return Ok(()) };
+        let asked_about = paths.get(end).filter(|path| *how == How::Whether && !is_read(path)).cloned();
+        self.there.extend(asked_about);
+        for (folder, path) in folders.into_iter().zip(&paths).take(end) {
+            match self.stamp(path) {
+                None => drop(self.rows.entry(folder).or_default().insert(name.clone())),
+                // It was there and not read: asked for elsewhere, and behind a condition here.
+                Some(stamp) if stamp.older_than(self.start) => {}
+                Some(_) => return Err(Disturbed),
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a plain file; compilers look over anything else.
+    fn stamp(&self, path: &str) -> Option<Stamp> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if self.missing.borrow().contains(folder) {
+            return None;
+        }
+        let found = self.work.files.glimpse(path);
+        if found.is_none() && !folder.is_empty() && !self.work.files.place(folder).is_dir() {
+            self.missing.borrow_mut().insert(folder.to_owned());
+        }
+        found
+    }
+
+    fn normal(&self, path: &str) -> String {
+        depfile::normalise(&self.work.real_root, path)
+    }
+}

@@ -18,7 +18,10 @@ mod depfile;
 mod discovered;
 pub(crate) mod process;
 mod run;
+pub mod sandbox;
 pub(crate) mod spawn;
+mod undeclared;
+mod view;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,11 +35,15 @@ use ouro_rules::{ActionKind, Label, Tool};
 
 pub use self::current::Keys;
 pub use self::process::without_colors;
+pub use self::sandbox::{Sandbox, SandboxMode};
 
 use crate::event::Event;
 use crate::plan::Plan;
 use crate::state::{Lock, Seen, State, StateError, journal};
 use crate::toolchain::{Toolchain, ToolchainError};
+
+/// Where processes have their temporary folders, from the root.
+const SCRATCH: &str = ".ouro/sandbox";
 
 /// Where a plan is executed.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +65,8 @@ pub struct Options<'a> {
     pub keep_going: bool,
     /// Whether printed output keeps the compiler's colours.
     pub color: bool,
+    /// How processes are kept from what they do not declare.
+    pub sandbox: Sandbox<'a>,
     /// Set it to stop: running processes are ended, their outputs removed.
     pub cancelled: &'a AtomicBool,
 }
@@ -150,7 +159,9 @@ pub fn execute(
 /// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.
 fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
     plan.actions.iter().try_for_each(|action| match &action.kind {
-        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => toolchain.tool(tool).map(drop),
+        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => {
+            toolchain.of(action).tool(tool).map(drop)
+        }
         ActionKind::Run { .. } | ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
     })
 }

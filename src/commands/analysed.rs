@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::slice;
 
-use ouro_engine::build::{self, Analysis, Request, config};
+use ouro_engine::build::{self, Analysis, BuildError, Request, config};
 use ouro_engine::configure::{self, Configured, configure};
 use ouro_engine::load::Loaded;
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
@@ -47,19 +47,16 @@ impl<'a> Asker<'a> {
 
     /// The packages that the patterns name, and all they depend on.
     pub fn load(&self, patterns: &[Pattern]) -> Result<Loaded, CliError> {
-        let (rules, search_path) = (builtin::table(), session::search_path());
-        let configurations = slice::from_ref(&self.configuration);
-        let request = Request {
-            workspace: self.workspace,
-            patterns,
-            configurations,
-            rules: &rules,
-            search_path: &search_path,
-            program: None,
-        };
-        let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
+        let loaded = self.ask(patterns, |request| build::load(request, session::interrupted()))?;
         self.session.findings(&loaded.warnings)?;
         Ok(loaded)
+    }
+
+    fn ask<T>(&self, patterns: &[Pattern], work: impl FnOnce(&Request<'_>) -> Result<T, BuildError>) -> Result<T, CliError> {
+        let (rules, search_path) = (builtin::table(), session::search_path());
+        let configurations = slice::from_ref(&self.configuration);
+        let (workspace, rules, search_path) = (self.workspace, &rules, search_path.as_os_str());
+        work(&Request { workspace, patterns, configurations, rules, search_path, program: None }).map_err(failure)
     }
 
     /// What was loaded and leaves nothing to choose; says so.
@@ -79,9 +76,12 @@ impl<'a> Asker<'a> {
 
     /// What that means. Says what was found besides what loading said.
     pub fn analyse<'c>(&self, configured: &'c Configured<'_>) -> Result<View<'c>, CliError> {
-        let toolchain = Toolchain::find(&self.workspace.root, &self.workspace.settings.toolchain, &session::search_path());
-        let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
-        let config = config(self.workspace, &self.configuration, clang_flags);
+        let toolchain = self.ask(&[], |request| match build::tools(request, configured.loaded(), None) {
+            Err(BuildError::Toolchain(error)) => Ok(Err(error)),
+            found => found.map(Ok),
+        })?;
+        let facts = toolchain.as_ref().map(Toolchain::facts).unwrap_or_default();
+        let config = config(self.workspace, &self.configuration, facts);
         let analysis = Analysis::of(&self.workspace.root, configured, &config, session::interrupted()).map_err(failure)?;
         let (loaded, warnings) = (configured.loaded(), analysis.analysed.warnings());
         let new: Vec<Diagnostic> = warnings.into_iter().filter(|warning| !loaded.warnings.contains(warning)).collect();

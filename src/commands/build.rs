@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::event::Event;
-use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::execute::{ExecuteError, Options, Sandbox, SandboxMode};
 use ouro_engine::plan;
 use ouro_engine::state::StateError;
 use ouro_engine::toolchain::ToolchainError;
@@ -12,7 +12,7 @@ use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Diagnostic, builtin};
 
-use crate::cli::{Build, BuildFlags, ConfigFlags};
+use crate::cli::{Build, BuildFlags, ConfigFlags, SandboxKind};
 use crate::commands::analysed::{Asker, View};
 use crate::configurations;
 use crate::error::{CliError, Kind};
@@ -51,7 +51,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
         search_path: &search_path,
         program: program.as_deref(),
     };
-    let options = options(session, workspace, flags);
+    let options = options(session, workspace, flags)?;
     let progress = Progress::new(&session.output, session.sources());
     let recorders = Recorders::new(flags, began)?;
     let tell = |event: Event| {
@@ -82,12 +82,29 @@ fn line(configuration: &Configuration, built: &Built) -> String {
 }
 
 /// How to execute, as the flags and the workspace's settings say.
-pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> Options<'static> {
-    Options {
+pub fn options<'w>(session: &Session, workspace: &'w Workspace, flags: &BuildFlags) -> Result<Options<'w>, CliError> {
+    Ok(Options {
         jobs: jobs(workspace, flags),
         keep_going: flags.keep_going,
         color: session.output.settings().err.color,
+        sandbox: sandbox(workspace, flags.sandbox)?,
         cancelled: session::interrupted(),
+    })
+}
+
+/// The sandbox that the flag, or else the workspace, asks for. What is asked for and cannot be had is an error; without asking
+/// there is what the machine has.
+pub fn sandbox(workspace: &Workspace, flag: Option<SandboxKind>) -> Result<Sandbox<'_>, CliError> {
+    let asked = flag.map(|kind| match kind {
+        SandboxKind::Landlock => SandboxMode::Landlock,
+        SandboxKind::Namespace => SandboxMode::Namespace,
+        SandboxKind::Off => SandboxMode::Off,
+    });
+    let settings = &workspace.settings.sandbox;
+    let mode = asked.unwrap_or(settings.mode);
+    match mode.obstacle() {
+        None => Ok(Sandbox { mode, read: &settings.read }),
+        Some((why, remedy)) => Err(CliError::new(Kind::Refused, format!("there is no such sandbox: {why}")).help(remedy)),
     }
 }
 

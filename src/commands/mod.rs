@@ -9,6 +9,7 @@ mod build;
 mod bundle;
 mod clean;
 mod deploy;
+mod doctor;
 mod explain;
 mod generate;
 mod graph;
@@ -36,6 +37,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Query(args) => query::run(session, &args),
         Command::Aquery(args) => aquery::run(session, &args),
         Command::Affected(args) => affected::run(session, &args),
+        Command::Doctor(args) => doctor::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),
         Command::Clean => clean::run(session),
         Command::Bundle(args) => bundle::run(session, &args),

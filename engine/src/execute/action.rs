@@ -14,8 +14,9 @@ use super::files::{Files, seen};
 use super::key::{self, Input};
 use super::note::Note;
 use super::process::{Processes, without_colors};
+use super::sandbox::{Confinement, Scratch};
 use super::schedule::End;
-use super::{Options, Site, Step, Summary, outputs, priority};
+use super::{Options, SCRATCH, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
@@ -39,6 +40,8 @@ pub(super) struct Work<'a> {
     pub(super) events: &'a (dyn Fn(Event) + Sync),
     pub(super) files: Files<'a>,
     pub(super) processes: Processes,
+    pub(super) confinement: Confinement<'a>,
+    pub(super) scratch: Scratch,
     /// Set by the first failure that ends the build.
     given_up: AtomicBool,
     tally: Mutex<Tally>,
@@ -113,6 +116,8 @@ impl<'a> Work<'a> {
             events,
             files: Files::new(root, before),
             processes: Processes::default(),
+            confinement: Confinement::new(root, options.sandbox),
+            scratch: Scratch::new(root.join(SCRATCH)),
             given_up: AtomicBool::new(false),
             tally: Mutex::default(),
         }
@@ -261,6 +266,7 @@ impl<'a> Work<'a> {
     pub(super) fn tool(&self, action: &Action, tool: &Tool) -> Result<toolchain::Found, Diagnostic> {
         self.site
             .toolchain
+            .of(action)
             .tool(tool)
             .map_err(|error| Diagnostic::bare(format!("{error}; `{}` runs it", action.owner)).maybe_help(error.remedy()))
     }

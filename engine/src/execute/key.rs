@@ -27,7 +27,8 @@
 //! Tests have keys, too: they are processes whose program is an input, whose tool is what runs a script (`#!`), and whose outputs
 //! are the log and what else is told of the run.
 //!
-//! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace.
+//! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace, the sandbox, and where
+//! `HOME` and `TMPDIR` are, which every process has to itself and finds empty.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use ouro_rules::{Action, ActionKind, Tool, native};
 use crate::fast::FastSet;
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
-pub const KEY_VERSION: u32 = 2;
+pub const KEY_VERSION: u32 = 3;
 
 /// What every process finds in its environment. Nothing of the user's is passed on.
 pub const FIXED_ENVIRONMENT: [(&str, &str); 3] = [("LC_ALL", "C"), ("PATH", "/usr/bin:/bin"), ("SOURCE_DATE_EPOCH", "0")];

@@ -14,6 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
+use super::sandbox::Walls;
+
 /// The child calls a dozen functions of libc, each with a small frame.
 const STACK: usize = 64 * 1024;
 
@@ -24,6 +26,7 @@ pub(crate) struct Command {
     arguments: Vec<CString>,
     environment: Vec<CString>,
     folder: CString,
+    walls: Walls,
 }
 
 impl Command {
@@ -42,7 +45,13 @@ impl Command {
             program,
             environment: environment.collect::<io::Result<_>>()?,
             folder: c_string(folder.as_os_str())?,
+            walls: Walls::default(),
         })
+    }
+
+    /// The same, kept in.
+    pub(crate) fn within(self, walls: Walls) -> Command {
+        Command { walls, ..self }
     }
 
     /// Starts it as the leader of a new process group, to be killed when the calling thread ends. It reads from `input` and
@@ -56,19 +65,21 @@ impl Command {
             folder: self.folder.as_ptr(),
             input: input.as_raw_fd(),
             output: output.as_raw_fd(),
+            walls: &raw const self.walls,
             parent: std::process::id() as libc::pid_t,
+            caught: false,
             error: 0,
         };
-        let process = with_signals_blocked(|| clone(&raw mut child))?;
-        // SAFETY: the child wrote through a pointer to this very field before our thread went on.
-        match unsafe { ptr::read_volatile(&raw const child.error) } {
-            0 => Ok(process),
-            error => {
-                // SAFETY: reaps a child of ours that has ended; touches no memory.
-                unsafe { libc::waitpid(process, ptr::null_mut(), 0) };
-                Err(io::Error::from_raw_os_error(error))
-            }
+        let process = with_signals_blocked(|| clone(&raw mut child, self.walls.clone_flags()))?;
+        // SAFETY: the child wrote through a pointer to these very fields before our thread went on.
+        let (caught, error) = unsafe { (ptr::read_volatile(&raw const child.caught), ptr::read_volatile(&raw const child.error)) };
+        if error == 0 {
+            return Ok(process);
         }
+        // SAFETY: reaps a child of ours that has ended; touches no memory.
+        unsafe { libc::waitpid(process, ptr::null_mut(), 0) };
+        let error = io::Error::from_raw_os_error(error);
+        Err(if caught { io::Error::other(format!("cannot enter the sandbox: {error}")) } else { error })
     }
 }
 
@@ -80,7 +91,10 @@ struct Child {
     folder: *const c_char,
     input: RawFd,
     output: RawFd,
+    walls: *const Walls,
     parent: libc::pid_t,
+    /// Whether it came no further than the walls.
+    caught: bool,
     /// Why it did not become the program; 0 if it did.
     error: i32,
 }
@@ -108,14 +122,14 @@ fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
-fn clone(child: *mut Child) -> io::Result<libc::pid_t> {
+fn clone(child: *mut Child, flags: c_int) -> io::Result<libc::pid_t> {
     let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
     // Stacks grow down, and start at a multiple of 16.
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
     let top = top.wrapping_byte_sub(top.addr() % 16);
     // SAFETY: with CLONE_VFORK this thread does not go on before the child has left our memory, so the stack and what `child`
     // points to outlive its use of them.
-    let process = unsafe { libc::clone(become_program, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, child.cast()) };
+    let process = unsafe { libc::clone(become_program, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | flags, child.cast()) };
     if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) }
 }
 
@@ -131,8 +145,11 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
             && libc::dup2((*child).input, 0) >= 0
             && libc::dup2((*child).output, 1) >= 0
             && libc::dup2((*child).output, 2) >= 0
-            && libc::chdir((*child).folder) == 0;
-        if ready {
+            && plain_limits();
+        let caught = ready && !(*(*child).walls).enter();
+        ptr::write_volatile(&raw mut (*child).caught, caught);
+        // The folder may be there only within the walls.
+        if ready && !caught && libc::chdir((*child).folder) == 0 {
             plain_signals();
             libc::execve((*child).program, (*child).arguments, (*child).environment);
         }
@@ -150,6 +167,19 @@ unsafe fn parent_lives(parent: libc::pid_t) -> bool {
     unsafe {
         *libc::__errno_location() = libc::ESRCH;
         libc::getppid() == parent
+    }
+}
+
+/// What the user's own settings would change of what is made: modes of files, and a dump beside them of who crashed.
+///
+/// # Safety
+/// For the child only.
+unsafe fn plain_limits() -> bool {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is read only during the call.
+    unsafe {
+        libc::umask(0o022);
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none) == 0
     }
 }
 

@@ -5,6 +5,7 @@ mod variants;
 
 mod again;
 mod memory;
+mod owners;
 mod recall;
 mod record;
 mod targets;
@@ -36,6 +37,7 @@ use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, ToolchainFacts, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
+pub(crate) use self::owners::Owners;
 pub(crate) use self::recall::{Recalled, recall};
 pub use self::targets::{BuiltTarget, Targets};
 pub use self::tools::tools;
@@ -116,6 +118,8 @@ pub fn build(
     options: &Options<'_>,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
+    let owners = Owners::new(request);
+    let events = &|event| events(owners.told(event));
     let key = request_key(request, cache);
     let place = Place { root: &request.workspace.root, cache, key: &key, configurations: request.configurations };
     match again::again(place, options, events)? {

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::case::Case;
 use self::judge::Judge;
-use crate::build::{self, Analysis, BuildError, Request};
+use crate::build::{self, Analysis, BuildError, Owners, Request};
 use crate::configure::configure;
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
@@ -127,6 +127,8 @@ pub fn prepare(
     manner: &Manner,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Ready, BuildError> {
+    let owners = Owners::new(request);
+    let events = &|event| events(owners.told(event));
     let root = &request.workspace.root;
     let (lock, found) = build::locked(request, options, events)?;
     let mut loaded = build::load(request, options.cancelled)?;

@@ -225,6 +225,14 @@ impl<'a> Confinement<'a> {
         self.places().hold(path)
     }
 
+    /// What a program of the machine needs of the places around it: one that does not come with the system mostly has libraries and
+    /// other programs beside it.
+    pub(crate) fn beside(&self, program: &Path) -> Vec<PathBuf> {
+        let outside = |folder: &&Path| !self.real_root.starts_with(folder) && !folder.starts_with(&self.real_root);
+        let around = program.ancestors().skip(1).take(2).filter(outside).last();
+        [program].into_iter().chain(around).map(Path::to_owned).collect()
+    }
+
     /// The cage for one process.
     pub(crate) fn cage(&self, needs: &Needs<'_>) -> io::Result<Cage> {
         match self.mechanism {

@@ -46,12 +46,7 @@ impl Work<'_> {
                 let folders = self.site.toolchain.of(action).folders().iter().cloned();
                 folders.chain([program.to_owned()]).chain(named(action).map(PathBuf::from)).collect()
             }
-            // One in a place of its own mostly comes with libraries and other programs beside it.
-            Tool::Program(_) => {
-                let outside = |folder: &&Path| !self.real_root.starts_with(folder);
-                let around = program.ancestors().skip(1).take(2).filter(outside).last();
-                around.map(Path::to_owned).into_iter().collect()
-            }
+            Tool::Program(_) => self.confinement.beside(program),
             Tool::Shell | Tool::File(_) => Vec::new(),
         }
     }

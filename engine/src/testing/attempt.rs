@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::case::Case;
+use super::interpreter;
 use super::judge::named;
 use crate::execute::key;
 use crate::execute::process::run_watched;
@@ -103,8 +104,10 @@ fn walls(place: &Place<'_>, test: &Case, own: &Path, output: &File) -> io::Resul
     let work = own.join("sandbox");
     fs::create_dir(&work)?;
     let files = test.action.inputs.iter().map(|input| place.root.join(&**input.path())).collect();
+    let runs = interpreter::of(&place.root.join(&**test.executable.path()), test.search_path())?;
+    let places = runs.iter().flat_map(|program| place.confinement.beside(Path::new(&**program))).collect();
     let (own, log) = (vec![own.to_owned()], Some(output.as_fd()));
-    Ok(place.confinement.cage(&Needs { files, own, log, network: true, work, ..Needs::default() })?.walls)
+    Ok(place.confinement.cage(&Needs { files, places, own, log, network: true, work, ..Needs::default() })?.walls)
 }
 
 fn end(status: ExitStatus) -> End {

@@ -20,6 +20,7 @@ pub mod event;
 pub mod runfiles;
 pub mod testing;
 pub mod query;
+pub mod unused;
 
 mod fast;
 mod visibility;

@@ -8,12 +8,13 @@ use ouro_engine::execute::{ExecuteError, Options, Sandbox, SandboxMode};
 use ouro_engine::plan;
 use ouro_engine::state::StateError;
 use ouro_engine::toolchain::ToolchainError;
+use ouro_engine::unused;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Diagnostic, builtin};
 
 use crate::cli::{Build, BuildFlags, ConfigFlags, SandboxKind};
-use crate::commands::analysed::{Asker, View};
+use crate::commands::analysed::{Asker, View, analysed};
 use crate::configurations;
 use crate::error::{CliError, Kind};
 use crate::record::Recorders;
@@ -29,6 +30,9 @@ pub fn run(session: &Session, args: &Build) -> Result<(), CliError> {
         return plan_only(session, &workspace, &patterns, &args.how.config);
     }
     let built = build(session, &workspace, &patterns, &args.how)?;
+    if args.unused_headers {
+        tell_unused(session, &workspace, &patterns, &args.how.config)?;
+    }
     if session.output.settings().verbosity == Verbosity::Verbose {
         let files = built.targets.iter().flat_map(|target| &target.files);
         session.output.status(&files.map(|file| format!("  {file}\n")).collect::<String>());
@@ -117,6 +121,18 @@ fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
     if let Some(path) = summary.map(|summary| &summary.critical_path).filter(|path| !path.is_empty()) {
         session.output.status(&format!("{}\n", progress::critical_path(path)));
     }
+}
+
+/// Says which headers were declared and not read.
+fn tell_unused(session: &Session, workspace: &Workspace, patterns: &[Pattern], flags: &ConfigFlags) -> Result<(), CliError> {
+    analysed(session, workspace, patterns, (flags, "`ouro build --unused-headers`"), |view| {
+        let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
+        let findings = unused::unused(&workspace.root, &view.analysis, &plan, view.toolchain()?);
+        if findings.is_empty() {
+            session.output.status("every declared header is read\n");
+        }
+        session.findings(&findings)
+    })
 }
 
 /// Everything a build does before it runs or writes anything, and never by the snapshot: whoever asks wants it looked at.

@@ -137,10 +137,14 @@ fn include_in(root: &Path, file: &str, path: &str) -> Option<Span> {
     found.map(|(row, (column, _))| Span::point(file, row as u32 + 1, column as u32 + 1))
 }
 
-/// What a line of C includes, with its place in the line.
+/// What a line of C includes, or asks for, with its place in the line.
 fn included(line: &str) -> Option<(usize, &str)> {
     let rest = line.trim_start().strip_prefix('#')?.trim_start();
-    let rest = ["include_next", "include", "import", "embed"].iter().find_map(|word| rest.strip_prefix(word))?.trim_start();
+    let rest = match rest.split_once("__has_include") {
+        Some((_, rest)) => rest.trim_start_matches("_next").trim_start().strip_prefix('(')?,
+        None => ["include_next", "include", "import", "embed"].iter().find_map(|word| rest.strip_prefix(word))?,
+    };
+    let rest = rest.trim_start();
     let close = match rest.chars().next()? {
         '"' => '"',
         '<' => '>',
@@ -167,6 +171,8 @@ mod tests {
             ("  # include <c.h> // why", Some((12, "c.h"))),
             ("#include_next <d.h>", Some((14, "d.h"))),
             ("#embed \"e.bin\"", Some((7, "e.bin"))),
+            ("#if X && __has_include( <f.h>)", Some((24, "f.h"))),
+            ("#if __has_include_next(\"g.h\")", Some((23, "g.h"))),
             ("// #include \"a.h\"", None),
             ("#include MACRO", None),
             ("#include \"open", None),

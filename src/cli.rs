@@ -442,6 +442,9 @@ pub struct Doctor {
     /// Facts as JSON.
     #[arg(long)]
     pub json: bool,
+    /// What would be built for, and by which toolchain.
+    #[command(flatten)]
+    pub config: ConfigFlags,
 }
 
 /// `ouro generate`

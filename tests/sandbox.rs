@@ -26,10 +26,16 @@ fn output(workspace: &Workspace, path: &str) -> PathBuf {
 /// A library that nobody depends on, and a program that includes it.
 fn undeclared() -> Workspace {
     Workspace::with(&[
-        ("lib/BUILD.ouro", "bpf_library(name = \"limits\", hdrs = [\"limit.h\", \"more.h\"], visibility = [\"//visibility:public\"])\n"),
+        (
+            "lib/BUILD.ouro",
+            "bpf_library(name = \"limits\", hdrs = [\"limit.h\", \"more.h\"], visibility = [\"//visibility:public\"])\n",
+        ),
         ("lib/limit.h", "#define LIMIT 2\n"),
         ("lib/more.h", "#define MORE 1\n"),
-        ("fw/BUILD.ouro", "bpf_library(name = \"own\", hdrs = [\"own.h\"])\nbpf_program(\n    name = \"a\",\n    srcs = [\"a.c\"],\n    type = \"xdp\",\n    deps = [\":own\"],\n)\n"),
+        (
+            "fw/BUILD.ouro",
+            "bpf_library(name = \"own\", hdrs = [\"own.h\"])\nbpf_program(\n    name = \"a\",\n    srcs = [\"a.c\"],\n    type = \"xdp\",\n    deps = [\":own\"],\n)\n",
+        ),
         ("fw/own.h", "#define OWN 0\n"),
         ("fw/stray.h", "#define STRAY 0\n"),
         ("fw/a.c", &program("#include \"own.h\"\n#include \"lib/limit.h\"\n", "a", "LIMIT + OWN")),
@@ -56,7 +62,8 @@ fn an_include_that_comes_later_is_told_in_the_same_way() {
     let workspace = undeclared();
     workspace.write("fw/a.c", &program("#include \"own.h\"\n", "a", "OWN"));
     workspace.settle(&["build", "//fw:a"]);
-    workspace.write("fw/a.c", &program("#include \"own.h\"\n#include \"lib/limit.h\"\n#include \"lib/more.h\"\n", "a", "LIMIT + OWN"));
+    workspace
+        .write("fw/a.c", &program("#include \"own.h\"\n#include \"lib/limit.h\"\n#include \"lib/more.h\"\n", "a", "LIMIT + OWN"));
     let said = workspace.fails(1, &["build", "//fw:a"]);
     said.says("includes `lib/limit.h`").says("fw/a.c:2:10").says("includes `lib/more.h`").says("fw/a.c:3:10");
     assert_eq!(said.err.matches("write `deps = [\":own\", \"//lib:limits\"],`").count(), 2, "{}", said.err);
@@ -73,9 +80,9 @@ fn a_header_that_no_target_has_is_told_with_the_library_to_add_it_to() {
         workspace.write("bare/BUILD.ouro", "bpf_program(name = \"b\", srcs = [\"b.c\"], type = \"xdp\")\n");
         workspace.write("bare/x.h", "#define X 1\n");
         workspace.write("bare/b.c", &program("#include \"x.h\"\n", "b", "X"));
-        workspace.fails(1, &["build", "//bare:b", mode]).says(
-            "write `bpf_library(name = \"x\", hdrs = [\"x.h\"])` in `//bare`, and in `//bare:b` write `deps = [\":x\"],`",
-        );
+        workspace
+            .fails(1, &["build", "//bare:b", mode])
+            .says("write `bpf_library(name = \"x\", hdrs = [\"x.h\"])` in `//bare`, and in `//bare:b` write `deps = [\":x\"],`");
     }
 }
 
@@ -110,7 +117,10 @@ fn asking_for_an_undeclared_header_gives_no_other_object() {
     }
     let other = undeclared();
     other.write("fw/a.c", &source);
-    other.fails(1, &["build", "//fw:a", "--sandbox=off"]).says("includes `fw/stray.h`, which it does not declare").says("fw/a.c:1:");
+    other
+        .fails(1, &["build", "//fw:a", "--sandbox=off"])
+        .says("includes `fw/stray.h`, which it does not declare")
+        .says("fw/a.c:1:");
 }
 
 /// The folder that a compiler writes to holds what others made there.
@@ -118,7 +128,10 @@ fn asking_for_an_undeclared_header_gives_no_other_object() {
 fn a_generated_header_beside_the_output_must_be_declared() {
     for mode in MODES {
         let workspace = Workspace::with(&[
-            ("BUILD.ouro", "genrule(name = \"made\", outs = [\"made.h\"], cmd = \"echo '#define MADE 1' > $@\")\nbpf_program(name = \"a\", srcs = [\"a.c\"], type = \"xdp\")\nbpf_program(name = \"b\", srcs = [\"b.c\"], type = \"xdp\")\n"),
+            (
+                "BUILD.ouro",
+                "genrule(name = \"made\", outs = [\"made.h\"], cmd = \"echo '#define MADE 1' > $@\")\nbpf_program(name = \"a\", srcs = [\"a.c\"], type = \"xdp\")\nbpf_program(name = \"b\", srcs = [\"b.c\"], type = \"xdp\")\n",
+            ),
             ("a.c", &program("#include \"made.h\"\n", "a", "MADE")),
             ("b.c", &program("#if __has_include(\"made.h\")\n#define FOUND 1\n#else\n#define FOUND 2\n#endif\n", "b", "FOUND")),
         ]);
@@ -132,7 +145,12 @@ fn a_generated_header_beside_the_output_must_be_declared() {
 
 fn genrule(cmd: &str) -> Workspace {
     let build = format!("genrule(name = \"g\", srcs = [\"in.txt\"], outs = [\"out.txt\"], cmd = r\"\"\"{cmd}\"\"\")\n");
-    Workspace::with(&[("fw/BUILD.ouro", &build), ("fw/in.txt", "declared\n"), ("fw/secret.txt", "secret\n"), ("other.txt", "other\n")])
+    Workspace::with(&[
+        ("fw/BUILD.ouro", &build),
+        ("fw/in.txt", "declared\n"),
+        ("fw/secret.txt", "secret\n"),
+        ("other.txt", "other\n"),
+    ])
 }
 
 #[test]
@@ -152,7 +170,10 @@ fn commands_see_what_they_declare_and_change_what_they_make() {
             let hidden = complaint.is_empty() && *mode == "--sandbox=namespace";
             assert_eq!(said.code, i32::from(!hidden), "{mode} {cmd}: {}", said.err);
             assert!(said.err.contains(complaint), "{mode} {cmd}: {}", said.err);
-            assert_eq!((workspace.read("fw/in.txt"), workspace.read("other.txt")), ("declared\n".to_owned(), "other\n".to_owned()));
+            assert_eq!(
+                (workspace.read("fw/in.txt"), workspace.read("other.txt")),
+                ("declared\n".to_owned(), "other\n".to_owned())
+            );
             assert!(!workspace.path("fw/new.txt").exists() && !PathBuf::from("/usr/ouro-was-here").exists(), "{mode} {cmd}");
         }
         let workspace = genrule("cat $(SRCS) fw/secret.txt > $@");
@@ -222,7 +243,8 @@ fn the_setting_chooses_and_bad_ones_are_told() {
 fn what_is_declared_and_never_read_is_told_on_request() {
     let workspace = undeclared();
     workspace.edit("fw/BUILD.ouro", "deps = [\":own\"],", "deps = [\":own\", \"//lib:limits\", \"//lib:named\"],");
-    let named = "bpf_library(name = \"named\", hdrs = [\"named.h\"], defines = [\"NAMED\"], visibility = [\"//visibility:public\"])\n";
+    let named =
+        "bpf_library(name = \"named\", hdrs = [\"named.h\"], defines = [\"NAMED\"], visibility = [\"//visibility:public\"])\n";
     workspace.write("lib/BUILD.ouro", &(workspace.read("lib/BUILD.ouro") + named));
     workspace.write("lib/named.h", "");
     let said = workspace.ok(&["build", "//fw:a", "--unused-headers"]);
@@ -249,8 +271,7 @@ fn all_modes_make_the_same_files() {
         let names: Vec<&str> = made[0].iter().map(|(name, _)| name.as_str()).collect();
         assert!(names.iter().filter(|name| name.ends_with(".o")).count() > 2, "{names:?}");
         for (mode, files) in MODES.iter().zip(&made).skip(1) {
-            let differ = |(one, other): &(&(String, Vec<u8>), &(String, Vec<u8>))| one != other;
-            let other = made[0].iter().zip(files).find(differ).map(|(one, _)| &one.0);
+            let other = made[0].iter().zip(files).find(|(one, other)| one != other).map(|(one, _)| &one.0);
             assert_eq!((files.len(), other), (made[0].len(), None), "{example} {mode}");
         }
     }
@@ -294,7 +315,8 @@ fn tests(script: &str, tags: &str) -> Workspace {
 
 #[test]
 fn tests_see_their_runfiles_and_their_own_folders() {
-    let good = "cat in.txt && echo x > $TEST_TMPDIR/x && cat $TEST_TMPDIR/x && echo said > /dev/stderr && echo more >> in-this-folder";
+    let good =
+        "cat in.txt && echo x > $TEST_TMPDIR/x && cat $TEST_TMPDIR/x && echo said > /dev/stderr && echo more >> in-this-folder";
     for mode in MODES {
         let workspace = tests(good, "");
         workspace.ok(&["test", mode, "--no-cached"]);

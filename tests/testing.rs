@@ -149,7 +149,8 @@ fn a_test_that_takes_too_long_is_ended_with_all_it_started() {
     let workspace = workspace(BUILD, &[("good.sh", "exit 0"), ("bad.sh", "exit 0"), ("slow.sh", text)]);
     let pids = workspace.path("pids");
     let began = Instant::now();
-    let said = workspace.fails(4, &["test", "//t:slow", "--timeout", "1", "--sandbox=off", "--test-env", &format!("PIDS={}", pids.display())]);
+    let said = workspace
+        .fails(4, &["test", "//t:slow", "--timeout", "1", "--sandbox=off", "--test-env", &format!("PIDS={}", pids.display())]);
     assert!(line(&said, "//t:slow").contains(" TIMEOUT in ") && said.out.contains("begun\n"), "{}", said.out);
     assert!((Duration::from_secs(1)..Duration::from_secs(30)).contains(&began.elapsed()));
     assert!(is_gone(&pids));
@@ -173,7 +174,8 @@ fn an_interruption_ends_all_and_leaves_nothing() {
     let workspace =
         workspace(BUILD, &[("good.sh", "exit 0"), ("bad.sh", "exit 0"), ("slow.sh", "sleep 300 & echo $! > $PIDS; wait")]);
     let (pids, temp) = (workspace.path("pids"), tempfile::tempdir().unwrap());
-    let mut command = workspace.command(&["test", "//t:slow", "--sandbox=off", "--test-env", &format!("PIDS={}", pids.display())]);
+    let mut command =
+        workspace.command(&["test", "//t:slow", "--sandbox=off", "--test-env", &format!("PIDS={}", pids.display())]);
     let child = command.env("TMPDIR", temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
     while !fs::read_to_string(&pids).is_ok_and(|text| text.ends_with('\n')) {

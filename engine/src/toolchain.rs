@@ -114,10 +114,10 @@ impl ToolchainError {
         let install = "install it (`apt-get install clang`), or name it in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`";
         match self {
             ToolchainError::NoClang { .. } => Some(install.to_owned()),
-            ToolchainError::NotThere { .. } => {
-                Some("correct its name, or remove it to use the `clang` in `PATH`".to_owned())
+            ToolchainError::NotThere { .. } => Some("correct its name, or remove it to use the `clang` in `PATH`".to_owned()),
+            ToolchainError::TooOld { .. } => {
+                Some(format!("use clang {OLDEST_CLANG} or newer; `ouro doctor` lists what is there"))
             }
-            ToolchainError::TooOld { .. } => Some(format!("use clang {OLDEST_CLANG} or newer; `ouro doctor` lists what is there")),
             ToolchainError::NotClang { .. } => Some("name a clang; only it makes BPF code as libbpf wants it".to_owned()),
             ToolchainError::NoBpf { .. } => {
                 Some("use a clang that was built with the BPF target, as distributions' packages are".to_owned())

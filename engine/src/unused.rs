@@ -69,10 +69,16 @@ fn unread(offered: &BTreeMap<&Label, Offered<'_>>, plan: &Plan, readers: &Reader
     let given: BTreeSet<&str> = compiles().flat_map(|action| &action.inputs).map(|input| &**input.path()).collect();
     let read: BTreeSet<&str> = readers.values().flatten().map(|path| &**path).collect();
     let finding = |offered: &Offered<'_>| {
-        let idle: Vec<String> = offered.files.iter().filter(|file| given.contains(*file) && !read.contains(*file)).map(|file| format!("`{file}`")).collect();
+        let idle: Vec<String> = offered
+            .files
+            .iter()
+            .filter(|file| given.contains(*file) && !read.contains(*file))
+            .map(|file| format!("`{file}`"))
+            .collect();
         let message = format!("nothing that was built reads {} of `{}`", idle.join(", "), offered.target.label);
         let place = offered.target.span_of("hdrs");
-        (!idle.is_empty()).then(|| Diagnostic::error(place, message).warning().help("remove it from `hdrs`, unless others need it"))
+        (!idle.is_empty())
+            .then(|| Diagnostic::error(place, message).warning().help("remove it from `hdrs`, unless others need it"))
     };
     offered.values().filter_map(finding).collect()
 }

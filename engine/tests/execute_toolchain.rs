@@ -35,7 +35,11 @@ fn find(dir: &Path, clang: Option<&str>) -> Result<Toolchain, ToolchainError> {
         path if path.contains('/') => ProgramSpec::File(path.into()),
         name => ProgramSpec::Name(name.to_owned()),
     });
-    Toolchain::find(dir, &ToolchainSpec { clang, ..ToolchainSpec::default() }, &OsString::from(format!("{0}/none:{0}/bin", dir.display())))
+    Toolchain::find(
+        dir,
+        &ToolchainSpec { clang, ..ToolchainSpec::default() },
+        &OsString::from(format!("{0}/none:{0}/bin", dir.display())),
+    )
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl<'r> Owners<'r> {
         match libraries.into_iter().find(|target| is_library(target)) {
             Some(library) => {
                 let hdrs = list(library, "hdrs", &format!("\"{name}\""));
-                let deps = if names(user, "deps", &library.label) { String::new() } else { format!("; {}", dep(user, &library.label)) };
+                let deps =
+                    if names(user, "deps", &library.label) { String::new() } else { format!("; {}", dep(user, &library.label)) };
                 format!("no target has it: in `{}` write `{hdrs}`{deps}", library.label)
             }
             None => {
@@ -96,10 +97,16 @@ impl Offer<'_> {
         }
         finding.help = Some(match (self.is_library, names(user, "deps", label)) {
             (true, false) if visible => dep(user, label),
-            (true, false) => format!("{}, and add `//{}:__pkg__` to `visibility` of `{label}`", dep(user, label), user.label.package),
+            (true, false) => {
+                format!("{}, and add `//{}:__pkg__` to `visibility` of `{label}`", dep(user, label), user.label.package)
+            }
             // It is among the libraries, and yet is not found by that name.
-            (true, true) => format!("include it by its path from the workspace root, or add its folder to `includes` of `{label}`"),
-            (false, _) => format!("`{label}` makes it: list `\"{}\"` in `hdrs` of a `bpf_library` of `deps`", relative(user, label)),
+            (true, true) => {
+                format!("include it by its path from the workspace root, or add its folder to `includes` of `{label}`")
+            }
+            (false, _) => {
+                format!("`{label}` makes it: list `\"{}\"` in `hdrs` of a `bpf_library` of `deps`", relative(user, label))
+            }
         });
     }
 }
@@ -107,9 +114,11 @@ impl Offer<'_> {
 /// The target with the file, or with one whose path ends like it; a library rather than another, a near one rather than a far one.
 fn best<'l>(loaded: &'l Loaded, user: &Target, file: &str) -> Option<Offer<'l>> {
     let targets = loaded.packages.values().flat_map(|package| package.targets.values());
-    let offers = targets.filter(|target| target.label != user.label).filter_map(|target| Some((target, offered(loaded, target, file)?)));
+    let offers =
+        targets.filter(|target| target.label != user.label).filter_map(|target| Some((target, offered(loaded, target, file)?)));
     let rank = |target: &Target, exact: bool| (exact, is_library(target), target.label.package == user.label.package);
-    let best = offers.max_by(|(a, exact_a), (b, exact_b)| rank(a, *exact_a).cmp(&rank(b, *exact_b)).then_with(|| b.label.cmp(&a.label)));
+    let best =
+        offers.max_by(|(a, exact_a), (b, exact_b)| rank(a, *exact_a).cmp(&rank(b, *exact_b)).then_with(|| b.label.cmp(&a.label)));
     best.map(|(target, _)| Offer { target, is_library: is_library(target) })
 }
 
@@ -125,7 +134,9 @@ fn offered(loaded: &Loaded, target: &Target, file: &str) -> Option<bool> {
     let own = target.get(attr).items().iter().filter_map(|item| path(&item.value));
     // A library may name the target that makes its headers.
     let makers = target.get(attr).items().iter().filter_map(|item| loaded.target(item.value.as_label()?));
-    let through = makers.flat_map(|maker| maker.get("outs").items().iter().filter_map(|out| Some(maker.label.sibling(out.value.as_str()?).path())));
+    let through = makers.flat_map(|maker| {
+        maker.get("outs").items().iter().filter_map(|out| Some(maker.label.sibling(out.value.as_str()?).path()))
+    });
     let paths: Vec<String> = own.chain(through).collect();
     let ends = |path: &String| path.strip_suffix(file).is_some_and(|before| before.ends_with('/'));
     if paths.iter().any(|path| path == file) { Some(true) } else { paths.iter().any(ends).then_some(false) }

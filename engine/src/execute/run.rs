@@ -142,7 +142,9 @@ impl Work<'_> {
         let finding =
             Diagnostic::bare(format!("{} of `{}` failed without a word: {}", action.mnemonic, action.owner, ended.status));
         match ended.status.signal() {
-            Some(libc::SIGKILL) => findings.push(finding.help("the machine may be out of memory: build with fewer jobs (`-j 1`)")),
+            Some(libc::SIGKILL) => {
+                findings.push(finding.help("the machine may be out of memory: build with fewer jobs (`-j 1`)"))
+            }
             None if !silent => {}
             _ => findings.push(finding),
         }

@@ -89,7 +89,8 @@ fn try_namespaces() -> io::Result<()> {
 
 /// Which of the usual switches is off.
 fn namespace_remedy() -> String {
-    let is = |name: &str, value: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).is_ok_and(|text| text.trim() == value);
+    let is =
+        |name: &str, value: &str| fs::read_to_string(Path::new("/proc/sys").join(name)).is_ok_and(|text| text.trim() == value);
     let switches = [
         ("kernel/unprivileged_userns_clone", "0", "sysctl kernel.unprivileged_userns_clone=1"),
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "sysctl kernel.apparmor_restrict_unprivileged_userns=0"),

@@ -72,7 +72,8 @@ impl Command {
         };
         let process = with_signals_blocked(|| clone(&raw mut child, self.walls.clone_flags()))?;
         // SAFETY: the child wrote through a pointer to these very fields before our thread went on.
-        let (caught, error) = unsafe { (ptr::read_volatile(&raw const child.caught), ptr::read_volatile(&raw const child.error)) };
+        let (caught, error) =
+            unsafe { (ptr::read_volatile(&raw const child.caught), ptr::read_volatile(&raw const child.error)) };
         if error == 0 {
             return Ok(process);
         }
@@ -129,7 +130,8 @@ fn clone(child: *mut Child, flags: c_int) -> io::Result<libc::pid_t> {
     let top = top.wrapping_byte_sub(top.addr() % 16);
     // SAFETY: with CLONE_VFORK this thread does not go on before the child has left our memory, so the stack and what `child`
     // points to outlive its use of them.
-    let process = unsafe { libc::clone(become_program, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | flags, child.cast()) };
+    let process =
+        unsafe { libc::clone(become_program, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | flags, child.cast()) };
     if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) }
 }
 

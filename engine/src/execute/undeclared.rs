@@ -84,7 +84,8 @@ impl Work<'_> {
         let complains = self.confinement.complaint().is_some_and(|words| printed.contains(words));
         (complains && !is_compiler).then(|| {
             let message = format!("`{}` may have been kept from a file that it does not declare", action.owner);
-            let finding = Diagnostic::bare(message).warning().note("it sees its inputs and the system's folders, and nothing else");
+            let finding =
+                Diagnostic::bare(message).warning().note("it sees its inputs and the system's folders, and nothing else");
             finding.help("declare what it reads; `--sandbox=off` tells whether that is the reason")
         })
     }
@@ -133,7 +134,8 @@ fn nowhere(action: &Action, name: &str, span: Span) -> Diagnostic {
 /// The line of `file` that includes a path.
 fn include_in(root: &Path, file: &str, path: &str) -> Option<Span> {
     let text = String::from_utf8_lossy(&fs::read(root.join(file)).ok()?).into_owned();
-    let found = text.lines().enumerate().find_map(|(row, line)| Some((row, included(line)?)).filter(|(_, (_, name))| leads(name, path)));
+    let found =
+        text.lines().enumerate().find_map(|(row, line)| Some((row, included(line)?)).filter(|(_, (_, name))| leads(name, path)));
     found.map(|(row, (column, _))| Span::point(file, row as u32 + 1, column as u32 + 1))
 }
 

@@ -16,8 +16,8 @@ use super::attempt::{Attempt, End, Place, attempt};
 use super::case::Case;
 use super::{Manner, Report, Status, TestEvent, interpreter, junit};
 use crate::execute::Options;
-use crate::execute::sandbox::Confinement;
 use crate::execute::key::{self, Input};
+use crate::execute::sandbox::Confinement;
 use crate::execute::{Files, input};
 use crate::state::{File, State, write_renamed};
 

@@ -107,7 +107,8 @@ impl Workspace {
         let lock = Lock::acquire(&self.root, &NEVER, &|_| {}).unwrap();
         let store = Store::open(&self.cache).unwrap();
         let site = Site { lock: &lock, toolchain: &TOOLCHAIN, store: &store };
-        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, sandbox: self.sandbox, cancelled };
+        let options =
+            Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, sandbox: self.sandbox, cancelled };
         let result = execute(&site, &plan, &options, &mut State::load(&self.root), &|event| {
             listen(&event);
             events.lock().unwrap().push(event);

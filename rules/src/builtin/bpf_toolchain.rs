@@ -52,7 +52,11 @@ impl BpfToolchain {
                      (`//third_party/llvm:bin/clang`).";
         let attrs = vec![
             AttrSpec::new("clang", AttrType::String, clang).required(),
-            AttrSpec::new("llvm_link", AttrType::String, "The bitcode linker, named in the same way; by default the one beside `clang`."),
+            AttrSpec::new(
+                "llvm_link",
+                AttrType::String,
+                "The bitcode linker, named in the same way; by default the one beside `clang`.",
+            ),
             strings("copts", "Arguments for every compile, before those of the configuration and of the target."),
             strings("includes", "Folders of the machine with headers, such as a libbpf's, searched before the system's."),
         ];

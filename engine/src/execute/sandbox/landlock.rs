@@ -93,8 +93,7 @@ impl Ruleset {
         let rule = PathBeneath { allowed: rights & possible, parent: place.fd.as_raw_fd() };
         let (kind, flags) = (PATH_BENEATH, 0 as libc::c_long);
         // SAFETY: the structure is read only during the call.
-        let added =
-            unsafe { libc::syscall(libc::SYS_landlock_add_rule, self.fd.as_raw_fd(), kind, &raw const rule, flags) };
+        let added = unsafe { libc::syscall(libc::SYS_landlock_add_rule, self.fd.as_raw_fd(), kind, &raw const rule, flags) };
         checked(added).map(drop)
     }
 

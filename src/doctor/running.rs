@@ -65,8 +65,8 @@ pub(super) fn privileges(_: &Machine) -> Answer {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let set = line.and_then(|text| u64::from_str_radix(text.trim(), 16).ok()).unwrap_or_default();
     let has = |bit: u32| set & (1 << bit) != 0;
-    let lacks = |(bit, _): &&(u32, &str)| !has(*bit) && !(*bit > SYS_ADMIN && has(SYS_ADMIN));
-    let missing: Vec<&str> = CAPABILITIES.iter().filter(lacks).map(|(_, name)| *name).collect();
+    let held = |bit: u32| has(bit) || (bit > SYS_ADMIN && has(SYS_ADMIN));
+    let missing: Vec<&str> = CAPABILITIES.iter().filter(|(bit, _)| !held(*bit)).map(|(_, name)| *name).collect();
     match missing.is_empty() {
         true => Answer::ok("programs can be loaded and attached"),
         false => Answer::warning(

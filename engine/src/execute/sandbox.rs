@@ -192,6 +192,7 @@ impl Staged {
         let (Some(folder), Some(name)) = (output.parent(), output.file_name()) else { return Ok(()) };
         let Some((staged, _)) = self.0.iter().find(|(_, place)| place == folder) else { return Ok(()) };
         match fs::rename(staged.join(name), output) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(staged.join(name), output).map(drop),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

@@ -14,6 +14,8 @@ pub const OLDEST_CLANG: u32 = 13;
 
 /// A compiler's answers.
 pub(super) struct Clang {
+    /// The program itself, links followed: the one behind a script that says where it is installed.
+    pub(super) program: PathBuf,
     /// `clang --version`, whole.
     pub(super) version: String,
     /// The folder of its own headers and libraries.
@@ -34,29 +36,23 @@ impl Clang {
             let resources = scope.spawn(|| ask(clang, &["-print-resource-dir"]));
             let targets = scope.spawn(|| ask(clang, &["-print-targets"]));
             let includes = scope.spawn(|| ask(clang, &search));
-            let loaded = loaded(clang);
+            let program = behind(clang, &version);
+            let loaded = loaded(&program);
             let joined = |answer: std::thread::ScopedJoinHandle<'_, Answer>| answer.join().expect("BUG: asking does not panic");
             let (resources, targets, includes) = (joined(resources)?.0, joined(targets), joined(includes)?.1);
             check_targets(clang, targets.map(|(said, _)| said).unwrap_or_default().as_str())?;
-            Ok(Clang { version, resources: resources.into(), includes: folders_in(&includes), loaded })
+            Ok(Clang { program, version, resources: resources.into(), includes: folders_in(&includes), loaded })
         })
-    }
-
-    /// The program that a script stands for, when it says where it is installed.
-    pub(super) fn behind(&self, clang: &Path) -> Option<PathBuf> {
-        let folder = self.version.lines().find_map(|line| line.strip_prefix("InstalledDir: "))?;
-        let real = fs::canonicalize(Path::new(folder).join("clang")).ok()?;
-        (fs::canonicalize(clang).ok()? != real).then_some(real)
     }
 
     /// The libraries of its LLVM, links followed: those it loads, or of one that does not tell what it loads those that lie where
     /// LLVM's own packages have them.
-    pub(super) fn llvm(&self, clang: &Path) -> BTreeSet<PathBuf> {
+    pub(super) fn llvm(&self) -> BTreeSet<PathBuf> {
         let major = major(&self.version);
         let is_llvm = |path: &&PathBuf| path.file_name().is_some_and(|name| is_llvm_library(&name.to_string_lossy(), major));
         let loaded: BTreeSet<PathBuf> =
             self.loaded.iter().filter(is_llvm).filter_map(|path| fs::canonicalize(path).ok()).collect();
-        if loaded.is_empty() { libraries(clang, major) } else { loaded }
+        if loaded.is_empty() { libraries(&self.program, major) } else { loaded }
     }
 }
 
@@ -129,11 +125,16 @@ fn loaded(clang: &Path) -> BTreeSet<PathBuf> {
     said.lines().filter_map(path).filter(|path| path.starts_with('/')).map(PathBuf::from).collect()
 }
 
-/// In the `lib` folder beside the real program's `bin`, and wherever links from there lead (Debian keeps libLLVM in the system's
-/// folder, beside those of other versions).
-fn libraries(clang: &Path, major: &str) -> BTreeSet<PathBuf> {
-    let real = fs::canonicalize(clang).unwrap_or_else(|_| clang.to_owned());
-    let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
+fn behind(clang: &Path, version: &str) -> PathBuf {
+    let folder = version.lines().find_map(|line| line.strip_prefix("InstalledDir: "));
+    let installed = folder.and_then(|folder| fs::canonicalize(Path::new(folder).join("clang")).ok());
+    installed.or_else(|| fs::canonicalize(clang).ok()).unwrap_or_else(|| clang.to_owned())
+}
+
+/// In the `lib` folder beside the program's `bin`, and wherever links from there lead (Debian keeps libLLVM in the system's folder,
+/// beside those of other versions).
+fn libraries(program: &Path, major: &str) -> BTreeSet<PathBuf> {
+    let prefix = program.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
     let own: BTreeSet<PathBuf> = ["lib", "lib64"].iter().flat_map(|lib| libraries_in(&prefix.join(lib), major)).collect();
     let folders: BTreeSet<&Path> = own.iter().filter_map(|library| library.parent()).collect();
     let beside: BTreeSet<PathBuf> = folders.into_iter().flat_map(|folder| libraries_in(folder, major)).collect();

@@ -103,11 +103,10 @@ fn recall(place: &Path, key: &Digest) -> Option<Memory> {
 
 /// Where the compiler reads: its program and libraries, its own headers, and those it searches.
 fn folders(clang: &Path, said: &Clang, wanted: &ToolchainSpec) -> Vec<PathBuf> {
-    let real = fs::canonicalize(clang).unwrap_or_else(|_| clang.to_owned());
-    let llvm = said.llvm(clang);
+    let llvm = said.llvm();
     let libraries = said.loaded.iter().chain(&llvm).filter_map(|path| path.parent().map(Path::to_owned));
-    let own = [clang.to_owned(), real, said.resources.clone()].into_iter().chain(said.behind(clang));
-    let all = own.chain(libraries).chain(said.includes.clone()).chain(wanted.includes.iter().map(PathBuf::from));
+    let own = [clang.to_owned(), said.program.clone(), said.resources.clone()];
+    let all = own.into_iter().chain(libraries).chain(said.includes.clone()).chain(wanted.includes.iter().map(PathBuf::from));
     all.filter(|path| path.is_absolute()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -125,10 +124,8 @@ impl Reading {
         let facts = said.version.lines().filter(|line| !line.starts_with("InstalledDir:"));
         facts.for_each(|line| hasher.field(line.as_bytes()));
         hasher.field(&self.content(clang)?);
-        if let Some(real) = said.behind(clang) {
-            hasher.field(&self.content(&real)?);
-        }
-        for library in said.llvm(clang) {
+        hasher.field(&self.content(&said.program)?);
+        for library in said.llvm() {
             hasher.field(&self.content(&library)?);
         }
         self.headers(&said.resources.join("include"), &mut hasher)?;
@@ -145,36 +142,15 @@ impl Reading {
         Ok(hasher.finish())
     }
 
-    /// Every file below a folder. Whoever replaces one, or adds one, changes the folder it lies in; one that is written over
-    /// stands with what read it.
+    /// Every file below a folder. A package that is replaced changes the folder itself, so that those below need no look at each
+    /// build; one file that is written over stands with what read it.
     fn headers(&mut self, folder: &Path, hasher: &mut Hasher) -> Result<(), ToolchainError> {
         self.see(folder)?;
-        for (name, path) in self.files_below(folder)? {
+        for (name, path) in files_below(folder) {
             hasher.field(name.as_bytes());
             hasher.field(Digest::of_file(&path).map_err(broken(&path))?.as_bytes());
         }
         Ok(())
-    }
-
-    /// Every file below a folder by its path from there, sorted.
-    fn files_below(&mut self, folder: &Path) -> Result<Vec<(String, PathBuf)>, ToolchainError> {
-        let mut found = Vec::new();
-        let mut folders = vec![folder.to_owned()];
-        while let Some(next) = folders.pop() {
-            for entry in fs::read_dir(next).into_iter().flatten().flatten() {
-                let path = entry.path();
-                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                    self.see(&path)?;
-                    folders.push(path);
-                } else {
-                    found.push((path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned(), path));
-                }
-            }
-        }
-        // A link to a folder may go in a circle, and one that leads nowhere is no header.
-        found.retain(|(_, path)| path.is_file());
-        found.sort();
-        Ok(found)
     }
 
     /// A program with something it stands on.
@@ -199,6 +175,25 @@ impl Reading {
         self.stamps.push((path.to_string_lossy().into(), stamp));
         Ok(())
     }
+}
+
+/// Every file below a folder by its path from there, sorted. A link to a folder may go in a circle, and one that leads nowhere is no
+/// header.
+fn files_below(folder: &Path) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => folders.push(path),
+                false => found.push((path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned(), path)),
+            }
+        }
+    }
+    found.retain(|(_, path)| path.is_file());
+    found.sort();
+    found
 }
 
 fn broken(path: &Path) -> impl Fn(io::Error) -> ToolchainError + '_ {

@@ -107,6 +107,8 @@ pub enum Command {
     Graph(Graph),
     /// Ask which targets and files depend on each other, and how.
     Query(Query),
+    /// Say what was found on this machine, what is missing, and how to get it.
+    Doctor(Doctor),
     /// Ask for the actions of targets: command lines, inputs, outputs, keys.
     Aquery(Aquery),
     /// List the targets that changes since a git revision touch.
@@ -161,6 +163,9 @@ pub struct Build {
     /// Everything from this folder down when none is given.
     #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
     pub patterns: Vec<String>,
+    /// Also say which headers are declared and never read, and which of `deps` are there for nothing.
+    #[arg(long, conflicts_with = "nobuild")]
+    pub unused_headers: bool,
     /// Load, analyse and plan, say what is wrong, and run nothing.
     #[arg(long, conflicts_with_all = ["profile", "events"])]
     pub nobuild: bool,
@@ -181,6 +186,10 @@ pub struct BuildFlags {
     /// Start every compiler anew, instead of copying one that is linked and initialised already.
     #[arg(long)]
     pub no_warm: bool,
+    /// How actions and tests are kept from what they do not declare: by Landlock where the kernel has it, unless this, or `[sandbox]
+    /// mode` in ouro.toml, says otherwise.
+    #[arg(long, value_enum, value_name = "HOW")]
+    pub sandbox: Option<SandboxKind>,
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
     #[arg(long = "cache-dir", alias = "cache", value_name = "DIR")]
     pub cache: Option<PathBuf>,
@@ -195,8 +204,19 @@ pub struct BuildFlags {
     pub config: ConfigFlags,
 }
 
-/// What is built for. `--platform` and `--config` may be given several times: each named configuration is then built for each
-/// platform, side by side.
+/// How actions are kept from what they do not declare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SandboxKind {
+    /// Files they do not declare cannot be opened.
+    Landlock,
+    /// They are not there, and neither is a network.
+    Namespace,
+    /// What compilers say they read is looked at, and that is all.
+    Off,
+}
+
+/// What is built for. `--platform`, `--config` and `--toolchain` may be given several times: each named configuration is then built
+/// for each platform and by each toolchain, side by side.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigFlags {
     /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. Again for one more.
@@ -205,6 +225,9 @@ pub struct ConfigFlags {
     /// A configuration of ouro.toml, `[config.NAME]`. Again for one more.
     #[arg(help_heading = CONFIGURATION, long = "config", value_name = "NAME")]
     pub configs: Vec<String>,
+    /// The `bpf_toolchain` that compiles; the machine's own clang by default. Again for one more.
+    #[arg(help_heading = CONFIGURATION, long = "toolchain", value_name = "LABEL")]
+    pub toolchains: Vec<String>,
     /// What compilers are asked for.
     #[arg(help_heading = CONFIGURATION, long, value_enum, value_name = "MODE")]
     pub mode: Option<BuildMode>,
@@ -417,6 +440,17 @@ pub enum AffectedOutput {
     Label,
     /// For programs, with what changed.
     Json,
+}
+
+/// `ouro doctor`
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// What would be built for, and by which toolchain.
+    #[command(flatten)]
+    pub config: ConfigFlags,
 }
 
 /// `ouro cache`

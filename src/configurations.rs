@@ -14,6 +14,7 @@ pub fn all(workspace: &Workspace, flags: &ConfigFlags) -> Result<Vec<Configurati
     let request = ConfigurationRequest {
         platforms: flags.platforms.clone(),
         configs: flags.configs.clone(),
+        toolchains: flags.toolchains.clone(),
         mode: flags.mode.map(mode),
         min_kernel: flags.min_kernel,
         flags: flags.flags.clone(),

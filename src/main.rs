@@ -13,6 +13,7 @@ mod overflow;
 mod session;
 
 mod commands;
+mod doctor;
 mod record;
 mod render;
 mod scaffold;

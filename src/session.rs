@@ -43,7 +43,7 @@ impl Session {
 
     /// The workspace around the current folder.
     pub fn workspace(&self) -> Result<Workspace, CliError> {
-        let cwd = env::current_dir().map_err(io("cannot tell the current folder"))?;
+        let cwd = current_folder()?;
         // Findings in `ouro.toml` itself are drawn with its lines, too.
         if let Some(root) = root_around(&cwd) {
             self.sources.get_or_init(|| Sources::new(root));
@@ -125,11 +125,23 @@ pub fn cache_folder_of(workspace: Option<&Workspace>, flag: Option<&PathBuf>) ->
     {
         return Ok(workspace.root.join(folder));
     }
-    let base = non_empty("XDG_CACHE_HOME").or_else(|| non_empty("HOME").map(|home| home.join(".cache")));
-    base.map(|base| base.join("ouro/v1")).ok_or_else(|| {
+    own_cache_folder().ok_or_else(|| {
         CliError::new(Kind::Usage, "there is no folder for the action cache: neither `XDG_CACHE_HOME` nor `HOME` is set")
             .help("name one with `--cache-dir DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml")
     })
+}
+
+/// The same without a flag, where there may be no workspace; nothing when there is no such folder.
+pub fn any_cache_folder(workspace: Option<&Workspace>) -> Option<PathBuf> {
+    match workspace {
+        Some(workspace) => cache_folder(workspace, None).ok(),
+        None => non_empty("OURO_CACHE").or_else(own_cache_folder),
+    }
+}
+
+fn own_cache_folder() -> Option<PathBuf> {
+    let base = non_empty("XDG_CACHE_HOME").or_else(|| non_empty("HOME").map(|home| home.join(".cache")));
+    base.map(|base| base.join("ouro/v1"))
 }
 
 fn non_empty(name: &str) -> Option<PathBuf> {
@@ -139,6 +151,11 @@ fn non_empty(name: &str) -> Option<PathBuf> {
 /// A variable of the environment, to be passed on.
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok()
+}
+
+/// The folder ouro was started in.
+pub fn current_folder() -> Result<PathBuf, CliError> {
+    env::current_dir().map_err(io("cannot tell the current folder"))
 }
 
 /// Where folders for what is temporary are made.

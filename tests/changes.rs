@@ -36,7 +36,7 @@ fn a_module_that_goes_while_it_is_built_is_missed_at_once() {
         ("fw/BUILD", "load(\"//lib:defs.star\", \"made\")\nmade(name = \"a\")\n"),
     ]);
     settle();
-    workspace.ok(&["build", "//fw:a"]);
+    workspace.ok(&["build", "//fw:a", "--sandbox=off"]);
     settle();
     workspace.fails(1, &["build", "//fw:a"]).says("no file `lib/defs.star`");
 }
@@ -107,7 +107,9 @@ fn a_header_outside_the_workspace_that_changes_meanwhile_belongs_to_no_result() 
          bpf_program(name = \"b\", srcs = [\"b.c\"], type = \"xdp\", deps = [\":after\"])\n",
         header.display()
     );
+    let settings = format!("[sandbox]\nmode = \"off\"\nread = [\"{}\"]\n", outside.path().display());
     let workspace = Workspace::with(&[
+        ("ouro.toml", &settings),
         ("BUILD", &build),
         ("a.c", &program("a")),
         ("b.c", &format!("#include \"changed.h\"\n{}", program("b"))),

@@ -62,7 +62,7 @@ fn a_line_of_the_table_rebuilds_what_depends_on_it() {
     assert!(workspace.ok(&["build", "//..."]).compiled().is_empty());
     // The implementation is part of the build like any other file.
     workspace.edit("routes.star", "ctx.label.name + \".h\"", "\"renamed.h\"");
-    workspace.fails(1, &["build", "//:route"]).says("`ouro-out/").says("routes.h`, which is not among its declared files");
+    workspace.fails(1, &["build", "//:route"]).says("`ouro-out/").says("routes.h`, which it does not declare");
     workspace.edit("routes.csv", "0.0.0.0/0,pass", "0.0.0.0/0,pas");
     workspace.fails(1, &["build", "//:routes"]).says("routes.csv:5: unknown class `pas`");
 }

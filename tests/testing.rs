@@ -104,7 +104,7 @@ fn failures_and_what_asks_for_it_are_never_cached() {
         fs::set_permissions(&outside, fs::Permissions::from_mode(0o755)).unwrap();
     };
     let variable = format!("SCRIPT={}", outside.display());
-    let run = |more: &[&str]| workspace.ouro(&[&["test", "--test-env", &variable], more].concat());
+    let run = |more: &[&str]| workspace.ouro(&[&["test", "--sandbox=off", "--test-env", &variable], more].concat());
     outcome("exit 0");
     assert_eq!((run(&[]).code, line(&run(&[]), "//t:out").contains("cached")), (0, false));
     assert!(line(&run(&[]), "//t:now_and_then").contains("(cached)"));
@@ -149,7 +149,8 @@ fn a_test_that_takes_too_long_is_ended_with_all_it_started() {
     let workspace = workspace(BUILD, &[("good.sh", "exit 0"), ("bad.sh", "exit 0"), ("slow.sh", text)]);
     let pids = workspace.path("pids");
     let began = Instant::now();
-    let said = workspace.fails(4, &["test", "//t:slow", "--timeout", "1", "--test-env", &format!("PIDS={}", pids.display())]);
+    let said = workspace
+        .fails(4, &["test", "//t:slow", "--timeout", "1", "--sandbox=off", "--test-env", &format!("PIDS={}", pids.display())]);
     assert!(line(&said, "//t:slow").contains(" TIMEOUT in ") && said.out.contains("begun\n"), "{}", said.out);
     assert!((Duration::from_secs(1)..Duration::from_secs(30)).contains(&began.elapsed()));
     assert!(is_gone(&pids));
@@ -173,7 +174,8 @@ fn an_interruption_ends_all_and_leaves_nothing() {
     let workspace =
         workspace(BUILD, &[("good.sh", "exit 0"), ("bad.sh", "exit 0"), ("slow.sh", "sleep 300 & echo $! > $PIDS; wait")]);
     let (pids, temp) = (workspace.path("pids"), tempfile::tempdir().unwrap());
-    let mut command = workspace.command(&["test", "//t:slow", "--test-env", &format!("PIDS={}", pids.display())]);
+    let mut command =
+        workspace.command(&["test", "//t:slow", "--sandbox=off", "--test-env", &format!("PIDS={}", pids.display())]);
     let child = command.env("TMPDIR", temp.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let began = Instant::now();
     while !fs::read_to_string(&pids).is_ok_and(|text| text.ends_with('\n')) {
@@ -194,7 +196,7 @@ fn runs_are_counted() {
     let text = "echo x >> \"$COUNT\"; test $(($(wc -l < \"$COUNT\") % 2)) = 0";
     let workspace = workspace(BUILD, &[("good.sh", "exit 0"), ("bad.sh", text), ("slow.sh", "exit 0")]);
     let count = format!("COUNT={}", workspace.path("count").display());
-    let said = workspace.fails(4, &["test", "--runs", "5", "--test-env", &count]);
+    let said = workspace.fails(4, &["test", "--runs", "5", "--sandbox=off", "--test-env", &count]);
     assert!(line(&said, "//t:bad").contains("FAILED in 3 out of 5, in "), "{}", said.out);
     assert!(line(&said, "//t:good").contains("PASSED in all 5 runs"), "{}", said.out);
     assert_eq!(log(&workspace, "bad").matches("==== run ").count(), 5);
@@ -262,7 +264,7 @@ sh_test(name = "alone", srcs = ["alone.sh"], tags = ["exclusive"])
     );
     let folder = tempfile::tempdir().unwrap();
     let variable = format!("MEET={}", folder.path().display());
-    let said = workspace.ok(&["test", "-j", "3", "--test-env", &variable, "--test-output", "all"]);
+    let said = workspace.ok(&["test", "-j", "3", "--sandbox=off", "--test-env", &variable, "--test-output", "all"]);
     assert!(said.out.contains("\n1\n1\n") && said.out.contains("\n2\n2\n"), "output stays together: {}", said.out);
     assert!(said.out.rfind("//t:alone") > said.out.rfind("//t:two"), "{}", said.out);
 }

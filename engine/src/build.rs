@@ -5,9 +5,11 @@ mod variants;
 
 mod again;
 mod memory;
+mod owners;
 mod recall;
 mod record;
 mod targets;
+mod tools;
 mod watch;
 
 use std::ffi::OsStr;
@@ -32,13 +34,15 @@ use crate::load::{self, Loaded};
 use crate::looked_for::LookedFor;
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
-use crate::toolchain::{Toolchain, ToolchainError, kernel_btf, system_includes};
+use crate::toolchain::{Toolchain, ToolchainError, ToolchainFacts, kernel_btf, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
 pub(crate) use self::again::{is_same, look_again};
+pub(crate) use self::owners::Owners;
 pub(crate) use self::recall::{Recalled, recall};
 pub(crate) use self::record::{looked_for, reads};
 pub use self::targets::{BuiltTarget, Targets};
+pub use self::tools::tools;
 pub(crate) use self::variants::warnings;
 
 /// What is asked of the engine.
@@ -116,6 +120,8 @@ pub fn build(
     options: &Options<'_>,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
+    let owners = Owners::new(request);
+    let events = &|event| events(owners.told(event));
     let key = request_key(request, cache);
     let place = Place { root: &request.workspace.root, cache, key: &key, configurations: request.configurations };
     match again::again(place, options, events)? {
@@ -132,9 +138,10 @@ fn whole(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let root = place.root;
-    let (lock, toolchain) = locked(request, options, events)?;
+    let (lock, found) = locked(request, options, events)?;
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
+    let toolchain = tools::tools(request, &loaded, found)?;
     let configured = variants::configured(request, &loaded)?;
     let analyses =
         not_cancelled(options.cancelled, variants::analysed(request, &configured, &toolchain, options.cancelled, events))?;
@@ -158,14 +165,15 @@ fn whole(
     Ok(Built { targets: memory.targets, summary: Some(summary), warnings: memory.warnings })
 }
 
-/// The lock of the workspace, and the tools as they are under it. Without tools nothing is touched.
+/// The lock of the workspace, and the machine's own tools as they are under it, if any configuration uses them. Without tools nothing
+/// is touched.
 pub(crate) fn locked(
     request: &Request<'_>,
     options: &Options<'_>,
     events: &(dyn Fn(Event) + Sync),
-) -> Result<(Lock, Toolchain), BuildError> {
+) -> Result<(Lock, Option<Toolchain>), BuildError> {
     let root = &request.workspace.root;
-    let find = || Toolchain::find(root, &request.workspace.settings.toolchain, request.search_path);
+    let find = || tools::own(request);
     let toolchain = find()?;
     let lock = Lock::acquire(root, options.cancelled, events)?;
     // They may be others by now.
@@ -173,10 +181,12 @@ pub(crate) fn locked(
     Ok((lock, toolchain))
 }
 
-/// Loads what a request needs, the packages of the flags it sets among it.
+/// Loads what a request needs, the packages of the flags it sets and of the toolchains it chooses among it.
 pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, BuildError> {
     let flags = request.configurations.iter().flat_map(|one| &one.flags);
-    let also: Vec<(Label, Option<Span>)> = flags.map(|(label, given)| (label.clone(), given.span.clone())).collect();
+    let toolchains = request.configurations.iter().filter_map(|one| one.toolchain.clone()).map(|label| (label, None));
+    let also = flags.map(|(label, given)| (label.clone(), given.span.clone())).chain(toolchains);
+    let also: Vec<(Label, Option<Span>)> = also.collect();
     let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled });
     not_cancelled(cancelled, loaded)
 }
@@ -248,8 +258,9 @@ fn paths(files: &[Artifact]) -> Vec<String> {
     files.iter().map(|file| file.path().to_string()).collect()
 }
 
-/// What rules see of a configuration, with what the compiler must be told besides.
-pub fn config(workspace: &Workspace, configuration: &Configuration, clang_flags: Vec<String>) -> Config {
+/// What rules see of a configuration and of its toolchain.
+pub fn config(workspace: &Workspace, configuration: &Configuration, toolchain: ToolchainFacts) -> Config {
+    let ToolchainFacts { target, version, clang_flags, compile_args } = toolchain;
     Config {
         workspace: workspace.settings.workspace.name.clone(),
         out_dir: format!("{OUT_FOLDER}/{}", configuration.folder),
@@ -257,7 +268,9 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, clang_flags:
         system_includes: system_includes(configuration.platform),
         clang_flags,
         target: configuration.platform.target().to_owned(),
-        compile_args: configuration.compile_args(),
+        toolchain: target,
+        clang_version: version,
+        compile_args: compile_args.into_iter().chain(configuration.compile_args()).collect(),
         kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
     }

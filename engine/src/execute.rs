@@ -21,7 +21,10 @@ mod includes;
 mod looked_for;
 pub(crate) mod process;
 mod run;
+pub mod sandbox;
 pub(crate) mod spawn;
+mod undeclared;
+mod view;
 mod warm;
 
 use std::sync::Arc;
@@ -36,12 +39,16 @@ use ouro_rules::{ActionKind, Label, Tool};
 
 pub use self::current::Keys;
 pub use self::process::without_colors;
+pub use self::sandbox::{Sandbox, SandboxMode};
 pub use self::warm::{Warmth, warm_trouble};
 
 use crate::event::Event;
 use crate::plan::Plan;
 use crate::state::{Lock, Seen, State, StateError, journal};
 use crate::toolchain::{Toolchain, ToolchainError};
+
+/// Where processes have their temporary folders, from the root.
+const SCRATCH: &str = ".ouro/sandbox";
 
 /// Where a plan is executed.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +72,8 @@ pub struct Options<'a> {
     pub color: bool,
     /// Whether compilers are kept warm: linked and initialised once, copied for each run.
     pub warm: bool,
+    /// How processes are kept from what they do not declare.
+    pub sandbox: Sandbox<'a>,
     /// Set it to stop: running processes are ended, their outputs removed.
     pub cancelled: &'a AtomicBool,
 }
@@ -168,7 +177,9 @@ pub(crate) fn tell_troubles(store: &Store, events: &dyn Fn(Event)) {
 /// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.
 fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
     plan.actions.iter().try_for_each(|action| match &action.kind {
-        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => toolchain.tool(tool).map(drop),
+        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => {
+            toolchain.of(action).tool(tool).map(drop)
+        }
         ActionKind::Run { .. } | ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
     })
 }

@@ -21,6 +21,7 @@ pub mod runfiles;
 pub mod testing;
 pub mod query;
 pub mod universe;
+pub mod unused;
 
 mod fast;
 mod looked_for;

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use self::case::Case;
 use self::judge::Judge;
-use crate::build::{self, Analysis, BuildError, Request};
+use crate::build::{self, Analysis, BuildError, Owners, Request};
 use crate::configure::configure;
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
@@ -127,14 +127,17 @@ pub fn prepare(
     manner: &Manner,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Ready, BuildError> {
+    let owners = Owners::new(request);
+    let events = &|event| events(owners.told(event));
     let root = &request.workspace.root;
-    let (lock, toolchain) = build::locked(request, options, events)?;
+    let (lock, found) = build::locked(request, options, events)?;
     let mut loaded = build::load(request, options.cancelled)?;
+    let toolchain = build::tools(request, &loaded, found)?;
     let selected = select::select(&loaded, request.patterns, manner.filter.as_ref())?;
     loaded.requested = selected.tests.union(&selected.through).cloned().collect();
     let configuration = &request.configurations[0];
     let configured = configure(&loaded, configuration)?;
-    let config = build::config(request.workspace, configuration, toolchain.clang_flags());
+    let config = build::config(request.workspace, configuration, toolchain.of_folder(&configuration.folder).facts());
     let analysis = Analysis::of(root, &configured, &config, options.cancelled)?;
     let tests = case::cases(&analysis, &selected.tests, manner)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;

@@ -1,30 +1,33 @@
 //! The programs actions run: where they are, and what tells one version of them from another.
 //!
-//! Knows nothing of actions. Learning what a compiler is takes two runs of it, so that is remembered in the state folder for as
-//! long as the stamps of its files stay the same.
+//! Knows nothing of actions, but which of several toolchains is whose.
+
+mod clang;
+mod search;
 
 mod build_id;
+mod memory;
 mod programs;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use ouro_cache::{Digest, Hasher};
+use ouro_rules::builtin::ToolchainSpec;
 use ouro_rules::platform::{self, Platform};
-use ouro_rules::{Artifact, Tool};
+use ouro_rules::{Action, Artifact, Label, Tool};
 use serde::{Deserialize, Serialize};
 
-use self::programs::Programs;
-use crate::state::{self, STATE_FOLDER, Seen, Stamp, StateError};
-use crate::workspace::ToolchainSettings;
+pub use self::clang::OLDEST_CLANG;
 
-/// The kind of record the memory is; the number changes with what goes into an identity.
-const KIND: &str = "ouro toolchain v1";
+use self::memory::{Memory, Reading};
+use self::programs::Programs;
+use self::search::{Search, llvm_link_places, suffix};
+use crate::state::{Seen, Stamp, StateError};
+use crate::workspace::OUT_FOLDER;
 
 /// The shell of genrules.
 const SHELL: &str = "/bin/sh";
@@ -40,10 +43,36 @@ pub enum ToolchainError {
         /// The folders searched.
         path: String,
     },
-    /// The compiler the settings name is not there, or is no program.
-    #[error("`{clang}`, which `[toolchain] clang` in `ouro.toml` names, is no program")]
-    BadSetting {
-        /// What the settings say.
+    /// A program that is named is not there, or is no program.
+    #[error("`{name}`, which {by} names, is no program{}", .path.as_ref().map(|path| format!(" in `{path}`")).unwrap_or_default())]
+    NotThere {
+        /// As it is named.
+        name: String,
+        /// Who names it.
+        by: String,
+        /// The folders searched, when it is named without one.
+        path: Option<String>,
+    },
+    /// The compiler lacks what is asked of it.
+    #[error("`{clang}` is too old: `{version}`")]
+    TooOld {
+        /// The program.
+        clang: String,
+        /// What it says it is.
+        version: String,
+    },
+    /// A program that is no clang.
+    #[error("`{clang}` does not say that it is clang: `{said}`")]
+    NotClang {
+        /// The program.
+        clang: String,
+        /// What it says it is.
+        said: String,
+    },
+    /// A compiler for other machines.
+    #[error("`{clang}` cannot make BPF code: `bpf` is not among its targets")]
+    NoBpf {
+        /// The program.
         clang: String,
     },
     /// A tool that some action needs is missing.
@@ -85,8 +114,13 @@ impl ToolchainError {
         let install = "install it (`apt-get install clang`), or name it in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`";
         match self {
             ToolchainError::NoClang { .. } => Some(install.to_owned()),
-            ToolchainError::BadSetting { .. } => {
-                Some("correct the setting, or remove it to use the `clang` in `PATH`".to_owned())
+            ToolchainError::NotThere { .. } => Some("correct its name, or remove it to use the `clang` in `PATH`".to_owned()),
+            ToolchainError::TooOld { .. } => {
+                Some(format!("use clang {OLDEST_CLANG} or newer; `ouro doctor` lists what is there"))
+            }
+            ToolchainError::NotClang { .. } => Some("name a clang; only it makes BPF code as libbpf wants it".to_owned()),
+            ToolchainError::NoBpf { .. } => {
+                Some("use a clang that was built with the BPF target, as distributions' packages are".to_owned())
             }
             ToolchainError::NoTool { remedy, .. } => Some(remedy.clone()),
             ToolchainError::NoProgram { name, .. } => Some(format!("install `{name}`, or add its folder to `PATH`")),
@@ -103,10 +137,17 @@ pub struct Toolchain {
     /// The files the identities were made from, as they were before they were read. A snapshot has them among its own.
     #[serde(skip)]
     pub seen: Vec<Seen>,
+    /// The target that asked for it.
+    target: Option<Label>,
+    /// What it adds to every compile.
+    compile_args: Vec<String>,
+    folders: Vec<PathBuf>,
     clang: Found,
     llvm_link: Option<Found>,
     shell: Option<Found>,
     programs: Programs,
+    /// The toolchains of configurations that have another one, by their folders.
+    others: BTreeMap<String, Toolchain>,
 }
 
 /// A tool that is there.
@@ -118,49 +159,91 @@ pub struct Found {
     pub identity: Digest,
 }
 
-/// What is remembered of a toolchain.
-#[derive(Serialize, Deserialize)]
-struct Memory {
-    stamps: Vec<(Arc<str>, Option<Stamp>)>,
-    version: String,
-    clang: Found,
-    llvm_link: Option<Found>,
-    shell: Option<Found>,
+/// What rules see of a toolchain.
+#[derive(Debug, Clone, Default)]
+pub struct ToolchainFacts {
+    /// The target that asked for it.
+    pub target: Option<Label>,
+    /// The compiler's first line about itself.
+    pub version: String,
+    /// What every run of the compiler is told, so that nothing set up on the machine, or built into it, reaches a build.
+    pub clang_flags: Vec<String>,
+    /// What it adds to every compile.
+    pub compile_args: Vec<String>,
 }
 
 impl Toolchain {
-    /// Finds the tools of the workspace at `root`: the compiler the settings name, or `clang`, or the highest `clang-<n>` in
-    /// `search` (a `PATH`).
-    pub fn find(root: &Path, settings: &ToolchainSettings, search: &OsStr) -> Result<Toolchain, ToolchainError> {
-        let Search { clang, looked_at } = find_clang(root, settings, search)?;
-        let place = root.join(STATE_FOLDER).join("toolchain");
-        let memory = match recall(&place, &clang) {
-            Some(memory) => memory,
-            None => {
-                let memory = Memory::learn(clang)?;
-                // A stamp that tells nothing would be trusted when read back.
-                if memory.stamps.iter().all(|(_, stamp)| stamp.is_none_or(|stamp| !stamp.is_racy())) {
-                    let body = postcard::to_stdvec(&memory).expect("BUG: the memory is plain data");
-                    state::replace(&place, &ouro_cache::seal(KIND, &body))?;
-                }
-                memory
-            }
-        };
+    /// Finds the tools of the workspace at `root`: the compiler that is wanted, or `clang`, or the highest `clang-<n>` in `search`
+    /// (a `PATH`).
+    pub fn find(root: &Path, wanted: &ToolchainSpec, search: &OsStr) -> Result<Toolchain, ToolchainError> {
+        let Search { found: clang, mut looked_at } = search::clang(root, wanted, search)?;
+        let link = wanted.llvm_link.as_ref().map(|link| search::program(root, wanted, link, search)).transpose()?;
+        looked_at.extend(link.iter().flat_map(|link| link.looked_at.iter().cloned()));
+        let memory = Memory::of(root, wanted, &clang, link.as_ref())?;
         let mut reading = Reading { stamps: memory.stamps.clone() };
         // A folder of `PATH` that we may not look into holds nothing for us, as for a shell.
         let open_to_us =
             |path: &&PathBuf| !matches!(Stamp::of(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
         looked_at.iter().filter(open_to_us).try_for_each(|path| reading.see(path))?;
-        Ok(memory.into_toolchain(reading.stamps, Programs::new(folders(search))))
+        Ok(Toolchain::of_memory(memory, wanted, reading.stamps, Programs::new(search::folders(search))))
     }
 
-    /// What the compiler must be told so that configuration files, which distributions use to harden programs, stay unread. Before
-    /// clang 16 there were none by default, and no flag against them.
-    pub fn clang_flags(&self) -> Vec<String> {
-        if major(&self.version).parse::<u32>().is_ok_and(|major| major < 16) {
-            Vec::new()
-        } else {
-            vec!["--no-default-config".to_owned()]
+    fn of_memory(
+        memory: Memory,
+        wanted: &ToolchainSpec,
+        stamps: Vec<(Arc<str>, Option<Stamp>)>,
+        programs: Programs,
+    ) -> Toolchain {
+        let includes = wanted.includes.iter().map(|folder| format!("-isystem{folder}"));
+        Toolchain {
+            version: memory.version,
+            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect(),
+            target: wanted.target.as_ref().map(|(label, _)| label.clone()),
+            compile_args: includes.chain(wanted.copts.iter().cloned()).collect(),
+            folders: memory.folders,
+            clang: memory.clang,
+            llvm_link: memory.llvm_link,
+            shell: memory.shell,
+            programs,
+            others: BTreeMap::new(),
+        }
+    }
+
+    /// Has the configuration of this folder use another one.
+    pub fn add_other(&mut self, folder: &str, other: Toolchain) {
+        self.seen.extend(other.seen.iter().cloned());
+        // Programs of the machine are the same for all.
+        let other = Toolchain { programs: self.programs.clone(), ..other };
+        self.others.insert(folder.to_owned(), other);
+    }
+
+    /// The one of the configuration with this folder.
+    pub fn of_folder(&self, folder: &str) -> &Toolchain {
+        self.others.get(folder).unwrap_or(self)
+    }
+
+    /// The one of the configuration an action belongs to.
+    pub fn of(&self, action: &Action) -> &Toolchain {
+        if self.others.is_empty() {
+            return self;
+        }
+        let output = action.outputs.first().map(|output| &**output.path()).unwrap_or_default();
+        let below = output.strip_prefix(OUT_FOLDER).and_then(|path| path.strip_prefix('/'));
+        self.of_folder(below.and_then(|path| path.split('/').next()).unwrap_or_default())
+    }
+
+    /// Where the compiler reads besides what actions declare: its program, libraries and headers.
+    pub fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// What rules see of it.
+    pub fn facts(&self) -> ToolchainFacts {
+        ToolchainFacts {
+            target: self.target.clone(),
+            version: self.version.clone(),
+            clang_flags: clang::no_configuration(&self.version).iter().chain(SOFT).map(|flag| (*flag).to_owned()).collect(),
+            compile_args: [NO_FORTIFY.to_owned()].into_iter().chain(self.compile_args.iter().cloned()).collect(),
         }
     }
 
@@ -201,43 +284,12 @@ impl Toolchain {
     }
 }
 
-impl Memory {
-    /// Asks the compiler and reads its files.
-    fn learn(clang: PathBuf) -> Result<Memory, ToolchainError> {
-        let (version, resources) = std::thread::scope(|scope| {
-            let version = scope.spawn(|| ask(&clang, "--version"));
-            let resources = ask(&clang, "-print-resource-dir");
-            (version.join().expect("BUG: asking does not panic"), resources)
-        });
-        let (version, resources) = (version?, PathBuf::from(resources?));
-        let mut reading = Reading::default();
-        let identity = reading.clang(&clang, &resources, &version)?;
-        let llvm_link = match llvm_link_places(&clang).into_iter().find(|path| is_program(path)) {
-            Some(path) => Some(Found { identity: reading.program(&path, identity)?, path }),
-            None => None,
-        };
-        let shell = match is_program(Path::new(SHELL)) {
-            true => Some(Found { path: SHELL.into(), identity: reading.program(Path::new(SHELL), Digest::of(b""))? }),
-            false => None,
-        };
-        for path in llvm_link_places(&clang) {
-            reading.see(&path)?;
-        }
-        let version = version.lines().next().unwrap_or_default().to_owned();
-        Ok(Memory { stamps: reading.stamps, version, clang: Found { path: clang, identity }, llvm_link, shell })
-    }
+/// Against what hardened distributions build into their compilers, or wrap around them: the verifier takes no stack protector, the
+/// code generator no control flow protection, and a program whose variables are filled is another program.
+const SOFT: &[&str] = &["-fno-stack-protector", "-fcf-protection=none", "-ftrivial-auto-var-init=uninitialized"];
 
-    fn into_toolchain(self, stamps: Vec<(Arc<str>, Option<Stamp>)>, programs: Programs) -> Toolchain {
-        Toolchain {
-            version: self.version,
-            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect(),
-            clang: self.clang,
-            llvm_link: self.llvm_link,
-            shell: self.shell,
-            programs,
-        }
-    }
-}
+/// The same for headers of the C library; nothing that reads no C takes it.
+const NO_FORTIFY: &str = "-U_FORTIFY_SOURCE";
 
 /// A file of the build as a program. Its bytes are an input of whoever runs it; what is left to tell is which of the inputs it is.
 fn file_tool(file: &Artifact) -> Found {
@@ -245,184 +297,6 @@ fn file_tool(file: &Artifact) -> Found {
     hasher.field(file.path().as_bytes());
     // Processes start in the root, and must not learn where that is.
     Found { path: format!("./{}", file.path()).into(), identity: hasher.finish() }
-}
-
-/// What is remembered, if it is of this compiler and every file is still the same.
-fn recall(place: &Path, clang: &Path) -> Option<Memory> {
-    let bytes = fs::read(place).ok()?;
-    let memory: Memory = postcard::from_bytes(ouro_cache::unseal(KIND, &bytes)?).ok()?;
-    let same = |(path, then): &(Arc<str>, Option<Stamp>)| match (Stamp::of(Path::new(&**path)), then) {
-        (Ok(Some(now)), Some(then)) => now.same(then),
-        (Ok(None), None) => true,
-        _ => false,
-    };
-    (memory.clang.path == clang && memory.stamps.iter().all(same)).then_some(memory)
-}
-
-/// Collects stamps while files are read.
-#[derive(Default)]
-struct Reading {
-    stamps: Vec<(Arc<str>, Option<Stamp>)>,
-}
-
-impl Reading {
-    /// The compiler: its program, the LLVM libraries that came with it, its own headers, and what it says of itself (with
-    /// the platform it runs on). Paths are left out, so that machines with equal compilers share results.
-    fn clang(&mut self, clang: &Path, resources: &Path, version: &str) -> Result<Digest, ToolchainError> {
-        let mut hasher = Hasher::new("ouro clang identity v1");
-        let facts = version.lines().filter(|line| !line.starts_with("InstalledDir:"));
-        facts.for_each(|line| hasher.field(line.as_bytes()));
-        hasher.field(&self.content(clang)?);
-        for library in libraries(clang, version) {
-            hasher.field(&self.content(&library)?);
-        }
-        let headers = resources.join("include");
-        self.see(&headers)?;
-        for (name, path) in files_below(&headers) {
-            hasher.field(name.as_bytes());
-            hasher.field(Digest::of_file(&path).map_err(broken(&path))?.as_bytes());
-        }
-        Ok(hasher.finish())
-    }
-
-    /// A program with something it stands on.
-    fn program(&mut self, path: &Path, base: Digest) -> Result<Digest, ToolchainError> {
-        let mut hasher = Hasher::new("ouro tool identity v1");
-        hasher.field(base.as_bytes());
-        hasher.field(&self.content(path)?);
-        Ok(hasher.finish())
-    }
-
-    /// What stands for a file's bytes: the build id its linker gave it, else their digest.
-    fn content(&mut self, path: &Path) -> Result<Vec<u8>, ToolchainError> {
-        self.see(path)?;
-        match build_id::of_file(path).map_err(broken(path))? {
-            Some(id) => Ok(id),
-            None => Digest::of_file(path).map(|digest| digest.as_bytes().to_vec()).map_err(broken(path)),
-        }
-    }
-
-    fn see(&mut self, path: &Path) -> Result<(), ToolchainError> {
-        let stamp = Stamp::of(path).map_err(broken(path))?;
-        self.stamps.push((path.to_string_lossy().into(), stamp));
-        Ok(())
-    }
-}
-
-fn broken(path: &Path) -> impl Fn(io::Error) -> ToolchainError + '_ {
-    move |error| ToolchainError::Broken { command: path.display().to_string(), reason: error.to_string() }
-}
-
-/// A compiler, and every path whose change could make the search end elsewhere.
-struct Search {
-    clang: PathBuf,
-    looked_at: Vec<PathBuf>,
-}
-
-fn find_clang(root: &Path, settings: &ToolchainSettings, search: &OsStr) -> Result<Search, ToolchainError> {
-    let folders = folders(search);
-    if let Some(clang) = &settings.clang {
-        let found = if clang.contains('/') { program_in(&[root.to_owned()], clang) } else { program_in(&folders, clang) };
-        return found.ok_or_else(|| ToolchainError::BadSetting { clang: clang.clone() });
-    }
-    program_in(&folders, "clang").or_else(|| highest_clang(folders)).ok_or_else(|| ToolchainError::NoClang {
-        looked_for: "`clang` and `clang-<version>`".to_owned(),
-        path: search.to_string_lossy().into_owned(),
-    })
-}
-
-/// Where programs are searched. What a relative folder means would depend on where one stands.
-fn folders(search: &OsStr) -> Vec<PathBuf> {
-    std::env::split_paths(search).filter(|folder| folder.is_absolute()).collect()
-}
-
-fn program_in(folders: &[PathBuf], name: &str) -> Option<Search> {
-    let mut looked_at: Vec<PathBuf> = folders.iter().map(|folder| folder.join(name)).collect();
-    let place = looked_at.iter().position(|path| is_program(path))?;
-    looked_at.truncate(place + 1);
-    looked_at.pop().map(|clang| Search { clang, looked_at })
-}
-
-/// `clang-19` rather than `clang-18`; of two in several folders the first.
-fn highest_clang(folders: Vec<PathBuf>) -> Option<Search> {
-    let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix("clang-")?.parse::<u32>().ok();
-    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-    let versions = entries.filter_map(|entry| Some((version(&entry.path())?, entry.path())));
-    let best = versions.filter(|(_, path)| is_program(path)).reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map(|(_, clang)| Search { clang, looked_at: folders })
-}
-
-fn is_program(path: &Path) -> bool {
-    Stamp::of(path).is_ok_and(|stamp| stamp.is_some_and(|stamp| stamp.is_file() && stamp.is_executable()))
-}
-
-/// The version suffix of the compiler's name: `-19` of `/usr/bin/clang-19`.
-fn suffix(clang: &Path) -> &str {
-    clang.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix("clang")).unwrap_or_default()
-}
-
-/// Where the bitcode linker of the same LLVM is: beside the compiler's real program, else beside the name it is called by.
-/// A plain `llvm-link` in `PATH` is often another version's, whose bitcode differs.
-fn llvm_link_places(clang: &Path) -> Vec<PathBuf> {
-    let real = fs::canonicalize(clang).unwrap_or_else(|_| clang.to_owned());
-    let mut places = vec![real.with_file_name("llvm-link"), clang.with_file_name(format!("llvm-link{}", suffix(clang)))];
-    places.dedup();
-    places
-}
-
-/// The shared libraries of the compiler's LLVM, links followed, each once: in the `lib` folder beside the real program's
-/// `bin`, and wherever links from there lead (Debian keeps libLLVM in the system's folder, beside those of other versions).
-fn libraries(clang: &Path, version: &str) -> BTreeSet<PathBuf> {
-    let real = fs::canonicalize(clang).unwrap_or_else(|_| clang.to_owned());
-    let prefix = real.parent().and_then(Path::parent).unwrap_or(Path::new("/"));
-    let major = major(version);
-    let own: BTreeSet<PathBuf> = ["lib", "lib64"].iter().flat_map(|lib| libraries_in(&prefix.join(lib), major)).collect();
-    let folders: BTreeSet<&Path> = own.iter().filter_map(|library| library.parent()).collect();
-    let beside: BTreeSet<PathBuf> = folders.into_iter().flat_map(|folder| libraries_in(folder, major)).collect();
-    &own | &beside
-}
-
-fn libraries_in(folder: &Path, major: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let of_llvm = entries.filter(|entry| is_llvm_library(&entry.file_name().to_string_lossy(), major));
-    of_llvm.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect()
-}
-
-fn is_llvm_library(name: &str, major: &str) -> bool {
-    (name.starts_with("libLLVM") || name.starts_with("libclang-cpp")) && name.contains(".so") && name.contains(major)
-}
-
-/// `19` of `Debian clang version 19.1.7 (3~deb12u1)`; empty, which every name contains, when it is worded otherwise.
-fn major(version: &str) -> &str {
-    let number = version.split_once("clang version ").map_or("", |(_, number)| number);
-    &number[..number.find(|c: char| !c.is_ascii_digit()).unwrap_or(number.len())]
-}
-
-/// Every file below a folder by its path from there, sorted.
-fn files_below(folder: &Path) -> Vec<(String, PathBuf)> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(next) = folders.pop() {
-        for path in fs::read_dir(next).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            match path.is_dir() {
-                true => folders.push(path),
-                false => found.push((path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned(), path)),
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn ask(clang: &Path, question: &str) -> Result<String, ToolchainError> {
-    let command = || format!("{} {question}", clang.display());
-    let failed = |reason: String| ToolchainError::Broken { command: command(), reason };
-    let output = Command::new(clang).arg(question).env("LC_ALL", "C").stdin(Stdio::null()).output();
-    let output = output.map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// The platform of this machine; of one that libbpf has no name for, the most usual.
@@ -462,27 +336,4 @@ const KERNEL_BTF: &str = "/sys/kernel/btf/vmlinux";
 pub fn kernel_btf(platform: &Platform) -> Option<String> {
     let is_there = platform.name == host().name && Path::new(KERNEL_BTF).is_file();
     is_there.then(|| KERNEL_BTF.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// With Debian 12's own clang nothing could be built: it did not know the flag.
-    #[test]
-    fn only_compilers_that_read_configuration_are_told_not_to() {
-        let mut toolchain = Memory {
-            stamps: Vec::new(),
-            version: "Debian clang version 14.0.6".to_owned(),
-            clang: Found { path: "/usr/bin/clang-14".into(), identity: Digest::of(b"") },
-            llvm_link: None,
-            shell: None,
-        }
-        .into_toolchain(Vec::new(), Programs::new(Vec::new()));
-        assert_eq!(toolchain.clang_flags(), Vec::<String>::new());
-        for version in ["Debian clang version 19.1.7 (3~deb12u1)", "clang version 16.0.0", "something of a vendor"] {
-            toolchain.version = version.to_owned();
-            assert_eq!(toolchain.clang_flags(), ["--no-default-config"], "{version}");
-        }
-    }
 }

@@ -11,7 +11,8 @@ use ouro_rules::diagnostic::Diagnostic;
 
 pub use self::configurations::{ConfigurationRequest, configurations};
 pub use self::settings::{
-    BuildSettings, CacheSettings, ConfigSettings, DeploySettings, FlagSetting, Settings, ToolchainSettings, WorkspaceSettings,
+    BuildSettings, CacheSettings, ConfigSettings, DeploySettings, FlagSetting, SandboxSettings, Settings, ToolchainSettings,
+    WorkspaceSettings,
 };
 
 /// The file that makes a folder the root of a workspace.

@@ -157,7 +157,7 @@ fn an_output_that_is_not_what_it_must_be_is_a_failure() {
 
 #[test]
 fn keep_going_goes_on_with_what_does_not_need_the_failure() {
-    let mut workspace = Workspace::new();
+    let mut workspace = Workspace::new().open();
     let actions = vec![
         script("bad", "until test -e started; do sleep 0.01; done; exit 1", &[], &["ouro-out/bad"]),
         script("needs_bad", "cat ouro-out/bad > ouro-out/needs", &["ouro-out/bad"], &["ouro-out/needs"]),
@@ -178,7 +178,7 @@ fn keep_going_goes_on_with_what_does_not_need_the_failure() {
 
 #[test]
 fn an_input_that_changes_meanwhile_is_built_again() {
-    let workspace = Workspace::new();
+    let workspace = Workspace::new().open();
     workspace.write("in.txt", "old");
     let text =
         "if test -e once; then cat in.txt > ouro-out/out; else touch once; cat in.txt > ouro-out/out; printf new > in.txt; fi";

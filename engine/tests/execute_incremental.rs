@@ -163,7 +163,8 @@ fn a_file_may_become_a_folder_and_a_folder_a_file() {
 
 #[test]
 fn a_link_as_output_becomes_a_file_and_its_source_stays_writable() {
-    let workspace = Workspace::new();
+    // In a sandbox nothing outside of the outputs' folders can be linked to.
+    let workspace = Workspace::new().open();
     workspace.write("in.txt", "text");
     let actions = vec![
         script("hard", "ln in.txt ouro-out/hard", &["in.txt"], &["ouro-out/hard"]),
@@ -198,7 +199,9 @@ fn the_environment_is_fixed() {
     let text = String::from_utf8(workspace.read("ouro-out/env")).unwrap();
     let mut names: Vec<&str> = text.lines().filter(|line| !line.starts_with("PWD=") && !line.starts_with("_=")).collect();
     names.sort();
-    assert_eq!(names, ["LC_ALL=C", "PATH=/usr/bin:/bin", "SOURCE_DATE_EPOCH=0"]);
+    let home = workspace.root.join(".ouro/sandbox/1/home").display().to_string();
+    let (home, temporary) = (format!("HOME={home}"), format!("TMPDIR={home}"));
+    assert_eq!(names, [&*home, "LC_ALL=C", "PATH=/usr/bin:/bin", "SOURCE_DATE_EPOCH=0", &*temporary]);
     let pwd = String::from_utf8(workspace.read("ouro-out/pwd")).unwrap();
     assert_eq!(pwd.trim(), workspace.root.canonicalize().unwrap().to_str().unwrap());
 }

@@ -9,8 +9,8 @@ use std::process::Command;
 
 use execute_support::TOOLCHAIN;
 use ouro_engine::toolchain::{self, Toolchain, ToolchainError};
-use ouro_engine::workspace::ToolchainSettings;
 use ouro_rules::Tool;
+use ouro_rules::builtin::{ProgramSpec, ToolchainSpec};
 use tempfile::TempDir;
 
 /// A compiler that can only say who it is, in the folder `bin` of a temporary folder.
@@ -30,8 +30,16 @@ fn program(path: &Path, text: &str) {
 }
 
 fn find(dir: &Path, clang: Option<&str>) -> Result<Toolchain, ToolchainError> {
-    let settings = ToolchainSettings { clang: clang.map(str::to_owned) };
-    Toolchain::find(dir, &settings, &OsString::from(format!("{0}/none:{0}/bin", dir.display())))
+    let clang = clang.map(|clang| match clang {
+        path if path.starts_with('/') => ProgramSpec::Path(path.to_owned()),
+        path if path.contains('/') => ProgramSpec::File(path.into()),
+        name => ProgramSpec::Name(name.to_owned()),
+    });
+    Toolchain::find(
+        dir,
+        &ToolchainSpec { clang, ..ToolchainSpec::default() },
+        &OsString::from(format!("{0}/none:{0}/bin", dir.display())),
+    )
 }
 
 #[test]
@@ -50,7 +58,7 @@ fn the_real_one_is_known_by_its_libraries() {
 #[test]
 fn the_memory_gives_the_same_answer_and_is_quick() {
     let dir = TempDir::new().unwrap();
-    let find = || Toolchain::find(dir.path(), &ToolchainSettings::default(), OsStr::new("/usr/bin:/bin")).unwrap();
+    let find = || Toolchain::find(dir.path(), &ToolchainSpec::default(), OsStr::new("/usr/bin:/bin")).unwrap();
     let first = find();
     let start = std::time::Instant::now();
     let second = find();

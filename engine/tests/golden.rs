@@ -10,6 +10,7 @@ use ouro_engine::build::{self, Analysis, BuildError, Request};
 use ouro_engine::configure::configure;
 use ouro_engine::load;
 use ouro_engine::plan::{self, Plan};
+use ouro_engine::toolchain::ToolchainFacts;
 use ouro_rules::{Config, Diagnostic, builtin};
 use support::golden::{Case, run};
 use support::{analysis, dump, rules};
@@ -74,8 +75,8 @@ fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<Str
     let request = Request { workspace, patterns, configurations, rules, search_path: "".as_ref(), program: None };
     let loaded = build::load(&request, &AtomicBool::new(false)).map_err(findings)?;
     let configured = configure(&loaded, &configuration)?;
-    let flags = vec!["--no-default-config".to_owned()];
-    let config = Config { system_includes: Vec::new(), kernel_btf: None, ..build::config(workspace, &configuration, flags) };
+    let facts = ToolchainFacts { clang_flags: vec!["--no-default-config".to_owned()], ..ToolchainFacts::default() };
+    let config = Config { system_includes: Vec::new(), kernel_btf: None, ..build::config(workspace, &configuration, facts) };
     let analysis = Analysis::of(&workspace.root, &configured, &config, &AtomicBool::new(false)).map_err(findings)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     Ok(show(&analysis, &plan))

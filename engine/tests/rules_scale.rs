@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use ouro_engine::build::{Analysis, BuildError, config};
 use ouro_engine::configure::configure;
 use ouro_engine::load;
+use ouro_engine::toolchain::ToolchainFacts;
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Data, Diagnostic, Label, ProviderId, builtin, platform};
@@ -23,7 +24,7 @@ fn analyse<T>(build: &str, star: &str, look: impl FnOnce(&Analysis<'_>) -> T) ->
     let loaded = load::load(&workspace, &patterns, &table)?;
     let configuration = Configuration::plain(platform::find("x86").expect("a platform"));
     let configured = configure(&loaded, &configuration)?;
-    let config = config(&workspace, &configuration, Vec::new());
+    let config = config(&workspace, &configuration, ToolchainFacts::default());
     match Analysis::of(&workspace.root, &configured, &config, &AtomicBool::new(false)) {
         Ok(analysis) => Ok(look(&analysis)),
         Err(BuildError::Findings(findings)) => Err(findings),

@@ -27,6 +27,8 @@ pub struct Configuration {
     pub min_kernel: Option<KernelVersion>,
     /// The flags that were set; the others have their defaults.
     pub flags: BTreeMap<Label, Given>,
+    /// The `bpf_toolchain` that compiles; the machine's own when none is named.
+    pub toolchain: Option<Label>,
     /// More arguments for every compile.
     pub copts: Vec<String>,
     /// `NAME` or `NAME=value` for every compile.
@@ -80,6 +82,7 @@ impl Configuration {
             mode: Mode::default(),
             min_kernel: None,
             flags: BTreeMap::new(),
+            toolchain: None,
             copts: Vec::new(),
             defines: Vec::new(),
         }
@@ -96,13 +99,17 @@ impl Configuration {
     }
 
     /// Names it. `named` is the name it has in the settings, `changed` whether more was said than the settings say under that
-    /// name. A name begins with a letter and has no `-`, and what stands for the rest begins with a digit, so none is taken for
-    /// another.
-    pub fn name(&mut self, named: Option<&str>, changed: bool) {
+    /// name, `compiler` whether another toolchain was chosen. A name begins with a letter and has no `-`, and what stands for the
+    /// rest begins with a digit, so none is taken for another; only toolchains stand behind a `+`.
+    pub fn name(&mut self, named: Option<&str>, changed: bool, compiler: bool) {
         let mode = (self.mode == Mode::Dbg).then_some("dbg".to_owned());
         let rest = changed.then(|| self.digest());
         let parts = [Some(self.platform.name.to_owned()), mode, named.map(str::to_owned), rest];
         self.folder = parts.into_iter().flatten().collect::<Vec<_>>().join("-");
+        if compiler {
+            self.folder += "+";
+            self.folder += &self.toolchain.as_ref().map_or_else(|| "host".to_owned(), toolchain_name);
+        }
     }
 
     /// Stands for what a name says nothing of.
@@ -114,6 +121,17 @@ impl Configuration {
             hasher.field(given.value.as_bytes());
         }
         format!("0{}", &hasher.finish().to_string()[..11])
+    }
+}
+
+/// `tools.clang17` for `//tools:clang17`: what is behind the last dot is the target, so no two labels have the same. One that has
+/// dots of its own is told by a digest.
+fn toolchain_name(label: &Label) -> String {
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    match (label.package.split('/').all(plain), plain(&label.name), label.package.is_empty()) {
+        (true, true, true) => label.name.to_string(),
+        (true, true, false) => format!("{}.{}", label.package.replace('/', "."), label.name),
+        _ => format!("0.{}", &ouro_cache::Digest::of(label.to_string().as_bytes()).to_string()[..11]),
     }
 }
 
@@ -208,7 +226,7 @@ mod tests {
         let folder = |mode: Mode, named: Option<&str>, flag: Option<&str>| {
             let flags = flag.map(|value| (Label::new("fw", "trace"), Given { value: value.into(), span: None }));
             let mut made = Configuration { mode, flags: flags.into_iter().collect(), ..plain.clone() };
-            made.name(named, flag.is_some());
+            made.name(named, flag.is_some(), false);
             made.folder
         };
         assert_eq!(folder(Mode::Opt, None, None), "arm64");
@@ -217,5 +235,13 @@ mod tests {
         let (on, off) = (folder(Mode::Opt, None, Some("on")), folder(Mode::Opt, None, Some("off")));
         assert!(on.starts_with("arm64-0") && off.starts_with("arm64-0") && on != off, "{on} {off}");
         assert_eq!(folder(Mode::Opt, Some("small"), Some("on")), format!("arm64-small{}", &on["arm64".len()..]));
+        let with = |label: &str| {
+            let mut made = Configuration { toolchain: Label::parse(label, "", "").ok(), ..plain.clone() };
+            made.name(None, false, true);
+            made.folder
+        };
+        assert_eq!((with("//:a"), with("//a/b:c")), ("arm64+a".to_owned(), "arm64+a.b.c".to_owned()));
+        assert!(with("//a:b.c").starts_with("arm64+0.") && with("//a.b:c").starts_with("arm64+0."));
+        assert_ne!(with("//a:b.c"), with("//a.b:c"));
     }
 }

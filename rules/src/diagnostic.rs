@@ -55,6 +55,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do next.
     pub help: Option<String>,
+    /// The file it is about, by path or name, for whoever knows more of that file and completes the finding; not shown.
+    pub about: Option<Arc<str>>,
 }
 
 impl Diagnostic {
@@ -73,6 +75,7 @@ impl Diagnostic {
             related: Vec::new(),
             notes: Vec::new(),
             help: None,
+            about: None,
         }
     }
 

@@ -66,10 +66,12 @@ pub struct TestInfo {
     pub uncached: bool,
     /// Whether it runs while no other test does.
     pub exclusive: bool,
+    /// Whether it sees the whole machine and may change it, as tests with a kernel must.
+    pub unconfined: bool,
 }
 
 impl TestInfo {
-    /// How a test with these tags is run; all rules read the same words: `exclusive`, `external` and `no-cache`.
+    /// How a test with these tags is run; all rules read the same words: `exclusive`, `external`, `no-cache` and `no-sandbox`.
     pub fn new(timeout: Option<Duration>, tags: &[Arc<str>]) -> TestInfo {
         TestInfo { timeout, ..TestInfo::default() }.with_tags(tags)
     }
@@ -78,7 +80,8 @@ impl TestInfo {
     pub fn with_tags(self, tags: &[Arc<str>]) -> TestInfo {
         let has = |word: &str| tags.iter().any(|tag| **tag == *word);
         let uncached = self.uncached || has("external") || has("no-cache");
-        TestInfo { uncached, exclusive: self.exclusive || has("exclusive"), ..self }
+        let unconfined = self.unconfined || has("external") || has("no-sandbox");
+        TestInfo { uncached, exclusive: self.exclusive || has("exclusive"), unconfined, ..self }
     }
 }
 

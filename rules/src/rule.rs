@@ -47,6 +47,8 @@ pub enum Role {
     Condition,
     /// To be set on the command line; see [`Flag`](crate::condition::Flag).
     Flag,
+    /// To be chosen as the compiler of all; see [`ToolchainSpec`](crate::builtin::ToolchainSpec).
+    Toolchain,
     /// To name packages in visibility lists; see [`PackageGroup`](crate::package_group::PackageGroup).
     Packages,
 }
@@ -168,7 +170,11 @@ pub struct Config {
     pub clang_flags: Vec<String>,
     /// The CPU's name for clang's `-target`: `bpf`, `bpfeb`.
     pub target: String,
-    /// What the configuration adds to every compile.
+    /// The target that says which compiler that is; none for the machine's own.
+    pub toolchain: Option<Label>,
+    /// What the compiler says it is.
+    pub clang_version: String,
+    /// What the toolchain and the configuration add to every compile.
     pub compile_args: Vec<String>,
     /// Where the kernel that runs here offers its types, if it does and is one of what is built for.
     pub kernel_btf: Option<String>,

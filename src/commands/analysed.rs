@@ -58,17 +58,14 @@ impl<'a> Asker<'a> {
 
     /// The same, saying nothing.
     pub(super) fn load_quietly(&self, patterns: &[Pattern]) -> Result<Loaded, BuildError> {
+        self.ask(patterns, |request| build::load(request, session::interrupted()))
+    }
+
+    fn ask<T>(&self, patterns: &[Pattern], work: impl FnOnce(&Request<'_>) -> Result<T, BuildError>) -> Result<T, BuildError> {
         let (rules, search_path) = (builtin::table(), session::search_path());
         let configurations = slice::from_ref(&self.configuration);
-        let request = Request {
-            workspace: self.workspace,
-            patterns,
-            configurations,
-            rules: &rules,
-            search_path: &search_path,
-            program: None,
-        };
-        build::load(&request, session::interrupted())
+        let (workspace, rules, search_path) = (self.workspace, &rules, search_path.as_os_str());
+        work(&Request { workspace, patterns, configurations, rules, search_path, program: None })
     }
 
     /// What was loaded and leaves nothing to choose; says so.
@@ -93,9 +90,12 @@ impl<'a> Asker<'a> {
 
     /// What that means. Says what was found besides what loading said.
     pub fn analyse<'c>(&self, configured: &'c Configured<'_>) -> Result<View<'c>, CliError> {
-        let toolchain = Toolchain::find(&self.workspace.root, &self.workspace.settings.toolchain, &session::search_path());
-        let clang_flags = toolchain.as_ref().map(Toolchain::clang_flags).unwrap_or_default();
-        let config = config(self.workspace, &self.configuration, clang_flags);
+        let toolchain = match self.ask(&[], |request| build::tools(request, configured.loaded(), None)) {
+            Err(BuildError::Toolchain(error)) => Err(error),
+            found => Ok(found.map_err(failure)?),
+        };
+        let facts = toolchain.as_ref().map(Toolchain::facts).unwrap_or_default();
+        let config = config(self.workspace, &self.configuration, facts);
         let analysis = Analysis::of(&self.workspace.root, configured, &config, session::interrupted()).map_err(failure)?;
         let (loaded, warnings) = (configured.loaded(), analysis.analysed.warnings());
         let new: Vec<Diagnostic> = warnings.into_iter().filter(|warning| !loaded.warnings.contains(warning)).collect();

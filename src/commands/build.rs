@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use ouro_engine::build::{self, BuildError, Built, Request};
 use ouro_engine::event::Event;
-use ouro_engine::execute::{ExecuteError, Options};
+use ouro_engine::execute::{ExecuteError, Options, Sandbox, SandboxMode};
 use ouro_engine::plan;
 use ouro_engine::state::StateError;
 use ouro_engine::toolchain::ToolchainError;
+use ouro_engine::unused;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
 use ouro_rules::{Configuration, Diagnostic, builtin};
 
-use crate::cli::{Build, BuildFlags, ConfigFlags};
-use crate::commands::analysed::{Asker, View};
+use crate::cli::{Build, BuildFlags, ConfigFlags, SandboxKind};
+use crate::commands::analysed::{Asker, View, analysed};
 use crate::commands::cache::tidy;
 use crate::configurations;
 use crate::error::{CliError, Kind};
@@ -30,6 +31,9 @@ pub fn run(session: &Session, args: &Build) -> Result<(), CliError> {
         return plan_only(session, &workspace, &patterns, &args.how.config);
     }
     let built = build(session, &workspace, &patterns, &args.how)?;
+    if args.unused_headers {
+        tell_unused(session, &workspace, &patterns, &args.how.config)?;
+    }
     if session.output.settings().verbosity == Verbosity::Verbose {
         let files = built.targets.iter().flat_map(|target| &target.files);
         session.output.status(&files.map(|file| format!("  {file}\n")).collect::<String>());
@@ -52,7 +56,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
         search_path: &search_path,
         program: program.as_deref(),
     };
-    let options = options(session, workspace, flags);
+    let options = options(session, workspace, flags)?;
     let progress = Progress::new(&session.output, session.sources());
     let recorders = Recorders::new(flags, began)?;
     let tell = |event: Event| {
@@ -85,13 +89,30 @@ fn line(configuration: &Configuration, built: &Built) -> String {
 }
 
 /// How to execute, as the flags and the workspace's settings say.
-pub fn options(session: &Session, workspace: &Workspace, flags: &BuildFlags) -> Options<'static> {
-    Options {
+pub fn options<'w>(session: &Session, workspace: &'w Workspace, flags: &BuildFlags) -> Result<Options<'w>, CliError> {
+    Ok(Options {
         jobs: jobs(workspace, flags),
         keep_going: flags.keep_going,
         color: session.output.settings().err.color,
         warm: !flags.no_warm,
+        sandbox: sandbox(workspace, flags.sandbox)?,
         cancelled: session::interrupted(),
+    })
+}
+
+/// The sandbox that the flag, or else the workspace, asks for. What is asked for and cannot be had is an error; without asking
+/// there is what the machine has.
+pub fn sandbox(workspace: &Workspace, flag: Option<SandboxKind>) -> Result<Sandbox<'_>, CliError> {
+    let asked = flag.map(|kind| match kind {
+        SandboxKind::Landlock => SandboxMode::Landlock,
+        SandboxKind::Namespace => SandboxMode::Namespace,
+        SandboxKind::Off => SandboxMode::Off,
+    });
+    let settings = &workspace.settings.sandbox;
+    let mode = asked.unwrap_or(settings.mode);
+    match mode.obstacle() {
+        None => Ok(Sandbox { mode, read: &settings.read }),
+        Some((why, remedy)) => Err(CliError::new(Kind::Refused, format!("there is no such sandbox: {why}")).help(remedy)),
     }
 }
 
@@ -114,6 +135,18 @@ fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
     if let Some(path) = summary.map(|summary| &summary.critical_path).filter(|path| !path.is_empty()) {
         session.output.status(&format!("{}\n", progress::critical_path(path)));
     }
+}
+
+/// Says which headers were declared and not read.
+fn tell_unused(session: &Session, workspace: &Workspace, patterns: &[Pattern], flags: &ConfigFlags) -> Result<(), CliError> {
+    analysed(session, workspace, patterns, (flags, "`ouro build --unused-headers`"), |view| {
+        let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
+        let findings = unused::unused(&workspace.root, &view.analysis, &plan, view.toolchain()?);
+        if findings.is_empty() {
+            session.output.status("every declared header is read\n");
+        }
+        session.findings(&findings)
+    })
 }
 
 /// Everything a build does before it runs or writes anything, and never by the snapshot: whoever asks wants it looked at.

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::cli::Generate;
 use crate::commands::analysed::analysed;
-use crate::commands::build::failure;
+use crate::commands::build::{failure, sandbox};
 use crate::error::CliError;
 use crate::files;
 use crate::render::progress::Progress;
@@ -63,13 +63,8 @@ fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain,
     let store = Store::open(&session::cache_folder(workspace, None)?).map_err(|error| failure(error.into()))?;
     let lock = Lock::acquire(&workspace.root, session::interrupted(), &events).map_err(|error| failure(error.into()))?;
     let site = Site { lock: &lock, toolchain, store: &store };
-    let options = Options {
-        jobs: 1,
-        keep_going: true,
-        warm: true,
-        color: session.output.settings().err.color,
-        cancelled: session::interrupted(),
-    };
+    let (color, sandbox) = (session.output.settings().err.color, sandbox(workspace, None)?);
+    let options = Options { jobs: 1, keep_going: true, color, warm: true, sandbox, cancelled: session::interrupted() };
     let summary = execute::execute(&site, plan, &options, &mut State::load(&workspace.root), &events);
     progress.finish();
     let summary = summary.map_err(|error| failure(error.into()))?;
@@ -78,9 +73,9 @@ fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain,
 
 /// One entry for each compiled source, as clang's JSON compilation database format wants it.
 fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_json::Value, CliError> {
-    let clang = toolchain.tool(&Tool::Clang).map_err(|error| failure(error.into()))?;
     let entry = |action: &Arc<Action>| match &action.kind {
-        ActionKind::Run { tool: Tool::Clang, args, depfile: Some(_), .. } => {
+        ActionKind::Run { tool: tool @ Tool::Clang, args, depfile: Some(_), .. } => {
+            let clang = toolchain.of(action).tool(tool).ok()?;
             let arguments: Vec<String> = std::iter::once(clang.path.display().to_string()).chain(args.iter().cloned()).collect();
             let (file, output) = (action.inputs.first()?.path(), action.outputs.first()?.path());
             Some(json!({ "directory": root.to_string_lossy(), "file": file, "arguments": arguments, "output": output }))

@@ -10,6 +10,7 @@ mod bundle;
 mod cache;
 mod clean;
 mod deploy;
+mod doctor;
 mod explain;
 mod generate;
 mod graph;
@@ -38,6 +39,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Query(args) => query::run(session, &args),
         Command::Aquery(args) => aquery::run(session, &args),
         Command::Affected(args) => affected::run(session, &args),
+        Command::Doctor(args) => doctor::run(session, &args),
         Command::Generate(args) => generate::run(session, &args),
         Command::Clean => clean::run(session),
         Command::Cache(args) => cache::run(session, &args),

@@ -28,7 +28,7 @@ pub fn run(session: &Session, args: &Test) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let manner = manner(args)?;
     check_files(args)?;
-    let options = options(session, &workspace, &args.how);
+    let options = options(session, &workspace, &args.how)?;
     let ready = prepare(session, &workspace, args, &options, &manner)?;
     if ready.labels().next().is_none() {
         return Err(CliError::new(Kind::NoTests, "there is no test to run").help(match args.filter {

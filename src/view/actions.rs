@@ -55,7 +55,7 @@ impl<'a> Shown<'a> {
         };
         match &action.kind {
             ActionKind::Run { tool, args, env, depfile, .. } => {
-                shown.argv = std::iter::once(program(tool, toolchain)).chain(args.iter().cloned()).collect();
+                shown.argv = std::iter::once(program(tool, toolchain.of(action))).chain(args.iter().cloned()).collect();
                 shown.environment = key::environment(env);
                 shown.depfile = depfile.as_deref();
             }

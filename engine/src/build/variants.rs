@@ -35,7 +35,7 @@ pub(super) fn analysed<'c>(
         Analysis::told(
             &request.workspace.root,
             configured,
-            &config(request.workspace, configuration, toolchain.clang_flags()),
+            &config(request.workspace, configuration, toolchain.of_folder(&configuration.folder).facts()),
             cancelled,
             events,
         )

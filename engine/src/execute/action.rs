@@ -15,8 +15,9 @@ use super::files::{Files, seen};
 use super::key::{self, Input};
 use super::note::Note;
 use super::process::{Processes, without_colors};
+use super::sandbox::{Confinement, Scratch};
 use super::schedule::End;
-use super::{Options, Site, Step, Summary, outputs, priority};
+use super::{Options, SCRATCH, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
 use crate::fast::FastSet;
 use crate::plan::Plan;
@@ -43,6 +44,8 @@ pub(super) struct Work<'a> {
     pub(super) processes: Processes,
     /// What functions share.
     pub(super) memory: Memory,
+    pub(super) confinement: Confinement<'a>,
+    pub(super) scratch: Scratch,
     /// Set by the first failure that ends the build.
     given_up: AtomicBool,
     tally: Mutex<Tally>,
@@ -118,6 +121,8 @@ impl<'a> Work<'a> {
             files: Files::new(root, before),
             processes: Processes::new(if options.warm { options.jobs } else { 0 }),
             memory: Memory::default(),
+            confinement: Confinement::new(root, options.sandbox),
+            scratch: Scratch::new(root.join(SCRATCH)),
             given_up: AtomicBool::new(false),
             tally: Mutex::default(),
         }
@@ -277,6 +282,7 @@ impl<'a> Work<'a> {
     pub(super) fn tool(&self, action: &Action, tool: &Tool) -> Result<toolchain::Found, Diagnostic> {
         self.site
             .toolchain
+            .of(action)
             .tool(tool)
             .map_err(|error| Diagnostic::bare(format!("{error}; `{}` runs it", action.owner)).maybe_help(error.remedy()))
     }

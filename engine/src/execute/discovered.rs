@@ -4,7 +4,6 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -16,7 +15,7 @@ use super::{depfile, outputs};
 use crate::state::File;
 
 impl Work<'_> {
-    /// The files the action's dependency file names, sorted. Files of the workspace that it does not declare are findings.
+    /// The files the action's dependency file names, sorted. Those that it may not read are findings.
     pub(super) fn discovered(&self, action: &Action) -> Result<Vec<Arc<str>>, Vec<Diagnostic>> {
         let ActionKind::Run { depfile: Some(path), .. } = &action.kind else { return Ok(Vec::new()) };
         let place = self.files.place(path);
@@ -27,19 +26,8 @@ impl Work<'_> {
         let mut paths: Vec<Arc<str>> = names.iter().map(|name| depfile::normalise(&self.real_root, name).into()).collect();
         paths.sort();
         paths.dedup();
-        let forbidden = paths.iter().filter(|path| !self.is_allowed(action, path));
-        let findings: Vec<Diagnostic> = forbidden.map(|path| undeclared(action, path)).collect();
-        if findings.is_empty() { Ok(paths) } else { Err(findings) }
-    }
-
-    /// Files of the system may be read by all; those of the workspace only when they are inputs, under whatever name.
-    pub(super) fn is_allowed(&self, action: &Action, path: &str) -> bool {
-        let declared = |path: &str| action.inputs.iter().any(|input| &**input.path() == path);
-        let declared_elsewhere = || {
-            let real = self.real_root.join(path).canonicalize().ok()?;
-            Some(declared(real.strip_prefix(&self.real_root).ok()?.to_str()?))
-        };
-        Path::new(path).is_absolute() || declared(path) || declared_elsewhere().unwrap_or(false)
+        let forbidden: Vec<&Arc<str>> = paths.iter().filter(|path| !self.is_allowed(action, path)).collect();
+        if forbidden.is_empty() { Ok(paths) } else { Err(self.undeclared(action, &paths, &forbidden)) }
     }
 
     /// What was read, by digest; nothing when some of it, or an input, changed since `start` or since it was hashed.
@@ -64,10 +52,4 @@ impl Work<'_> {
         let unchanged = inputs.iter().all(|(path, file)| self.files.unchanged(path, file));
         Ok(unchanged.then_some(reads))
     }
-}
-
-fn undeclared(action: &Action, path: &str) -> Diagnostic {
-    Diagnostic::bare(format!("`{}` includes `{path}`, which is not among its declared files", action.owner))
-        .note("a header that is not declared makes a build that works here and nowhere else")
-        .help("add a `bpf_library` with it to `deps`")
 }

@@ -29,7 +29,8 @@
 //! Tests have keys, too: they are processes whose program is an input, whose tool is what runs a script (`#!`), and whose outputs
 //! are the log and what else is told of the run.
 //!
-//! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace.
+//! Not in the key, because they do not change results: the number of jobs, colours, the place of the workspace, the sandbox, and where
+//! `HOME` and `TMPDIR` are, which every process has to itself and finds empty.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -57,7 +57,7 @@ impl Note {
 /// What an action's tool is, as its key has it.
 pub(crate) fn identity(toolchain: &Toolchain, action: &Action) -> Option<Digest> {
     match &action.kind {
-        ActionKind::Run { tool, .. } => toolchain.tool(tool).ok().map(|found| found.identity),
+        ActionKind::Run { tool, .. } => toolchain.of(action).tool(tool).ok().map(|found| found.identity),
         ActionKind::Write { .. } | ActionKind::Native(_) => None,
     }
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::fd::{BorrowedFd, FromRawFd};
+use std::os::fd::FromRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,31 +55,31 @@ impl Processes {
         Processes { groups: Mutex::default(), warm: Warm::new(warm_threads) }
     }
 
-    /// Runs a command to its end. It and all it starts obey the Landlock ruleset, if there is one.
-    pub(super) fn run(&self, command: &Command, start: Start, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
+    /// Runs a command to its end.
+    pub(super) fn run(&self, command: &Command, start: Start) -> io::Result<Ended> {
         let printed = unnamed_file()?;
         let copy = match start {
             Start::Plain => None,
-            Start::Warm => self.warm.spawn(command, &printed, ruleset),
+            Start::Warm => self.warm.spawn(command, &printed),
         };
         match copy {
-            Some(group) => self.believe(self.wait(group, printed)?, command, ruleset),
-            None => self.run_plain(command, printed, ruleset),
+            Some(group) => self.believe(self.wait(group, printed)?, command),
+            None => self.run_plain(command, printed),
         }
     }
 
-    fn run_plain(&self, command: &Command, printed: File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
+    fn run_plain(&self, command: &Command, printed: File) -> io::Result<Ended> {
         let nothing = File::open("/dev/null")?;
-        let group = command.spawn(&Surroundings { input: &nothing, output: &printed, ruleset, kept: None })?;
+        let group = command.spawn(&Surroundings { input: &nothing, output: &printed, kept: None })?;
         self.wait(group, printed)
     }
 
     /// The end of a copy, if it is a usual one: a crash may be the copy's own, and so may what compilers make of crashes.
-    fn believe(&self, ended: Ended, command: &Command, ruleset: Option<BorrowedFd<'_>>) -> io::Result<Ended> {
+    fn believe(&self, ended: Ended, command: &Command) -> io::Result<Ended> {
         if ended.stopped || matches!(ended.status.code(), Some(0 | 1)) {
             return Ok(ended);
         }
-        let again = self.run_plain(command, unnamed_file()?, ruleset)?;
+        let again = self.run_plain(command, unnamed_file()?)?;
         if again.status.success() {
             self.warm.distrust(command);
         }
@@ -127,7 +127,7 @@ impl Processes {
 /// Runs a command that writes to `output` to its end. `watch` is called again and again; once it says yes the whole group is asked
 /// to end, and killed when it does not. Nothing of the group is left running in any case.
 pub(crate) fn run_watched(command: &Command, output: &File, watch: &mut dyn FnMut() -> bool) -> io::Result<ExitStatus> {
-    let group = command.spawn(&Surroundings { input: &File::open("/dev/null")?, output, ruleset: None, kept: None })?;
+    let group = command.spawn(&Surroundings { input: &File::open("/dev/null")?, output, kept: None })?;
     let (mut asked, mut pause): (Option<Instant>, _) = (None, SHORTEST_LOOK);
     while !has_ended(group)? {
         match asked {
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn run(script: &str) -> Ended {
-        Processes::new(0).run(&sh(script), Start::Plain, None).unwrap()
+        Processes::new(0).run(&sh(script), Start::Plain).unwrap()
     }
 
     fn printed(script: &str) -> String {
@@ -268,7 +268,7 @@ mod tests {
     fn what_cannot_be_started_is_an_error() {
         let kind = |program: &str, folder: &str| {
             let command = Command::new(Path::new(program), [], [], Path::new(folder)).unwrap();
-            Processes::new(0).run(&command, Start::Plain, None).unwrap_err().kind()
+            Processes::new(0).run(&command, Start::Plain).unwrap_err().kind()
         };
         assert_eq!(kind("/no/such/program", "/"), io::ErrorKind::NotFound);
         assert_eq!(kind("/bin/sh", "/no/such/folder"), io::ErrorKind::NotFound);
@@ -292,7 +292,7 @@ mod tests {
         let processes = Processes::new(0);
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20"), Start::Plain, None).unwrap());
+            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20"), Start::Plain).unwrap());
             while processes.groups().is_empty() {
                 std::thread::sleep(Duration::from_millis(1));
             }
@@ -348,7 +348,7 @@ mod tests {
         let ready = dir.path().join("ready");
         let script = format!("(trap '' TERM; echo > {}; sleep 20 & wait; sleep 20) & wait", ready.display());
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&sh(&script), Start::Plain, None).unwrap());
+            let running = scope.spawn(|| processes.run(&sh(&script), Start::Plain).unwrap());
             while !ready.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of caches: it is asked only when they had no answer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
@@ -16,8 +16,13 @@ use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 use super::action::{Found, Ran, Stop, Work};
 use super::process::{Ended, Start};
 use super::spawn::Command;
-use super::{key, outputs};
+use super::{SCRATCH, key, outputs};
 use crate::event::{Event, How};
+
+/// What every clang run is told besides. Always with colours, so that the cache holds what a terminal shows; they are removed where
+/// nobody wants them. Outputs are written where they belong, not read back and renamed, so that nothing in their folder needs to be
+/// readable.
+const OWN: &[&str] = &["-fcolor-diagnostics", "-fno-temp-file"];
 
 impl Work<'_> {
     /// Does the action. When it does not end well, none of its outputs stays.
@@ -89,14 +94,24 @@ impl Work<'_> {
         }
         let program = self.tool(action, tool)?;
         self.check_executable(tool)?;
-        // Always with colours, so that the cache holds what a terminal shows; they are removed where nobody wants them.
-        let colors = (*tool == Tool::Clang).then_some("-fcolor-diagnostics");
-        let args = colors.into_iter().chain(args.iter().map(String::as_str));
+        let own: &[&str] = if *tool == Tool::Clang { OWN } else { &[] };
+        let args = own.iter().copied().chain(args.iter().map(String::as_str));
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
-        let command = Command::new(&program.path, args, key::environment(env), root).map_err(trouble)?;
-        // The tools of LLVM take longer to start than to work.
-        let start = if matches!(tool, Tool::Clang | Tool::LlvmLink) { Start::Warm } else { Start::Plain };
-        Ok(self.processes.run(&command, start, None).map_err(trouble)?)
+        let slot = self.scratch.take().map_err(|error| outputs::trouble("make a folder in", SCRATCH, &error))?;
+        let home = slot.home().to_string_lossy().into_owned();
+        // The tools of LLVM take longer to start than to work, and have no use for a home.
+        let is_llvm = matches!(tool, Tool::Clang | Tool::LlvmLink);
+        let (start, env) = match is_llvm {
+            true => (Start::Warm, key::environment(env)),
+            false => (Start::Plain, with_home(key::environment(env), &home)),
+        };
+        let cage = self.cage(action, &program.path, &slot).map_err(trouble)?;
+        let command = Command::new(&program.path, args, env, root).map_err(trouble)?.within(cage.walls);
+        let ended = self.processes.run(&command, start).map_err(trouble)?;
+        for path in made_by(action) {
+            cage.staged.deliver(&root.join(&**path)).map_err(|error| outputs::trouble("write", path, &error))?;
+        }
+        Ok(ended)
     }
 
     /// A script that may not be run is the usual mistake, and what the kernel says of it names no remedy.
@@ -142,14 +157,18 @@ impl Work<'_> {
         if ended.stopped || self.options.cancelled.load(Ordering::Relaxed) {
             return Stop::Cancelled;
         }
+        let mut findings = self.unreadable(action, &ended.printed);
+        findings.extend(self.kept_out(action, &ended.printed));
         let silent = ended.printed.trim().is_empty();
         let finding =
             Diagnostic::bare(format!("{} of `{}` failed without a word: {}", action.mnemonic, action.owner, ended.status));
-        let findings = match ended.status.signal() {
-            Some(libc::SIGKILL) => vec![finding.help("the machine may be out of memory: build with fewer jobs (`-j 1`)")],
-            None if !silent => Vec::new(),
-            _ => vec![finding],
-        };
+        match ended.status.signal() {
+            Some(libc::SIGKILL) => {
+                findings.push(finding.help("the machine may be out of memory: build with fewer jobs (`-j 1`)"))
+            }
+            None if !silent => {}
+            _ => findings.push(finding),
+        }
         Stop::Failed { printed: ended.printed, findings }
     }
 
@@ -162,8 +181,16 @@ impl Work<'_> {
     }
 }
 
+/// What is to be written by a process that is given no other place finds one here.
+fn with_home<'e>(mut env: BTreeMap<&'e str, &'e str>, home: &'e str) -> BTreeMap<&'e str, &'e str> {
+    for name in ["HOME", "TMPDIR"] {
+        env.entry(name).or_insert(home);
+    }
+    env
+}
+
 /// Every path an action writes to.
-fn made_by(action: &Action) -> impl Iterator<Item = &Arc<str>> {
+pub(super) fn made_by(action: &Action) -> impl Iterator<Item = &Arc<str>> {
     let depfile = match &action.kind {
         ActionKind::Run { depfile, .. } => depfile.as_ref(),
         ActionKind::Write { .. } | ActionKind::Native(_) => None,

@@ -14,29 +14,30 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
 
+use super::sandbox::Walls;
+
 /// The child calls a dozen functions of libc, each with a small frame.
 const STACK: usize = 64 * 1024;
 
-/// What a program finds open, and what it must obey.
+/// What a program finds open.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Surroundings<'a> {
     /// Its standard input.
     pub(super) input: &'a File,
     /// Its standard output and error.
     pub(super) output: &'a File,
-    /// A Landlock ruleset that restricts it and all it starts.
-    pub(super) ruleset: Option<BorrowedFd<'a>>,
     /// What else stays open, under its own number.
     pub(super) kept: Option<BorrowedFd<'a>>,
 }
 
 /// A program with everything it gets.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Command {
     program: CString,
     arguments: Vec<CString>,
     environment: Vec<CString>,
     folder: CString,
+    walls: Walls,
 }
 
 impl Command {
@@ -55,12 +56,30 @@ impl Command {
             program,
             environment: environment.collect::<io::Result<_>>()?,
             folder: c_string(folder.as_os_str())?,
+            walls: Walls::default(),
         })
     }
 
-    /// The same program with other arguments and additional variables.
+    /// The same, kept in.
+    pub(crate) fn within(self, walls: Walls) -> Command {
+        Command { walls, ..self }
+    }
+
+    /// What keeps it in.
+    pub(super) fn walls(&self) -> &Walls {
+        &self.walls
+    }
+
+    /// The same, kept in by nothing.
+    pub(super) fn without_walls(&self) -> Command {
+        let (program, arguments) = (self.program.clone(), self.arguments.clone());
+        let (environment, folder) = (self.environment.clone(), self.folder.clone());
+        Command { program, arguments, environment, folder, walls: Walls::default() }
+    }
+
+    /// The same program with other arguments and additional variables, kept in by nothing.
     pub(super) fn varied(&self, arguments: &[&CStr], variables: &[CString]) -> Command {
-        let mut varied = self.clone();
+        let mut varied = self.without_walls();
         varied.arguments.truncate(1);
         varied.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         varied.environment.extend_from_slice(variables);
@@ -99,21 +118,23 @@ impl Command {
             folder: self.folder.as_ptr(),
             input: surroundings.input.as_raw_fd(),
             output: surroundings.output.as_raw_fd(),
-            ruleset: number(surroundings.ruleset),
             kept: number(surroundings.kept),
+            walls: &raw const self.walls,
             parent: std::process::id() as libc::pid_t,
+            caught: false,
             error: 0,
         };
-        let process = with_signals_blocked(|| clone(&raw mut child))?;
-        // SAFETY: the child wrote through a pointer to this very field before our thread went on.
-        match unsafe { ptr::read_volatile(&raw const child.error) } {
-            0 => Ok(process),
-            error => {
-                // SAFETY: reaps a child of ours that has ended; touches no memory.
-                unsafe { libc::waitpid(process, ptr::null_mut(), 0) };
-                Err(io::Error::from_raw_os_error(error))
-            }
+        let process = with_signals_blocked(|| clone(&raw mut child, self.walls.clone_flags()))?;
+        // SAFETY: the child wrote through a pointer to these very fields before our thread went on.
+        let (caught, error) =
+            unsafe { (ptr::read_volatile(&raw const child.caught), ptr::read_volatile(&raw const child.error)) };
+        if error == 0 {
+            return Ok(process);
         }
+        // SAFETY: reaps a child of ours that has ended; touches no memory.
+        unsafe { libc::waitpid(process, ptr::null_mut(), 0) };
+        let error = io::Error::from_raw_os_error(error);
+        Err(if caught { io::Error::other(format!("cannot enter the sandbox: {error}")) } else { error })
     }
 }
 
@@ -125,11 +146,12 @@ struct Child {
     folder: *const c_char,
     input: RawFd,
     output: RawFd,
-    /// -1 when nothing restricts it.
-    ruleset: RawFd,
     /// -1 when nothing else stays open.
     kept: RawFd,
+    walls: *const Walls,
     parent: libc::pid_t,
+    /// Whether it came no further than the walls.
+    caught: bool,
     /// Why it did not become the program; 0 if it did.
     error: i32,
 }
@@ -157,14 +179,15 @@ fn with_signals_blocked<T>(f: impl FnOnce() -> T) -> T {
     }
 }
 
-fn clone(child: *mut Child) -> io::Result<libc::pid_t> {
+fn clone(child: *mut Child, flags: c_int) -> io::Result<libc::pid_t> {
     let mut stack = Box::<[u8]>::new_uninit_slice(STACK);
     // Stacks grow down, and start at a multiple of 16.
     let top = stack.as_mut_ptr_range().end.cast::<c_void>();
     let top = top.wrapping_byte_sub(top.addr() % 16);
     // SAFETY: with CLONE_VFORK this thread does not go on before the child has left our memory, so the stack and what `child`
     // points to outlive its use of them.
-    let process = unsafe { libc::clone(become_program, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD, child.cast()) };
+    let process =
+        unsafe { libc::clone(become_program, top, libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | flags, child.cast()) };
     if process < 0 { Err(io::Error::last_os_error()) } else { Ok(process) }
 }
 
@@ -180,10 +203,12 @@ extern "C" fn become_program(child: *mut c_void) -> c_int {
             && libc::dup2((*child).input, 0) >= 0
             && libc::dup2((*child).output, 1) >= 0
             && libc::dup2((*child).output, 2) >= 0
-            && libc::chdir((*child).folder) == 0
             && ((*child).kept < 0 || libc::fcntl((*child).kept, libc::F_SETFD, 0) == 0)
-            && obeys((*child).ruleset);
-        if ready {
+            && plain_limits();
+        let caught = ready && !(*(*child).walls).enter();
+        ptr::write_volatile(&raw mut (*child).caught, caught);
+        // The folder may be there only within the walls.
+        if ready && !caught && libc::chdir((*child).folder) == 0 {
             plain_signals();
             libc::execve((*child).program, (*child).arguments, (*child).environment);
         }
@@ -204,16 +229,16 @@ unsafe fn parent_lives(parent: libc::pid_t) -> bool {
     }
 }
 
-/// Lays a Landlock ruleset, if there is one, on this process and on all it will start.
+/// What the user's own settings would change of what is made: modes of files, and a dump beside them of who crashed.
 ///
 /// # Safety
-/// For the child only: there is no way back.
-unsafe fn obeys(ruleset: RawFd) -> bool {
-    // SAFETY: both calls take plain numbers.
+/// For the child only.
+unsafe fn plain_limits() -> bool {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is read only during the call.
     unsafe {
-        ruleset < 0
-            || (libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-                && libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) == 0)
+        libc::umask(0o022);
+        libc::setrlimit(libc::RLIMIT_CORE, &raw const none) == 0
     }
 }
 

@@ -8,7 +8,6 @@ mod packet;
 mod server;
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,13 +70,16 @@ impl Warm {
     }
 
     /// Starts a copy of the command's program, as [`Command::spawn`] starts the program; nothing when it is not warm.
-    pub(super) fn spawn(&self, command: &Command, output: &File, ruleset: Option<BorrowedFd<'_>>) -> Option<libc::pid_t> {
+    pub(super) fn spawn(&self, command: &Command, output: &File) -> Option<libc::pid_t> {
+        if !command.walls().keep_in_a_copy() {
+            return None;
+        }
         let server = self.server(command)?;
         let words: Vec<u8> = command.arguments().iter().flat_map(|word| word.as_bytes_with_nul()).copied().collect();
         if words.len() > LONGEST {
             return None;
         }
-        let process = server.run(&words, output, ruleset).ok()?;
+        let process = server.run(&words, output, command.walls().ruleset()).ok()?;
         self.runs.fetch_add(1, Ordering::Relaxed);
         Some(process)
     }
@@ -127,7 +129,7 @@ impl Warm {
 impl Kind {
     fn new(command: &Command) -> Kind {
         let trouble = Library::missing().map(str::to_owned);
-        Kind { like: command.clone(), runs: 1, starting: None, servers: Vec::new(), failures: 0, trouble }
+        Kind { like: command.without_walls(), runs: 1, starting: None, servers: Vec::new(), failures: 0, trouble }
     }
 
     fn tend(&mut self, most_servers: usize) {

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -13,9 +14,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::case::Case;
+use super::interpreter;
 use super::judge::named;
 use crate::execute::key;
 use crate::execute::process::run_watched;
+use crate::execute::sandbox::{Confinement, Needs, Walls};
 use crate::execute::spawn::Command;
 use crate::runfiles::{self, WORKSPACE_FOLDER};
 
@@ -50,6 +53,7 @@ pub(super) struct Place<'a> {
     pub(super) root: &'a Path,
     /// Where folders for what is temporary are made.
     pub(super) temp: &'a Path,
+    pub(super) confinement: &'a Confinement<'a>,
     pub(super) cancelled: &'a dyn Fn() -> bool,
     /// Is given what the test printed since the last time.
     pub(super) printed: Option<&'a dyn Fn(String)>,
@@ -75,6 +79,7 @@ fn in_folder(place: &Place<'_>, test: &Case, own: &Path, output: &File, follow: 
     let (program, env) = (folder.join(&**test.executable.path()), environment(own, env)?);
     let command =
         Command::new(&program, args.iter().map(String::as_str), key::environment(&env), &folder).map_err(named("start it"))?;
+    let command = command.within(walls(place, test, own, output).map_err(named("make its sandbox"))?);
     let (began, mut stopped) = (Instant::now(), None);
     let status = run_watched(&command, output, &mut || {
         place.printed.iter().for_each(|printed| follow.lines().into_iter().for_each(printed));
@@ -88,6 +93,21 @@ fn in_folder(place: &Place<'_>, test: &Case, own: &Path, output: &File, follow: 
     let status = status.map_err(|error| reason(test, &error))?;
     place.printed.iter().for_each(|printed| follow.all().into_iter().for_each(printed));
     Ok(stopped.unwrap_or_else(|| end(status)))
+}
+
+/// A test sees what it declares and its own folders. It may use the network, to talk to itself; and one that says that it looks at
+/// the machine is not kept from anything.
+fn walls(place: &Place<'_>, test: &Case, own: &Path, output: &File) -> io::Result<Walls> {
+    if test.info.unconfined {
+        return Ok(Walls::default());
+    }
+    let work = own.join("sandbox");
+    fs::create_dir(&work)?;
+    let files = test.action.inputs.iter().map(|input| place.root.join(&**input.path())).collect();
+    let runs = interpreter::of(&place.root.join(&**test.executable.path()), test.search_path())?;
+    let places = runs.iter().flat_map(|program| place.confinement.beside(Path::new(&**program))).collect();
+    let (own, log) = (vec![own.to_owned()], Some(output.as_fd()));
+    Ok(place.confinement.cage(&Needs { files, places, own, log, network: true, work, ..Needs::default() })?.walls)
 }
 
 fn end(status: ExitStatus) -> End {

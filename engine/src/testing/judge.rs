@@ -17,6 +17,7 @@ use super::case::Case;
 use super::{Manner, Report, Status, TestEvent, interpreter, junit};
 use crate::execute::Options;
 use crate::execute::key::{self, Input};
+use crate::execute::sandbox::Confinement;
 use crate::execute::{Files, input};
 use crate::state::{File, State, write_renamed};
 
@@ -28,6 +29,7 @@ pub(super) struct Judge<'a> {
     root: &'a Path,
     store: &'a Store,
     files: Files<'a>,
+    confinement: Confinement<'a>,
     options: &'a Options<'a>,
     manner: &'a Manner,
     events: &'a (dyn Fn(TestEvent) + Sync),
@@ -48,7 +50,8 @@ impl<'a> Judge<'a> {
         manner: &'a Manner,
         events: &'a (dyn Fn(TestEvent) + Sync),
     ) -> Judge<'a> {
-        Judge { root, store, files: Files::new(root, before), options, manner, events }
+        let confinement = Confinement::new(root, options.sandbox);
+        Judge { root, store, files: Files::new(root, before), confinement, options, manner, events }
     }
 
     /// How a test ends; nothing when it was interrupted.
@@ -140,7 +143,8 @@ impl<'a> Judge<'a> {
         cleared.map_err(named(&format!("make room for its log `{}`", test.outputs().log)))?;
         let printed = |text: String| (self.events)(TestEvent::Printed(text));
         let (cancelled, printed) = (|| self.is_cancelled(), self.manner.streamed.then_some(&printed as &dyn Fn(String)));
-        let place = Place { root: self.root, temp: &self.manner.temp, cancelled: &cancelled, printed };
+        let (root, temp, confinement) = (self.root, &*self.manner.temp, &self.confinement);
+        let place = Place { root, temp, confinement, cancelled: &cancelled, printed };
         let mut attempts = Vec::new();
         for run in 1..=self.manner.runs {
             self.head(&log, run)?;

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ouro_cache::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::{Found, Reading, ToolchainError, is_program};
+use super::memory::Reading;
+use super::search::is_program;
+use super::{Found, ToolchainError};
 use crate::state::{Seen, Stamp};
 
 /// The programs of a search path.

@@ -18,6 +18,8 @@ pub struct ConfigurationRequest {
     pub platforms: Vec<String>,
     /// Configurations of `ouro.toml`.
     pub configs: Vec<String>,
+    /// Labels of toolchains.
+    pub toolchains: Vec<String>,
     /// The mode, in all of them.
     pub mode: Option<Mode>,
     /// The oldest kernel, in all of them.
@@ -26,8 +28,8 @@ pub struct ConfigurationRequest {
     pub flags: Vec<String>,
 }
 
-/// Every configuration asked for, each once: each named one (the plain one when none is named) for each platform (its own, or
-/// `host`, when none is given). What is said for all of them goes before what `ouro.toml` says.
+/// Every configuration asked for, each once: each named one (the plain one when none is named) for each platform and toolchain (its
+/// own, or `host` and its compiler, when none is given). What is said for all of them goes before what `ouro.toml` says.
 pub fn configurations(
     workspace: &Workspace,
     request: &ConfigurationRequest,
@@ -37,18 +39,23 @@ pub fn configurations(
     let mut keep = |finding| findings.push(finding);
     let configs: Vec<_> = request.configs.iter().filter_map(|name| config(workspace, name).map_err(&mut keep).ok()).collect();
     let platforms: Vec<_> = request.platforms.iter().filter_map(|name| machine(name).map_err(&mut keep).ok()).collect();
+    let toolchains: Vec<Label> =
+        request.toolchains.iter().filter_map(|text| toolchain(workspace, text).map_err(&mut keep).ok()).collect();
     let flags: BTreeMap<Label, Given> =
         request.flags.iter().filter_map(|text| flag(workspace, text).map_err(&mut keep).ok()).collect();
     let configs = if configs.is_empty() { vec![None] } else { configs.into_iter().map(Some).collect() };
     let platforms = if platforms.is_empty() { vec![None] } else { platforms.into_iter().map(Some).collect() };
+    let toolchains = if toolchains.is_empty() { vec![None] } else { toolchains.into_iter().map(Some).collect() };
     let mut all: Vec<Configuration> = Vec::new();
     for config in configs {
         let base = base(workspace, config, host).unwrap_or_else(|more| {
             findings.extend(more);
             Configuration::plain(host)
         });
-        for platform in &platforms {
-            let one = finished(&base, config.map(|(name, _)| name), platform.unwrap_or(base.platform), request, &flags);
+        for (platform, toolchain) in platforms.iter().flat_map(|one| toolchains.iter().map(move |other| (*one, other))) {
+            let machine = platform.unwrap_or(base.platform);
+            let toolchain = toolchain.clone().or_else(|| base.toolchain.clone());
+            let one = finished(&base, config.map(|(name, _)| name), (machine, toolchain), request, &flags);
             if !all.contains(&one) {
                 all.push(one);
             }
@@ -72,6 +79,11 @@ fn machine(name: &str) -> Result<&'static Platform, Diagnostic> {
     platform::find(name).ok_or_else(|| Diagnostic::bare(format!("unknown platform `{name}`")).help(platform::remedy(name)))
 }
 
+fn toolchain(workspace: &Workspace, text: &str) -> Result<Label, Diagnostic> {
+    let start = text.strip_prefix("//").map_or_else(|| text.to_owned(), |rest| format!("@//{rest}"));
+    workspace.settings.repositories.label(&start, "", &workspace.cwd)
+}
+
 /// `//fw:trace=on`; a value may have a `=` of its own, a label has none before it.
 fn flag(workspace: &Workspace, text: &str) -> Result<(Label, Given), Diagnostic> {
     let (label, value) = text.split_once('=').unwrap_or((text, "true"));
@@ -82,9 +94,12 @@ fn flag(workspace: &Workspace, text: &str) -> Result<(Label, Given), Diagnostic>
 
 /// What `ouro.toml` says, of a name or of all builds.
 fn base(workspace: &Workspace, config: Option<Named<'_>>, host: &'static Platform) -> Result<Configuration, Vec<Diagnostic>> {
-    let plain = Configuration { min_kernel: workspace.settings.build.min_kernel, ..Configuration::plain(host) };
-    let Some((_, settings)) = config else { return Ok(plain) };
     let (mut flags, mut findings) = (BTreeMap::new(), Vec::new());
+    let named = config.and_then(|(_, settings)| settings.toolchain.as_ref()).or(workspace.settings.toolchain.label.as_ref());
+    let toolchain = named.and_then(|text| toolchain(workspace, text).map_err(|finding| findings.push(finding)).ok());
+    let min_kernel = workspace.settings.build.min_kernel;
+    let plain = Configuration { min_kernel, toolchain, ..Configuration::plain(host) };
+    let Some((_, settings)) = config else { return if findings.is_empty() { Ok(plain) } else { Err(findings) } };
     for (text, setting) in &settings.flags {
         match workspace.settings.repositories.label(text, "", "") {
             Ok(label) => drop(flags.insert(label, Given { value: setting.value.as_str().into(), span: setting.span.clone() })),
@@ -108,7 +123,7 @@ fn base(workspace: &Workspace, config: Option<Named<'_>>, host: &'static Platfor
 fn finished(
     base: &Configuration,
     name: Option<&str>,
-    platform: &'static Platform,
+    (platform, toolchain): (&'static Platform, Option<Label>),
     request: &ConfigurationRequest,
     flags: &BTreeMap<Label, Given>,
 ) -> Configuration {
@@ -116,13 +131,14 @@ fn finished(
         platform,
         mode: request.mode.unwrap_or(base.mode),
         min_kernel: request.min_kernel.or(base.min_kernel),
+        toolchain,
         ..base.clone()
     };
     one.flags.extend(flags.iter().map(|(label, given)| (label.clone(), given.clone())));
     let values =
         |of: &Configuration| of.flags.iter().map(|(label, given)| (label.clone(), given.value.clone())).collect::<Vec<_>>();
     let changed = one.min_kernel != base.min_kernel || values(&one) != values(base);
-    one.name(name, changed);
+    one.name(name, changed, one.toolchain != base.toolchain);
     one
 }
 

@@ -20,6 +20,7 @@ use toml::de::{DeTable, DeValue};
 
 pub use self::config::{ConfigSettings, FlagSetting};
 use super::SETTINGS_FILE;
+use crate::execute::SandboxMode;
 
 /// The tables of `ouro.toml`; every one, and every key, may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Settings {
     pub workspace: WorkspaceSettings,
     /// `[toolchain]`
     pub toolchain: ToolchainSettings,
+    /// `[sandbox]`
+    pub sandbox: SandboxSettings,
     /// `[cache]`
     pub cache: CacheSettings,
     /// `[build]`
@@ -57,6 +60,18 @@ pub struct WorkspaceSettings {
 pub struct ToolchainSettings {
     /// The C compiler: a path, or a name looked up in `PATH`.
     pub clang: Option<String>,
+    /// The label of a `bpf_toolchain`, for all builds that choose no other.
+    pub label: Option<String>,
+}
+
+/// `[sandbox]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SandboxSettings {
+    /// How processes are kept from what they do not declare.
+    pub mode: SandboxMode,
+    /// Folders and files outside of the workspace that all processes may read.
+    pub read: Vec<PathBuf>,
 }
 
 /// `[cache]`
@@ -93,7 +108,10 @@ pub struct DeploySettings {
 #[derive(Clone, Copy)]
 enum Kind {
     Text,
+    Label,
+    Sandbox,
     Folders,
+    Places,
     Count,
     Kernel,
     Size,
@@ -103,7 +121,8 @@ enum Kind {
 /// Every table with its keys. Checked before serde sees the text, because serde stops at the first thing it dislikes.
 const TABLES: &[(&str, &[(&str, Kind)])] = &[
     ("workspace", &[("name", Kind::Text), ("ignore", Kind::Folders)]),
-    ("toolchain", &[("clang", Kind::Text)]),
+    ("toolchain", &[("clang", Kind::Text), ("label", Kind::Label)]),
+    ("sandbox", &[("mode", Kind::Sandbox), ("read", Kind::Places)]),
     ("cache", &[("dir", Kind::Text), ("max_size", Kind::Size), ("max_age", Kind::Age)]),
     ("build", &[("jobs", Kind::Count), ("min_kernel", Kind::Kernel)]),
     ("deploy", &[("bpffs", Kind::Text)]),
@@ -172,8 +191,12 @@ fn check_value(kind: Kind, key: &str, value: &Spanned<DeValue<'_>>) -> Found {
         (Kind::Age, DeValue::String(text)) => return check_limit::<Age>(value, text),
         (Kind::Size, _) => "a string such as `\"10GB\"`",
         (Kind::Age, _) => "a string such as `\"30d\"`",
+        (Kind::Label, _) => return config::check_label(key, value),
+        (Kind::Sandbox, _) => return check_mode(key, value),
+        (Kind::Places, DeValue::Array(items)) => return items.iter().flat_map(|item| check_place(key, item)).collect(),
         (Kind::Text, _) => "a string",
         (Kind::Folders, _) => "a list of folders",
+        (Kind::Places, _) => "a list of absolute paths",
         (Kind::Count, _) => "a whole number from 1",
     };
     vec![(value.span(), Diagnostic::bare(format!("`{key}` is {expected}")))]
@@ -193,6 +216,24 @@ fn check_folder(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
                 .help("write it as `third_party/sources`"),
         )],
         None => vec![(item.span(), Diagnostic::bare(format!("`{key}` is a list of folders")))],
+    }
+}
+
+fn check_mode(key: &str, value: &Spanned<DeValue<'_>>) -> Found {
+    let names = SandboxMode::ALL.iter().map(|(name, _)| *name);
+    let Some(text) = value.get_ref().as_str() else {
+        return vec![(value.span(), Diagnostic::bare(format!("`{key}` is a string")))];
+    };
+    let finding = || Diagnostic::bare(format!("`{text}` is no value of `{key}`"));
+    let help = || did_you_mean(text, names).unwrap_or_else(|| "use `landlock`, `namespace` or `off`".to_owned());
+    if SandboxMode::find(text).is_some() { Vec::new() } else { vec![(value.span(), finding().help(help()))] }
+}
+
+/// What is in the workspace is declared, target by target.
+fn check_place(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
+    match item.get_ref().as_str() {
+        Some(path) if path.starts_with('/') => Vec::new(),
+        _ => vec![(item.span(), Diagnostic::bare(format!("`{key}` is a list of absolute paths")))],
     }
 }
 

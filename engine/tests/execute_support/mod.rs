@@ -12,11 +12,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 
 use ouro_cache::Store;
 use ouro_engine::event::{Event, How};
-use ouro_engine::execute::{ExecuteError, Options, Site, Summary, execute};
+use ouro_engine::execute::{ExecuteError, Options, Sandbox, SandboxMode, Site, Summary, execute};
 use ouro_engine::plan::Plan;
 use ouro_engine::state::{Lock, State};
 use ouro_engine::toolchain::{Toolchain, host, system_includes};
-use ouro_engine::workspace::ToolchainSettings;
+use ouro_rules::builtin::ToolchainSpec;
 use ouro_rules::native::{Check, Native};
 use ouro_rules::object::Expected;
 use ouro_rules::{Action, ActionKind, Artifact, Label, Tool};
@@ -27,7 +27,7 @@ pub static NEVER: AtomicBool = AtomicBool::new(false);
 /// The toolchain of this machine, found once: it is hundreds of megabytes.
 pub static TOOLCHAIN: LazyLock<Toolchain> = LazyLock::new(|| {
     let dir = TempDir::new().unwrap();
-    Toolchain::find(dir.path(), &ToolchainSettings::default(), OsStr::new("/usr/bin:/bin")).unwrap()
+    Toolchain::find(dir.path(), &ToolchainSpec::default(), OsStr::new("/usr/bin:/bin")).unwrap()
 });
 
 /// A workspace and a store, both in temporary folders.
@@ -39,6 +39,7 @@ pub struct Workspace {
     pub keep_going: bool,
     pub color: bool,
     pub warm: bool,
+    pub sandbox: Sandbox<'static>,
 }
 
 /// How a build went.
@@ -58,12 +59,18 @@ impl Workspace {
 
     /// A workspace and a store in folders of someone else.
     pub fn at(root: PathBuf, cache: PathBuf) -> Workspace {
-        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false, warm: true }
+        Workspace { _dir: None, root, cache, jobs: 2, keep_going: false, color: false, warm: true, sandbox: Sandbox::default() }
     }
 
     /// Another workspace with the same store.
     pub fn sharing(other: &Workspace) -> Workspace {
         Workspace { cache: other.cache.clone(), ..Workspace::new() }
+    }
+
+    /// Lets actions do what only tests want of them: look at and change what is not theirs.
+    pub fn open(mut self) -> Workspace {
+        self.sandbox.mode = SandboxMode::Off;
+        self
     }
 
     pub fn write(&self, path: &str, text: &str) {
@@ -101,7 +108,8 @@ impl Workspace {
         let lock = Lock::acquire(&self.root, &NEVER, &|_| {}).unwrap();
         let store = Store::open(&self.cache).unwrap();
         let site = Site { lock: &lock, toolchain: &TOOLCHAIN, store: &store };
-        let options = Options { jobs: self.jobs, keep_going: self.keep_going, color: self.color, warm: self.warm, cancelled };
+        let (jobs, keep_going, color, warm, sandbox) = (self.jobs, self.keep_going, self.color, self.warm, self.sandbox);
+        let options = Options { jobs, keep_going, color, warm, sandbox, cancelled };
         let result = execute(&site, &plan, &options, &mut State::load(&self.root), &|event| {
             listen(&event);
             events.lock().unwrap().push(event);

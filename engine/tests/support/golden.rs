@@ -42,6 +42,7 @@ impl Case {
             match flag {
                 "--platform" => request.platforms.push(value.to_owned()),
                 "--config" => request.configs.push(value.to_owned()),
+                "--toolchain" => request.toolchains.push(value.to_owned()),
                 "--flag" => request.flags.push(value.to_owned()),
                 "--mode" => request.mode = Mode::find(value),
                 "--min-kernel" => request.min_kernel = value.parse().ok(),

@@ -8,6 +8,7 @@ mod bpf_chain;
 mod bpf_library;
 mod bpf_map;
 mod bpf_program;
+mod bpf_toolchain;
 mod jumps;
 mod compile;
 mod config_setting;
@@ -26,6 +27,7 @@ use crate::action::Action;
 use crate::rule::{Config, Rule, RuleTable};
 
 pub use attach::records;
+pub use bpf_toolchain::{ProgramSpec, RULE as TOOLCHAIN_RULE, ToolchainSpec};
 pub use compile::copt_finding;
 
 /// Every built-in rule and constructor.
@@ -40,6 +42,7 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(bpf_library::BpfLibrary::new()),
         Arc::new(bpf_map::BpfMap::new()),
         Arc::new(bpf_program::BpfProgram::new()),
+        Arc::new(bpf_toolchain::BpfToolchain::new()),
         Arc::new(config_setting::ConfigSetting::new()),
         Arc::new(config_setting::FlagRule::bool()),
         Arc::new(config_setting::FlagRule::string()),

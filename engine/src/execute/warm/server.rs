@@ -66,7 +66,7 @@ impl Starting {
         let variables = variables.map(|variable| CString::new(variable).expect("BUG: numbers and names hold no zero byte"));
         let nowhere = File::options().read(true).write(true).open("/dev/null")?;
         let kept = Some(theirs.as_fd());
-        let surroundings = Surroundings { input: &nowhere, output: &nowhere, ruleset: None, kept };
+        let surroundings = Surroundings { input: &nowhere, output: &nowhere, kept };
         // A program that nothing can be preloaded into runs with these arguments, and that must be harmless.
         let process = command.varied(&[c"--version"], &variables).spawn(&surroundings)?;
         let connection = Connection { socket, _process: Group(process) };

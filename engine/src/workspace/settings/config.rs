@@ -26,6 +26,8 @@ pub struct ConfigSettings {
     pub mode: Option<Mode>,
     /// The oldest kernel that must run it.
     pub min_kernel: Option<KernelVersion>,
+    /// The label of a `bpf_toolchain`.
+    pub toolchain: Option<String>,
     /// What flags are set to, by their labels.
     pub flags: BTreeMap<String, FlagSetting>,
     /// More arguments for every compile.
@@ -79,7 +81,7 @@ pub(super) fn place_flags(
     }
 }
 
-const KEYS: &[&str] = &["platform", "mode", "min_kernel", "flags", "copts", "defines"];
+const KEYS: &[&str] = &["platform", "mode", "min_kernel", "toolchain", "flags", "copts", "defines"];
 
 /// What is wrong with all of `[config.*]`.
 pub(super) fn check_configs(table: &DeTable<'_>) -> Found {
@@ -117,6 +119,7 @@ fn check_key(key: &str, at: Range<usize>, value: &Spanned<DeValue<'_>>) -> Found
         "platform" => word(key, value, text.map(|text| platform::find(text).ok_or_else(|| platform::remedy(text)))),
         "mode" => word(key, value, text.map(|text| Mode::find(text).ok_or_else(|| Mode::remedy(text)))),
         "min_kernel" => check_kernel(key, value),
+        "toolchain" => check_label(key, value),
         "flags" => check_flags(value),
         "copts" => check_words(key, value, &copt_finding),
         "defines" => check_words(key, value, &|_| None),
@@ -141,6 +144,20 @@ pub(super) fn check_kernel(key: &str, value: &Spanned<DeValue<'_>>) -> Found {
         // `5.15` without quotes is a number, and the same as `5.150`.
         None => vec![(value.span(), Diagnostic::bare(format!("`{key}` is a string")).help("put it in quotes: `\"5.15\"`"))],
         Some(text) => word(key, value, Some(text.parse::<KernelVersion>().map_err(|_| KERNEL_FORM.to_owned()))),
+    }
+}
+
+/// The label of a target.
+pub(super) fn check_label(key: &str, value: &Spanned<DeValue<'_>>) -> Found {
+    match value.get_ref().as_str() {
+        Some(text) if text.starts_with(['/', '@']) => match Label::parse(text, "", "") {
+            Ok(_) => Vec::new(),
+            Err(error) => vec![(value.span(), Diagnostic::bare(error.to_string()))],
+        },
+        _ => {
+            let finding = Diagnostic::bare(format!("`{key}` is the label of a target"));
+            vec![(value.span(), finding.help("write it with its package: `//tools:clang17`"))]
+        }
     }
 }
 

@@ -135,7 +135,13 @@ const JUMP: &str = "jump";
 pub fn toolchain(config: &Config) -> BTreeMap<Arc<str>, Data> {
     let flags = compile::target_flags(config).into_iter().chain(compile::source_flags(config));
     let flags = Data::List(flags.map(|flag| Data::Str(flag.into())).collect());
-    BTreeMap::from([("arch".into(), Data::Str(config.arch.as_str().into())), ("bpf_flags".into(), flags)])
+    let label = config.toolchain.clone().map_or(Data::None, Data::Label);
+    BTreeMap::from([
+        ("arch".into(), Data::Str(config.arch.as_str().into())),
+        ("bpf_flags".into(), flags),
+        ("label".into(), label),
+        ("version".into(), Data::Str(config.clang_version.as_str().into())),
+    ])
 }
 
 /// The name of something that comes with ouro.

@@ -135,7 +135,8 @@ impl<'a> Offer<'a, '_> {
             self.wrong(format!("`timeout_seconds` of `TestInfo` is {given}"), "give one second or more");
         }
         let timeout = timeout.map(Duration::from_secs);
-        Some(Arc::new(TestInfo { timeout, uncached: fields.flag("uncached"), exclusive: fields.flag("exclusive") }))
+        let (uncached, exclusive) = (fields.flag("uncached"), fields.flag("exclusive"));
+        Some(Arc::new(TestInfo { timeout, uncached, exclusive, ..TestInfo::default() }))
     }
 
     fn headers(&mut self) -> Option<Arc<Headers>> {

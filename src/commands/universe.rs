@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use ouro_engine::build::BuildError;
 use ouro_engine::load::Loaded;
 use ouro_engine::query;
-use ouro_engine::universe::{self, Question, Universe};
+use ouro_engine::universe::{self, Question, Sought, Universe};
 use ouro_rules::label::{Label, Pattern, Scope};
 
 use super::analysed::Asker;
@@ -28,14 +28,14 @@ pub struct Looked {
 struct Fresh {
     patterns: Vec<Pattern>,
     loaded: Loaded,
-    looked_for: Vec<(Arc<str>, bool)>,
+    sought: Sought,
     began: SystemTime,
 }
 
 impl Fresh {
     /// Keeps the universe, and gives back what it was loaded from.
     fn keep(self, asker: &Asker<'_>, universe: &Universe) -> Loaded {
-        universe.keep(&asker.question(&self.patterns), &self.loaded, &self.looked_for, self.began);
+        universe.keep(&asker.question(&self.patterns), &self.loaded, &self.sought, self.began);
         self.loaded
     }
 }
@@ -68,9 +68,9 @@ impl Asker<'_> {
         let left_out = impossible.into_iter().cloned().collect();
         loaded.requested = requested;
         let configured = self.configure(&loaded)?;
-        let (universe, looked_for) = Universe::of(&self.workspace.root, &configured, left_out)?;
+        let (universe, sought) = Universe::of(&self.workspace.root, &configured, left_out)?;
         drop(configured);
-        Ok(Looked { universe, fresh: Some(Fresh { patterns, loaded, looked_for, began }) })
+        Ok(Looked { universe, fresh: Some(Fresh { patterns, loaded, sought, began }) })
     }
 
     fn load_widest(

@@ -33,7 +33,8 @@ pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -
 /// For each file some target's `outs` names: the target.
 fn generated_files<'l>(configured: &'l Configured<'_>) -> (FastMap<Label, &'l Target>, Vec<Diagnostic>) {
     let (mut files, mut findings) = (FastMap::<Label, &Target>::default(), Vec::new());
-    for target in configured.targets() {
+    for target in configured.loaded().such(|target| target.attrs.contains_key("outs")) {
+        let target = configured.chosen(&target.label).unwrap_or(target);
         for (name, span) in target.get("outs").items().iter().filter_map(|out| Some((out.value.as_str()?, &out.span))) {
             let label = target.label.sibling(name);
             match files.get(&label) {

@@ -115,6 +115,7 @@ fn what_is_kept_says_what_loading_says() {
     agrees(&firewall, &["query", "--jumps", "attr(type, xdp, deps(//fw:parse))"]);
     agrees(&firewall, &["aquery", "-o", "json", "mnemonic(compile, deps(//...))"]);
     agrees(&firewall, &["aquery", "rdeps(//..., fw/parse.c)"]);
+    agrees(&workspace, &["aquery", "loadfiles(//...) + buildfiles(//user) + //lib"]);
 }
 
 /// What loading said is said again, and mistakes in the expression are shown as ever.

@@ -68,8 +68,7 @@ fn choose<'l>(loaded: &'l Loaded, configuration: &Configuration, findings: &mut 
     let conditions = Conditions::new(loaded, configuration, findings);
     let chooser = Chooser { loaded, configuration, conditions };
     let (mut configured, mut failed) = (Configured { loaded, chosen: BTreeMap::new() }, BTreeMap::new());
-    let targets = loaded.packages.values().flat_map(|package| package.targets.values());
-    for target in targets.filter(|target| target.attrs.values().any(|attr| attr.value.has_select())) {
+    for target in loaded.such(|target| target.attrs.values().any(|attr| attr.value.has_select())) {
         match chooser.target(target) {
             Ok(chosen) => drop(configured.chosen.insert(&target.label, chosen)),
             Err(more) => drop(failed.insert(&target.label, more)),

@@ -50,6 +50,7 @@ use ouro_rules::named::Named;
 use ouro_rules::package_group::PackageGroup;
 use ouro_rules::rule::RuleTable;
 use ouro_rules::target::{Target, Visibility};
+use rayon::prelude::*;
 use starlark::environment::Globals;
 
 use self::modules::Modules;
@@ -127,6 +128,19 @@ impl Loaded {
     /// The target of this label.
     pub fn target(&self, label: &Label) -> Option<&Target> {
         self.packages.get(&label.package)?.targets.get(&label.name).filter(|_| label.repo.is_empty())
+    }
+
+    /// The targets that are wanted, by package and name. To be used where they are few: all are looked at, in parallel if many
+    /// packages were loaded.
+    pub(crate) fn such(&self, is_wanted: impl Fn(&Target) -> bool + Send + Sync) -> Vec<&Target> {
+        let is_wanted = |target: &&Target| is_wanted(target);
+        match self.packages.len() < MANY {
+            true => self.packages.values().flat_map(|package| package.targets.values().filter(is_wanted)).collect(),
+            false => {
+                let all = self.packages.par_iter();
+                all.flat_map_iter(|(_, package)| package.targets.values().filter(is_wanted)).collect()
+            }
+        }
     }
 
     /// Whether package `to` may depend on something of package `owner` that has this visibility.
@@ -223,6 +237,9 @@ struct Catch {
     outside: Vec<(Label, Span)>,
 }
 
+/// So many packages are worth waking other threads for.
+const MANY: usize = 256;
+
 /// How many BUILD files are held as syntax trees at once.
 const AT_ONCE: usize = 1_024;
 
@@ -265,11 +282,13 @@ impl<'a> Session<'a> {
     }
 
     fn finish(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
-        let requested = request::select(self.workspace, &self.packages, patterns, &self.broken, &mut self.findings);
-        let repositories = &self.workspace.settings.repositories;
-        let groups = groups::groups(&self.packages, &self.broken, self.table, repositories, &mut self.findings);
-        let rules = self.rules();
-        let findings = sorted(self.findings);
+        let (mut findings, mut of_groups) = (std::mem::take(&mut self.findings), Vec::new());
+        let Session { workspace, packages, broken, table, .. } = &self;
+        let select = || request::select(workspace, packages, patterns, broken, &mut findings);
+        let mut group = || groups::groups(packages, broken, table, &workspace.settings.repositories, &mut of_groups);
+        let (requested, (groups, rules)) = self.crew.both(packages.len(), select, || (group(), self.rules()));
+        findings.append(&mut of_groups);
+        let findings = sorted(findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
@@ -297,9 +316,11 @@ impl<'a> Session<'a> {
             let some = wanted.by_ref().take(AT_ONCE).collect();
             self.some(some, asked, &mut catch);
         }
-        self.packages.append(&mut catch.packages.into_iter().map(|package| (package.name.clone(), package)).collect());
-        self.reads.merge_all(catch.reads);
-        self.unloaded(catch.outside)
+        let Session { crew, packages, reads, .. } = self;
+        let Catch { packages: more, reads: others, outside } = catch;
+        let add = || packages.append(&mut more.into_iter().map(|package| (package.name.clone(), package)).collect());
+        crew.both(others.len(), add, || reads.merge_all(others));
+        self.unloaded(outside)
     }
 
     /// Loads so few packages that their syntax trees fit into memory; those that load nothing new are done with in one go.

@@ -67,13 +67,12 @@ struct Saying<'a> {
     left_out: &'a [Label],
 }
 
+/// Every path that was looked for besides what was loaded, and whether it was a file.
+pub type Sought = Vec<(Arc<str>, bool)>;
+
 impl Universe {
     /// The universe of what was loaded with everything requested, and what was looked for in making it.
-    pub fn of(
-        root: &Path,
-        configured: &Configured<'_>,
-        left_out: Vec<Label>,
-    ) -> Result<(Universe, Vec<(Arc<str>, bool)>), Vec<Diagnostic>> {
+    pub fn of(root: &Path, configured: &Configured<'_>, left_out: Vec<Label>) -> Result<(Universe, Sought), Vec<Diagnostic>> {
         let loaded = configured.loaded();
         let looked_for = LookedFor::default();
         // What stands in a folder that was listed changes with the folder.
@@ -95,9 +94,9 @@ impl Universe {
     }
 
     /// Keeps it for later commands, if it is certain what it was made from. `began` lies before all reading.
-    pub fn keep(&self, question: &Question<'_>, loaded: &Loaded, looked_for: &[(Arc<str>, bool)], began: SystemTime) {
+    pub fn keep(&self, question: &Question<'_>, loaded: &Loaded, sought: &Sought, began: SystemTime) {
         let Some(key) = key(question) else { return };
-        let Some(files) = files(question, &key, loaded, looked_for, began) else { return };
+        let Some(files) = files(question, &key, loaded, sought, began) else { return };
         let Universe { graph, attributes, warnings, left_out } = self;
         let pack = |packed: Result<Vec<u8>, _>| packed.expect("BUG: it is plain data");
         let said = pack(postcard::to_stdvec(&Saying { graph, warnings, left_out }));
@@ -159,7 +158,7 @@ fn files(
     question: &Question<'_>,
     key: &Digest,
     loaded: &Loaded,
-    looked_for: &[(Arc<str>, bool)],
+    sought: &Sought,
     began: SystemTime,
 ) -> Option<HashMap<Arc<str>, Known>> {
     let root = &question.workspace.root;
@@ -173,8 +172,8 @@ fn files(
     for (path, known) in build::reads(root, &loaded.reads, question.program, began, before.as_ref())? {
         add(&path, known);
     }
-    let looked_for = looked_for.iter().map(|(path, was_file)| (path, was_file));
-    for (path, was_file) in loaded.reads.links.iter().chain(looked_for) {
+    let sought = sought.iter().map(|(path, was_file)| (path, was_file));
+    for (path, was_file) in loaded.reads.links.iter().chain(sought) {
         add(path, build::looked_for(root, path, *was_file)?);
     }
     Some(files)

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what is asked.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::SystemTime;
 use ouro_engine::build::BuildError;
 use ouro_engine::load::Loaded;
 use ouro_engine::query;
-use ouro_engine::universe::{self, Question, Universe};
+use ouro_engine::universe::{self, Question, Sought, Universe};
 use ouro_rules::label::{Label, Pattern, Scope};
 
 use super::analysed::Asker;
@@ -27,14 +28,14 @@ pub struct Looked {
 struct Fresh {
     patterns: Vec<Pattern>,
     loaded: Loaded,
-    looked_for: Vec<(Arc<str>, bool)>,
+    sought: Sought,
     began: SystemTime,
 }
 
 impl Fresh {
     /// Keeps the universe, and gives back what it was loaded from.
     fn keep(self, asker: &Asker<'_>, universe: &Universe) -> Loaded {
-        universe.keep(&asker.question(&self.patterns), &self.loaded, &self.looked_for, self.began);
+        universe.keep(&asker.question(&self.patterns), &self.loaded, &self.sought, self.began);
         self.loaded
     }
 }
@@ -46,8 +47,8 @@ impl Asker<'_> {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let has_all = |kept: &Universe| inside.iter().all(|package| kept.graph.package(package).is_some());
         let kept = |patterns: &[Pattern]| Universe::kept(&self.question(patterns), attributes, threads);
-        let of_all = kept(&widest).filter(has_all);
-        let Some(universe) = of_all.or_else(|| kept(patterns).filter(|_| !inside.is_empty())) else {
+        let of_these = || if inside.is_empty() { None } else { kept(patterns) };
+        let Some(universe) = kept(&widest).filter(has_all).or_else(of_these) else {
             return self.fresh(patterns, widest, &inside);
         };
         self.session.detail("nothing that was loaded has changed");
@@ -67,9 +68,9 @@ impl Asker<'_> {
         let left_out = impossible.into_iter().cloned().collect();
         loaded.requested = requested;
         let configured = self.configure(&loaded)?;
-        let (universe, looked_for) = Universe::of(&self.workspace.root, &configured, left_out)?;
-        mem::forget(configured);
-        Ok(Looked { universe, fresh: Some(Fresh { patterns, loaded, looked_for, began }) })
+        let (universe, sought) = Universe::of(&self.workspace.root, &configured, left_out)?;
+        drop(configured);
+        Ok(Looked { universe, fresh: Some(Fresh { patterns, loaded, sought, began }) })
     }
 
     fn load_widest(
@@ -95,12 +96,13 @@ impl Asker<'_> {
 
     /// The packages of these targets and all they depend on, with just them asked for. Keeps what was loaded.
     pub fn loaded(&self, mut looked: Looked, labels: &[Label]) -> Result<Loaded, CliError> {
-        let mut packages: Vec<Arc<str>> = labels.iter().map(|label| label.package.clone()).collect();
-        packages.dedup();
         let loaded = match looked.fresh.take() {
             Some(fresh) => fresh.keep(self, &looked.universe),
             None => {
-                let pattern = |package| Pattern { negative: false, scope: Scope::Package(package) };
+                // A `.star` file may lie in no package.
+                let is_package = |package: &&Arc<str>| looked.universe.graph.package(package).is_some();
+                let packages: BTreeSet<&Arc<str>> = labels.iter().map(|label| &label.package).filter(is_package).collect();
+                let pattern = |package: &Arc<str>| Pattern { negative: false, scope: Scope::Package(package.clone()) };
                 // The universe has told what loading says.
                 self.load_quietly(&packages.into_iter().map(pattern).collect::<Vec<_>>()).map_err(failure)?
             }

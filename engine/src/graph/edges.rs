@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what rules make of it; `resolve` tells what labels mean.
 
+use std::collections::VecDeque;
+
 use ouro_rules::diagnostic::nearest;
 use ouro_rules::{Diagnostic, EdgeKind, Label, Span, Target};
 
@@ -13,6 +15,9 @@ use crate::fast::FastMap;
 /// Looking for a near name costs more than all else; who has this many wrong names needs no more hints to see why.
 const MOST_HINTS: usize = 50;
 
+/// The labels of so many targets are held at once: enough for all cores, and little beside the graph.
+const AT_ONCE: usize = 2_048;
+
 /// All nodes and edges that the requested targets need, and what is wrong with the labels.
 pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> (Graph<'l>, Vec<Diagnostic>) {
     let (generated, findings) = generated_files(configured);
@@ -20,7 +25,7 @@ pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -
     let packages = loaded.packages.iter().map(|(name, package)| (&**name, package)).collect();
     let count = loaded.packages.values().map(|package| package.targets.len()).sum();
     let resolver = Resolver { configured, packages, generated, is_file };
-    let mut builder = Builder { resolver: &resolver, graph: Graph::with_room(count), next: Vec::new(), findings, hints: 0 };
+    let mut builder = Builder { resolver: &resolver, graph: Graph::with_room(count), queue: VecDeque::new(), findings, hints: 0 };
     builder.run();
     (builder.graph, builder.findings)
 }
@@ -28,7 +33,8 @@ pub(super) fn collect<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -
 /// For each file some target's `outs` names: the target.
 fn generated_files<'l>(configured: &'l Configured<'_>) -> (FastMap<Label, &'l Target>, Vec<Diagnostic>) {
     let (mut files, mut findings) = (FastMap::<Label, &Target>::default(), Vec::new());
-    for target in configured.targets() {
+    for target in configured.loaded().such(|target| target.attrs.contains_key("outs")) {
+        let target = configured.chosen(&target.label).unwrap_or(target);
         for (name, span) in target.get("outs").items().iter().filter_map(|out| Some((out.value.as_str()?, &out.span))) {
             let label = target.label.sibling(name);
             match files.get(&label) {
@@ -49,7 +55,7 @@ struct Builder<'a, 'l> {
     resolver: &'a Resolver<'a, 'l>,
     graph: Graph<'l>,
     /// The targets that are nodes, and whose edges are not there yet.
-    next: Vec<(NodeId, &'l Target)>,
+    queue: VecDeque<(NodeId, &'l Target)>,
     findings: Vec<Diagnostic>,
     hints: usize,
 }
@@ -64,8 +70,9 @@ impl<'l> Builder<'_, 'l> {
             };
             self.graph.requested.extend(node);
         }
-        while !self.next.is_empty() {
-            let (nodes, targets): (Vec<NodeId>, Vec<&Target>) = std::mem::take(&mut self.next).into_iter().unzip();
+        while !self.queue.is_empty() {
+            let some = self.queue.drain(..AT_ONCE.min(self.queue.len()));
+            let (nodes, targets): (Vec<NodeId>, Vec<&Target>) = some.unzip();
             let resolved = self.resolver.all(&targets);
             for ((node, target), resolved) in nodes.into_iter().zip(targets).zip(resolved) {
                 self.findings.extend(resolved.findings);
@@ -77,7 +84,7 @@ impl<'l> Builder<'_, 'l> {
     fn add_target(&mut self, target: &'l Target) -> NodeId {
         self.graph.find(&target.label).unwrap_or_else(|| {
             let node = self.graph.add(&target.label, Node::Target(target));
-            self.next.push((node, target));
+            self.queue.push_back((node, target));
             node
         })
     }

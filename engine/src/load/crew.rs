@@ -28,6 +28,19 @@ impl Crew {
         }
     }
 
+    /// Two pieces of work on so many items, side by side if those are many.
+    pub(crate) fn both<A: Send, B: Send>(
+        &self,
+        items: usize,
+        one: impl FnOnce() -> A + Send,
+        other: impl FnOnce() -> B + Send,
+    ) -> (A, B) {
+        match self.pool(items) {
+            Some(pool) => pool.install(|| rayon::join(one, other)),
+            None => (one(), other()),
+        }
+    }
+
     fn pool(&self, items: usize) -> Option<&ThreadPool> {
         if items <= HANDFUL {
             return None;

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use crate::tokens::{Token, Tokens};
 
 /// More pieces than any program pastes; each is tried with every word.
-const MOST_PIECES: usize = 64;
+const MOST_PIECES: usize = 24;
 
 /// The identifiers of some texts.
 #[derive(Debug, Clone, Default)]

@@ -277,6 +277,39 @@ fn a_part_of_a_header_compiles_and_has_what_was_named() {
     }
 }
 
+/// A header that people have written to: what is no type stays, or is kept for those that name it.
+#[test]
+fn of_a_header_with_more_than_types_the_code_stays() {
+    let text = "#ifndef H\n#define H\n/* struct comment { int x; }; */\n#define LIMIT(x) ((struct by_macro *)(x))->y\n\
+        struct a {\n\tint x;\n};\n\nstruct b {\n\tstruct a *a;\n\tstruct a **others[2];\n};\n\nstruct by_macro {\n\tint y;\n};\n\n\
+        typedef struct {\n\tstruct b b;\n} c_t;\n\nextern struct a *get_a(struct b *b, c_t *c) __weak __ksym;\n\n\
+        static inline int use(struct a *a)\n{\n\treturn a->x;\n}\n\nenum {\n\tE1 = (1 << 3),\n\tE2 = 2,\n};\n\n\
+        enum named {\n\tN1 = 0,\n} __attribute__((mode(byte)));\n\ntypedef int (*call_t)(struct b *, enum named);\n\n\
+        struct holds {\n\tenum named n: 3;\n\tc_t *c;\n\tint (*f)(struct far *, call_t);\n\tunion {\n\t\tcall_t g;\n\t};\n};\n#endif\n";
+    let header = HeaderText::of(text.to_owned());
+    let slim = |code: &str| {
+        let mut words = Words::default();
+        words.add(code);
+        let slim = header.slim(&words);
+        compiled_back(&slim.replace("__weak __ksym", "__attribute__((weak))"), &[]);
+        slim
+    };
+    let least = slim("");
+    for kept in
+        ["#define LIMIT", "struct by_macro {", "static inline int use(struct a *a)\n{\n\treturn a->x;\n}", "struct a {", "#endif"]
+    {
+        assert!(least.contains(kept), "{kept}: {least}");
+    }
+    for left in ["struct b {", "c_t", "enum", "get_a", "holds"] {
+        assert!(!least.contains(left), "{left}: {least}");
+    }
+    let holds = slim("struct holds *h;");
+    assert!(holds.contains("struct far;") && holds.contains("enum named {") && holds.contains("} c_t;"), "{holds}");
+    assert!(holds.contains("typedef int (*call_t)") && holds.contains("struct b {") && !holds.contains("get_a"), "{holds}");
+    assert!(slim("get_a(0, 0)").contains("extern struct a *get_a(struct b *b, c_t *c)"));
+    assert!(slim("E2").contains("E1 = (1 << 3)") && slim("N1").contains("enum named {"));
+}
+
 const POINTER: u32 = 2 << 24;
 const STRUCT: u32 = 4 << 24;
 const ENUM: u32 = 6 << 24;

@@ -59,7 +59,10 @@ pub struct Memory {
 
 /// Whether the input at this place was read for another function before, so that its bytes are not needed again.
 pub fn is_known(native: &Native, place: usize, digest: &Digest, memory: &Memory) -> bool {
-    matches!(native, Native::Vmlinux(_) | Native::SlimVmlinux(_)) && place == 0 && memory.kernels.has(digest)
+    match native {
+        Native::Vmlinux(path) | Native::SlimVmlinux(path) => place == 0 && memory.kernels.has(path, digest),
+        Native::Inspect(_) | Native::Bundle(_) | Native::Copy => false,
+    }
 }
 
 /// Runs it: the inputs in the action's order -> the outputs' bytes in the action's order.

@@ -70,10 +70,10 @@ const RETURNED: &[(&str, &str)] = &[
     ("bpf_tcp_sock", "bpf_tcp_sock"),
 ];
 
-/// Kernels whose types were read, by the digest of where they were read from.
+/// Kernels whose types were read, by the digest of where they were read from, and whether that is text.
 #[derive(Debug, Default)]
 pub struct Kernels {
-    known: Mutex<BTreeMap<Digest, Place>>,
+    known: Mutex<BTreeMap<(Digest, bool), Place>>,
 }
 
 /// Where a kernel is kept; empty until someone has read it.
@@ -115,18 +115,18 @@ fn is_text(path: &str) -> bool {
 
 impl Kernels {
     /// Whether one has been read.
-    pub(crate) fn has(&self, digest: &Digest) -> bool {
-        self.place(digest).get().is_some()
+    pub(crate) fn has(&self, path: &str, digest: &Digest) -> bool {
+        self.place(path, digest).get().is_some()
     }
 
-    fn place(&self, digest: &Digest) -> Place {
+    fn place(&self, path: &str, digest: &Digest) -> Place {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(*digest).or_default())
+        Arc::clone(known.entry((*digest, is_text(path))).or_default())
     }
 
     /// Reads it, unless someone has or does; then waits for that.
     fn with<T>(&self, path: &str, types: &Input, work: impl FnOnce(&Kernel) -> Result<T, Damaged>) -> Result<T, Damaged> {
-        let place = self.place(&types.digest);
+        let place = self.place(path, &types.digest);
         work(place.get_or_init(|| Kernel::read(path, &types.bytes)).as_ref().map_err(Damaged::clone)?)
     }
 }
@@ -146,8 +146,8 @@ pub(crate) fn slim(path: &str, types: &Input, texts: &[Input], kernels: &Kernels
 fn words(texts: &[Input]) -> Words {
     let mut words = Words::default();
     words.extend(TAKEN_FOR_GRANTED.iter().copied());
-    texts.iter().for_each(|text| words.add(&String::from_utf8_lossy(&text.bytes)));
     PASTED.iter().for_each(|piece| words.add_piece(piece));
+    texts.iter().for_each(|text| words.add(&String::from_utf8_lossy(&text.bytes)));
     let returned = RETURNED.iter().filter(|(helper, _)| words.has(helper)).map(|(_, ty)| *ty);
     let returned: Vec<&str> = returned.collect();
     words.extend(returned);

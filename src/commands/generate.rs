@@ -74,9 +74,11 @@ fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain,
 /// One entry for each compiled source, as clang's JSON compilation database format wants it.
 fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_json::Value, CliError> {
     let entry = |action: &Arc<Action>| match &action.kind {
-        ActionKind::Run { tool: tool @ Tool::Clang, args, depfile: Some(_), .. } => {
+        ActionKind::Run { tool: tool @ Tool::Clang, args, depfile: Some(_), fallback, .. } => {
             let clang = toolchain.of(action).tool(tool).ok()?;
-            let arguments: Vec<String> = std::iter::once(clang.path.display().to_string()).chain(args.iter().cloned()).collect();
+            // An editor wants to know what may be written, not only what is there already: all types of a kernel.
+            let more = fallback.iter().flat_map(|fallback| &fallback.args).chain(args).cloned();
+            let arguments: Vec<String> = std::iter::once(clang.path.display().to_string()).chain(more).collect();
             let (file, output) = (action.inputs.first()?.path(), action.outputs.first()?.path());
             Some(json!({ "directory": root.to_string_lossy(), "file": file, "arguments": arguments, "output": output }))
         }

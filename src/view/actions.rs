@@ -28,6 +28,8 @@ pub struct Shown<'a> {
     inputs: Vec<&'a str>,
     outputs: Vec<&'a str>,
     depfile: Option<&'a str>,
+    /// Arguments put before the others when it is run again, having failed.
+    fallback: &'a [String],
     key: Option<String>,
     /// Inputs that are not there yet, for want of which there is no key.
     missing: Vec<Arc<str>>,
@@ -50,14 +52,16 @@ impl<'a> Shown<'a> {
             inputs: paths(&action.inputs),
             outputs: paths(&action.outputs),
             depfile: None,
+            fallback: &[],
             key,
             missing,
         };
         match &action.kind {
-            ActionKind::Run { tool, args, env, depfile, .. } => {
+            ActionKind::Run { tool, args, env, depfile, fallback, .. } => {
                 shown.argv = std::iter::once(program(tool, toolchain.of(action))).chain(args.iter().cloned()).collect();
                 shown.environment = key::environment(env);
                 shown.depfile = depfile.as_deref();
+                shown.fallback = fallback.as_ref().map_or(&[], |fallback| &fallback.args);
             }
             ActionKind::Native(_) => shown.work = "function",
             ActionKind::Write { .. } => shown.work = "write",
@@ -96,6 +100,7 @@ fn block(action: &Shown<'_>) -> String {
     }
     action.environment.iter().for_each(|(name, value)| line("environment", &format!("{name}={}", shell(value))));
     action.depfile.iter().for_each(|path| line("depfile", path));
+    action.fallback.iter().for_each(|argument| line("fallback", &shell(argument)));
     action.inputs.iter().for_each(|path| line("input", path));
     action.outputs.iter().for_each(|path| line("output", path));
     text
@@ -111,7 +116,8 @@ fn shell(argument: &str) -> String {
 }
 
 /// An object with `actions`: objects with `mnemonic`, `owner` (a label), `work` (`"process"`, `"function"` of ouro itself, or
-/// `"write"`), `argv` and `environment` (empty but for processes), `inputs`, `outputs`, `depfile` (or null), `key` (or null) and
+/// `"write"`), `argv` and `environment` (empty but for processes), `inputs`, `outputs`, `depfile` (or null), `fallback`
+/// (arguments put before the others when it is run again, having failed), `key` (or null) and
 /// `missing` (the inputs for want of which there is no key). Keys are only ever added.
 pub fn json(shown: &[Shown<'_>]) -> String {
     let mut text = serde_json::to_string_pretty(&BTreeMap::from([("actions", shown)])).expect("BUG: actions are plain data");

@@ -136,10 +136,18 @@ impl<'a> Scanner<'a> {
             }
             // In an enum, and behind a type, names are defined.
             _ if state.braces.last() == Some(&true) => self.enumerator(word),
-            _ if state.base.is_none() && state.member.is_empty() && !self.follows_base() => self.state.base = Some(("", word)),
+            _ if state.base.is_none() && self.begins_parameter() => self.state.base = Some(("", word)),
+            _ if self.state.base.is_none() && self.state.member.is_empty() && !self.follows_base() => {
+                self.state.base = Some(("", word))
+            }
             _ if self.state.parens == 0 || self.state.member.is_empty() => self.state.member = word,
             _ => {}
         }
+    }
+
+    fn begins_parameter(&self) -> bool {
+        let is_first = |token| matches!(token, Token::Mark(b'(' | b',') | Token::Word("const" | "volatile"));
+        self.state.parens > 0 && self.state.last.is_some_and(is_first)
     }
 
     /// Whether the type was one of C's own, or a struct without a name, so that the word is what is declared.

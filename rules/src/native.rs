@@ -61,7 +61,7 @@ pub struct Memory {
 pub fn is_known(native: &Native, place: usize, digest: &Digest, memory: &Memory) -> bool {
     match native {
         Native::Vmlinux(path) | Native::SlimVmlinux(path) => place == 0 && memory.kernels.has(path, digest),
-        Native::Inspect(_) | Native::Bundle(_) | Native::Copy => false,
+        Native::Inspect(_) | Native::Bundle(..) | Native::Copy => false,
     }
 }
 

@@ -178,3 +178,24 @@ fn files(
     }
     Some(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_is_not_asked_for_twice() {
+        let patterns = |texts: &[&str]| -> Vec<Pattern> {
+            texts.iter().map(|text| Pattern::parse(text, "").unwrap_or_else(|error| panic!("{text}: {error}"))).collect()
+        };
+        let check = |texts: &[&str], widest_texts: &[&str], inside: &[&str]| {
+            let (widest, found) = widest(&patterns(texts));
+            assert_eq!(widest, patterns(widest_texts), "{texts:?}");
+            assert_eq!(found.iter().map(|package| &**package).collect::<Vec<_>>(), inside, "{texts:?}");
+        };
+        check(&["//...", "//a:all", "//a/b:all"], &["//..."], &["a", "a/b"]);
+        check(&["//a/...", "//a:all", "//ab:all", "//:all"], &["//a/...", "//ab:all", "//:all"], &["a"]);
+        check(&["//a:all", "//b:all"], &["//a:all", "//b:all"], &[]);
+        check(&["//a/...", "//a/b/..."], &["//a/...", "//a/b/..."], &[]);
+    }
+}

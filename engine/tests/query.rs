@@ -120,7 +120,10 @@ fn random_expressions_are_what_the_model_says() {
     let mut not_empty = 0;
     for _ in 0..600 {
         let model = workspace(&mut dice, 11, true);
-        let graph = model.graph();
+        let made = model.graph();
+        // What is kept is read back as it was.
+        let graph: TargetGraph = postcard::from_bytes(&postcard::to_stdvec(&made).unwrap()).unwrap();
+        assert_eq!(graph, made);
         for depth in [0, 1, 1, 1, 2, 2, 2, 3, 3, 4] {
             let e = expression(&mut dice, &model, depth, 0);
             let answer = ask(&model, &graph, &e.to_string());

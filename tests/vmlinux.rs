@@ -233,6 +233,17 @@ fn a_program_that_reaches_more_is_compiled_against_all_types_and_that_is_told_an
 }
 
 #[test]
+fn types_may_be_named_on_the_command_line() {
+    let workspace = small(TYPES, &ODD.replace("#define HALF fa\n", "").replace("Q(HALF, r)", "NAME"));
+    for given in ["defines = [\"NAME=far\"]", "copts = [\"-DNAME=far\"]"] {
+        workspace.edit("BUILD.ouro", "type = \"tc\"", &format!("type = \"tc\", {given}"));
+        let said = workspace.ok(&["build", "//..."]);
+        assert!(!said.err.contains("all types"), "{}", said.err);
+        workspace.edit("BUILD.ouro", &format!(", {given}"), "");
+    }
+}
+
+#[test]
 fn a_mistake_is_told_once() {
     let workspace = small(TYPES, &WALK.replace("near->own", "near->owm"));
     let said = workspace.fails(1, &["build", "//..."]);

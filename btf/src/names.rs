@@ -110,7 +110,7 @@ impl Names {
             let ty = btf.types[id as usize];
             let is_printed_once = (ty.kind.is_record() && !btf.name(ty).is_empty()) || ty.kind == Kind::Typedef;
             let owner = if is_printed_once && !self.same.contains_key(&id) { Owner::One(id) } else { Owner::Many };
-            for target in Btf::target(ty).into_iter().chain(btf.members(ty).iter().map(|member| member.ty)) {
+            for target in ty.target().into_iter().chain(btf.members(ty).iter().map(|member| member.ty)) {
                 if btf.get(target).is_some_and(|ty| ty.kind == Kind::Enum && btf.name(ty).is_empty()) {
                     self.owners.entry(target).and_modify(|known| *known = Owner::Many).or_insert(owner);
                 }

@@ -202,22 +202,10 @@ impl Btf {
         if ty.kind == Kind::Enum { part(&self.enumerators, ty) } else { &[] }
     }
 
-    /// What a type refers to itself, not through members; none of what has a size instead.
-    pub(crate) fn target(ty: Type) -> Option<u32> {
-        match ty.kind {
-            Kind::Pointer | Kind::Array | Kind::Prototype | Kind::Function | Kind::Variable | Kind::DeclTag => {
-                Some(ty.size_or_type)
-            }
-            kind if kind.is_modifier() => Some(ty.size_or_type),
-            _ => None,
-        }
-    }
-
     /// A type that refers to one that is not there.
     pub(crate) fn dangling(&self) -> Option<u32> {
         let is_there = |id: u32| (id as usize) < self.types.len();
-        let is_whole =
-            |ty: Type| Btf::target(ty).is_none_or(is_there) && self.members(ty).iter().all(|member| is_there(member.ty));
+        let is_whole = |ty: Type| ty.target().is_none_or(is_there) && self.members(ty).iter().all(|member| is_there(member.ty));
         self.ids().find(|id| self.get(*id).is_some_and(|ty| !is_whole(ty)))
     }
 
@@ -242,6 +230,13 @@ impl Type {
 }
 
 impl Type {
+    /// What it refers to itself, not through members; none of what has a size instead.
+    pub(crate) fn target(self) -> Option<u32> {
+        use Kind::{Array, DeclTag, Function, Pointer, Prototype, Variable};
+        let refers = self.kind.is_modifier() || matches!(self.kind, Pointer | Array | Prototype | Function | Variable | DeclTag);
+        refers.then_some(self.size_or_type)
+    }
+
     /// Of a forward declaration, the kind of what it is of.
     pub(crate) fn declared_kind(self) -> Kind {
         match (self.first, self.flag) {

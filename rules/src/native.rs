@@ -23,7 +23,12 @@ pub enum Native {
     /// The types of a kernel, BTF or a header by the name of the file -> `vmlinux.h`.
     Vmlinux(Arc<str>),
     /// The same, then the sources and headers of a program -> the part of `vmlinux.h` that it can reach.
-    SlimVmlinux(Arc<str>),
+    SlimVmlinux {
+        /// The name of the file with the types.
+        types: Arc<str>,
+        /// What the program's macros are defined to on the command line.
+        defines: Vec<String>,
+    },
 }
 
 /// A condition on what a process made.
@@ -60,7 +65,7 @@ pub struct Memory {
 /// Whether the input at this place was read for another function before, so that its bytes are not needed again.
 pub fn is_known(native: &Native, place: usize, digest: &Digest, memory: &Memory) -> bool {
     match native {
-        Native::Vmlinux(path) | Native::SlimVmlinux(path) => place == 0 && memory.kernels.has(path, digest),
+        Native::Vmlinux(path) | Native::SlimVmlinux { types: path, .. } => place == 0 && memory.kernels.has(path, digest),
         Native::Inspect(_) | Native::Bundle(..) | Native::Copy => false,
     }
 }
@@ -72,7 +77,9 @@ pub fn run(native: &Native, inputs: &[Input], memory: &Memory) -> Result<Vec<Vec
         Native::Copy => Ok(inputs.iter().map(|input| input.bytes.clone()).collect()),
         Native::Bundle(spec, programs) => bundle::link(spec, programs, inputs).map(|bytes| vec![bytes]),
         Native::Vmlinux(path) => vmlinux::whole(path, &inputs[0], &memory.kernels).map(|bytes| vec![bytes]),
-        Native::SlimVmlinux(path) => vmlinux::slim(path, &inputs[0], &inputs[1..], &memory.kernels).map(|bytes| vec![bytes]),
+        Native::SlimVmlinux { types, defines } => {
+            vmlinux::slim(types, defines, &inputs[0], &inputs[1..], &memory.kernels).map(|bytes| vec![bytes])
+        }
     }
 }
 

@@ -137,16 +137,23 @@ pub(crate) fn whole(path: &str, types: &Input, kernels: &Kernels) -> Result<Vec<
 }
 
 /// Those that a program of these sources and headers can reach.
-pub(crate) fn slim(path: &str, types: &Input, texts: &[Input], kernels: &Kernels) -> Result<Vec<u8>, Vec<Diagnostic>> {
-    let words = words(texts);
+pub(crate) fn slim(
+    path: &str,
+    defines: &[String],
+    types: &Input,
+    texts: &[Input],
+    kernels: &Kernels,
+) -> Result<Vec<u8>, Vec<Diagnostic>> {
+    let words = words(defines, texts);
     let header = kernels.with(path, types, |kernel| kernel.slim(&words));
     header.map(String::into_bytes).map_err(|damaged| unreadable(path, &damaged))
 }
 
-fn words(texts: &[Input]) -> Words {
+fn words(defines: &[String], texts: &[Input]) -> Words {
     let mut words = Words::default();
     words.extend(TAKEN_FOR_GRANTED.iter().copied());
     PASTED.iter().for_each(|piece| words.add_piece(piece));
+    defines.iter().for_each(|define| words.add(define));
     texts.iter().for_each(|text| words.add(&String::from_utf8_lossy(&text.bytes)));
     let returned = RETURNED.iter().filter(|(helper, _)| words.has(helper)).map(|(_, ty)| *ty);
     let returned: Vec<&str> = returned.collect();

@@ -10,9 +10,9 @@ use crate::word;
 
 /// The widest bitfield.
 const WORD: u64 = 64;
-/// Gaps are filled with bitfields without a name, which are no members. Kernels have gaps of almost a page; one of more words than
-/// these is filled with an array of bytes.
-const MOST_WORDS: u64 = 8192;
+/// Gaps are filled with bitfields without a name, which are no members. Kernels have gaps of almost a page; one of more bytes than
+/// these is filled with an array.
+const MOST_FILLED: u64 = 1 << 16;
 
 impl Printer<'_> {
     /// A struct or union, without the semicolon.
@@ -98,20 +98,24 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Fills the bits of a struct between two places. A bitfield that lies within one word stands exactly behind what is before it,
-    /// and without a name it is no member and moves nothing else.
+    /// Fills the bits of a struct between two places.
     fn fill(&mut self, from: u64, to: u64, depth: usize) -> Result<(), Damaged> {
-        let (mut at, bytes) = (from, to.saturating_sub(from.next_multiple_of(8)) / 8);
-        let is_long = bytes * 8 > MOST_WORDS * WORD;
+        let bytes = to.saturating_sub(from.next_multiple_of(8)) / 8;
+        if bytes <= MOST_FILLED {
+            return self.fill_bits(from, to, depth);
+        }
+        self.fill_bits(from, from.next_multiple_of(8), depth)?;
+        self.filler(bytes, depth);
+        self.fill_bits(to / 8 * 8, to, depth)
+    }
+
+    /// A bitfield that lies within one word stands exactly behind what is before it, and without a name it is no member and moves
+    /// nothing else.
+    fn fill_bits(&mut self, from: u64, to: u64, depth: usize) -> Result<(), Damaged> {
+        let mut at = from;
         while at < to {
             self.spend(1)?;
-            if is_long && at == from.next_multiple_of(8) {
-                self.filler(bytes, depth);
-                at += bytes * 8;
-                continue;
-            }
             let end = to.min((at / WORD + 1) * WORD);
-            let end = if is_long && at < from.next_multiple_of(8) { end.min(from.next_multiple_of(8)) } else { end };
             self.indent(depth);
             let _ = writeln!(self.text, "long: {};", end - at);
             at = end;

@@ -120,10 +120,12 @@ pub(super) fn compile(ctx: &Context<'_>, mut parts: Parts<'_>) -> Result<(Vec<Ac
 fn slim_action(ctx: &Context<'_>, parts: &Parts<'_>, kernel: &Vmlinux, shared: &Artifact, own: Option<&Artifact>) -> Action {
     let texts = parts.sources.iter().chain([shared]).chain(own).chain(&parts.headers.files);
     let path = ctx.output(&format!("{}.include/{HEADER}", parts.name));
+    let options = ctx.config.compile_args.iter().chain(&parts.copts).filter(|option| option.starts_with("-D"));
+    let defines = parts.headers.defines.iter().chain(&parts.defines).chain(options).cloned().collect();
     Action {
         mnemonic: "slim".into(),
         owner: ctx.target.label.clone(),
-        kind: ActionKind::Native(Native::SlimVmlinux(kernel.types.path().clone())),
+        kind: ActionKind::Native(Native::SlimVmlinux { types: kernel.types.path().clone(), defines }),
         inputs: [&kernel.types].into_iter().chain(texts).cloned().collect(),
         outputs: vec![Artifact::Output(path.into())],
     }

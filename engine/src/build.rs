@@ -4,6 +4,7 @@
 mod variants;
 
 mod again;
+mod book;
 mod memory;
 mod recall;
 mod record;
@@ -29,7 +30,7 @@ use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::fast::FastMap;
 use crate::graph::{self, Graph, NodeId};
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, Recall};
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, system_includes};
@@ -115,21 +116,16 @@ pub fn build(
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Built, BuildError> {
     let key = request_key(request, cache);
-    let place = Place { root: &request.workspace.root, cache, key: &key, configurations: request.configurations };
+    let place = Place { request, cache, key: &key };
     match again::again(place, options, events)? {
         Some(built) => Ok(built),
-        None => whole(request, place, options, events),
+        None => whole(place, options, events),
     }
 }
 
 /// The whole way.
-fn whole(
-    request: &Request<'_>,
-    place: Place<'_>,
-    options: &Options<'_>,
-    events: &(dyn Fn(Event) + Sync),
-) -> Result<Built, BuildError> {
-    let root = place.root;
+fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Result<Built, BuildError> {
+    let (request, root) = (place.request, place.root());
     let (lock, toolchain) = locked(request, options, events)?;
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
@@ -173,9 +169,13 @@ pub(crate) fn locked(
 
 /// Loads what a request needs, the packages of the flags it sets among it.
 pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, BuildError> {
+    load_with(request, cancelled, None)
+}
+
+fn load_with(request: &Request<'_>, cancelled: &AtomicBool, recall: Option<Recall<'_>>) -> Result<Loaded, BuildError> {
     let flags = request.configurations.iter().flat_map(|one| &one.flags);
     let also: Vec<(Label, Option<Span>)> = flags.map(|(label, given)| (label.clone(), given.span.clone())).collect();
-    let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled });
+    let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled, recall });
     not_cancelled(cancelled, loaded)
 }
 

@@ -25,9 +25,13 @@ pub struct Plan {
 
 /// Collects the actions that make what was asked for, and theirs.
 pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnostic>> {
-    let makers = makers(graph, analysed)?;
     let files = graph.requested().iter().filter_map(|node| analysed.get(*node)).flat_map(|analysis| analysis.providers.wanted());
-    let mut requested: Vec<Artifact> = files.cloned().collect();
+    plan_for(graph, analysed, files.cloned().collect())
+}
+
+/// Collects the actions that make these files, and theirs.
+pub(crate) fn plan_for(graph: &Graph<'_>, analysed: &Analysed, mut requested: Vec<Artifact>) -> Result<Plan, Vec<Diagnostic>> {
+    let makers = makers(graph, analysed)?;
     requested.par_sort_unstable();
     requested.dedup();
     Ok(prune(&makers, requested))

@@ -24,8 +24,8 @@ pub(crate) struct Stranger {
     pub(crate) by: NodeId,
     /// For what.
     pub(crate) label: Label,
-    /// Whether it asked to be analysed itself; else once all were.
-    pub(crate) early: bool,
+    /// Whether there was an answer.
+    pub(crate) answered: bool,
 }
 
 impl Analysed {
@@ -144,14 +144,15 @@ impl Run<'_, '_> {
             Node::Target(target) => self.rules.rule(&target.rule).map(|rule| rule.name()),
             Node::File(_) | Node::Generated(_) => None,
         };
-        let (early, near) = (self.analysed.get(node).is_none(), OnceCell::new());
+        let near = OnceCell::new();
         let deps = |label: &Label| {
             let found = self.graph.find(label);
+            let offer = found.and_then(|found| self.analysed.get(found)).map(|analysis| &analysis.providers);
             if found.is_none_or(|found| near.get_or_init(|| self.near(node)).binary_search(&found).is_err()) {
-                let stranger = Stranger { by: node, label: label.clone(), early };
+                let stranger = Stranger { by: node, label: label.clone(), answered: offer.is_some() };
                 self.analysed.strangers.lock().unwrap_or_else(PoisonError::into_inner).push(stranger);
             }
-            self.analysed.get(found?).map(|analysis| &analysis.providers)
+            offer
         };
         work(&Context { target, config: self.config, deps: &deps, kind: &kind, cancelled: self.cancelled })
     }

@@ -169,13 +169,21 @@ pub(crate) fn locked(
 
 /// Loads what a request needs, the packages of the flags it sets among it.
 pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, BuildError> {
-    load_with(request, cancelled, None)
+    load_with(request, &[], cancelled, None)
 }
 
-fn load_with(request: &Request<'_>, cancelled: &AtomicBool, recall: Option<Recall<'_>>) -> Result<Loaded, BuildError> {
+/// The same, with more labels and what is known of packages.
+fn load_with(
+    request: &Request<'_>,
+    besides: &[Label],
+    cancelled: &AtomicBool,
+    recall: Option<Recall<'_>>,
+) -> Result<Loaded, BuildError> {
     let flags = request.configurations.iter().flat_map(|one| &one.flags);
-    let also: Vec<(Label, Option<Span>)> = flags.map(|(label, given)| (label.clone(), given.span.clone())).collect();
-    let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled, recall });
+    let flags = flags.map(|(label, given)| (label.clone(), given.span.clone()));
+    let also: Vec<(Label, Option<Span>)> = flags.chain(besides.iter().map(|label| (label.clone(), None))).collect();
+    let loaded =
+        load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled, recall });
     not_cancelled(cancelled, loaded)
 }
 

@@ -280,10 +280,8 @@ impl<'a> Session<'a> {
     }
 
     fn waves(&mut self, mut wanted: Vec<Wanted>, options: &Options<'_>) {
-        let mut asked = Asked::new();
-        for (label, span) in options.also.iter().filter(|(label, _)| wanted.iter().all(|one| one.package != label.package)) {
-            asked.entry(label.package.clone()).or_default().push((label.clone(), span.clone()));
-        }
+        let also = options.also.iter().filter(|(label, _)| wanted.iter().all(|one| one.package != label.package));
+        let mut asked = self.unloaded(also.cloned().collect());
         wanted.extend(asked.keys().map(Wanted::named));
         while !wanted.is_empty() && !options.cancelled.load(Ordering::Relaxed) {
             asked = self.wave(wanted, &asked);
@@ -327,7 +325,7 @@ impl<'a> Session<'a> {
         }
         self.packages.append(&mut catch.packages.into_iter().map(|package| (package.name.clone(), package)).collect());
         self.reads.merge_all(catch.reads);
-        self.unloaded(catch.outside)
+        self.unloaded(catch.outside.into_iter().map(|(label, span)| (label, Some(span))).collect())
     }
 
     /// Loads so few packages that their syntax trees fit into memory; those that load nothing new are done with in one go.
@@ -378,18 +376,18 @@ impl<'a> Session<'a> {
         catch.outside.extend(built.outside);
     }
 
-    fn unloaded(&mut self, labels: Vec<(Label, Span)>) -> Asked {
+    fn unloaded(&mut self, labels: Vec<(Label, Option<Span>)>) -> Asked {
         let (mut asked, mut labels) = (Asked::new(), VecDeque::from(labels));
         while let Some((label, span)) = labels.pop_front() {
             if !label.repo.is_empty() {
-                self.findings.push(Diagnostic { span: Some(span), ..request::foreign(&label) });
+                self.findings.push(Diagnostic { span, ..request::foreign(&label) });
             } else if self.broken.contains(&label.package) && !self.packages.contains_key(&label.package) {
-                self.again_missing(&label, &span);
+                self.again_missing(&label, span);
             } else if let Some(known) = self.recall(&label.package) {
-                labels.extend(package::outside(&known));
+                labels.extend(package::outside(&known).into_iter().map(|(label, span)| (label, Some(span))));
                 self.recalled.insert(label.package, known);
             } else if !self.packages.contains_key(&label.package) && !self.recalled.contains_key(&label.package) {
-                asked.entry(label.package.clone()).or_default().push((label, Some(span)));
+                asked.entry(label.package.clone()).or_default().push((label, span));
             }
         }
         asked
@@ -403,13 +401,13 @@ impl<'a> Session<'a> {
     }
 
     /// A package of an earlier wave that is named again; one that is there but does not parse has its finding.
-    fn again_missing(&mut self, label: &Label, span: &Span) {
+    fn again_missing(&mut self, label: &Label, span: Option<Span>) {
         let is_there = folder::BUILD_FILES
             .iter()
             .any(|name| self.reads.files.contains(ouro_rules::label::join(&label.package, name).as_str()));
         if !is_there {
             let finding = discover::no_package(self.workspace, &label.package, Some(label));
-            self.findings.push(Diagnostic { span: Some(span.clone()), ..finding });
+            self.findings.push(Diagnostic { span, ..finding });
         }
     }
 }

@@ -72,8 +72,7 @@ impl Targets {
     }
 
     fn unpack(&self) -> Vec<BuiltTarget> {
-        let mut targets: Vec<BuiltTarget> =
-            postcard::from_bytes(&self.packed).expect("BUG: packed here, and sealed since");
+        let mut targets: Vec<BuiltTarget> = postcard::from_bytes(&self.packed).expect("BUG: packed here, and sealed since");
         for Instead { packages, targets: new, .. } in &self.instead {
             targets.retain(|target| !packages.contains(&target.label.package));
             targets.extend(new.iter().cloned());

@@ -81,7 +81,10 @@ pub(crate) fn is_walked_alike(workspace: &Workspace, path: &str, folders: &[&str
     // Whether a workspace of its own begins here depends on where the walk began; and what links lead to is looked at besides.
     let is_root = !workspace.root.join(path).join(SETTINGS_FILE).exists() || path.is_empty();
     let found = visit.found.map(|found| join(path, found.build_file));
-    is_root && visit.links.is_empty() && visit.folders.iter().map(|folder| &**folder).eq(folders.iter().copied()) && found.as_deref() == build_file
+    is_root
+        && visit.links.is_empty()
+        && visit.folders.iter().map(|folder| &**folder).eq(folders.iter().copied())
+        && found.as_deref() == build_file
 }
 
 /// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.

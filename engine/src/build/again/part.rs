@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use ouro_cache::Read;
+use ouro_cache::{Digest, Read};
 use ouro_rules::{Action, ActionKind, Artifact, Span};
 
 use super::Look;
@@ -59,7 +59,7 @@ impl Part {
                 items.push(part.known(look, steps, step, &mut state)?);
             }
         }
-        part.arrange(items);
+        part.arrange(items)?;
         Some((part, state))
     }
 
@@ -90,7 +90,7 @@ impl Part {
     }
 
     /// The actions of packages that were loaded anew, but for those that are what they were: these are looked at only when a change
-    /// reaches them. What they write is not kept, so that is always compared.
+    /// reaches them.
     fn reloaded(&mut self, look: &Look, steps: &Steps<'_>, reloaded: &Reloaded, state: &mut State) -> Option<Vec<Item>> {
         self.removed = reloaded.before.clone();
         let by_output = |step: &StepId| Some((steps.outputs(*step).next()?, *step));
@@ -101,14 +101,13 @@ impl Part {
             let old = look.snapshot.find(action.outputs[0].path()).and_then(|file| before.get(&file)).copied();
             let same = old.filter(|old| is_same(look, steps, *old, action, place.as_ref()));
             self.removed.retain(|step| Some(*step) != same);
-            let writes = matches!(action.kind, ActionKind::Write { .. });
-            if same.is_some() && !writes {
+            if same.is_some() && is_in_place(look, action) {
                 continue;
             }
             let own = action.inputs.iter().chain(&action.outputs).filter_map(|file| look.snapshot.find(file.path()));
             let theirs = old.into_iter().flat_map(|old| steps.files(old));
             own.chain(theirs).try_for_each(|file| self.add_file(look, file, state))?;
-            if let Some(old) = old.filter(|_| !writes) {
+            if let Some(old) = old {
                 self.remember(steps, old, state);
             }
             action.outputs.iter().filter_map(|file| look.snapshot.find(file.path())).for_each(|file| self.reach(file));
@@ -129,20 +128,22 @@ impl Part {
         Some(Item { action: Arc::new(action), step: Some(step), place })
     }
 
-    /// Makes the plan, in which each action comes after those it needs.
-    fn arrange(&mut self, items: Vec<Item>) {
+    /// Makes the plan, in which each action comes after those it needs. None when two make the same file.
+    fn arrange(&mut self, items: Vec<Item>) -> Option<()> {
+        let count = items.len();
         let actions: Vec<Arc<Action>> = items.iter().map(|item| Arc::clone(&item.action)).collect();
         let outputs = actions.iter().map(|action| action.outputs[0].clone()).collect();
         self.plan = Plan { actions, ..Plan::default() }.prune(outputs);
         let mut by_output: FastMap<Arc<str>, Item> =
             items.into_iter().map(|item| (item.action.outputs[0].path().clone(), item)).collect();
-        for item in self.plan.actions.iter().map(|action| by_output.remove(action.outputs[0].path())) {
-            let (step, place) = item.map_or((None, None), |item| (item.step, item.place));
+        for action in &self.plan.actions {
+            let Item { step, place, .. } = by_output.remove(action.outputs[0].path())?;
             self.steps.push(step);
             self.places.push(place);
         }
         self.silent = self.steps.iter().flatten().chain(&self.removed).copied().collect();
         self.silent.sort_unstable();
+        (self.steps.len() == count).then_some(())
     }
 
     fn add_file(&mut self, look: &Look, file: FileId, state: &mut State) -> Option<()> {
@@ -189,6 +190,14 @@ fn is_same(look: &Look, steps: &Steps<'_>, step: StepId, action: &Action, place:
         && same_files(&action.outputs, &mut steps.outputs(step))
         && steps.words(step).is_some_and(|words| words == memory::words(action))
         && is_same_work(steps.what(step), &memory::what(action, place.cloned()), action)
+}
+
+/// Whether what an action writes, which is not kept, is what was written before; others do not just write.
+fn is_in_place(look: &Look, action: &Action) -> bool {
+    let ActionKind::Write { content, executable } = &action.kind else { return true };
+    let now = look.snapshot.find(action.outputs[0].path()).and_then(|file| look.now(file));
+    let is_executable = |now: &Known| now.stamp.is_some_and(|stamp| stamp.is_executable());
+    now.is_some_and(|now| now.sure && now.digest == Some(Digest::of(content)) && is_executable(&now) == *executable)
 }
 
 /// What is not kept is no reason to take an action for what it was, unless its bytes are compared anyway.

@@ -152,7 +152,11 @@ impl Draft<'_> {
         let snapshot = &self.look.snapshot;
         let Some(file) = self.part.numbers.get(&read.path).copied().or_else(|| snapshot.find(&read.path)) else {
             let number = self.patch.add_new(snapshot.len(), &read.path, now);
-            self.patch.new.values_mut().filter(|(new, _)| *new == number).for_each(|(_, known)| known.roles = known.roles | Roles::READ);
+            self.patch
+                .new
+                .values_mut()
+                .filter(|(new, _)| *new == number)
+                .for_each(|(_, known)| known.roles = known.roles | Roles::READ);
             return Some(number);
         };
         let roles = self.found.get(&file).copied().or_else(|| snapshot.known(file))?.roles | Roles::READ;

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
-use ouro_rules::{Artifact, Label, Span};
+use ouro_rules::{ActionKind, Artifact, Label, Span, Tool};
 
 use self::others::Others;
 use self::reach::Reach;
 use super::Look;
-use crate::build::book::{self, Book, Kept, Record, Stubs};
+use crate::build::book::{self, Book, Record, Stubs};
 use crate::build::memory::Memory;
 use crate::build::record::{self, Files, Reading};
 use crate::build::targets::Instead;
@@ -117,10 +117,9 @@ impl Run<'_> {
         let toolchain = &self.look.memory.toolchain;
         let analyses = variants::analysed(self.request, &configured, toolchain, self.cancelled, &|_| {}).ok()?;
         let [analysis] = &analyses[..] else { return None };
-        // What is handed on by name may be of a package that is not loaded, or not analysed yet.
-        let strangers = analysis.analysed.strangers();
-        let lost = strangers.iter().any(|stranger| stranger.early || analysis.graph.find(&stranger.label).is_none());
-        if lost || !analysis.analysed.warnings().is_empty() {
+        // What is handed on by name may not be there, or not be analysed yet, for it is not waited for.
+        let is_lost = analysis.analysed.strangers().iter().any(|stranger| !stranger.answered);
+        if is_lost || !analysis.analysed.warnings().is_empty() {
             return None;
         }
         let asked: Vec<NodeId> = selected.iter().filter_map(|label| analysis.graph.find(label)).collect();
@@ -136,13 +135,21 @@ impl Run<'_> {
     fn load(&self, packages: &BTreeSet<Arc<str>>) -> Option<(Loaded, Vec<Label>)> {
         let stubs = Stubs::new(self.book);
         let known = |name: &str| stubs.package(name);
-        let mut loaded = build::load_with(self.request, self.cancelled, Some(Recall { packages, known: &known })).ok()?;
+        let recall = Recall { packages, known: &known };
+        let besides: Vec<Label> = self.near(packages).collect();
+        let mut loaded = build::load_with(self.request, &besides, self.cancelled, Some(recall)).ok()?;
         stubs.add_rules(&mut loaded.rules);
         let selected = std::mem::take(&mut loaded.requested);
         loaded.warnings.is_empty().then_some((loaded, selected))
     }
 
-    /// What is asked for, and what packages need that are not loaded.
+    /// What these packages depended on before. They may have been given some of it by name.
+    fn near<'s>(&'s self, packages: &'s BTreeSet<Arc<str>>) -> impl Iterator<Item = Label> + 's {
+        let near = packages.iter().flat_map(|name| self.book.near(name));
+        near.filter(|(package, _)| !packages.contains(*package)).map(|(package, name)| Label::new(*package, *name))
+    }
+
+    /// What is asked for, what packages need that are not loaded, and what stands in for them.
     fn wanted(&self, loaded: &Loaded, names: &BTreeSet<Arc<str>>, selected: &[Label]) -> Vec<Label> {
         let makes = |label: &Label| {
             let targets = loaded.packages.get(&label.package).into_iter().flat_map(|package| package.targets.values());
@@ -151,32 +158,41 @@ impl Run<'_> {
         };
         let needed = self.reach.needed(names).into_iter();
         let needed = needed.filter(|label| loaded.target(label).is_some() || makes(label));
-        needed.chain(selected.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
+        let is_stub = |label: &Label| loaded.packages.get(&label.package).is_some_and(|package| package.recalled);
+        let near = self.near(names).filter(|label| is_stub(label) && loaded.target(label).is_some());
+        needed.chain(near).chain(selected.iter().cloned()).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    fn finish(
-        &self,
-        loaded: &Loaded,
-        analysis: &Analysis<'_>,
-        selected: &[Label],
-        records: Vec<Record>,
-    ) -> Option<Reloaded> {
-        let before: Vec<Kept> = records.iter().filter_map(|record| self.book.kept(&record.name)).collect();
+    fn finish(&self, loaded: &Loaded, analysis: &Analysis<'_>, selected: &[Label], records: Vec<Record>) -> Option<Reloaded> {
+        let before = self.reach.before(&records)?;
         self.reach.nobody_in_the_way(&records, &before).then_some(())?;
         let others = Others::of(&self.look.snapshot, self.steps, &before);
         let asked = records.iter().flat_map(|record| &record.kept.asked).map(|path| Artifact::Output(path.clone()));
         let written = records.iter().flat_map(|record| &record.kept.written);
         let needed = written.filter(|path| others.need(path)).map(|path| Artifact::Output(path.clone()));
         let plan = plan::plan_for(&analysis.graph, &analysis.analysed, asked.chain(needed).collect()).ok()?;
-        others.fit(&plan, &before, self.book).then_some(())?;
+        (others.fit(&plan, &before, self.book) && self.knows_programs(&plan)).then_some(())?;
         let place = |owner: &Label| Some((owner.clone(), analysis.graph.place(owner)?.clone()));
         let places = plan.actions.iter().filter_map(|action| place(&action.owner)).collect();
         let unread = self.reach.unread(&records, others.their_files())?;
-        let changed = records.iter().filter(|record| self.reach.is_other(record)).map(|record| record.name.clone()).collect();
+        let changed = records.iter().filter(|record| self.reach.is_other(record, &before));
+        let changed = changed.map(|record| record.name.clone()).collect();
         let targets = analysis.targets(&self.request.configurations[0].folder).into_iter();
         let targets = targets.filter(|target| selected.binary_search(&target.label).is_ok()).collect();
         let files = self.files(loaded, analysis)?;
         Some(Reloaded { records, changed, plan, before: others.into_steps(), unread, files, places, targets })
+    }
+
+    /// Whether every program of the machine that these actions run was looked for before: the snapshot has to name its files, too.
+    fn knows_programs(&self, plan: &Plan) -> bool {
+        let toolchain = &self.look.memory.toolchain;
+        for action in &plan.actions {
+            if let ActionKind::Run { tool: tool @ Tool::Program(_), .. } = &action.kind {
+                // One that is not there is told by the action that runs it.
+                let _ = toolchain.tool(tool);
+            }
+        }
+        toolchain.programs_seen().is_empty()
     }
 
     /// What was looked at while loading and analysing, if it is what the snapshot and the look at it say.

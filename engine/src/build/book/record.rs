@@ -38,7 +38,7 @@ pub(in crate::build) struct Kept {
     pub(in crate::build) settings: Option<Digest>,
     /// Whether groups of packages say who may see something of it.
     grouped: bool,
-    offers: Vec<Offer>,
+    pub(super) offers: Vec<Offer>,
     /// Every file that its actions write, whether anyone needs it or not.
     pub(in crate::build) written: Vec<Arc<str>>,
     /// The files that are made because its targets were asked for.
@@ -47,10 +47,10 @@ pub(in crate::build) struct Kept {
 
 /// All that others can see of a target.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Offer {
-    name: Arc<str>,
+pub(super) struct Offer {
+    pub(super) name: Arc<str>,
     /// The files it says it makes: labels may name them.
-    outs: Vec<Arc<str>>,
+    pub(super) outs: Vec<Arc<str>>,
     /// A [`Shown`]; none when it is too long to be kept.
     shown: Option<Vec<u8>>,
 }
@@ -219,16 +219,17 @@ impl Record {
     }
 }
 
+impl Offer {
+    /// What it shows.
+    pub(super) fn shown(&self) -> Option<Shown> {
+        postcard::from_bytes(self.shown.as_deref()?).ok()
+    }
+}
+
 impl Kept {
     /// Whether who names something of it has to load it.
     pub(super) fn must_be_loaded(&self) -> bool {
         self.settings.is_some() || self.grouped || self.offers.iter().any(|offer| offer.shown.is_none())
-    }
-
-    /// Every target with the files it says it makes and what it shows.
-    pub(super) fn shown(&self) -> impl Iterator<Item = Option<(&Arc<str>, &[Arc<str>], Shown)>> {
-        let shown = |offer: &'_ Offer| postcard::from_bytes(offer.shown.as_deref()?).ok();
-        self.offers.iter().map(move |offer| Some((&offer.name, &offer.outs[..], shown(offer)?)))
     }
 
     /// The names, of targets and of files that they make, that do not mean what they meant before.

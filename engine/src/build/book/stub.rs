@@ -42,11 +42,11 @@ impl<'b> Stubs<'b> {
     pub(in crate::build) fn package(&self, name: &str) -> Option<Package> {
         let kept = self.book.kept(name).filter(|kept| !kept.must_be_loaded())?;
         let (name, mut targets) = (Arc::<str>::from(name), Vec::new());
-        for shown in kept.shown() {
-            let (target, outs, shown) = shown?;
+        for offer in &kept.offers {
+            let shown = offer.shown()?;
             let Some(providers) = shown.providers.clone() else { continue };
-            let label = Label::new(name.clone(), target.clone());
-            targets.push((target.clone(), stub(&kept, &label, outs, &shown)));
+            let label = Label::new(name.clone(), offer.name.clone());
+            targets.push((offer.name.clone(), stub(&kept, &label, &offer.outs, &shown)));
             self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(label, (shown.rule, providers));
         }
         let build_file = kept.build_file.clone();

@@ -156,8 +156,7 @@ impl Steps<'_> {
     fn ordered(&self) -> Vec<StepId> {
         let base = self.order.iter().filter(|step| !self.later.removed.contains(step));
         let all: Vec<StepId> = base.chain(self.later.added.keys()).copied().collect();
-        let makers: FastMap<FileId, StepId> =
-            all.iter().flat_map(|step| self.outputs(*step).map(|file| (file, *step))).collect();
+        let makers: FastMap<FileId, StepId> = all.iter().flat_map(|step| self.outputs(*step).map(|file| (file, *step))).collect();
         let (mut seen, mut order) = (FastSet::default(), Vec::with_capacity(all.len()));
         let mut open: Vec<(StepId, bool)> = Vec::new();
         for step in all {
@@ -176,7 +175,7 @@ impl Steps<'_> {
 
     /// Some files of an action that is none of the body's.
     fn added(&self, step: StepId, files: impl Fn(&Added) -> &Vec<FileId>) -> impl Iterator<Item = FileId> {
-        self.later.added.get(&step).into_iter().flat_map(move |added| files(added)).copied()
+        self.later.added.get(&step).into_iter().flat_map(files).copied()
     }
 
     fn row(&self, step: StepId) -> Row {

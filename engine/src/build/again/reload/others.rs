@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of packages but what is kept of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ouro_rules::Artifact;
@@ -25,13 +25,13 @@ pub(super) struct Others<'a> {
 
 impl<'a> Others<'a> {
     /// All but those of packages of which this was kept.
-    pub(super) fn of(snapshot: &'a Snapshot, steps: &'a Steps<'a>, before: &[Kept]) -> Others<'a> {
+    pub(super) fn of(snapshot: &'a Snapshot, steps: &'a Steps<'a>, before: &BTreeMap<&str, Kept>) -> Others<'a> {
         let (makers, needed) = (vec![None; snapshot.len()], vec![false; snapshot.len()]);
         let mut others = Others { snapshot, steps, makers, theirs: BTreeSet::new(), needed };
         for step in steps.ids() {
             steps.outputs(step).for_each(|file| put(&mut others.makers, file, Some(step)));
         }
-        let written = before.iter().flat_map(|kept| &kept.written);
+        let written = before.values().flat_map(|kept| &kept.written);
         others.theirs = written.filter_map(|path| others.maker(path)).collect();
         for step in steps.ids().filter(|step| !others.theirs.contains(step)) {
             steps.inputs(step).for_each(|file| put(&mut others.needed, file, true));
@@ -57,16 +57,17 @@ impl<'a> Others<'a> {
 
     /// Whether others make all that the plan needs of them, need nothing that nobody makes any more, and are all still needed
     /// themselves.
-    pub(super) fn fit(&self, plan: &Plan, before: &[Kept], book: &Book<'_>) -> bool {
+    pub(super) fn fit(&self, plan: &Plan, before: &BTreeMap<&str, Kept>, book: &Book<'_>) -> bool {
         let made: FastSet<&str> = plan.actions.iter().flat_map(|action| &action.outputs).map(|file| &**file.path()).collect();
         let inputs = plan.actions.iter().flat_map(|action| &action.inputs).chain(&plan.requested);
         let is_made = |path: &str| made.contains(path) || self.is_others(path);
         let lacks = inputs.clone().any(|file| matches!(file, Artifact::Output(path) if !is_made(path)));
         let theirs = || self.theirs.iter();
-        let orphans = theirs().flat_map(|step| self.steps.outputs(*step)).any(|file| self.is_needed(file) && !self.is_in(file, &made));
+        let orphans =
+            theirs().flat_map(|step| self.steps.outputs(*step)).any(|file| self.is_needed(file) && !self.is_in(file, &made));
         let read: FastSet<&str> = inputs.map(|file| &**file.path()).collect();
         let candidates = theirs().flat_map(|step| self.steps.inputs(*step)).filter_map(|file| self.snapshot.path(file));
-        let candidates = candidates.chain(before.iter().flat_map(|kept| kept.asked.iter().cloned()));
+        let candidates = candidates.chain(before.values().flat_map(|kept| kept.asked.iter().cloned()));
         let is_lost = |path: &str| self.is_others(path) && !self.need(path) && !read.contains(path) && !is_asked(book, path);
         !lacks && !orphans && !candidates.into_iter().any(|path| is_lost(&path))
     }

@@ -2,7 +2,7 @@
 //!
 //! Knows nothing of actions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ouro_rules::Label;
@@ -67,14 +67,18 @@ impl<'a> Reach<'a> {
         named.map(|(package, name)| Label::new(*package, *name)).collect()
     }
 
+    /// What was kept of these packages; nothing of those that were no part of the build. None when it is damaged.
+    pub(super) fn before<'r>(&self, records: &'r [Record]) -> Option<BTreeMap<&'r str, Kept>> {
+        let known = records.iter().map(|record| &*record.name).filter(|name| self.book.has(name));
+        known.map(|name| Some((name, self.book.kept(name)?))).collect()
+    }
+
     /// Other packages that must be loaded, too: those that see a difference, and those that may be part of a circle. None when the
     /// difference is one that others see without naming it.
     pub(super) fn more(&self, records: &[Record]) -> Option<BTreeSet<Arc<str>>> {
-        let before: Vec<Option<Kept>> = records.iter().map(|record| self.book.kept(&record.name)).collect();
+        let before = self.before(records)?;
         let mut changed: FastSet<(&str, &str)> = FastSet::default();
-        for (record, before) in records.iter().zip(&before) {
-            // Nobody named what was not there.
-            let Some(before) = before else { continue };
+        for (record, before) in records.iter().filter_map(|record| Some((record, before.get(&*record.name)?))) {
             if before.settings != record.kept.settings {
                 return None;
             }
@@ -87,24 +91,43 @@ impl<'a> Reach<'a> {
         self.is_near(records.len() + more.len()).then_some(more)
     }
 
-    /// Packages that are not fresh, are led to from a fresh one, and lead back to one.
+    /// Packages that are not fresh and lie on a circle with one that is: what they wait for is part of what is looked at.
     fn circles<'s>(&'s self, fresh: &FastMap<&'s str, &'s Record>) -> Vec<&'s str> {
+        let (leads_from, mut order) = self.led_to(fresh);
+        let (mut seen, mut found) = (FastSet::default(), Vec::new());
+        // Kosaraju's algorithm: against the edges, from those that were left last, each walk is one group that leads to itself.
+        while let Some(start) = order.pop() {
+            let (mut group, mut open) = (Vec::new(), vec![start]);
+            while let Some(name) = open.pop() {
+                if seen.insert(name) {
+                    group.push(name);
+                    open.extend(leads_from.get(name).into_iter().flatten());
+                }
+            }
+            let is_fresh = |name: &&str| fresh.contains_key(name);
+            if group.iter().any(is_fresh) {
+                found.extend(group.into_iter().filter(|name| !is_fresh(name)));
+            }
+        }
+        found
+    }
+
+    /// All that fresh packages lead to: for each those that lead there, and the order in which a walk that goes deep first leaves them.
+    fn led_to<'s>(&'s self, fresh: &FastMap<&'s str, &'s Record>) -> (FastMap<&'s str, Vec<&'s str>>, Vec<&'s str>) {
         let (mut leads_from, mut seen) = (FastMap::<&str, Vec<&str>>::default(), FastSet::default());
-        let mut open: Vec<&str> = fresh.keys().copied().collect();
-        while let Some(name) = open.pop() {
-            for next in self.near(name, fresh) {
-                leads_from.entry(next).or_default().push(name);
-                if !fresh.contains_key(next) && seen.insert(next) {
-                    open.push(next);
+        let (mut order, mut open) = (Vec::new(), fresh.keys().map(|name| (*name, false)).collect::<Vec<_>>());
+        while let Some((name, is_left)) = open.pop() {
+            if is_left {
+                order.push(name);
+            } else if seen.insert(name) {
+                open.push((name, true));
+                for next in self.near(name, fresh) {
+                    leads_from.entry(next).or_default().push(name);
+                    open.push((next, false));
                 }
             }
         }
-        let (mut found, mut open) = (FastSet::default(), fresh.keys().copied().collect::<Vec<_>>());
-        while let Some(name) = open.pop() {
-            let others = leads_from.get(name).into_iter().flatten().copied().filter(|name| !fresh.contains_key(name));
-            open.extend(others.filter(|name| found.insert(*name)));
-        }
-        found.into_iter().collect()
+        (leads_from, order)
     }
 
     /// The packages that one depends on.
@@ -138,18 +161,18 @@ impl<'a> Reach<'a> {
     }
 
     /// Whether something else is kept of a package.
-    pub(super) fn is_other(&self, record: &Record) -> bool {
+    pub(super) fn is_other(&self, record: &Record, before: &BTreeMap<&str, Kept>) -> bool {
         let same_reads = || self.book.reads(&record.name).iter().copied().eq(record.reads.iter().map(|path| &**path));
         let near = || record.near.iter().map(|label| (&*label.package, &*label.name));
         let same_near = || self.book.near(&record.name).iter().copied().eq(near());
-        self.book.kept(&record.name).as_ref() != Some(&record.kept) || !same_reads() || !same_near()
+        before.get(&*record.name) != Some(&record.kept) || !same_reads() || !same_near()
     }
 
     /// Whether files that these packages did not write before are in no other package's way: that package's folder would lie around
     /// theirs, or in it.
-    pub(super) fn nobody_in_the_way(&self, records: &[Record], before: &[Kept]) -> bool {
+    pub(super) fn nobody_in_the_way(&self, records: &[Record], before: &BTreeMap<&str, Kept>) -> bool {
         let out = format!("{OUT_FOLDER}/{}/", self.request.configurations[0].folder);
-        let old: FastSet<&str> = before.iter().flat_map(|kept| &kept.written).map(|path| &**path).collect();
+        let old: FastSet<&str> = before.values().flat_map(|kept| &kept.written).map(|path| &**path).collect();
         let fresh: FastSet<&str> = records.iter().map(|record| &*record.name).collect();
         let is_free = |record: &Record| {
             let new: Vec<&str> = record.kept.written.iter().map(|path| &**path).filter(|path| !old.contains(path)).collect();

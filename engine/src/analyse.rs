@@ -1,7 +1,8 @@
 //! Analysis: runs each target's rule once what it waits for is done. Pure, in parallel.
 
+use std::cell::OnceCell;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ouro_rules::builtin::shared_actions;
 use ouro_rules::diagnostic::sorted;
@@ -15,6 +16,18 @@ use crate::load::{Crew, on_large_stack};
 pub struct Analysed {
     results: Vec<OnceLock<Option<Analysis>>>,
     shared: Vec<Arc<Action>>,
+    strangers: Mutex<Vec<Stranger>>,
+}
+
+/// A target that was asked what it offers by one that has no edge to it: rules of users hand on maps and programs by their names.
+#[derive(Debug, Clone)]
+pub(crate) struct Stranger {
+    /// Who asked.
+    pub(crate) by: NodeId,
+    /// For what.
+    pub(crate) label: Label,
+    /// Whether there was an answer.
+    pub(crate) answered: bool,
 }
 
 impl Analysed {
@@ -32,6 +45,11 @@ impl Analysed {
     pub fn warnings(&self) -> Vec<Diagnostic> {
         let analyses = self.results.iter().filter_map(OnceLock::get).flatten();
         sorted(analyses.flat_map(|analysis| analysis.warnings.iter().cloned()).collect())
+    }
+
+    /// Who asked for what without an edge to it, in no order.
+    pub(crate) fn strangers(&self) -> Vec<Stranger> {
+        self.strangers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the target of this label offers.
@@ -62,7 +80,8 @@ fn analyse_here(
     cancelled: &AtomicBool,
 ) -> Result<Analysed, Vec<Diagnostic>> {
     let results = std::iter::repeat_with(OnceLock::new).take(graph.len()).collect();
-    let run = Run { graph, rules, config, cancelled, analysed: Analysed { results, shared: shared_actions(config) } };
+    let analysed = Analysed { results, shared: shared_actions(config), strangers: Mutex::default() };
+    let run = Run { graph, rules, config, cancelled, analysed };
     let crew = Crew::default();
     let waves = graph.waves();
     let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(&crew, wave, |node| run.analyse(node))).collect();
@@ -97,7 +116,7 @@ impl Run<'_, '_> {
             Node::Target(_) if self.is_cancelled() => (None, Vec::new()),
             // What it waits for has failed and been reported; its own findings would only repeat that.
             Node::Target(_) if !self.is_ready(node) => (None, Vec::new()),
-            Node::Target(target) => match self.run_rule(target) {
+            Node::Target(target) => match self.run_rule(node, target) {
                 Ok(analysis) => (Some(analysis), Vec::new()),
                 Err(findings) => (None, findings.into_iter().map(|finding| target.blamed(finding)).collect()),
             },
@@ -121,27 +140,43 @@ impl Run<'_, '_> {
         self.graph.edges(node).filter(|(_, edge)| edge.waits()).all(|(next, _)| self.analysed.get(next).is_some())
     }
 
-    fn run_rule(&self, target: &Target) -> Result<Analysis, Vec<Diagnostic>> {
+    fn run_rule(&self, node: NodeId, target: &Target) -> Result<Analysis, Vec<Diagnostic>> {
         let unknown = || vec![Diagnostic::error(&target.span, format!("unknown rule `{}`", target.rule))];
         let rule = self.rules.rule(&target.rule).ok_or_else(unknown)?;
-        self.with_context(target, |ctx| rule.analyse(ctx))
+        self.with_context(node, target, |ctx| rule.analyse(ctx))
     }
 
     /// What rules see of the world.
-    fn with_context<T>(&self, target: &Target, work: impl FnOnce(&Context<'_>) -> T) -> T {
+    fn with_context<T>(&self, node: NodeId, target: &Target, work: impl FnOnce(&Context<'_>) -> T) -> T {
         let kind = |label: &Label| match self.graph.node(self.graph.find(label)?) {
             Node::Target(target) => self.rules.rule(&target.rule).map(|rule| rule.name()),
             Node::File(_) | Node::Generated(_) => None,
         };
-        let deps = |label: &Label| self.analysed.providers(self.graph, label);
+        let near = OnceCell::new();
+        let deps = |label: &Label| {
+            let found = self.graph.find(label);
+            let offer = found.and_then(|found| self.analysed.get(found)).map(|analysis| &analysis.providers);
+            if found.is_none_or(|found| near.get_or_init(|| self.near(node)).binary_search(&found).is_err()) {
+                let stranger = Stranger { by: node, label: label.clone(), answered: offer.is_some() };
+                self.analysed.strangers.lock().unwrap_or_else(PoisonError::into_inner).push(stranger);
+            }
+            offer
+        };
         work(&Context { target, config: self.config, deps: &deps, kind: &kind, cancelled: self.cancelled })
+    }
+
+    /// A node and all it has an edge to, sorted.
+    fn near(&self, node: NodeId) -> Vec<NodeId> {
+        let mut near: Vec<NodeId> = self.graph.edges(node).map(|(next, _)| next).chain([node]).collect();
+        near.sort_unstable();
+        near
     }
 
     /// Runs the rule's check on a target that was analysed. What it says of a label whose target failed only repeats that.
     fn check(&self, node: NodeId) -> Vec<Diagnostic> {
         let (Node::Target(target), Some(_)) = (self.graph.node(node), self.analysed.get(node)) else { return Vec::new() };
         let Some(rule) = self.rules.rule(&target.rule) else { return Vec::new() };
-        let findings = self.with_context(target, |ctx| rule.check(ctx));
+        let findings = self.with_context(node, target, |ctx| rule.check(ctx));
         if findings.is_empty() {
             return findings;
         }

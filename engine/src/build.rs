@@ -4,6 +4,7 @@
 mod variants;
 
 mod again;
+mod book;
 mod memory;
 mod owners;
 mod recall;
@@ -30,7 +31,7 @@ use crate::configure::Configured;
 use crate::event::{Event, Phase};
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::graph::{self, Graph, NodeId};
-use crate::load::{self, Loaded};
+use crate::load::{self, Loaded, Recall};
 use crate::looked_for::LookedFor;
 use crate::plan::Plan;
 use crate::state::{Lock, State, StateError};
@@ -123,21 +124,16 @@ pub fn build(
     let owners = Owners::new(request);
     let events = &|event| events(owners.told(event));
     let key = request_key(request, cache);
-    let place = Place { root: &request.workspace.root, cache, key: &key, configurations: request.configurations };
+    let place = Place { request, cache, key: &key };
     match again::again(place, options, events)? {
         Some(built) => Ok(built),
-        None => whole(request, place, options, events),
+        None => whole(place, options, events),
     }
 }
 
 /// The whole way.
-fn whole(
-    request: &Request<'_>,
-    place: Place<'_>,
-    options: &Options<'_>,
-    events: &(dyn Fn(Event) + Sync),
-) -> Result<Built, BuildError> {
-    let root = place.root;
+fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Result<Built, BuildError> {
+    let (request, root) = (place.request, place.root());
     let (lock, found) = locked(request, options, events)?;
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
@@ -183,11 +179,23 @@ pub(crate) fn locked(
 
 /// Loads what a request needs, the packages of the flags it sets and of the toolchains it chooses among it.
 pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, BuildError> {
+    load_with(request, &[], cancelled, None)
+}
+
+/// The same, with more labels and what is known of packages.
+fn load_with(
+    request: &Request<'_>,
+    besides: &[Label],
+    cancelled: &AtomicBool,
+    recall: Option<Recall<'_>>,
+) -> Result<Loaded, BuildError> {
     let flags = request.configurations.iter().flat_map(|one| &one.flags);
-    let toolchains = request.configurations.iter().filter_map(|one| one.toolchain.clone()).map(|label| (label, None));
-    let also = flags.map(|(label, given)| (label.clone(), given.span.clone())).chain(toolchains);
-    let also: Vec<(Label, Option<Span>)> = also.collect();
-    let loaded = load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled });
+    let flags = flags.map(|(label, given)| (label.clone(), given.span.clone()));
+    let toolchains = request.configurations.iter().filter_map(|one| one.toolchain.as_ref());
+    let more = toolchains.chain(besides).map(|label| (label.clone(), None));
+    let also: Vec<(Label, Option<Span>)> = flags.chain(more).collect();
+    let loaded =
+        load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled, recall });
     not_cancelled(cancelled, loaded)
 }
 

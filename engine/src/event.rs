@@ -89,6 +89,8 @@ pub enum Event {
 /// A phase of the build, in the order they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// A few BUILD files to actions, in place of all before [`Phase::Execute`]; when that cannot be, these come after it.
+    Reload,
     /// BUILD files to targets.
     Load,
     /// Targets to their graph.
@@ -105,6 +107,7 @@ impl Phase {
     /// Its name, as the modules of the engine have it.
     pub fn name(self) -> &'static str {
         match self {
+            Phase::Reload => "reload",
             Phase::Load => "load",
             Phase::Graph => "graph",
             Phase::Analyse => "analyse",

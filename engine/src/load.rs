@@ -40,7 +40,7 @@ mod views;
 
 mod analysis;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -60,6 +60,7 @@ use crate::fast::FastMap;
 use crate::workspace::{SETTINGS_FILE, Workspace};
 
 pub(crate) use self::crew::{Crew, on_large_stack};
+pub(crate) use self::discover::is_walked_alike;
 pub(crate) use self::folder::{BUILD_FILES, digest as folder_digest};
 pub use self::glob::Patterns as GlobPatterns;
 pub use self::limits::evaluated;
@@ -97,6 +98,10 @@ pub struct Package {
     pub targets: Named<Target>,
     /// The plain files that other packages may name.
     pub exports: BTreeMap<Arc<str>, Export>,
+    /// The folders that its calls of `glob()` listed.
+    pub listed: BTreeSet<Arc<str>>,
+    /// Whether it was not loaded, and stands for what an earlier load found: see [`Recall`].
+    pub recalled: bool,
 }
 
 /// A file that `exports_files()` names.
@@ -120,6 +125,8 @@ pub struct Reads {
     pub absent: BTreeSet<Arc<str>>,
     /// Symbolic links in folders that were listed, and whether each led to a file.
     pub links: BTreeMap<Arc<str>, bool>,
+    /// The folders that were listed for packages, sorted.
+    pub walked: Vec<Arc<str>>,
     /// The names of the files in folders of packages, sorted, when a walk has listed them.
     listed: FastMap<Arc<str>, Vec<String>>,
 }
@@ -190,17 +197,28 @@ impl Reads {
 }
 
 /// What a load may be told besides what to load.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Options<'a> {
     /// More labels whose packages are loaded, each with where it is named, if anywhere; nothing of them is asked for.
     pub also: &'a [(Label, Option<Span>)],
     /// Set it to stop; the result then means nothing.
     pub cancelled: &'a AtomicBool,
+    /// What is known of packages that need not be loaded.
+    pub recall: Option<Recall<'a>>,
+}
+
+/// An earlier load of the same patterns, of which a few packages are loaded anew. The patterns select among those alone.
+#[derive(Clone, Copy)]
+pub struct Recall<'a> {
+    /// What to load.
+    pub packages: &'a BTreeSet<Arc<str>>,
+    /// Stands for another package that they name; nothing for one that must be loaded, too.
+    pub known: &'a (dyn Fn(&str) -> Option<Package> + Sync),
 }
 
 /// Loads the packages that `patterns` name and those their targets depend on. Reports all findings at once, sorted.
 pub fn load(workspace: &Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
-    load_with(workspace, patterns, table, &Options { also: &[], cancelled: &AtomicBool::new(false) })
+    load_with(workspace, patterns, table, &Options { also: &[], cancelled: &AtomicBool::new(false), recall: None })
 }
 
 /// The same, with options.
@@ -224,6 +242,9 @@ struct Session<'a> {
     packages: BTreeMap<Arc<str>, Package>,
     /// Packages that were tried and have findings, or are not there.
     broken: BTreeSet<Arc<str>>,
+    recall: Option<Recall<'a>>,
+    /// What stands for packages that are not loaded.
+    recalled: BTreeMap<Arc<str>, Package>,
     reads: Reads,
     findings: Vec<Diagnostic>,
 }
@@ -259,25 +280,29 @@ impl<'a> Session<'a> {
         // The interpreter takes some milliseconds to set up in a new process; folders are walked meanwhile.
         let (globals, wanted) = std::thread::scope(|scope| {
             let globals = scope.spawn(|| builtins::globals(table));
-            let wanted = request::packages(workspace, &crew, patterns, &mut reads, &mut findings);
+            let wanted = match options.recall {
+                Some(recall) => recall.packages.iter().map(Wanted::named).collect(),
+                None => request::packages(workspace, &crew, patterns, &mut reads, &mut findings),
+            };
             (globals.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), wanted)
         });
         let modules = Modules::new(&workspace.settings.repositories, options.cancelled);
+        reads.walked = reads.folders.iter().cloned().collect();
         let (packages, broken) = (BTreeMap::new(), BTreeSet::new());
-        let mut session = Session { workspace, table, globals, crew, modules, packages, broken, reads, findings };
+        let (recall, recalled) = (options.recall, BTreeMap::new());
+        let mut session =
+            Session { workspace, table, globals, crew, modules, packages, broken, recall, recalled, reads, findings };
         session.waves(wanted, options);
         session.finish(patterns)
     }
 
     fn waves(&mut self, mut wanted: Vec<Wanted>, options: &Options<'_>) {
-        let mut asked = Asked::new();
-        for (label, span) in options.also.iter().filter(|(label, _)| wanted.iter().all(|one| one.package != label.package)) {
-            asked.entry(label.package.clone()).or_default().push((label.clone(), span.clone()));
-        }
-        wanted.extend(asked.keys().map(|package| Wanted { package: package.clone(), build_file: None }));
+        let also = options.also.iter().filter(|(label, _)| wanted.iter().all(|one| one.package != label.package));
+        let mut asked = self.unloaded(also.cloned().collect());
+        wanted.extend(asked.keys().map(Wanted::named));
         while !wanted.is_empty() && !options.cancelled.load(Ordering::Relaxed) {
             asked = self.wave(wanted, &asked);
-            wanted = asked.keys().map(|package| Wanted { package: package.clone(), build_file: None }).collect();
+            wanted = asked.keys().map(Wanted::named).collect();
         }
     }
 
@@ -292,6 +317,7 @@ impl<'a> Session<'a> {
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             return Err(findings);
         }
+        self.packages.append(&mut self.recalled);
         Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings: findings })
     }
 
@@ -320,7 +346,7 @@ impl<'a> Session<'a> {
         let Catch { packages: more, reads: others, outside } = catch;
         let add = || packages.append(&mut more.into_iter().map(|package| (package.name.clone(), package)).collect());
         crew.both(others.len(), add, || reads.merge_all(others));
-        self.unloaded(outside)
+        self.unloaded(outside.into_iter().map(|(label, span)| (label, Some(span))).collect())
     }
 
     /// Loads so few packages that their syntax trees fit into memory; those that load nothing new are done with in one go.
@@ -371,28 +397,38 @@ impl<'a> Session<'a> {
         catch.outside.extend(built.outside);
     }
 
-    fn unloaded(&mut self, labels: Vec<(Label, Span)>) -> Asked {
-        let mut asked = Asked::new();
-        for (label, span) in labels {
+    fn unloaded(&mut self, labels: Vec<(Label, Option<Span>)>) -> Asked {
+        let (mut asked, mut labels) = (Asked::new(), VecDeque::from(labels));
+        while let Some((label, span)) = labels.pop_front() {
             if !label.repo.is_empty() {
-                self.findings.push(Diagnostic { span: Some(span), ..request::foreign(&label) });
+                self.findings.push(Diagnostic { span, ..request::foreign(&label) });
             } else if self.broken.contains(&label.package) && !self.packages.contains_key(&label.package) {
-                self.again_missing(&label, &span);
-            } else if !self.packages.contains_key(&label.package) {
-                asked.entry(label.package.clone()).or_default().push((label, Some(span)));
+                self.again_missing(&label, span);
+            } else if let Some(known) = self.recall(&label.package) {
+                labels.extend(package::outside(&known).into_iter().map(|(label, span)| (label, Some(span))));
+                self.recalled.insert(label.package, known);
+            } else if !self.packages.contains_key(&label.package) && !self.recalled.contains_key(&label.package) {
+                asked.entry(label.package.clone()).or_default().push((label, span));
             }
         }
         asked
     }
 
+    /// What stands for a package that is named for the first time and need not be loaded.
+    fn recall(&self, package: &Arc<str>) -> Option<Package> {
+        let recall = self.recall.filter(|recall| !recall.packages.contains(package))?;
+        let is_new = !self.packages.contains_key(package) && !self.recalled.contains_key(package);
+        is_new.then(|| (recall.known)(package)).flatten()
+    }
+
     /// A package of an earlier wave that is named again; one that is there but does not parse has its finding.
-    fn again_missing(&mut self, label: &Label, span: &Span) {
+    fn again_missing(&mut self, label: &Label, span: Option<Span>) {
         let is_there = folder::BUILD_FILES
             .iter()
             .any(|name| self.reads.files.contains(ouro_rules::label::join(&label.package, name).as_str()));
         if !is_there {
             let finding = discover::no_package(self.workspace, &label.package, Some(label));
-            self.findings.push(Diagnostic { span: Some(span.clone()), ..finding });
+            self.findings.push(Diagnostic { span, ..finding });
         }
     }
 }

@@ -25,8 +25,21 @@ pub struct Plan {
 
 /// Collects the actions that make what was asked for, and theirs.
 pub fn plan(graph: &Graph<'_>, analysed: &Analysed) -> Result<Plan, Vec<Diagnostic>> {
-    let (makers, requested) = rayon::join(|| makers(graph, analysed), || requested(graph, analysed));
+    let (makers, requested) = rayon::join(|| makers(graph, analysed, analysed.shared()), || requested(graph, analysed));
     Ok(prune(&makers?, requested))
+}
+
+/// Collects the actions that make these files, and theirs; of those that belong to no target, these.
+pub(crate) fn plan_for(
+    graph: &Graph<'_>,
+    analysed: &Analysed,
+    shared: &[Arc<Action>],
+    mut requested: Vec<Artifact>,
+) -> Result<Plan, Vec<Diagnostic>> {
+    let makers = makers(graph, analysed, shared)?;
+    requested.par_sort_unstable();
+    requested.dedup();
+    Ok(prune(&makers, requested))
 }
 
 /// The files that were asked for, sorted, each once.
@@ -94,9 +107,9 @@ impl<'a> Makers<'a> {
     }
 }
 
-fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed) -> Result<Makers<'a>, Vec<Diagnostic>> {
+fn makers<'a>(graph: &Graph<'_>, analysed: &'a Analysed, shared: &'a [Arc<Action>]) -> Result<Makers<'a>, Vec<Diagnostic>> {
     let own = || graph.ids().filter_map(|node| analysed.get(node)).flat_map(|analysis| &analysis.actions);
-    let actions = || analysed.shared().iter().chain(own());
+    let actions = || shared.iter().chain(own());
     let ((makers, mut findings), folders) = rayon::join(|| collect(graph, actions()), || folders(actions()));
     findings.extend(files_as_folders(graph, &makers, folders));
     if findings.is_empty() { Ok(makers) } else { Err(sorted(findings)) }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ouro_cache::Digest;
 use ouro_engine::state::Stamp;
-use ouro_engine::state::snapshot::{self, Acted, Draft, FileId, Known, Patch, Roles, Snapshot, Step};
+use ouro_engine::state::snapshot::{self, Acted, Added, Draft, FileId, Known, Patch, Roles, Snapshot, Step};
 use tempfile::TempDir;
 
 /// Longer than a file system's clock ticks.
@@ -84,7 +84,7 @@ fn words(snapshot: &Snapshot) -> String {
     let ids: HashMap<FileId, Arc<str>> =
         SEEN.iter().chain(&["fw/new.h"]).filter_map(|path| Some((snapshot.find(path)?, Arc::from(*path)))).collect();
     let names = |files: &mut dyn Iterator<Item = FileId>| files.map(|file| ids[&file].to_string()).collect::<Vec<_>>();
-    let mut text = format!("{:?} {:?} {}\n", snapshot.said(), snapshot.told(), snapshot.len());
+    let mut text = format!("{:?} {:?} {:?} {}\n", snapshot.said(), snapshot.said_later(), snapshot.told(), snapshot.len());
     for path in SEEN.iter().chain(&["fw/new.h"]) {
         let known = snapshot.find(path).and_then(|file| snapshot.known(file)).map(|known| Known { digest: None, ..known });
         text += &format!("{path} {known:?}\n");
@@ -184,6 +184,66 @@ fn patch(dir: &TempDir, snapshot: &Snapshot) -> Patch {
     patch
 }
 
+/// The second action is replaced by one that others need, and by one that needs it.
+fn turnover(snapshot: &Snapshot) -> Patch {
+    let (steps, file) = (snapshot.steps().unwrap(), |path: &str| snapshot.find(path).unwrap());
+    let added = |inputs: &[&str], outputs: &[&str], what: &[u8]| Added {
+        inputs: inputs.iter().map(|path| file(path)).collect(),
+        outputs: outputs.iter().map(|path| file(path)).collect(),
+        reads: Vec::new(),
+        words: vec!["-o".to_owned()],
+        what: what.to_vec(),
+        result: b"new".to_vec(),
+    };
+    let next = steps.next();
+    let after = added(&["fw/absent.h"], &["gone/absent.h"], b"after");
+    let before = added(&["fw/BUILD"], &["fw/a.c"], b"before");
+    let removed = steps.ids().skip(1).collect();
+    let added = [(next, after), (next.after(), before)].into();
+    Patch { removed, added, said: b"more".to_vec(), book: b"a page".to_vec(), ..Patch::default() }
+}
+
+#[test]
+fn actions_that_come_and_go_keep_their_order() {
+    let (dir, _) = taken();
+    let mut snapshot = open(&dir).unwrap();
+    let patch = turnover(&snapshot);
+    snapshot.append(&patch).unwrap();
+    for snapshot in [&snapshot, &open(&dir).unwrap()] {
+        let steps = snapshot.steps().unwrap();
+        let whats: Vec<&[u8]> = steps.ids().map(|step| steps.what(step)).collect();
+        assert_eq!(whats, [&b"before"[..], b"compile", b"after"], "the first makes what the old one reads");
+        assert_eq!((snapshot.said_later(), snapshot.book_later()), (&[b"more".to_vec()][..], &[b"a page".to_vec()][..]));
+    }
+    let steps = snapshot.steps().unwrap();
+    let last = steps.ids().last().unwrap();
+    assert_eq!((steps.words(last), steps.result(last)), (Some(vec!["-o"]), &b"new"[..]));
+    let (next, read) = (steps.next(), snapshot.find("fw/BUILD").unwrap());
+    drop(steps);
+    let acted = vec![Acted { step: last, reads: vec![read], result: b"newer".to_vec() }];
+    snapshot.append(&Patch { acted, ..Patch::default() }).unwrap();
+    let again = open(&dir).unwrap();
+    let steps = again.steps().unwrap();
+    assert_eq!((steps.reads(last).collect::<Vec<_>>(), steps.result(last)), (vec![read], &b"newer"[..]));
+    snapshot.append(&Patch { removed: vec![last], ..Patch::default() }).unwrap();
+    let again = open(&dir).unwrap();
+    let steps = again.steps().unwrap();
+    assert_eq!((steps.ids().count(), steps.next()), (2, next), "its number is not given to another while a later one is there");
+}
+
+#[test]
+fn a_part_of_what_was_kept_is_read() {
+    let dir = folder();
+    snapshot::write(dir.path(), &request(), Draft { book: b"a book".to_vec(), ..draft(dir.path()) }).unwrap();
+    let mut snapshot = open(&dir).unwrap();
+    let patch = patch(&dir, &snapshot);
+    snapshot.append(&patch).unwrap();
+    for snapshot in [&snapshot, &open(&dir).unwrap()] {
+        assert_eq!((snapshot.book(2..6).as_deref(), snapshot.book(2..7)), (Some(&b"book"[..]), None));
+        assert_eq!(snapshot.book(u64::MAX..u64::MAX), None);
+    }
+}
+
 /// Every action may read as many files as there are: each is looked up, and none searched.
 #[test]
 fn fifty_thousand_new_files_are_numbered() {
@@ -234,6 +294,8 @@ fn a_damaged_snapshot_says_nothing_wrong() {
     let patch = patch(&dir, &snapshot);
     let base = fs::read(&path).unwrap().len();
     snapshot.append(&patch).unwrap();
+    let between = words(&open(&dir).unwrap());
+    snapshot.append(&turnover(&snapshot)).unwrap();
     let after = words(&open(&dir).unwrap());
     let whole = fs::read(&path).unwrap();
     let says_nothing_wrong = |what: &str, bytes: &[u8]| {
@@ -241,7 +303,8 @@ fn a_damaged_snapshot_says_nothing_wrong() {
         let Some(snapshot) = open(&dir) else { return };
         let words = words(&snapshot);
         // Without actions it ends early; a lost tail leaves what was true before.
-        assert!(before.starts_with(&words) || after.starts_with(&words), "{what}:\n{words}\nbut was\n{before}\nthen\n{after}");
+        let was_true = [&before, &between, &after].iter().any(|text| text.starts_with(&words));
+        assert!(was_true, "{what}:\n{words}\nbut was\n{before}\nthen\n{between}\nthen\n{after}");
     };
     for place in 0..whole.len() {
         let mut bad = whole.clone();

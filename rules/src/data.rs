@@ -115,6 +115,48 @@ impl Depset {
     }
 }
 
+/// What is larger than this, written out, is not written out.
+const MOST_VALUES: usize = 2_000;
+const DEEPEST: usize = 50;
+
+/// Whether all of these can be written out, every set in them whole. Sets share their parts: a small one may be endless written out.
+pub fn is_small<'a>(infos: impl Iterator<Item = &'a Info>) -> bool {
+    let (mut count, mut open) = (0, infos.map(|info| (Part::Info(info), 0)).collect::<Vec<_>>());
+    while let Some((part, depth)) = open.pop() {
+        count += 1;
+        part.each(&mut |inner| open.push((inner, depth + 1)));
+        if depth > DEEPEST || count + open.len() > MOST_VALUES {
+            return false;
+        }
+    }
+    true
+}
+
+/// A part of a value.
+enum Part<'a> {
+    Data(&'a Data),
+    Info(&'a Info),
+    Set(&'a Depset),
+}
+
+impl<'a> Part<'a> {
+    fn each(self, f: &mut dyn FnMut(Part<'a>)) {
+        match self {
+            Part::Info(info) => info.fields.values().for_each(|field| f(Part::Data(field))),
+            Part::Set(set) => {
+                set.0.direct.iter().for_each(|value| f(Part::Data(value)));
+                set.0.transitive.iter().for_each(|below| f(Part::Set(below)));
+            }
+            Part::Data(Data::Info(info)) => f(Part::Info(info)),
+            Part::Data(Data::Depset(set)) => f(Part::Set(set)),
+            Part::Data(Data::List(items)) => items.iter().for_each(|item| f(Part::Data(item))),
+            Part::Data(Data::Dict(entries)) => entries.iter().flat_map(|(a, b)| [a, b]).for_each(|part| f(Part::Data(part))),
+            Part::Data(Data::Struct(fields)) => fields.values().for_each(|field| f(Part::Data(field))),
+            Part::Data(Data::None | Data::Bool(_) | Data::Int(_) | Data::Str(_) | Data::Label(_) | Data::File(_)) => {}
+        }
+    }
+}
+
 impl Drop for Node {
     /// Takes deep sets apart in a loop: one call inside the other for each level would run out of stack.
     fn drop(&mut self) {
@@ -158,5 +200,26 @@ mod tests {
             deep = Depset::new(Order::Postorder, vec![Data::Int(n)], vec![deep.clone(), deep]);
         }
         assert_eq!(numbers(&deep).len(), 100_000);
+    }
+
+    #[test]
+    fn what_would_be_endless_written_out_is_not_small() {
+        let info = |value: Data| Info {
+            id: ProviderId { file: "".into(), name: "Numbers".into() },
+            fields: BTreeMap::from([("value".into(), value)]),
+        };
+        let mut shared = set(Order::Postorder, &[1, 2], &[]);
+        assert!(is_small([info(Data::Depset(shared.clone()))].iter()));
+        for _ in 0..40 {
+            shared = set(Order::Postorder, &[], &[&shared, &shared]);
+        }
+        let mut deep = Data::None;
+        for _ in 0..100 {
+            deep = Data::List([deep].into());
+        }
+        let long = Data::List((0..3_000).map(Data::Int).collect());
+        for large in [Data::Depset(shared), deep, long] {
+            assert!(!is_small([info(large)].iter()));
+        }
     }
 }

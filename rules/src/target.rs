@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::attr::{Spanned, Value};
 use crate::diagnostic::{Diagnostic, Span, through};
 use crate::label::Label;
@@ -27,7 +29,7 @@ pub struct Target {
 }
 
 /// Who may depend on a target.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Visibility {
     /// Its own package alone; the default.
     #[default]
@@ -41,7 +43,7 @@ pub enum Visibility {
 }
 
 /// One entry of a visibility list.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageScope {
     /// The package.
     pub package: Arc<str>,

@@ -35,20 +35,23 @@ fn an_incremental_build_equals_a_clean_one() {
     let mut model = Model::new(&mut random);
     let workspace = Workspace::new();
     let clean_cache = tempfile::tempdir().expect("a folder");
-    let (mut told, mut failed) = (BTreeSet::new(), 0);
+    let (mut told, mut failed, mut reloaded) = (BTreeSet::new(), 0, 0);
+    let events = workspace.path("../events.jsonl");
     model.write(&workspace.root());
     for step in 0..steps {
         let edit = model.step(&workspace, &mut random);
         told.insert(edit.split(' ').next().unwrap_or_default().to_owned());
         let flags = model.flags();
-        let ours = build(workspace.command(&flags));
+        let mut command = workspace.command(&flags);
+        let ours = build(command.arg("--events").arg(&events));
+        reloaded += usize::from(loaded_a_part(&fs::read_to_string(&events).expect("events")));
         let clean = Workspace::new();
         model.write(&clean.root());
         let mut command = clean.command(&flags);
         if step % WITHOUT_CACHE != 0 {
             command.env("XDG_CACHE_HOME", clean_cache.path());
         }
-        let theirs = build(command);
+        let theirs = build(&mut command);
         let at = format!("seed {seed}, step {step}: {edit}");
         assert_eq!(ours.code, theirs.code, "{at}\nincremental: {}\nclean: {}", ours.err, theirs.err);
         assert_eq!(errors(&ours), errors(&theirs), "{at}");
@@ -57,9 +60,16 @@ fn an_incremental_build_equals_a_clean_one() {
     }
     assert!(steps < STEPS || told.len() >= model::KINDS, "only these kinds of edits came up: {told:?}");
     assert!(failed * 2 < steps, "{failed} of {steps} builds failed: that compares too little");
+    assert!(reloaded * 8 > steps, "only {reloaded} of {steps} builds loaded a few packages alone");
 }
 
-fn build(mut command: Command) -> Said {
+/// Whether a few packages were loaded, and the others were not.
+fn loaded_a_part(events: &str) -> bool {
+    let ended = |phase: &str| events.contains(&format!("\"event\":\"phase_ended\",\"phase\":\"{phase}\""));
+    ended("reload") && !ended("load")
+}
+
+fn build(command: &mut Command) -> Said {
     Said::of(command.stdin(Stdio::null()).output().expect("ouro runs"))
 }
 

@@ -1,4 +1,5 @@
-//! A workspace that changes at random: packages of programs that share a header, a macro, generated headers, globs and chains.
+//! A workspace that changes at random: packages of programs that share a header, a macro, generated headers, globs and chains, and
+//! that use maps and jump to programs of each other.
 //!
 //! Knows what every source file should hold; what builds make of them is not its business.
 
@@ -10,7 +11,7 @@ use crate::support::Workspace;
 use crate::{disk, disturbed};
 
 /// How many kinds of edits there are, by the first word of their description.
-pub const KINDS: usize = 21;
+pub const KINDS: usize = 26;
 
 /// A small generator of numbers: the same seed, the same edits, on every machine.
 pub struct Random(u64);
@@ -52,6 +53,17 @@ struct Package {
     /// A dependency on a target that is not there.
     dangling: bool,
     chain: bool,
+    /// The name of its map, and how large it is.
+    map: String,
+    entries: usize,
+    /// Whether others may not see the map.
+    hidden: bool,
+    /// The package whose map its first program uses.
+    uses: Option<String>,
+    /// The package whose first program its last one jumps to.
+    onward: Option<String>,
+    /// Lines of comment in front of everything.
+    lines: usize,
 }
 
 /// The workspace as it should be.
@@ -92,7 +104,7 @@ impl Model {
     pub fn step(&mut self, workspace: &Workspace, random: &mut Random) -> String {
         let before = self.clone();
         self.mend(random);
-        let told = match random.below(32) {
+        let told = match random.below(40) {
             0..4 => self.edit_source(random),
             4 => self.comment(random),
             5 => self.add_program(random),
@@ -113,6 +125,11 @@ impl Model {
             20 => self.dangle(random),
             21 => self.chain(random),
             22 | 23 => self.revert(),
+            24 | 25 => self.use_map(random),
+            26 | 27 => self.map(random),
+            28 => self.hide(random),
+            29 | 30 => self.onward(random),
+            31 => self.lines(random),
             _ => return self.and_on_disk(&before, workspace, random),
         };
         if random.below(40) == 0 {
@@ -167,7 +184,12 @@ impl Model {
 
     /// Most of what is wrong does not stay wrong for long: a build that fails compares little.
     fn mend(&mut self, random: &mut Random) {
+        let names: Vec<String> = self.packages.keys().cloned().collect();
         for package in self.packages.values_mut() {
+            let mut gone = |name: &String| !names.contains(name) && random.below(3) != 0;
+            package.uses.take_if(|name| gone(name));
+            package.onward.take_if(|name| gone(name));
+            package.hidden &= random.below(3) == 0;
             package.dangling &= random.below(3) == 0;
             package.programs.iter_mut().for_each(|program| program.broken &= random.below(3) == 0);
         }
@@ -250,7 +272,7 @@ impl Model {
         let program = |name| Program { name, constant: 0, comment: 0, broken: false, warns: false };
         let programs = programs.collect::<Vec<_>>().into_iter().map(program).collect();
         let nested = if random.below(3) == 0 { format!("deep/{name}") } else { name };
-        let package = Package { programs, chain: true, ..Package::default() };
+        let package = Package { programs, chain: true, map: self.fresh("m"), entries: 1, ..Package::default() };
         self.packages.insert(nested.clone(), package);
         format!("add-package {nested}")
     }
@@ -301,6 +323,39 @@ impl Model {
         format!("chain of //{name}")
     }
 
+    fn use_map(&mut self, random: &mut Random) -> String {
+        let other = self.package(random).0;
+        let (name, package) = self.package(random);
+        package.uses = if package.uses.is_some() || other == name { None } else { Some(other) };
+        format!("use of //{name}")
+    }
+
+    fn map(&mut self, random: &mut Random) -> String {
+        let (name, package) = self.package(random);
+        package.entries = package.entries % 4 + 1;
+        format!("map of //{name}")
+    }
+
+    fn hide(&mut self, random: &mut Random) -> String {
+        let (name, package) = self.package(random);
+        package.hidden = !package.hidden;
+        format!("hide //{name}")
+    }
+
+    /// Only to packages further on, so that jumps go in no circle.
+    fn onward(&mut self, random: &mut Random) -> String {
+        let other = self.package(random).0;
+        let (name, package) = self.package(random);
+        package.onward = Some(other).filter(|other| *other > name && package.onward.is_none());
+        format!("onward of //{name}")
+    }
+
+    fn lines(&mut self, random: &mut Random) -> String {
+        let (name, package) = self.package(random);
+        package.lines = (package.lines + 1) % 3;
+        format!("lines of //{name}")
+    }
+
     /// As `git checkout` does: many files at once are what they were.
     fn revert(&mut self) -> String {
         match self.earlier.take() {
@@ -320,9 +375,11 @@ impl Model {
             ("lib/BUILD.ouro".to_owned(), LIBRARY.to_owned()),
         ]);
         for (name, package) in &self.packages {
-            files.insert(format!("{name}/BUILD.ouro"), package.build_file());
+            files.insert(format!("{name}/BUILD.ouro"), self.build_file(package));
             for (place, program) in package.programs.iter().enumerate() {
-                files.insert(format!("{name}/{}.c", program.name), program.source(package.next_of(place)));
+                let jumps = self.next_of(package, place).map(|(_, next)| next);
+                let map = if place == 0 { self.used(package).map(|(_, map)| map) } else { None };
+                files.insert(format!("{name}/{}.c", program.name), program.source(jumps.as_deref(), map.as_deref()));
             }
             for (text, number) in &package.texts {
                 files.insert(format!("{name}/{text}"), format!("#define TEXT_{} {number}\n", text.replace('.', "_")));
@@ -338,46 +395,69 @@ const LIBRARY: &str =
 fn module(version: usize) -> String {
     format!(
         "VERSION = {version}\n\
-         def program(name, jumps = [], copts = [], deps = []):\n    \
-             bpf_program(name = name, srcs = [name + \".c\"], type = \"xdp\", deps = [\"//lib\", \":texts_lib\"] + deps, jumps = jumps,\n        \
-             on_miss = \"pass\", copts = copts + [\"-DVERSION={}\"])\n",
+         def program(name, jumps = [], copts = [], deps = [], maps = []):\n    \
+             bpf_program(name = name, srcs = [name + \".c\"], type = \"xdp\", deps = [\"//lib\", \":texts_lib\"] + deps, jumps = jumps, maps = maps,\n        \
+             visibility = [\"//visibility:public\"], on_miss = \"pass\", copts = copts + [\"-DVERSION={}\"])\n",
         version / 2
     )
 }
 
-impl Package {
-    /// The program that the one at `place` jumps to.
-    fn next_of(&self, place: usize) -> Option<&str> {
-        self.programs.get(place + 1).filter(|_| self.chain).map(|next| next.name.as_str())
+impl Model {
+    /// The program that the one at `place` jumps to, by its label and its name.
+    fn next_of(&self, package: &Package, place: usize) -> Option<(String, String)> {
+        if let Some(next) = package.programs.get(place + 1) {
+            return package.chain.then(|| (format!(":{}", next.name), next.name.clone()));
+        }
+        let other = package.onward.as_ref()?;
+        let name = self.packages.get(other).map_or("gone", |package| package.programs[0].name.as_str());
+        Some((format!("//{other}:{name}"), name.to_owned()))
     }
 
-    fn build_file(&self) -> String {
-        let mut text = "load(\"//:defs.star\", \"program\")\n\
+    /// The map that a package uses, by its label and its name.
+    fn used(&self, package: &Package) -> Option<(String, String)> {
+        let other = package.uses.as_ref()?;
+        let name = self.packages.get(other).map_or("gone", |package| package.map.as_str());
+        Some((format!("//{other}:{name}"), name.to_owned()))
+    }
+
+    fn build_file(&self, package: &Package) -> String {
+        let quoted = |label: Option<(String, String)>| label.map(|(label, _)| format!("\"{label}\"")).unwrap_or_default();
+        let mut text = "# why\n".repeat(package.lines)
+            + "load(\"//:defs.star\", \"program\")\n\
              genrule(name = \"texts\", srcs = glob([\"*.txt\"], allow_empty = True), outs = [\"texts.h\"], cmd = \"cat $(SRCS) /dev/null > $@\")\n\
-             bpf_library(name = \"texts_lib\", hdrs = [\":texts\"])\n"
-            .to_owned();
-        for (place, program) in self.programs.iter().enumerate() {
-            let jumps = self.next_of(place).map(|next| format!("\":{next}\"")).unwrap_or_default();
-            let deps = if self.dangling && place == 0 { "\"//lib:gone\"" } else { "" };
-            let (name, copt) = (&program.name, self.copt % 3);
-            text += &format!("program(name = \"{name}\", jumps = [{jumps}], copts = [\"-DCOPT={copt}\"], deps = [{deps}])\n");
+             bpf_library(name = \"texts_lib\", hdrs = [\":texts\"])\n";
+        let Package { map, entries, copt, .. } = package;
+        let visibility = if package.hidden { "private" } else { "public" };
+        text += &format!(
+            "bpf_map(name = \"{map}\", type = \"array\", value = \"__u64\", max_entries = {entries}, visibility = [\"//visibility:{visibility}\"])\n"
+        );
+        for (place, program) in package.programs.iter().enumerate() {
+            let jumps = quoted(self.next_of(package, place));
+            let maps = if place == 0 { quoted(self.used(package)) } else { String::new() };
+            let deps = if package.dangling && place == 0 { "\"//lib:gone\"" } else { "" };
+            let (name, copt) = (&program.name, copt % 3);
+            text += &format!(
+                "program(name = \"{name}\", jumps = [{jumps}], copts = [\"-DCOPT={copt}\"], deps = [{deps}], maps = [{maps}])\n"
+            );
         }
-        if self.chain {
-            text += &format!("bpf_chain(name = \"chain\", entry = \":{}\")\n", self.programs[0].name);
+        if package.chain {
+            text += &format!("bpf_chain(name = \"chain\", entry = \":{}\")\n", package.programs[0].name);
         }
         text
     }
 }
 
 impl Program {
-    fn source(&self, next: Option<&str>) -> String {
+    fn source(&self, next: Option<&str>, map: Option<&str>) -> String {
+        let look = |map| format!("    __u64 *count = bpf_map_lookup_elem(&{map}, &(__u32){{0}});\n    if (count) ++*count;\n");
+        let look = map.map(look).unwrap_or_default();
         let jump = next.map(|next| format!("    if (ctx->rx_queue_index == 7) OURO_JUMP(ctx, {next});\n")).unwrap_or_default();
         let Program { name, constant, comment, .. } = self;
         let broken = if self.broken { "this is no C\n" } else { "" };
         let warns = if self.warns { "    int unused;\n" } else { "" };
         format!(
             "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n#include <ouro/program.h>\n#include \"lib/common.h\"\n#include \"texts.h\"\n{broken}\
-             SEC(\"xdp\") int {name}(struct xdp_md *ctx) {{\n{warns}    \
+             SEC(\"xdp\") int {name}(struct xdp_md *ctx) {{\n{warns}{look}    \
              if (ctx->ingress_ifindex == COMMON + COPT + VERSION) return XDP_DROP;\n{jump}    return ctx->rx_queue_index == {constant} ? XDP_DROP : XDP_PASS;\n}}\n\
              char _license[] SEC(\"license\") = \"GPL\";\n// {comment}\n"
         )

@@ -1,35 +1,43 @@
 //! A build from the snapshot of an earlier one: nothing when nothing changed, else the actions that the changes reach.
 //!
-//! Loads and analyses nothing. Where a change may mean other targets or other actions, it leaves all to the whole way.
+//! Loads and analyses only packages that a change of what was loaded may mean. Where that may not be all, it leaves everything to
+//! the whole way.
 
 mod part;
 mod patch;
+mod reload;
 mod restore;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use ouro_cache::{Digest, Store};
-use ouro_rules::Configuration;
 
 use self::part::Part;
+use self::reload::Reloaded;
 use super::memory::{self, Memory};
-use super::{BuildError, Built, variants};
+use super::{BuildError, Built, Request, variants};
 use crate::event::{Event, Phase};
-use crate::execute::{self, Options, Site};
+use crate::execute::{self, ExecuteError, Options, Site};
 use crate::load;
-use crate::state::snapshot::{FileId, Known, Roles, Snapshot};
+use crate::state::snapshot::{FileId, Known, Roles, Snapshot, Steps};
 use crate::state::{Lock, Stamp};
 
-/// Where a build happens.
+/// What is built, and where.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) root: &'a Path,
+    pub(super) request: &'a Request<'a>,
     pub(super) cache: &'a Path,
     /// Of the request.
     pub(super) key: &'a Digest,
-    /// What is built for.
-    pub(super) configurations: &'a [Configuration],
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn root(&self) -> &'a Path {
+        &self.request.workspace.root
+    }
 }
 
 /// Builds from the snapshot; nothing when it takes the whole way.
@@ -40,10 +48,10 @@ pub(super) fn again(
 ) -> Result<Option<Built>, BuildError> {
     let Some(mut look) = Look::take(place, options.jobs) else { return Ok(None) };
     if look.changed.is_empty() && look.gone.is_empty() {
-        look.refresh(place.root);
+        look.refresh(place.root());
         return Ok(Some(look.nothing_to_do(place, options, events)));
     }
-    let lock = Lock::acquire_as_is(place.root, options.cancelled, events)?;
+    let lock = Lock::acquire_as_is(place.root(), options.cancelled, events)?;
     if lock.waited() || !look.snapshot.is_current() {
         let Some(now) = Look::take(place, options.jobs) else { return Ok(None) };
         look = now;
@@ -65,22 +73,42 @@ struct Look {
     changed: BTreeMap<FileId, Known>,
     /// Outputs that are gone with their folders.
     gone: Vec<FileId>,
+    /// Those of them that decide what is loaded, or are gone.
+    reload: Vec<FileId>,
 }
 
 impl Look {
     /// None when there is no snapshot, or only the whole way can tell what a change means.
     fn take(place: Place<'_>, threads: usize) -> Option<Look> {
-        let snapshot = Snapshot::open(place.root, place.key)?;
-        let memory = Memory::of(snapshot.said())?;
-        let (mut same, mut changed) = (BTreeMap::new(), BTreeMap::new());
-        let (gone, differing) = restore::gone(&snapshot, place.root, snapshot.differing(place.root, threads));
+        let snapshot = Snapshot::open(place.root(), place.key)?;
+        let memory = Memory::of(&snapshot)?;
+        let (gone, differing) = restore::gone(&snapshot, place.root(), snapshot.differing(place.root(), threads));
+        let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut look = Look { snapshot, memory, same, changed, gone, reload };
         for file in differing {
-            let before = snapshot.known(file)?;
-            let now = look_again(place.root, &snapshot.path(file)?, &before)?;
-            let found = if is_same(&before, &now) { &mut same } else { &mut changed };
-            found.insert(file, now);
+            look.look_again(file, place.root())?;
         }
-        Some(Look { snapshot, memory, same, changed, gone })
+        Some(look)
+    }
+
+    fn look_again(&mut self, file: FileId, root: &Path) -> Option<()> {
+        let (before, path) = (self.snapshot.known(file)?, self.snapshot.path(file)?);
+        let now = look_again(root, &path, &before)?;
+        if is_same(&before, &now) && loads_alike(&before, &now) {
+            self.same.insert(file, now);
+            return Some(());
+        }
+        if !loads_alike(&before, &now) {
+            may_reload(&root.join(&*path), &before, &now).then_some(())?;
+            self.reload.push(file);
+        }
+        self.changed.insert(file, now);
+        Some(())
+    }
+
+    /// A file of the snapshot as it is now.
+    fn now(&self, file: FileId) -> Option<Known> {
+        self.changed.get(&file).or(self.same.get(&file)).copied().or_else(|| self.snapshot.known(file))
     }
 
     /// Writes down the stamps of files that only look changed, unless someone else builds: it saves time and no more.
@@ -96,7 +124,7 @@ impl Look {
 
     fn nothing_to_do(self, place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Built {
         let retold = memory::retold(&self.snapshot, &[]);
-        memory::tell_again(place.configurations, retold, 0, options.color, events);
+        memory::tell_again(place.request.configurations, retold, 0, options.color, events);
         Built { targets: self.memory.targets, summary: None, warnings: self.memory.warnings }
     }
 
@@ -109,47 +137,101 @@ impl Look {
         events: &(dyn Fn(Event) + Sync),
     ) -> Result<Option<Built>, BuildError> {
         let Some(steps) = self.snapshot.steps() else { return Ok(None) };
-        let Some((part, mut state)) = Part::reached(&self, &steps) else { return Ok(None) };
+        let Some(reloaded) = self.reloaded(place, &steps, options.cancelled, events)? else { return Ok(None) };
+        let Some((part, mut state)) = Part::reached(&self, &steps, &reloaded) else { return Ok(None) };
         let store = Store::open(place.cache)?;
         let site = Site { lock, toolchain: &self.memory.toolchain, store: &store };
-        let retold = memory::retold(&self.snapshot, &part.steps);
+        let (configurations, retold) = (place.request.configurations, memory::retold(&self.snapshot, &part.silent));
         let told = |event| events(part.told(event, retold.len()));
-        variants::tell_whose(place.configurations, 0, &part.outputs(), events);
+        variants::tell_whose(configurations, 0, &part.outputs(), events);
         let summary = Phase::Execute.told(events, || execute::execute(&site, &part.plan, options, &mut state, &told))?;
-        memory::tell_again(place.configurations, retold, part.plan.actions.len(), options.color, events);
+        memory::tell_again(configurations, retold, part.plan.actions.len(), options.color, events);
         if summary.failed + summary.skipped > 0 {
             return Err(BuildError::Failed(summary));
         }
-        let patch = patch::of_build(&self, place.root, &steps, &part, &state, &summary);
-        if let Some(patch) = patch.filter(|patch| !patch.is_empty()) {
-            self.snapshot.append(&patch)?;
+        let instead = reloaded.targets(&self.memory);
+        let patch = patch::of_build((place.root(), &self), &steps, &part, &reloaded, &state, &summary);
+        if let Some(mut patch) = patch {
+            patch.said = instead.as_ref().map(memory::pack).unwrap_or_default();
+            if !patch.is_empty() {
+                self.snapshot.append(&patch)?;
+            }
         }
-        Ok(Some(Built { targets: self.memory.targets, summary: Some(summary), warnings: self.memory.warnings }))
+        let targets = match instead {
+            Some(instead) => self.memory.targets.with(instead),
+            None => self.memory.targets,
+        };
+        Ok(Some(Built { targets, summary: Some(summary), warnings: self.memory.warnings }))
+    }
+
+    /// What the packages are now that a change of what was loaded may mean; none when that takes the whole way.
+    fn reloaded(
+        &self,
+        place: Place<'_>,
+        steps: &Steps<'_>,
+        cancelled: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<Option<Reloaded>, BuildError> {
+        if self.reload.is_empty() {
+            return Ok(Some(Reloaded::default()));
+        }
+        events(Event::Began(Phase::Reload));
+        let reloaded = Reloaded::of(self, place.request, steps, cancelled);
+        // What was found until then means nothing.
+        if cancelled.load(Ordering::Relaxed) {
+            return Err(ExecuteError::Cancelled.into());
+        }
+        events(Event::Ended(Phase::Reload));
+        Ok(reloaded)
     }
 }
 
-/// A file that may have changed, as it is now; none when only the whole way can tell what its change means.
+/// A file that may have changed, as it is now; none when only the whole way can tell what it is.
 pub(crate) fn look_again(root: &Path, path: &str, before: &Known) -> Option<Known> {
     let (place, roles) = (root.join(path), before.roles);
-    let stamp = Stamp::of(&place).ok()?;
+    let stamp = if roles.any(Roles::LOAD | Roles::FOLDER) { settled(&place)? } else { Stamp::of(&place).ok()? };
     let bytes_matter = roles.any(Roles::LOAD | Roles::INPUT | Roles::MADE | Roles::READ);
     let digest = match stamp {
         Some(_) if roles.any(Roles::FOLDER) => Some(load::folder_digest(&place, path.is_empty()).ok()?),
         Some(stamp) if bytes_matter => Some(stamp.is_file().then(|| Digest::of_file(&place).ok())??),
         _ => None,
     };
-    let now = Known::new(stamp, digest, roles);
-    loads_alike(before, &now).then_some(now)
+    Some(Known::new(stamp, digest, roles))
+}
+
+/// The stamp of what is loaded, once it can be trusted. One that cannot makes builds look again and again; waiting for the clock to tick
+/// takes less. None when the file changes all the time, or its clock goes ahead.
+fn settled(place: &Path) -> Option<Option<Stamp>> {
+    const PAUSE: Duration = Duration::from_millis(2);
+    for _ in 0..20 {
+        let stamp = Stamp::of(place).ok()?;
+        if stamp.is_none_or(|stamp| stamp.older_than(SystemTime::now())) {
+            return Some(stamp);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    None
 }
 
 /// Whether the whole way would find the same targets and actions.
 fn loads_alike(before: &Known, now: &Known) -> bool {
-    let is_file = |known: &Known| known.stamp.is_some_and(|stamp| stamp.is_file());
     let same_text = !before.roles.any(Roles::LOAD | Roles::FOLDER) || is_same(before, now);
     let same_tool = !before.roles.any(Roles::TOOL) || (before.sure && before.stamp == now.stamp);
-    let still_there = !before.roles.any(Roles::LOOKED_FOR) || is_file(before) == is_file(now);
-    let still_input = !before.roles.any(Roles::INPUT) || now.stamp.is_some();
-    same_text && same_tool && still_there && still_input
+    same_text && same_tool && is_still_there(before, now)
+}
+
+fn is_still_there(before: &Known, now: &Known) -> bool {
+    let is_file = |known: &Known| known.stamp.is_some_and(|stamp| stamp.is_file());
+    let as_before = !before.roles.any(Roles::LOOKED_FOR) || is_file(before) == is_file(now);
+    as_before && (!before.roles.any(Roles::INPUT) || now.stamp.is_some())
+}
+
+/// Whether loading the packages again that the file decides can tell what its change means: it has another text, or it is gone,
+/// which its folder tells, too.
+fn may_reload(place: &Path, before: &Known, now: &Known) -> bool {
+    let is_gone = || now.stamp.is_none() && !place.is_symlink() && !before.roles.any(Roles::MADE);
+    let is_text = || before.roles.any(Roles::LOAD | Roles::FOLDER) && is_still_there(before, now);
+    !before.roles.any(Roles::TOOL) && (is_gone() || is_text())
 }
 
 /// Whether whoever reads the file finds the same.

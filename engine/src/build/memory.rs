@@ -29,9 +29,13 @@ impl Memory {
     }
 
     /// Targets may be many; they stay packed.
-    pub(super) fn of(bytes: &[u8]) -> Option<Memory> {
-        let ((count, warnings, toolchain), packed) = postcard::take_from_bytes(bytes).ok()?;
-        Some(Memory { targets: Targets::packed(count, packed.to_vec()), warnings, toolchain })
+    pub(super) fn of(snapshot: &Snapshot) -> Option<Memory> {
+        let ((count, warnings, toolchain), packed) = postcard::take_from_bytes(snapshot.said()).ok()?;
+        let mut targets = Targets::packed(count, packed.to_vec());
+        for later in snapshot.said_later() {
+            targets = targets.with(postcard::from_bytes(later).ok()?);
+        }
+        Some(Memory { targets, warnings, toolchain })
     }
 }
 
@@ -58,7 +62,7 @@ pub(super) struct Told {
     text: String,
 }
 
-fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_stdvec(value).expect("BUG: it is plain data")
 }
 

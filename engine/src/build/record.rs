@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::memory::{self, Memory};
 use super::variants::Planned;
-use super::{Analysis, Request, watch};
+use super::{Analysis, Request, book, watch};
 use crate::execute::Summary;
 use crate::fast::FastSet;
 use crate::load::{self, Loaded, Reads};
@@ -33,7 +33,8 @@ pub(super) struct Finished<'a> {
     pub(super) summary: &'a Summary,
 }
 
-type Files = HashMap<Arc<str>, Known>;
+/// Files with what they were.
+pub(super) type Files = HashMap<Arc<str>, Known>;
 
 /// Writes the snapshot, if there can be one.
 pub(super) fn record(build: &Finished<'_>, key: &Digest, memory: &Memory) -> Result<(), StateError> {
@@ -61,9 +62,6 @@ impl Finished<'_> {
         for path in self.request.configurations.iter().flat_map(|one| candidate_folders(one.platform)) {
             add(&mut files, &path.as_str().into(), folder(&path)?);
         }
-        for (path, was_file) in &self.loaded.reads.links {
-            add(&mut files, path, looked_for(root, path, *was_file)?);
-        }
         for (path, was_file) in self.analyses.iter().flat_map(|analysis| &analysis.looked_for) {
             add(&mut files, path, looked_for(root, path, *was_file)?);
         }
@@ -82,7 +80,7 @@ impl Finished<'_> {
     }
 
     fn draft<'a>(&'a self, mut files: Files, memory: &Memory) -> Option<Draft<'a>> {
-        let mut draft = Draft { said: memory.to_bytes(), ..Draft::default() };
+        let mut draft = Draft { said: memory.to_bytes(), book: self.book(), ..Draft::default() };
         for (place, action) in self.planned.plan.actions.iter().enumerate() {
             let remembered = self.state.result(action.outputs[0].path());
             mark(&mut files, action, remembered)?;
@@ -95,6 +93,13 @@ impl Finished<'_> {
         // Some were looked at in vain: what an action might have read, and what it removed.
         files.retain(|_, known| known.roles != Roles::default());
         Some(Draft { files, ..draft })
+    }
+
+    /// What is kept of the packages. With several configurations nothing is: each would have to be compared.
+    fn book(&self) -> Vec<u8> {
+        let [analysis] = self.analyses else { return Vec::new() };
+        let records = book::records(self.loaded, analysis, analysis.graph.requested());
+        book::to_bytes(&self.loaded.reads.walked, &records)
     }
 
     fn step<'a>(&'a self, place: usize, action: &'a Action, remembered: Option<&'a Remembered>) -> Step<'a> {
@@ -111,8 +116,7 @@ impl Finished<'_> {
     }
 }
 
-/// What loading read and the program itself, as they were when they were read: a file that changed after the work `began` may
-/// have changed after it was read, too, and then there is nothing to go by. `before` spares reading those that have not changed.
+/// What loading read and the program itself, as they were when they were read.
 pub(crate) fn reads(
     root: &Path,
     reads: &Reads,
@@ -120,41 +124,66 @@ pub(crate) fn reads(
     began: SystemTime,
     before: Option<&Snapshot>,
 ) -> Option<Vec<(Arc<str>, Known)>> {
-    let program = program.and_then(Path::to_str).map(Arc::from);
-    let read = reads.files.iter().map(|path| (path, Roles::LOAD));
-    let listed = reads.folders.iter().map(|path| (path, Roles::FOLDER));
-    let there: Vec<_> = read.chain(listed).chain(program.iter().map(|path| (path, Roles::TOOL))).collect();
-    let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), settled(root, path, *roles, began, before)?));
-    let mut all: Vec<_> = there.par_iter().map(known).collect::<Option<_>>()?;
-    for path in &reads.absent {
-        // What was looked for in vain and is there now was not loaded.
-        if Stamp::of(&root.join(&**path)).ok()?.is_some() {
-            return None;
-        }
-        all.push((Arc::clone(path), Known::new(None, None, Roles::LOAD)));
+    let reading = Reading { root, began, before };
+    let mut all = reading.loaded(reads)?;
+    if let Some(program) = program.and_then(Path::to_str) {
+        all.push((Arc::from(program), reading.settled(program, Roles::TOOL)?));
     }
     Some(all)
 }
 
-fn settled(root: &Path, path: &str, roles: Roles, began: SystemTime, before: Option<&Snapshot>) -> Option<Known> {
-    let place = root.join(path);
-    // What was read and is gone belongs to no build.
-    let stamp = Stamp::of(&place).ok()??;
-    if !stamp.older_than(began) {
-        return None;
-    }
-    let known = |digest| Known::new(Some(stamp.settled()), digest, roles);
-    let remembered = remembered(before, path, &stamp);
-    if remembered.is_some() || roles.any(Roles::TOOL) {
-        return Some(known(remembered));
-    }
-    let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place, path.is_empty()) } else { Digest::of_file(&place) };
-    // What was hashed must be what was loaded.
-    let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
-    Some(known(Some(digest.ok()?))).filter(|_| unchanged)
+/// Finds out what loading read.
+pub(super) struct Reading<'a> {
+    pub(super) root: &'a Path,
+    /// A moment before anything was read.
+    pub(super) began: SystemTime,
+    /// Spares reading those that have not changed since.
+    pub(super) before: Option<&'a Snapshot>,
 }
 
-fn add(files: &mut Files, path: &Arc<str>, known: Known) {
+impl Reading<'_> {
+    /// What loading read, as it was then: a file that changed after the build began may have changed after it was read, too, and
+    /// then there is nothing to go by.
+    pub(super) fn loaded(&self, reads: &Reads) -> Option<Vec<(Arc<str>, Known)>> {
+        let read = reads.files.iter().map(|path| (path, Roles::LOAD));
+        let there: Vec<_> = read.chain(reads.folders.iter().map(|path| (path, Roles::FOLDER))).collect();
+        let known = |(path, roles): &(&Arc<str>, Roles)| Some((Arc::clone(path), self.settled(path, *roles)?));
+        let mut all: Vec<_> = there.par_iter().map(known).collect::<Option<_>>()?;
+        for path in &reads.absent {
+            // What was looked for in vain and is there now was not loaded.
+            if Stamp::of(&self.root.join(&**path)).ok()?.is_some() {
+                return None;
+            }
+            all.push((Arc::clone(path), Known::new(None, None, Roles::LOAD)));
+        }
+        for (path, was_file) in &reads.links {
+            all.push((Arc::clone(path), looked_for(self.root, path, *was_file)?));
+        }
+        Some(all)
+    }
+
+    fn settled(&self, path: &str, roles: Roles) -> Option<Known> {
+        let place = self.root.join(path);
+        // What was read and is gone belongs to no build.
+        let stamp = Stamp::of(&place).ok()??;
+        if !stamp.older_than(self.began) {
+            return None;
+        }
+        let known = |digest| Known::new(Some(stamp.settled()), digest, roles);
+        let remembered = remembered(self.before, path, &stamp);
+        if remembered.is_some() || roles.any(Roles::TOOL) {
+            return Some(known(remembered));
+        }
+        let digest =
+            if roles.any(Roles::FOLDER) { load::folder_digest(&place, path.is_empty()) } else { Digest::of_file(&place) };
+        // What was hashed must be what was loaded.
+        let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
+        Some(known(Some(digest.ok()?))).filter(|_| unchanged)
+    }
+}
+
+/// Adds a sight of a file.
+pub(super) fn add(files: &mut Files, path: &Arc<str>, known: Known) {
     files.entry(path.clone()).and_modify(|old| *old = old.and(known)).or_insert(known);
 }
 
@@ -179,7 +208,7 @@ fn folder(path: &str) -> Option<Known> {
 }
 
 /// Says of an action's files what they were to it. Nothing when one was never looked at, or is not what the action read.
-fn mark(files: &mut Files, action: &Action, remembered: Option<&Remembered>) -> Option<()> {
+pub(super) fn mark(files: &mut Files, action: &Action, remembered: Option<&Remembered>) -> Option<()> {
     let is_known = remembered.is_some() || matches!(action.kind, ActionKind::Write { .. });
     let input = |file: &'_ Artifact| if matches!(file, Artifact::Source(_)) { Roles::INPUT } else { Roles::MADE };
     for file in action.inputs.iter().chain(&action.outputs) {

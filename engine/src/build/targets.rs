@@ -22,12 +22,22 @@ pub struct BuiltTarget {
     pub run: Option<(Arc<RunInfo>, Vec<Artifact>)>,
 }
 
+/// Targets of some packages, in place of those they had before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Instead {
+    packages: Vec<Arc<str>>,
+    targets: Vec<BuiltTarget>,
+    /// How many there are then, of all packages.
+    count: usize,
+}
+
 /// Targets; a slice of [`BuiltTarget`] for whoever looks inside.
 #[derive(Debug, Clone)]
 pub struct Targets {
     count: usize,
     /// Where they are until they are unpacked.
     packed: Vec<u8>,
+    instead: Vec<Instead>,
     unpacked: OnceLock<Vec<BuiltTarget>>,
 }
 
@@ -44,7 +54,33 @@ impl Targets {
 
     /// So many targets that [`Targets::pack`] packed.
     pub(super) fn packed(count: usize, packed: Vec<u8>) -> Targets {
-        Targets { count, packed, unpacked: OnceLock::new() }
+        Targets { count, packed, instead: Vec::new(), unpacked: OnceLock::new() }
+    }
+
+    /// What makes of these targets those with other ones, sorted, in these packages; nothing when they are the same.
+    pub(super) fn instead(&self, packages: Vec<Arc<str>>, targets: Vec<BuiltTarget>) -> Option<Instead> {
+        let (before, others): (Vec<_>, Vec<_>) = self.iter().partition(|target| packages.contains(&target.label.package));
+        let count = others.len() + targets.len();
+        (!before.into_iter().eq(&targets)).then_some(Instead { packages, targets, count })
+    }
+
+    /// The same with these; all are of one configuration.
+    pub(super) fn with(mut self, instead: Instead) -> Targets {
+        (self.count, self.unpacked) = (instead.count, OnceLock::new());
+        self.instead.push(instead);
+        self
+    }
+
+    fn unpack(&self) -> Vec<BuiltTarget> {
+        let mut targets: Vec<BuiltTarget> = postcard::from_bytes(&self.packed).expect("BUG: packed here, and sealed since");
+        for Instead { packages, targets: new, .. } in &self.instead {
+            targets.retain(|target| !packages.contains(&target.label.package));
+            targets.extend(new.iter().cloned());
+        }
+        if !self.instead.is_empty() {
+            targets.sort_by(|a, b| a.label.cmp(&b.label));
+        }
+        targets
     }
 
     pub(super) fn pack(&self) -> Vec<u8> {
@@ -54,7 +90,7 @@ impl Targets {
 
 impl From<Vec<BuiltTarget>> for Targets {
     fn from(targets: Vec<BuiltTarget>) -> Targets {
-        Targets { count: targets.len(), packed: Vec::new(), unpacked: OnceLock::from(targets) }
+        Targets { count: targets.len(), packed: Vec::new(), instead: Vec::new(), unpacked: OnceLock::from(targets) }
     }
 }
 
@@ -68,7 +104,7 @@ impl Deref for Targets {
     type Target = [BuiltTarget];
 
     fn deref(&self) -> &[BuiltTarget] {
-        self.unpacked.get_or_init(|| postcard::from_bytes(&self.packed).expect("BUG: packed here, and sealed since"))
+        self.unpacked.get_or_init(|| self.unpack())
     }
 }
 

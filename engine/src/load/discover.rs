@@ -75,6 +75,18 @@ fn visit(workspace: &Workspace, root: &str, path: Arc<str>) -> Result<Visit, Dia
     Ok(Visit { found, folders, links })
 }
 
+/// Whether a walk that lists this folder anew finds what it found before: that folders below it, and this BUILD file or none.
+pub(crate) fn is_walked_alike(workspace: &Workspace, path: &str, folders: &[&str], build_file: Option<&str>) -> bool {
+    let Ok(visit) = visit(workspace, path, path.into()) else { return false };
+    // Whether a workspace of its own begins here depends on where the walk began; and what links lead to is looked at besides.
+    let is_root = !workspace.root.join(path).join(SETTINGS_FILE).exists() || path.is_empty();
+    let found = visit.found.map(|found| join(path, found.build_file));
+    is_root
+        && visit.links.is_empty()
+        && visit.folders.iter().map(|folder| &**folder).eq(folders.iter().copied())
+        && found.as_deref() == build_file
+}
+
 /// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.
 pub(super) fn no_package(workspace: &Workspace, package: &str, asked: Option<&Label>) -> Diagnostic {
     if !workspace.root.join(package).is_dir() {

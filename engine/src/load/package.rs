@@ -131,7 +131,8 @@ pub(super) fn build(workspace: &Workspace, globals: &Globals, modules: &Modules<
     let build = build.expect("BUG: it was put there above");
     let (reads, globs) = (build.reads.take(), build.globs.take());
     let (targets, exports) = finish(build);
-    let package = Package { name, build_file, loads, globs, targets, exports };
+    let listed = reads.folders.clone();
+    let package = Package { name, build_file, loads, globs, targets, exports, listed, recalled: false };
     let outside = outside(&package);
     Built { package, reads, findings: findings.into_inner(), outside }
 }
@@ -147,7 +148,8 @@ fn finish(build: Build<'_>) -> (Named<Target>, BTreeMap<Arc<str>, Export>) {
     (targets.into_iter().collect(), build.exports.into_inner())
 }
 
-fn outside(package: &Package) -> Vec<(Label, Span)> {
+/// Labels of other packages that it names, with their places.
+pub(super) fn outside(package: &Package) -> Vec<(Label, Span)> {
     let mut labels: Vec<(Label, Span)> = groups::outside(package).cloned().collect();
     for attr in package.targets.values().flat_map(|target| target.attrs.values()) {
         attr.value.each_label(&attr.span, &mut |label, span| {

@@ -19,6 +19,13 @@ pub(super) struct Wanted {
     pub(super) build_file: Option<&'static str>,
 }
 
+impl Wanted {
+    /// One that is known by its name alone.
+    pub(super) fn named(package: &Arc<str>) -> Wanted {
+        Wanted { package: package.clone(), build_file: None }
+    }
+}
+
 /// The packages that positive patterns name; negative ones need none.
 pub(super) fn packages(
     workspace: &Workspace,

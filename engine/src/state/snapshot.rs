@@ -15,6 +15,7 @@
 //! | length of the head | 8 |
 //! | head, sealed: all that a look at the files takes (see `files`) | |
 //! | body, sealed: digests, and the actions (see `steps`) | |
+//! | book: bytes of the caller, read in parts, each of which proves itself | |
 //! | tail: what later builds changed, sealed one by one, each after its length (see `tail`) | 4 + each |
 
 mod encode;
@@ -24,7 +25,7 @@ mod restamp;
 mod steps;
 mod tail;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::ops::{BitOr, Range};
@@ -41,11 +42,11 @@ use super::{STATE_FOLDER, Stamp, StateError};
 
 pub use self::encode::{Draft, Step};
 pub use self::steps::Steps;
-pub use self::tail::{Acted, Patch};
+pub use self::tail::{Acted, Added, Patch};
 
-const HEAD: &str = concat!("ouro snapshot v4 of ", env!("CARGO_PKG_VERSION"));
+const HEAD: &str = concat!("ouro snapshot v5 of ", env!("CARGO_PKG_VERSION"));
 const BODY: &str = concat!("ouro snapshot body v3 of ", env!("CARGO_PKG_VERSION"));
-const TAIL: &str = concat!("ouro snapshot tail v3 of ", env!("CARGO_PKG_VERSION"));
+const TAIL: &str = concat!("ouro snapshot tail v5 of ", env!("CARGO_PKG_VERSION"));
 
 /// Builds' snapshots kept, one for each request; the one not written for longest goes first.
 const KEPT_BUILDS: usize = 8;
@@ -72,7 +73,7 @@ const LONG_TAIL: u64 = 256 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId(u32);
 
-/// The number of an action; smaller than those of actions that need it.
+/// The number of an action. [`Steps::ids`] has them in an order in which each comes after those it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StepId(u32);
 
@@ -87,6 +88,11 @@ impl StepId {
     /// As an index.
     pub fn index(self) -> usize {
         self.0 as usize
+    }
+
+    /// The number after it.
+    pub fn after(self) -> StepId {
+        StepId(self.0.saturating_add(1))
     }
 }
 
@@ -169,14 +175,25 @@ pub struct Snapshot {
     file: File,
     length: u64,
     body: Range<u64>,
+    book: Range<u64>,
     /// Whether the tail could be read to its end.
     whole: bool,
     files: Files,
     said: Range<usize>,
     told: BTreeMap<StepId, Vec<u8>>,
-    /// What the tail says instead of the body.
+    /// What the tail says instead of the head, the body and the book.
+    later: Later,
+}
+
+/// What the tail of a snapshot says instead of what stands before it.
+#[derive(Default)]
+struct Later {
     digests: HashMap<FileId, Option<Digest>>,
     acted: HashMap<StepId, Acted>,
+    removed: HashSet<StepId>,
+    added: BTreeMap<StepId, Added>,
+    said: Vec<Vec<u8>>,
+    book: Vec<Vec<u8>>,
 }
 
 impl Snapshot {
@@ -202,10 +219,10 @@ impl Snapshot {
         let bytes = read(&file, 8..head.checked_add(8)?, length)?;
         let parsed = files::parse(bytes, HEAD, request)?;
         let body = head + 8..(head + 8).checked_add(parsed.body)?;
-        let tail = read(&file, body.end..length, length)?;
-        let (said, told) = (parsed.said, parsed.told);
-        let (digests, acted, whole) = (HashMap::new(), HashMap::new(), false);
-        let mut snapshot = Snapshot { path, file, length, body, whole, files: parsed.files, said, told, digests, acted };
+        let book = body.end..body.end.checked_add(parsed.book)?;
+        let tail = read(&file, book.end..length, length)?;
+        let (files, said, told, later) = (parsed.files, parsed.said, parsed.told, Later::default());
+        let mut snapshot = Snapshot { path, file, length, body, book, whole: false, files, said, told, later };
         snapshot.whole = snapshot.take_tail(&tail);
         Some(snapshot)
     }
@@ -213,6 +230,22 @@ impl Snapshot {
     /// What the build had to say.
     pub fn said(&self) -> &[u8] {
         &self.files.bytes()[self.said.clone()]
+    }
+
+    /// What later builds had to say besides, the oldest first.
+    pub fn said_later(&self) -> &[Vec<u8>] {
+        &self.later.said
+    }
+
+    /// Some bytes of what the build kept for the next; none when there are not so many. They are not covered by a checksum.
+    pub fn book(&self, range: Range<u64>) -> Option<Vec<u8>> {
+        let place = self.book.start.checked_add(range.start)?..self.book.start.checked_add(range.end)?;
+        read(&self.file, place, self.book.end)
+    }
+
+    /// What later builds kept besides, the oldest first.
+    pub fn book_later(&self) -> &[Vec<u8>] {
+        &self.later.book
     }
 
     /// What actions had to say, those that had something.
@@ -253,7 +286,7 @@ impl Snapshot {
 
     /// The actions; none when that part is damaged.
     pub fn steps(&self) -> Option<Steps<'_>> {
-        steps::parse(read(&self.file, self.body.clone(), self.length)?, BODY, self.files.base_len(), &self.acted)
+        steps::parse(read(&self.file, self.body.clone(), self.length)?, BODY, self.files.base_len(), &self.later)
     }
 
     /// Whether nobody replaced it or added to it since it was opened.
@@ -266,8 +299,8 @@ impl Snapshot {
     /// Adds what a later build changed. Only under the lock, and while it is current.
     pub fn append(&mut self, patch: &Patch) -> Result<(), StateError> {
         let record = tail::encode(patch, TAIL);
-        let long = self.length + record.len() as u64 - self.body.end;
-        if !self.whole || long > LONG_TAIL.max(self.body.end / 4) {
+        let long = self.length + record.len() as u64 - self.book.end;
+        if !self.whole || long > LONG_TAIL.max(self.book.end / 4) {
             // The next build goes the whole way and writes a new one.
             return fs::remove_file(&self.path).map_err(StateError::at("remove", &self.path));
         }
@@ -280,7 +313,7 @@ impl Snapshot {
 
     /// A digest is not covered by the checksum of what was read: a damaged one is that of no file, so it costs a run and no more.
     fn digest(&self, file: FileId) -> Option<Digest> {
-        if let Some(known) = self.digests.get(&file) {
+        if let Some(known) = self.later.digests.get(&file) {
             return *known;
         }
         let mut bytes = [0; 32];

@@ -79,10 +79,10 @@ impl Look {
         let store = Store::open(place.cache)?;
         let gone = std::mem::take(&mut self.gone);
         // What cannot be made is told when the first output cannot be written.
-        let _ = make_fresh(place.root, OUT_FOLDER);
+        let _ = make_fresh(place.root(), OUT_FOLDER);
         let known = self.snapshot.all_known(&gone);
         let files: Vec<(FileId, Known)> = gone.iter().zip(known).filter_map(|(file, known)| Some((*file, known?))).collect();
-        let found = restored(&self.snapshot, place.root, &store, &files, options);
+        let found = restored(&self.snapshot, place.root(), &store, &files, options);
         if options.cancelled.load(Relaxed) {
             return Err(ExecuteError::Cancelled.into());
         }

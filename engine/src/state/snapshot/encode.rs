@@ -27,6 +27,8 @@ pub struct Draft<'a> {
     pub said: Vec<u8>,
     /// See [`super::Snapshot::told`].
     pub told: Vec<(StepId, Vec<u8>)>,
+    /// See [`super::Snapshot::book`].
+    pub book: Vec<u8>,
 }
 
 /// An action. Its files must be among those of the draft.
@@ -59,7 +61,7 @@ pub(super) fn encode(draft: &Draft<'_>, request: &Digest) -> Option<Vec<u8>> {
     let body = ouro_cache::seal(BODY, &body(draft, &files));
     let head = ouro_cache::seal(HEAD, &head(draft, &files, request, body.len()));
     let fits = u32::try_from(head.len().max(body.len())).is_ok();
-    fits.then(|| [&(head.len() as u64).to_le_bytes()[..], &head, &body].concat())
+    fits.then(|| [&(head.len() as u64).to_le_bytes()[..], &head, &body, &draft.book].concat())
 }
 
 /// A file in its place.
@@ -114,7 +116,7 @@ fn head(draft: &Draft<'_>, placed: &[Placed<'_>], request: &Digest, body: usize)
         }
     }
     let told = postcard::to_stdvec(&draft.told).expect("BUG: bytes are plain data");
-    let counts = [folders.len() / 8, roles.len(), text.0.len(), draft.said.len(), told.len(), body];
+    let counts = [folders.len() / 8, roles.len(), text.0.len(), draft.said.len(), told.len(), body, draft.book.len()];
     let counts: Vec<u8> = counts.iter().flat_map(|count| (*count as u64).to_le_bytes()).collect();
     [request.as_bytes(), &counts[..], &folders, &stamps, &names, &roles, &text.0, &draft.said, &told].concat()
 }

@@ -5,7 +5,7 @@
 //! | what | bytes |
 //! |---|---|
 //! | digest of the request | 32 |
-//! | number of folders, of files; bytes of text, of what was said, of what actions told, of the body | 6 × 8 |
+//! | number of folders, of files; bytes of text, of what was said, of what actions told, of the body, of the book | 7 × 8 |
 //! | folders: place of the name in the text, number of its first file | each 2 × 4 |
 //! | stamps: mtime, ctime, size, inode | each 4 × 8 |
 //! | files: place of the name in the text, mode (0: absent) | each 2 × 4 |
@@ -31,8 +31,8 @@ use crate::state::Stamp;
 /// The role of a file whose stamp tells nothing.
 pub(super) const UNSURE: u8 = 0x80;
 
-/// Digest of the request, and six counts.
-const FIXED: usize = 32 + 6 * 8;
+/// Digest of the request, and seven counts.
+const FIXED: usize = 32 + 7 * 8;
 
 /// The files of a snapshot. The head's bytes are its own: what the tail says is written into them.
 pub(super) struct Files {
@@ -54,6 +54,8 @@ pub(super) struct Parsed {
     pub(super) told: BTreeMap<StepId, Vec<u8>>,
     /// Bytes of the body.
     pub(super) body: u64,
+    /// Bytes of the book.
+    pub(super) book: u64,
 }
 
 /// None when it is damaged, or of another request than the one that is wanted.
@@ -61,17 +63,17 @@ pub(super) fn parse(bytes: Vec<u8>, kind: &str, request: Option<&Digest>) -> Opt
     let head = ouro_cache::unseal(kind, &bytes)?;
     let start = bytes.len() - head.len();
     let (of, counts) = head.get(..FIXED)?.split_at(32);
-    let [folders, files, text, said, told, body] = counts.as_chunks::<8>().0 else { return None };
+    let [folders, files, text, said, told, body, book] = counts.as_chunks::<8>().0 else { return None };
     let [folders, files, text, said, told] = [folders, files, text, said, told].map(|count| u64::from_le_bytes(*count) as usize);
     let lengths =
         [folders.checked_mul(8), files.checked_mul(32), files.checked_mul(8), Some(files), Some(text), Some(said), Some(told)];
     let [folders, stamps, names, roles, text, said, told] = sections(start + FIXED, lengths, bytes.len())?;
     let told: Vec<(StepId, Vec<u8>)> = postcard::from_bytes(&bytes[told]).ok()?;
-    let body = u64::from_le_bytes(*body);
+    let (body, book) = (u64::from_le_bytes(*body), u64::from_le_bytes(*book));
     let wanted = request.is_none_or(|request| of == request.as_bytes());
     let sane = wanted && bytes[text.clone()].last().is_none_or(|last| *last == 0);
     let files = Files { bytes, folders, stamps, names, roles, text, new: Vec::new(), new_places: FastMap::default() };
-    sane.then_some(Parsed { files, said, told: told.into_iter().collect(), body })
+    sane.then_some(Parsed { files, said, told: told.into_iter().collect(), body, book })
 }
 
 /// The head's tables.

@@ -22,7 +22,7 @@ impl Snapshot {
         let length = self.files.base_len() as u64 * 32;
         let start = self.body.start + SUM as u64;
         let digests = super::read(&self.file, start..start + length, self.length).unwrap_or_default();
-        let digest = |file: &FileId| match self.digests.get(file) {
+        let digest = |file: &FileId| match self.later.digests.get(file) {
             Some(known) => *known,
             None => digests
                 .as_chunks::<32>()
@@ -41,7 +41,7 @@ impl Snapshot {
         }
         found.iter().for_each(|(file, known)| self.files.set(*file, *known));
         // The tail would take back what the head says now.
-        let again = found.iter().filter(|(file, _)| self.digests.contains_key(file)).copied().collect();
+        let again = found.iter().filter(|(file, _)| self.later.digests.contains_key(file)).copied().collect();
         let patch = Patch { files: again, ..Patch::default() };
         self.rewrite(&patch).map_err(StateError::at("write", &self.path))
     }

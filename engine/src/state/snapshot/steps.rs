@@ -12,11 +12,11 @@
 //! | words, each once and ended by a zero byte | |
 //! | data: for each action what it is, then what came of it | |
 
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::ops::Range;
 
-use super::{Acted, FileId, StepId, sections};
+use super::{Added, FileId, Later, StepId, sections};
+use crate::fast::{FastMap, FastSet};
 
 /// Where the parts of an action are.
 #[derive(Clone, Copy)]
@@ -59,7 +59,7 @@ impl Row {
     }
 }
 
-/// The actions of a snapshot, each after those it needs.
+/// The actions of a snapshot.
 pub struct Steps<'s> {
     bytes: Vec<u8>,
     rows: Range<usize>,
@@ -67,10 +67,12 @@ pub struct Steps<'s> {
     uses: Range<usize>,
     words: Range<usize>,
     data: Range<usize>,
-    acted: &'s HashMap<StepId, Acted>,
+    later: &'s Later,
+    /// Those that are part of the build, each after those it needs.
+    order: Vec<StepId>,
 }
 
-pub(super) fn parse<'s>(bytes: Vec<u8>, kind: &str, files: usize, acted: &'s HashMap<StepId, Acted>) -> Option<Steps<'s>> {
+pub(super) fn parse<'s>(bytes: Vec<u8>, kind: &str, files: usize, later: &'s Later) -> Option<Steps<'s>> {
     let body = ouro_cache::unseal(kind, &bytes)?;
     let counts = body.get(files.checked_mul(32)?..)?.get(..5 * 8)?;
     let start = bytes.len() - body.len() + files * 32 + 5 * 8;
@@ -78,32 +80,44 @@ pub(super) fn parse<'s>(bytes: Vec<u8>, kind: &str, files: usize, acted: &'s Has
     let [rows, ids, uses, words, data] = [rows, ids, uses, words, data].map(|count| u64::from_le_bytes(*count) as usize);
     let lengths = [rows.checked_mul(Row::SIZE), ids.checked_mul(4), uses.checked_mul(4), Some(words), Some(data)];
     let [rows, ids, uses, words, data] = sections(start, lengths, bytes.len())?;
-    Some(Steps { bytes, rows, ids, uses, words, data, acted })
+    let order = (0..(rows.len() / Row::SIZE) as u32).map(StepId).collect();
+    let mut steps = Steps { bytes, rows, ids, uses, words, data, later, order };
+    if !later.removed.is_empty() || !later.added.is_empty() {
+        steps.order = steps.ordered();
+    }
+    Some(steps)
 }
 
 impl Steps<'_> {
-    /// Every action's number.
-    pub fn ids(&self) -> impl Iterator<Item = StepId> + use<> {
-        (0..(self.rows.len() / Row::SIZE) as u32).map(StepId)
+    /// Every action's number, after those of actions that it needs.
+    pub fn ids(&self) -> impl Iterator<Item = StepId> {
+        self.order.iter().copied()
+    }
+
+    /// The number that the next one to be added gets.
+    pub fn next(&self) -> StepId {
+        let base = (self.rows.len() / Row::SIZE) as u32;
+        self.later.added.last_key_value().map_or(StepId(base), |(last, _)| last.after())
     }
 
     /// What it reads, as declared.
     pub fn inputs(&self, step: StepId) -> impl Iterator<Item = FileId> {
         let row = self.row(step);
-        self.numbers(row.ids, row.inputs)
+        self.numbers(row.ids, row.inputs).chain(self.added(step, |added| &added.inputs))
     }
 
     /// What it makes.
     pub fn outputs(&self, step: StepId) -> impl Iterator<Item = FileId> {
         let row = self.row(step);
-        self.numbers(row.ids.saturating_add(row.inputs), row.outputs)
+        self.numbers(row.ids.saturating_add(row.inputs), row.outputs).chain(self.added(step, |added| &added.outputs))
     }
 
     /// What it read besides, the last time.
     pub fn reads(&self, step: StepId) -> impl Iterator<Item = FileId> {
-        let (row, acted) = (self.row(step), self.acted.get(&step));
+        let (row, acted) = (self.row(step), self.later.acted.get(&step));
         let first = row.ids.saturating_add(row.inputs).saturating_add(row.outputs);
-        let base = self.numbers(first, if acted.is_some() { 0 } else { row.reads });
+        let base = self.numbers(first, row.reads).chain(self.added(step, |added| &added.reads));
+        let base = base.filter(move |_| acted.is_none());
         base.chain(acted.into_iter().flat_map(|acted| acted.reads.iter().copied()))
     }
 
@@ -114,6 +128,9 @@ impl Steps<'_> {
 
     /// Texts that it shares with others; none when damage got past the checksum.
     pub fn words(&self, step: StepId) -> Option<Vec<&str>> {
+        if let Some(added) = self.later.added.get(&step) {
+            return Some(added.words.iter().map(String::as_str).collect());
+        }
         let row = self.row(step);
         let words = &self.bytes[self.words.clone()];
         let word =
@@ -124,14 +141,41 @@ impl Steps<'_> {
     /// What it is.
     pub fn what(&self, step: StepId) -> &[u8] {
         let row = self.row(step);
-        self.data(row.data, row.what)
+        self.later.added.get(&step).map_or_else(|| self.data(row.data, row.what), |added| &added.what)
     }
 
     /// What came of it, the last time.
     pub fn result(&self, step: StepId) -> &[u8] {
         let row = self.row(step);
         let base = || self.data(row.data.saturating_add(row.what), row.result);
-        self.acted.get(&step).map_or_else(base, |acted| &acted.result)
+        let added = || self.later.added.get(&step).map_or_else(base, |added| &added.result);
+        self.later.acted.get(&step).map_or_else(added, |acted| &acted.result)
+    }
+
+    /// Those that are part of the build, each after those it needs. Depth first with a stack of its own.
+    fn ordered(&self) -> Vec<StepId> {
+        let base = self.order.iter().filter(|step| !self.later.removed.contains(step));
+        let all: Vec<StepId> = base.chain(self.later.added.keys()).copied().collect();
+        let makers: FastMap<FileId, StepId> = all.iter().flat_map(|step| self.outputs(*step).map(|file| (file, *step))).collect();
+        let (mut seen, mut order) = (FastSet::default(), Vec::with_capacity(all.len()));
+        let mut open: Vec<(StepId, bool)> = Vec::new();
+        for step in all {
+            open.push((step, false));
+            while let Some((step, is_ready)) = open.pop() {
+                if is_ready {
+                    order.push(step);
+                } else if seen.insert(step) {
+                    open.push((step, true));
+                    open.extend(self.inputs(step).filter_map(|file| makers.get(&file)).map(|maker| (*maker, false)));
+                }
+            }
+        }
+        order
+    }
+
+    /// Some files of an action that is none of the body's.
+    fn added(&self, step: StepId, files: impl Fn(&Added) -> &Vec<FileId>) -> impl Iterator<Item = FileId> {
+        self.later.added.get(&step).into_iter().flat_map(files).copied()
     }
 
     fn row(&self, step: StepId) -> Row {

@@ -21,6 +21,31 @@ pub struct Patch {
     pub acted: Vec<Acted>,
     /// What actions had to say; empty for nothing any more.
     pub told: Vec<(StepId, Vec<u8>)>,
+    /// Actions that are part of the build no more.
+    pub removed: Vec<StepId>,
+    /// Actions new to it, with the numbers they get: see [`super::Steps::next`].
+    pub added: BTreeMap<StepId, Added>,
+    /// What the build had to say besides; empty for nothing.
+    pub said: Vec<u8>,
+    /// What it keeps besides; empty for nothing.
+    pub book: Vec<u8>,
+}
+
+/// An action that is new.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// What it reads, as declared.
+    pub inputs: Vec<FileId>,
+    /// What it makes.
+    pub outputs: Vec<FileId>,
+    /// What it read besides.
+    pub reads: Vec<FileId>,
+    /// Texts that many actions share.
+    pub words: Vec<String>,
+    /// What it is.
+    pub what: Vec<u8>,
+    /// What came of it.
+    pub result: Vec<u8>,
 }
 
 /// An action that ended otherwise than before.
@@ -75,18 +100,33 @@ impl Snapshot {
         new.sort_unstable_by_key(|(_, (number, _))| *number);
         for (path, (number, known)) in new {
             self.files.add_new(CString::new(path.as_bytes()).unwrap_or_default(), known);
-            self.digests.insert(number, known.digest);
+            self.later.digests.insert(number, known.digest);
         }
         for (file, known) in patch.files {
             self.files.set(file, known);
-            self.digests.insert(file, known.digest);
+            self.later.digests.insert(file, known.digest);
         }
-        self.acted.extend(patch.acted.into_iter().map(|acted| (acted.step, acted)));
+        self.take_steps(patch.removed, patch.added);
+        self.later.acted.extend(patch.acted.into_iter().map(|acted| (acted.step, acted)));
+        self.later.said.extend(Some(patch.said).filter(|said| !said.is_empty()));
+        self.later.book.extend(Some(patch.book).filter(|book| !book.is_empty()));
         for (step, told) in patch.told {
             match told.is_empty() {
                 true => drop(self.told.remove(&step)),
                 false => drop(self.told.insert(step, told)),
             }
         }
+    }
+
+    fn take_steps(&mut self, removed: Vec<StepId>, added: BTreeMap<StepId, Added>) {
+        for step in removed {
+            self.told.remove(&step);
+            self.later.acted.remove(&step);
+            // What a later build added and another removed leaves nothing behind.
+            if self.later.added.remove(&step).is_none() {
+                self.later.removed.insert(step);
+            }
+        }
+        self.later.added.extend(added);
     }
 }

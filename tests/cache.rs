@@ -60,7 +60,7 @@ fn it_says_what_is_in_it_and_makes_itself_smaller() {
     forget(&workspace.root());
     workspace.ok(&["build", "//..."]);
     let again = outputs(&workspace.root());
-    workspace.ok(&["cache", "gc", "--max-age", "0s"]).says("");
+    workspace.ok(&["cache", "gc", "--max-age", "0s"]);
     forget(&workspace.root());
     workspace.ok(&["build", "//..."]);
     assert_eq!(outputs(&workspace.root()), again);
@@ -153,7 +153,11 @@ fn another_user_elsewhere_gets_the_same_bytes_from_the_cache() {
                 let program = above.join("ouro");
                 fs::copy(OURO, &program).unwrap();
                 [above.clone(), theirs.root()].iter().for_each(|path| chown(path, Some(NOBODY), None).unwrap());
-                ours.root().ancestors().skip(1).take(1).for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap());
+                ours.root()
+                    .ancestors()
+                    .skip(1)
+                    .take(1)
+                    .for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap());
                 command.arg(program).uid(NOBODY);
             }
             Err(_) => drop(command.arg(OURO)),

@@ -12,9 +12,16 @@ const PROGRAM: &str = "#include <ouro/program.h>\n#include \"lib.h\"\nSEC(\"xdp\
 
 /// A program in `fw` that finds its header in the last of three libraries.
 fn workspace() -> Workspace {
-    let library = |name: &str| format!("bpf_library(name = \"{name}\", hdrs = glob([\"*.h\"]), includes = [\".\"], visibility = [\"//visibility:public\"])\n");
+    let library = |name: &str| {
+        format!(
+            "bpf_library(name = \"{name}\", hdrs = glob([\"*.h\"]), includes = [\".\"], visibility = [\"//visibility:public\"])\n"
+        )
+    };
     Workspace::with(&[
-        ("fw/BUILD.ouro", "bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\"//first\", \"//second\", \"//third\"])\n"),
+        (
+            "fw/BUILD.ouro",
+            "bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\"//first\", \"//second\", \"//third\"])\n",
+        ),
         ("fw/p.c", PROGRAM),
         ("first/BUILD.ouro", &library("first")),
         ("second/BUILD.ouro", &library("second")),
@@ -103,7 +110,10 @@ fn a_header_beside_the_source_is_never_overlooked() {
 fn what_is_no_longer_declared_is_found_out() {
     for by in ALL {
         let workspace = Workspace::with(&[
-            ("fw/BUILD.ouro", "bpf_library(name = \"lib\", hdrs = [\"lib.h\"])\nbpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\":lib\"])\n"),
+            (
+                "fw/BUILD.ouro",
+                "bpf_library(name = \"lib\", hdrs = [\"lib.h\"])\nbpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\":lib\"])\n",
+            ),
             ("fw/p.c", PROGRAM),
             ("fw/lib.h", "#define VERDICT XDP_PASS\n"),
         ]);
@@ -122,7 +132,9 @@ fn a_header_that_is_only_asked_about_counts() {
         let workspace = workspace();
         workspace.write("fw/p.c", asks);
         workspace.settle(&["build", "//fw:p"]);
-        let object = || fs::read(fs::read_dir(workspace.path("ouro-out")).unwrap().next().unwrap().unwrap().path().join("fw/p.o")).unwrap();
+        let object = || {
+            fs::read(fs::read_dir(workspace.path("ouro-out")).unwrap().next().unwrap().unwrap().path().join("fw/p.o")).unwrap()
+        };
         let without = object();
         workspace.write("third/extra.h", "");
         let said = build(&workspace, by);
@@ -140,10 +152,15 @@ fn a_header_that_is_only_asked_about_counts() {
 #[test]
 fn names_that_no_include_spells_out_count() {
     let computed = "#include <ouro/program.h>\n#define HEADER \"lib.h\"\n#include HEADER\nSEC(\"xdp\") int p(struct xdp_md *ctx) { return VERDICT; }\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n";
-    let stringified = computed.replace("#define HEADER \"lib.h\"", "#define TEXT(x) #x\n#define NAME(x) TEXT(x)\n#define HEADER NAME(lib.h)");
+    let stringified =
+        computed.replace("#define HEADER \"lib.h\"", "#define TEXT(x) #x\n#define NAME(x) TEXT(x)\n#define HEADER NAME(lib.h)");
     let argument = computed.replace("#define HEADER \"lib.h\"\n", "");
     let first = computed.replace("#define HEADER \"lib.h\"\n#include HEADER\n", "");
-    let copts = |copts: &str| format!("bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", copts = {copts}, deps = [\"//first\", \"//second\", \"//third\"])\n");
+    let copts = |copts: &str| {
+        format!(
+            "bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", copts = {copts}, deps = [\"//first\", \"//second\", \"//third\"])\n"
+        )
+    };
     let variants = [
         (computed.to_owned(), copts("[]")),
         (stringified, copts("[]")),

@@ -183,7 +183,8 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, CacheError> {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(Vec::new()),
         Err(error) => Err(reading(error)),
         Ok(found) => {
-            let mut paths: Vec<PathBuf> = found.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(reading)?;
+            let mut paths: Vec<PathBuf> =
+                found.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().map_err(reading)?;
             paths.sort();
             Ok(paths)
         }

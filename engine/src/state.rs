@@ -216,7 +216,11 @@ impl Disk {
             output: paths.number(output.clone()),
             key: *key,
             reads: entry.reads.iter().map(|read| reads.number((paths.number(read.path.clone()), read.digest))).collect(),
-            absent: entry.absent.iter().map(|row| absent.number((paths.number(row.folder.clone()), paths.number(row.names.clone())))).collect(),
+            absent: entry
+                .absent
+                .iter()
+                .map(|row| absent.number((paths.number(row.folder.clone()), paths.number(row.names.clone()))))
+                .collect(),
             result: entry.result.clone(),
             took: *took,
             build: *build,

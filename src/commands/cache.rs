@@ -101,7 +101,8 @@ fn collect(session: &Session, gc: &CacheGc, folder: &Path, limits: &Limits) -> R
 fn verify(session: &Session, place: &CachePlace, folder: &Path) -> Result<(), CliError> {
     let Verified { blobs, bytes, damaged, strange } = collect::verify(folder).map_err(failure)?;
     let warn = |text: String| Diagnostic::bare(text).warning();
-    let bad = damaged.iter().map(|digest| warn(format!("`{digest}` had other bytes; it was removed, and is made again when needed")));
+    let bad =
+        damaged.iter().map(|digest| warn(format!("`{digest}` had other bytes; it was removed, and is made again when needed")));
     let odd = strange.iter().map(|path| warn(format!("`{}` is no file of the cache; it was removed", path.display())));
     session.findings(&bad.chain(odd).collect::<Vec<_>>())?;
     if place.json {

@@ -49,11 +49,20 @@ pub struct Bench {
 }
 
 fn workspace() -> Workspace {
-    let program = |name: &str, jump: &str| format!("#include <ouro/program.h>\n#include \"lib.h\"\nSEC(\"xdp\") int {name}(struct xdp_md *ctx)\n{{\n\t{jump}return VERDICT;\n}}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n");
-    let script = |name: &str, from: &str| format!("genrule(name = \"{name}\", srcs = [\"{from}\"], outs = [\"{name}.out\"], cmd = \"sort $(SRCS) > $@\")\n");
+    let program = |name: &str, jump: &str| {
+        format!(
+            "#include <ouro/program.h>\n#include \"lib.h\"\nSEC(\"xdp\") int {name}(struct xdp_md *ctx)\n{{\n\t{jump}return VERDICT;\n}}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
+        )
+    };
+    let script = |name: &str, from: &str| {
+        format!("genrule(name = \"{name}\", srcs = [\"{from}\"], outs = [\"{name}.out\"], cmd = \"sort $(SRCS) > $@\")\n")
+    };
     let scripts = script("first", "a.txt") + &script("second", ":first") + &script("third", "a.txt");
     Workspace::with(&[
-        ("fw/BUILD.ouro", "bpf_library(name = \"lib\", hdrs = [\"lib.h\"])\nbpf_program(name = \"parse\", srcs = [\"parse.c\"], type = \"xdp\", deps = [\":lib\"], jumps = [\":drop\"], on_miss = \"pass\")\nbpf_program(name = \"drop\", srcs = [\"drop.c\"], type = \"xdp\", deps = [\":lib\"])\nbpf_chain(name = \"fw\", entry = \":parse\", attach = [xdp(interface = \"eth0\")])\n"),
+        (
+            "fw/BUILD.ouro",
+            "bpf_library(name = \"lib\", hdrs = [\"lib.h\"])\nbpf_program(name = \"parse\", srcs = [\"parse.c\"], type = \"xdp\", deps = [\":lib\"], jumps = [\":drop\"], on_miss = \"pass\")\nbpf_program(name = \"drop\", srcs = [\"drop.c\"], type = \"xdp\", deps = [\":lib\"])\nbpf_chain(name = \"fw\", entry = \":parse\", attach = [xdp(interface = \"eth0\")])\n",
+        ),
         ("fw/parse.c", &program("parse", "OURO_JUMP(ctx, drop);\n\t")),
         ("fw/drop.c", &program("drop", "")),
         ("text/BUILD.ouro", &scripts),

@@ -113,7 +113,8 @@ impl Finished<'_> {
         if remembered.is_some() || roles.any(Roles::TOOL) {
             return Some(known(remembered));
         }
-        let digest = if roles.any(Roles::FOLDER) { load::folder_digest(&place, path.is_empty()) } else { Digest::of_file(&place) };
+        let digest =
+            if roles.any(Roles::FOLDER) { load::folder_digest(&place, path.is_empty()) } else { Digest::of_file(&place) };
         // What was hashed must be what was loaded.
         let unchanged = Stamp::of(&place).ok()?.is_some_and(|now| now.same(&stamp));
         Some(known(Some(digest.ok()?))).filter(|_| unchanged)

@@ -61,7 +61,8 @@ impl<'a> Files<'a> {
         }
         let folder = self.place(&absent.folder);
         let names = || absent.names.lines();
-        let lacks = names().all(|name| matches!(Stamp::of(&folder.join(name)), Ok(found) if found.is_none_or(|stamp| !stamp.is_file())));
+        let lacks =
+            names().all(|name| matches!(Stamp::of(&folder.join(name)), Ok(found) if found.is_none_or(|stamp| !stamp.is_file())));
         if shared {
             lock(&self.absent).insert(absent.clone(), lacks);
         }

@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn arguments_give_the_order_of_folders() {
-        let args = "-c -iquote . -Iout -I lib -idirafter/usr/include/arch -isystem sys -include pre.h -DH=\"x.h\" -iquotequote a.c";
+        let args =
+            "-c -iquote . -Iout -I lib -idirafter/usr/include/arch -isystem sys -include pre.h -DH=\"x.h\" -iquotequote a.c";
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
         let path = search_path(&args);
         assert_eq!(path.quoted, [".", "quote"]);

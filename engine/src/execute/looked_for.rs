@@ -129,7 +129,8 @@ impl<'a> Look<'a> {
     fn at(&mut self, beside: &str, include: &Include) -> Result<(), Disturbed> {
         let Include { name, quoted, how } = include;
         let own = [beside].into_iter().chain(self.path.quoted.iter().map(String::as_str)).filter(|_| *quoted);
-        let folders: Vec<String> = own.chain(self.path.all.iter().map(String::as_str)).map(|folder| self.normal(folder)).collect();
+        let folders: Vec<String> =
+            own.chain(self.path.all.iter().map(String::as_str)).map(|folder| self.normal(folder)).collect();
         let path_in = |folder: &String| self.normal(&Path::new(folder).join(name).to_string_lossy());
         let paths: Vec<String> = folders.iter().map(path_in).collect();
         let is_read = |path: &String| self.read.contains(path.as_str());

@@ -26,7 +26,9 @@ pub(super) fn store_trouble(error: &CacheError) -> Diagnostic {
 /// Something was wrong with the store, and the build went on.
 pub(super) fn told(trouble: Trouble) -> Diagnostic {
     match &trouble {
-        Trouble::Unusable(error) => Diagnostic::bare(trouble.to_string()).warning().maybe_help(remedy(&error.source).map(str::to_owned)),
+        Trouble::Unusable(error) => {
+            Diagnostic::bare(trouble.to_string()).warning().maybe_help(remedy(&error.source).map(str::to_owned))
+        }
         Trouble::Damaged(_) => Diagnostic::bare(trouble.to_string())
             .warning()
             .note("what it stood for is made again; somebody wrote to an output, or the disk is not well")

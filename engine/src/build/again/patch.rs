@@ -12,8 +12,8 @@ use super::part::Part;
 use super::{Look, is_same, loads_alike};
 use crate::build::{memory, watch};
 use crate::execute::Summary;
-use crate::state::{Remembered, Stamp, State};
 use crate::state::snapshot::{Acted, FileId, Known, Patch, Roles, Snapshot, Steps};
+use crate::state::{Remembered, Stamp, State};
 
 /// Those of these files that the snapshot does not know so.
 pub(super) fn of_files(snapshot: &Snapshot, files: &BTreeMap<FileId, Known>) -> Patch {

@@ -95,7 +95,13 @@ impl Look {
 }
 
 /// Each file with its new stamp, or none when it could not be put back.
-fn restored(snapshot: &Snapshot, root: &Path, store: &Store, files: &[(FileId, Known)], options: &Options<'_>) -> Vec<(FileId, Known)> {
+fn restored(
+    snapshot: &Snapshot,
+    root: &Path,
+    store: &Store,
+    files: &[(FileId, Known)],
+    options: &Options<'_>,
+) -> Vec<(FileId, Known)> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mut worker = Worker { snapshot, root, store, folder: String::new() };

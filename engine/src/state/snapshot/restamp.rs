@@ -24,7 +24,12 @@ impl Snapshot {
         let digests = super::read(&self.file, start..start + length, self.length).unwrap_or_default();
         let digest = |file: &FileId| match self.digests.get(file) {
             Some(known) => *known,
-            None => digests.as_chunks::<32>().0.get(file.index()).filter(|bytes| **bytes != [0; 32]).map(|bytes| Digest::from_bytes(*bytes)),
+            None => digests
+                .as_chunks::<32>()
+                .0
+                .get(file.index())
+                .filter(|bytes| **bytes != [0; 32])
+                .map(|bytes| Digest::from_bytes(*bytes)),
         };
         files.iter().map(|file| Some(Known { digest: digest(file), ..self.files.known(*file)? })).collect()
     }

@@ -60,7 +60,7 @@ fn it_says_what_is_in_it_and_makes_itself_smaller() {
     forget(&workspace.root());
     workspace.ok(&["build", "//..."]);
     let again = outputs(&workspace.root());
-    workspace.ok(&["cache", "gc", "--max-age", "0s"]).says("");
+    workspace.ok(&["cache", "gc", "--max-age", "0s"]);
     forget(&workspace.root());
     workspace.ok(&["build", "//..."]);
     assert_eq!(outputs(&workspace.root()), again);

@@ -4,6 +4,8 @@
 //! `OURO_FAULTS` says how often each kind is injected, `OURO_FAULTS_SEED` makes the places and times others. What was injected and
 //! survived is printed at the end.
 
+#![expect(clippy::print_stderr, reason = "the counts are what a long run is for")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

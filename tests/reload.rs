@@ -319,6 +319,9 @@ const EDITS: &[Edit] = &[
         w.edit("text/sub/BUILD.ouro", "outs = [\"inner.out\"]", "outs = [\"inner.out\", \"other.out\"]");
     }),
     ("one for each again", Near(2), |w| w.edit("text/BUILD.ouro", "outs = [\"sub/other.out\"]", "outs = [\"other.out\"]")),
+    ("no folder is listed", Near(1), |w| w.edit("text/BUILD.ouro", "glob([\"*.list\"])", "[\"one.list\"]")),
+    ("a new package where one was", Whole, |w| w.write("text/lists/BUILD.ouro", "filegroup(name = \"lists\")\n")),
+    ("which goes again", Whole, |w| fs::remove_dir_all(w.path("text/lists")).unwrap()),
     ("a command with a condition", Near(1), |w| w.edit("alone/BUILD.ouro", "\"sort\"", "\"sort -u\"")),
     ("a condition", Whole, |w| w.edit("conf/BUILD.ouro", "arch = \"x86\"", "arch = \"arm64\"")),
     ("an exported file that is exported to nobody", Wrong("is not exported"), |w| {
@@ -369,6 +372,10 @@ fn one_target_alone() {
             w.edit("more/BUILD.ouro", "[\"//text:first\", \"m.txt\"]", "[\"//text:first\", \"m.txt\", \"//text:by_hand\"]");
         }),
         ("that one", Near(2), |w| w.edit("text/BUILD.ouro", "\"tail -n1\", tags", "\"sort\", tags")),
+        ("a package that nobody needed", Near(1), |w| {
+            w.edit("more/BUILD.ouro", "\"//text:by_hand\"]", "\"//text:by_hand\", \"//conf:plain.txt\"]")
+        }),
+        ("and needs again no more", Whole, |w| w.edit("more/BUILD.ouro", ", \"//conf:plain.txt\"]", "]")),
         ("a package that it needs no more", Whole, |w| {
             w.edit("more/BUILD.ouro", "[\"//text:first\", \"m.txt\", \"//text:by_hand\"]", "[\"m.txt\"]");
             w.edit("more/BUILD.ouro", "deps = [\"//text:words\"]", "deps = []");
@@ -420,6 +427,33 @@ fn what_is_seen_through_others() {
             w.edit("b/BUILD.ouro", "[\"//d\", \"//e\"]", "[\"//e\"]")
         }),
         ("and back", Near(0), |w| w.edit("b/BUILD.ouro", "[\"//e\"]", "[\"//d\", \"//e\"]")),
+    ];
+    make(&workspace, "//...", edits);
+}
+
+/// A set shares its parts with others. Written out whole this one would fill the disk, so it is not kept.
+#[test]
+fn sets_that_are_endless_when_written_out() {
+    let workspace = workspace();
+    let public = "visibility = [\"//visibility:public\"]";
+    let mut build = format!(
+        "load(\"//rules:defs.star\", \"words\")\nwords(name = \"l0\", srcs = [\"d.txt\"])\nwords(name = \"m0\", srcs = [\"d.txt\"])\n"
+    );
+    for (below, name) in (1..30).enumerate() {
+        for side in ["l", "m"] {
+            build += &format!("words(name = \"{side}{name}\", deps = [\":l{below}\", \":m{below}\"], {public})\n");
+        }
+    }
+    workspace.write("deep/BUILD.ouro", &build);
+    workspace.write("deep/d.txt", "d\n");
+    workspace.edit("more/BUILD.ouro", "deps = [\"//text:words\"]", "deps = [\"//deep:l29\"]");
+    let edits: &[Edit] = &[
+        ("who names the set", Near(0), |w| w.edit("more/BUILD.ouro", "\"//deep:l29\"", "\"//deep:m29\"")),
+        ("another", Near(0), |w| w.edit("more/BUILD.ouro", "\"//deep:m29\"", "\"//deep:m28\"")),
+        ("who makes it", Near(60), |w| {
+            w.write("deep/e.txt", "e\n");
+            w.edit("deep/BUILD.ouro", "name = \"l0\", srcs = [\"d.txt\"]", "name = \"l0\", srcs = [\"e.txt\"]");
+        }),
     ];
     make(&workspace, "//...", edits);
 }

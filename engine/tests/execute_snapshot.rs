@@ -177,7 +177,7 @@ fn patch(dir: &TempDir, snapshot: &Snapshot) -> Patch {
     let step = snapshot.steps().unwrap().ids().next().unwrap();
     let mut patch = Patch { told: vec![(step, Vec::new())], ..Patch::default() };
     let new = patch.add_new(snapshot.len(), &"fw/new.h".into(), known(dir.path(), "fw/new.h"));
-    assert_eq!(patch.add_new(snapshot.len(), &"fw/new.h".into(), known(dir.path(), "fw/a.c")), new, "once");
+    assert_eq!(patch.add_new(snapshot.len(), &"fw/new.h".into(), known(dir.path(), "fw/new.h")), new, "once");
     patch.acted.push(Acted { step, reads: vec![new], result: b"better".to_vec() });
     patch.files.push((snapshot.find("fw/a.c").unwrap(), known(dir.path(), "fw/a.c")));
     patch.files.push((snapshot.find("fw").unwrap(), known(dir.path(), "fw")));

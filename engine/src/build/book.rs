@@ -22,8 +22,8 @@ use crate::state::snapshot::Snapshot;
 const INDEX: &str = concat!("ouro packages v1 of ", env!("CARGO_PKG_VERSION"));
 const KEPT: &str = concat!("ouro package v1 of ", env!("CARGO_PKG_VERSION"));
 
-/// A book that would be longer is not kept. Ten thousand packages take about a tenth of it.
-const LONGEST: usize = 64 << 20;
+/// A book that would be longer is not kept. Ten thousand small packages take a twentieth of it.
+const LONGEST: usize = 128 << 20;
 
 /// What stands in front of the packages. All of it is read to use one of them, so it is kept small.
 #[derive(Serialize, Deserialize)]

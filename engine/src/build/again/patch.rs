@@ -75,6 +75,9 @@ impl Draft<'_> {
 
     /// The files of packages that were loaded anew, and of their actions.
     fn take_files(&mut self, state: &State) -> Option<()> {
+        if self.reloaded.records.is_empty() {
+            return Some(());
+        }
         let mut files: Files = self.seen.iter().map(|(path, known)| (Arc::from(*path), *known)).collect();
         self.reloaded.files.iter().for_each(|(path, known)| record::add(&mut files, path, *known));
         for (action, step) in self.part.plan.actions.iter().zip(&self.part.steps) {
@@ -173,13 +176,7 @@ impl Draft<'_> {
         let now = *self.seen.get(&*read.path).filter(|now| now.digest == Some(read.digest))?;
         let snapshot = &self.look.snapshot;
         let Some(file) = self.part.numbers.get(&read.path).copied().or_else(|| snapshot.find(&read.path)) else {
-            let number = self.patch.add_new(snapshot.len(), &read.path, now);
-            self.patch
-                .new
-                .values_mut()
-                .filter(|(new, _)| *new == number)
-                .for_each(|(_, known)| known.roles = known.roles | Roles::READ);
-            return Some(number);
+            return Some(self.patch.add_new(snapshot.len(), &read.path, Known { roles: Roles::READ, ..now }));
         };
         let roles = self.found.get(&file).copied().or_else(|| snapshot.known(file))?.roles | Roles::READ;
         self.found.insert(file, Known { roles, ..now });

@@ -167,7 +167,7 @@ impl Run<'_> {
 
     fn finish(&self, loaded: &Loaded, analysis: &Analysis<'_>, selected: &[Label], records: Vec<Record>) -> Option<Reloaded> {
         let before = self.reach.before(&records)?;
-        self.reach.nobody_in_the_way(&records, &before).then_some(())?;
+        (self.reach.names_all(&records) && self.reach.nobody_in_the_way(&records, &before)).then_some(())?;
         let others = Others::of(&self.look.snapshot, self.steps, &before);
         let asked = records.iter().flat_map(|record| &record.kept.asked).map(|path| Artifact::Output(path.clone()));
         let written = records.iter().flat_map(|record| &record.kept.written);
@@ -178,7 +178,7 @@ impl Run<'_> {
         (others.fit(&plan, &before, self.book) && self.knows_programs(&plan)).then_some(())?;
         let place = |owner: &Label| Some((owner.clone(), analysis.graph.place(owner)?.clone()));
         let places = plan.actions.iter().filter_map(|action| place(&action.owner)).collect();
-        let unread = self.reach.unread(&records, others.their_files())?;
+        let unread = self.reach.unread(&records, others.their_files());
         let changed = records.iter().filter(|record| self.reach.is_other(record, &before));
         let changed = changed.map(|record| record.name.clone()).collect();
         let targets = analysis.targets(&self.request.configurations[0].folder).into_iter();

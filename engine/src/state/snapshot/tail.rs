@@ -65,10 +65,10 @@ impl Patch {
         *self == Patch::default()
     }
 
-    /// Adds a file that the snapshot, which has `files`, does not know; once, however often it is named. Its number there.
+    /// Adds a file that the snapshot, which has `files`, does not know; once, however often it is seen. Its number there.
     pub fn add_new(&mut self, files: usize, path: &Arc<str>, known: Known) -> FileId {
         let next = FileId((files + self.new.len()) as u32);
-        self.new.entry(path.clone()).or_insert((next, known)).0
+        self.new.entry(path.clone()).and_modify(|(_, old)| *old = old.and(known)).or_insert((next, known)).0
     }
 }
 

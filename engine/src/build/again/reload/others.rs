@@ -73,7 +73,8 @@ impl<'a> Others<'a> {
         let read: FastSet<&str> = inputs.map(|file| &**file.path()).collect();
         let candidates = theirs().flat_map(|step| self.steps.inputs(*step)).filter_map(|file| self.snapshot.path(file));
         let candidates = candidates.chain(before.values().flat_map(|kept| kept.asked.iter().cloned()));
-        let is_lost = |path: &str| self.is_others(path) && !self.need(path) && !read.contains(path) && !is_asked(book, path);
+        let is_asked = |path: &str| is_asked(book, path, &|package| before.contains_key(package));
+        let is_lost = |path: &str| self.is_others(path) && !self.need(path) && !read.contains(path) && !is_asked(path);
         !lacks && !orphans && !candidates.into_iter().any(|path| is_lost(&path))
     }
 
@@ -95,12 +96,13 @@ impl<'a> Others<'a> {
     }
 }
 
-/// Whether the package in whose folder a file is made asks for it. Which package that is, its path tells.
-fn is_asked(book: &Book<'_>, path: &str) -> bool {
+/// Whether the package in whose folder a file is made asks for it, unless it is a fresh one. Which package that is, its path tells.
+fn is_asked(book: &Book<'_>, path: &str, is_fresh: &dyn Fn(&str) -> bool) -> bool {
     // `ouro-out/x86/fw/parse.o`
     let Some(inner) = path.splitn(3, '/').nth(2) else { return false };
     let folders = inner.rmatch_indices('/').map(|(at, _)| &inner[..at]).chain([""]);
-    folders.into_iter().filter_map(|folder| book.kept(folder)).any(|kept| kept.asked.iter().any(|asked| **asked == *path))
+    let around = folders.into_iter().filter(|folder| !is_fresh(folder)).filter_map(|folder| book.kept(folder));
+    around.into_iter().any(|kept| kept.asked.iter().any(|asked| **asked == *path))
 }
 
 fn put<T>(all: &mut [T], file: FileId, value: T) {

@@ -138,26 +138,24 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// These files, and those that one of these packages read before, if no package reads them now. None when a package may not be part
-    /// of the build any more, because only one of these named it.
-    pub(super) fn unread(&self, records: &[Record], files: impl Iterator<Item = Arc<str>>) -> Option<BTreeSet<Arc<str>>> {
+    /// Whether these packages name all that they named before and no walk finds: what nobody names any more would not be loaded.
+    pub(super) fn names_all(&self, records: &[Record]) -> bool {
+        let now: FastSet<&str> = records.iter().flat_map(|record| &record.near).map(|label| &*label.package).collect();
+        let then = records.iter().flat_map(|record| self.book.near(&record.name)).map(|(package, _)| *package);
+        then.into_iter().all(|package| now.contains(package) || self.book.is_walked(package))
+    }
+
+    /// These files, and those that one of these packages read before, if no package reads them now and no walk lists them.
+    pub(super) fn unread(&self, records: &[Record], files: impl Iterator<Item = Arc<str>>) -> BTreeSet<Arc<str>> {
         let fresh: FastSet<&str> = records.iter().map(|record| &*record.name).collect();
-        let (mut unread, mut unnamed) = (files.collect::<BTreeSet<Arc<str>>>(), BTreeSet::new());
-        for record in records {
-            unread.extend(self.book.reads(&record.name).iter().copied().map(Arc::from));
-            unnamed.extend(self.book.near(&record.name).iter().map(|(package, _)| *package));
-        }
-        unnamed.retain(|package| !self.book.is_walked(package));
-        let others = || self.book.names().filter(|name| !fresh.contains(name));
-        let read = records.iter().flat_map(|record| &record.reads).map(|path| &**path);
-        for path in read.chain(others().flat_map(|name| self.book.reads(name)).copied()) {
+        let then = records.iter().flat_map(|record| self.book.reads(&record.name)).map(|path| Arc::from(*path));
+        let mut unread: BTreeSet<Arc<str>> = files.chain(then).filter(|path| !self.book.is_walked(path)).collect();
+        let now = records.iter().flat_map(|record| &record.reads).map(|path| &**path);
+        let others = self.book.names().filter(|name| !fresh.contains(name)).flat_map(|name| self.book.reads(name));
+        for path in now.chain(others.copied()) {
             unread.remove(path);
         }
-        let named = records.iter().flat_map(|record| &record.near).map(|label| &*label.package);
-        for package in named.chain(others().flat_map(|name| self.book.near(name)).map(|(package, _)| *package)) {
-            unnamed.remove(package);
-        }
-        unnamed.is_empty().then_some(unread)
+        unread
     }
 
     /// Whether something else is kept of a package.

@@ -267,7 +267,7 @@ fn an_interrupt_ends_an_evaluation() {
         assert!(interrupted.elapsed() < Duration::from_secs(20), "{command}: {:?}", interrupted.elapsed());
         let outputs = fs::read_dir(workspace.path("ouro-out")).map_or(0, Iterator::count);
         let state = fs::read_dir(workspace.path(".ouro")).into_iter().flatten().map(|entry| entry.unwrap().file_name());
-        let left: Vec<_> = state.filter(|name| !["lock", "toolchain"].iter().any(|known| name == known)).collect();
+        let left: Vec<_> = state.filter(|name| !["lock", "toolchain", "fresh"].iter().any(|known| name == known)).collect();
         assert!(outputs == 0 && left.is_empty(), "{left:?}");
     }
 }

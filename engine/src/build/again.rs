@@ -214,7 +214,7 @@ fn settled(place: &Path) -> Option<Option<Stamp>> {
 }
 
 /// Whether the whole way would find the same targets and actions.
-fn loads_alike(before: &Known, now: &Known) -> bool {
+pub(crate) fn loads_alike(before: &Known, now: &Known) -> bool {
     let same_text = !before.roles.any(Roles::LOAD | Roles::FOLDER) || is_same(before, now);
     let same_tool = !before.roles.any(Roles::TOOL) || (before.sure && before.stamp == now.stamp);
     same_text && same_tool && is_still_there(before, now)
@@ -226,12 +226,12 @@ fn is_still_there(before: &Known, now: &Known) -> bool {
     as_before && (!before.roles.any(Roles::INPUT) || now.stamp.is_some())
 }
 
-/// Whether loading the packages again that the file decides can tell what its change means: it has another text, or it is gone,
-/// which its folder tells, too.
+/// Whether loading the packages again that the file decides can tell what its change means: it has another text, or it is gone. A
+/// folder with other entries means more: a compiler might now find a header there that it looked for in vain.
 fn may_reload(place: &Path, before: &Known, now: &Known) -> bool {
     let is_gone = || now.stamp.is_none() && !place.is_symlink() && !before.roles.any(Roles::MADE);
-    let is_text = || before.roles.any(Roles::LOAD | Roles::FOLDER) && is_still_there(before, now);
-    !before.roles.any(Roles::TOOL) && (is_gone() || is_text())
+    let is_text = || before.roles.any(Roles::LOAD) && is_still_there(before, now);
+    !before.roles.any(Roles::TOOL | Roles::FOLDER) && (is_gone() || is_text())
 }
 
 /// Whether whoever reads the file finds the same.

@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn fallback_differs() {
         let expected = [(Kind::Fallback, "-Ia".to_owned(), text_value("b.h"), text_value("c.h"))];
-        assert_eq!(told(13, Ingredient::Fallback("-Ia", "c.h")), expected);
+        assert_eq!(told(12, Ingredient::Fallback("-Ia", "c.h")), expected);
     }
 
     #[test]
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn work_and_checks_differ() {
         type Made = fn(u32, String) -> Ingredient<'static>;
-        let kinds: [(usize, Kind, Made); 2] = [(7, Kind::Work, Ingredient::Work), (14, Kind::Check, Ingredient::Check)];
+        let kinds: [(usize, Kind, Made); 2] = [(7, Kind::Work, Ingredient::Work), (13, Kind::Check, Ingredient::Check)];
         for (place, kind, made) in kinds {
             for other in [made(2, "{}".to_owned()), made(1, "{\"a\":1}".to_owned())] {
                 let told = told(place, other);

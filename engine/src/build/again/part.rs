@@ -107,9 +107,7 @@ impl Part {
             let own = action.inputs.iter().chain(&action.outputs).filter_map(|file| look.snapshot.find(file.path()));
             let theirs = old.into_iter().flat_map(|old| steps.files(old));
             own.chain(theirs).try_for_each(|file| self.add_file(look, file, state))?;
-            if let Some(old) = old {
-                self.remember(steps, old, state);
-            }
+            // How it ended before is asked of the cache, which knows what was looked for in vain; what may be found is decided anew.
             action.outputs.iter().filter_map(|file| look.snapshot.find(file.path())).for_each(|file| self.reach(file));
             items.push(Item { action: Arc::clone(action), step: same, place });
         }

@@ -436,8 +436,8 @@ fn what_is_seen_through_others() {
 fn sets_that_are_endless_when_written_out() {
     let workspace = workspace();
     let public = "visibility = [\"//visibility:public\"]";
-    let mut build = "load(\"//rules:defs.star\", \"words\")\nwords(name = \"l0\", srcs = [\"d.txt\"])\nwords(name = \"m0\", srcs = [\"d.txt\"])\n"
-    );.to_owned();
+    let first = "load(\"//rules:defs.star\", \"words\")\nwords(name = \"l0\", srcs = [\"d.txt\"])\nwords(name = \"m0\", srcs = [\"d.txt\"])\n";
+    let mut build = first.to_owned();
     for (below, name) in (1..30).enumerate() {
         for side in ["l", "m"] {
             build += &format!("words(name = \"{side}{name}\", deps = [\":l{below}\", \":m{below}\"], {public})\n");

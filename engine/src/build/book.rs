@@ -11,12 +11,13 @@
 mod record;
 mod stub;
 
-use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::record::{Kept, Record, records};
+pub(super) use self::record::{Kept, Record};
 pub(super) use self::stub::Stubs;
+use super::Analysis;
+use crate::graph::NodeId;
+use crate::load::Loaded;
 use crate::state::snapshot::Snapshot;
 
 const INDEX: &str = concat!("ouro packages v1 of ", env!("CARGO_PKG_VERSION"));
@@ -31,8 +32,9 @@ struct Index<'b> {
     /// The folders that were walked for packages, sorted.
     #[serde(borrow)]
     walked: Vec<&'b str>,
+    /// An [`Entry`] for each, sorted by name.
     #[serde(borrow)]
-    packages: Vec<Entry<'b>>,
+    packages: Vec<&'b [u8]>,
 }
 
 /// What the index says of a package.
@@ -45,8 +47,8 @@ struct Entry<'b> {
     /// Targets and files of other packages that it depends on, each as package and name.
     #[serde(borrow)]
     near: Vec<(&'b str, &'b str)>,
-    /// Where behind the index what is kept of it begins and ends.
-    place: (u64, u64),
+    /// Bytes of what is kept of it.
+    length: u32,
 }
 
 /// What a later build keeps instead.
@@ -59,11 +61,17 @@ struct Later<'b> {
 /// A snapshot's book.
 pub(super) struct Book<'b> {
     snapshot: &'b Snapshot,
-    /// Where the packages begin.
-    start: u64,
     walked: Vec<&'b str>,
-    /// Sorted by name; with what is kept, where a later build said so.
-    packages: Vec<(Entry<'b>, Option<&'b [u8]>)>,
+    /// Sorted by name.
+    packages: Vec<(Entry<'b>, Place<'b>)>,
+}
+
+/// Where what is kept of a package is.
+enum Place<'b> {
+    /// Here in the book.
+    Book(u64),
+    /// In what a later build said.
+    Later(&'b [u8]),
 }
 
 /// The bytes of a snapshot's index, for [`Book::open`].
@@ -76,8 +84,15 @@ impl<'b> Book<'b> {
     /// None when it is damaged.
     pub(super) fn open(snapshot: &'b Snapshot, index: &'b [u8]) -> Option<Book<'b>> {
         let Index { walked, packages }: Index<'b> = postcard::from_bytes(ouro_cache::unseal(INDEX, index)?).ok()?;
-        let packages = packages.into_iter().map(|entry| (entry, None)).collect();
-        let mut book = Book { snapshot, start: 8 + index.len() as u64, walked, packages };
+        let mut end = 8 + index.len() as u64;
+        let mut placed = |bytes: &'b [u8]| {
+            let entry: Entry<'b> = postcard::from_bytes(bytes).ok()?;
+            let start = end;
+            end += u64::from(entry.length);
+            Some((entry, Place::Book(start)))
+        };
+        let packages = packages.into_iter().map(&mut placed).collect::<Option<_>>()?;
+        let mut book = Book { snapshot, walked, packages };
         for later in snapshot.book_later() {
             let Later { packages } = postcard::from_bytes(later).ok()?;
             packages.into_iter().for_each(|(entry, kept)| book.replace(entry, kept));
@@ -87,8 +102,8 @@ impl<'b> Book<'b> {
 
     fn replace(&mut self, entry: Entry<'b>, kept: &'b [u8]) {
         match self.place(entry.name) {
-            Ok(place) => self.packages[place] = (entry, Some(kept)),
-            Err(place) => self.packages.insert(place, (entry, Some(kept))),
+            Ok(place) => self.packages[place] = (entry, Place::Later(kept)),
+            Err(place) => self.packages.insert(place, (entry, Place::Later(kept))),
         }
     }
 
@@ -108,11 +123,11 @@ impl<'b> Book<'b> {
 
     /// What is kept of a package.
     pub(super) fn kept(&self, name: &str) -> Option<Kept> {
-        let (Entry { place: (start, end), .. }, later) = &self.packages[self.place(name).ok()?];
-        match later {
-            Some(bytes) => postcard::from_bytes(bytes).ok(),
-            None => {
-                let sealed = self.snapshot.book(self.start.checked_add(*start)?..self.start.checked_add(*end)?)?;
+        let (entry, place) = &self.packages[self.place(name).ok()?];
+        match place {
+            Place::Later(bytes) => postcard::from_bytes(bytes).ok(),
+            Place::Book(start) => {
+                let sealed = self.snapshot.book(*start..start + u64::from(entry.length))?;
                 postcard::from_bytes(ouro_cache::unseal(KEPT, &sealed)?).ok()
             }
         }
@@ -152,20 +167,26 @@ impl<'b> Book<'b> {
     }
 }
 
-/// The bytes of a book; empty when it would be too long.
-pub(super) fn to_bytes(walked: &[Arc<str>], records: &[Record]) -> Vec<u8> {
-    let (mut packages, mut all) = (Vec::with_capacity(records.len()), Vec::new());
-    for record in records {
-        let start = all.len() as u64;
-        all.extend(ouro_cache::seal(KEPT, &pack(&record.kept)));
-        if all.len() > LONGEST {
-            return Vec::new();
-        }
-        packages.push(record.entry((start, all.len() as u64)));
+/// The bytes of a book of all that was loaded; empty when it would be too long.
+pub(super) fn to_bytes(loaded: &Loaded, analysis: &Analysis<'_>) -> Vec<u8> {
+    let packed = record::each(loaded, analysis, analysis.graph.requested(), |record| {
+        let kept = ouro_cache::seal(KEPT, &pack(&record.kept));
+        (pack(&record.entry(kept.len() as u32)), kept)
+    });
+    if packed.iter().map(|(_, kept)| kept.len()).sum::<usize>() > LONGEST {
+        return Vec::new();
     }
-    let walked = walked.iter().map(|folder| &**folder).collect();
+    let walked = loaded.reads.walked.iter().map(|folder| &**folder).collect();
+    let packages = packed.iter().map(|(entry, _)| &entry[..]).collect();
     let index = ouro_cache::seal(INDEX, &pack(&Index { walked, packages }));
-    [&(index.len() as u64).to_le_bytes()[..], &index, &all].concat()
+    let mut book = [&(index.len() as u64).to_le_bytes()[..], &index].concat();
+    packed.iter().for_each(|(_, kept)| book.extend(kept));
+    book
+}
+
+/// What is to be kept of every package that was loaded; `asked` are the targets that were asked for.
+pub(super) fn records(loaded: &Loaded, analysis: &Analysis<'_>, asked: &[NodeId]) -> Vec<Record> {
+    record::each(loaded, analysis, asked, |record| record)
 }
 
 /// What a later build keeps of these packages.
@@ -174,7 +195,7 @@ pub(super) fn later<'r>(records: impl Iterator<Item = &'r Record>) -> Vec<u8> {
     if packed.is_empty() {
         return Vec::new();
     }
-    pack(&Later { packages: packed.iter().map(|(record, kept)| (record.entry((0, 0)), &kept[..])).collect() })
+    pack(&Later { packages: packed.iter().map(|(record, kept)| (record.entry(0), &kept[..])).collect() })
 }
 
 fn pack<T: Serialize>(value: &T) -> Vec<u8> {

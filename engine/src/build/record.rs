@@ -98,8 +98,7 @@ impl Finished<'_> {
     /// What is kept of the packages. With several configurations nothing is: each would have to be compared.
     fn book(&self) -> Vec<u8> {
         let [analysis] = self.analyses else { return Vec::new() };
-        let records = book::records(self.loaded, analysis, analysis.graph.requested());
-        book::to_bytes(&self.loaded.reads.walked, &records)
+        book::to_bytes(self.loaded, analysis)
     }
 
     fn step<'a>(&'a self, place: usize, action: &'a Action, remembered: Option<&'a Remembered>) -> Step<'a> {

@@ -2,6 +2,7 @@
 //!
 //! Pure. Knows nothing of where it is kept.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -57,18 +58,24 @@ pub(super) struct Offer {
 
 /// What an offer shows.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Shown {
+pub(super) struct Shown<'s> {
     /// The name of the rule.
-    pub(super) rule: Arc<str>,
-    pub(super) visibility: Visibility,
+    pub(super) rule: Cow<'s, str>,
+    pub(super) visibility: Cow<'s, Visibility>,
     /// Where chains go on from here.
-    pub(super) onward: Vec<(EdgeKind, Label)>,
+    pub(super) onward: Vec<(EdgeKind, Cow<'s, Label>)>,
     /// None when nobody needed the target, so that it was not analysed.
-    pub(super) providers: Option<Providers>,
+    pub(super) providers: Option<Cow<'s, Providers>>,
 }
 
-/// Records of all packages that were loaded; `asked` are the targets that were asked for.
-pub(in crate::build) fn records(loaded: &Loaded, analysis: &build::Analysis<'_>, asked: &[NodeId]) -> Vec<Record> {
+/// What becomes of the record of each package that was loaded; `asked` are the targets that were asked for. There are many packages,
+/// and none of the records lives long.
+pub(super) fn each<T: Send>(
+    loaded: &Loaded,
+    analysis: &build::Analysis<'_>,
+    asked: &[NodeId],
+    work: impl Fn(Record) -> T + Sync,
+) -> Vec<T> {
     let mut by_package: FastMap<&str, Vec<NodeId>> = FastMap::default();
     for node in asked {
         by_package.entry(&analysis.graph.node(*node).label().package).or_default().push(*node);
@@ -81,7 +88,7 @@ pub(in crate::build) fn records(loaded: &Loaded, analysis: &build::Analysis<'_>,
     let packages: Vec<&Package> = loaded.packages.values().filter(|package| !package.recalled).collect();
     let record = |package: &&Package| {
         let asked = asked.get(&*package.name).map(Vec::as_slice).unwrap_or_default();
-        Recorder { package, loaded, analysis, strangers }.record(asked)
+        work(Recorder { package, loaded, analysis, strangers }.record(asked))
     };
     packages.par_iter().map(record).collect()
 }
@@ -186,9 +193,9 @@ impl Recorder<'_> {
         let onward = edges.filter(|(_, edge)| super::stub::leads_onward(edge.kind));
         let shown = Shown {
             rule: self.loaded.rules.rule(&target.rule)?.name().into(),
-            visibility: target.visibility.clone(),
-            onward: onward.map(|(next, edge)| (edge.kind, self.analysis.graph.node(next).label().clone())).collect(),
-            providers: providers.cloned(),
+            visibility: Cow::Borrowed(&target.visibility),
+            onward: onward.map(|(next, edge)| (edge.kind, Cow::Borrowed(self.analysis.graph.node(next).label()))).collect(),
+            providers: providers.map(Cow::Borrowed),
         };
         Some(super::pack(&shown)).filter(|bytes| bytes.len() <= LONGEST)
     }
@@ -209,19 +216,19 @@ fn written(action: &Action) -> impl Iterator<Item = Arc<str>> {
 }
 
 impl Record {
-    pub(super) fn entry(&self, place: (u64, u64)) -> Entry<'_> {
+    pub(super) fn entry(&self, length: u32) -> Entry<'_> {
         Entry {
             name: &self.name,
             reads: self.reads.iter().map(|path| &**path).collect(),
             near: self.near.iter().map(|label| (&*label.package, &*label.name)).collect(),
-            place,
+            length,
         }
     }
 }
 
 impl Offer {
     /// What it shows.
-    pub(super) fn shown(&self) -> Option<Shown> {
+    pub(super) fn shown(&self) -> Option<Shown<'static>> {
         postcard::from_bytes(self.shown.as_deref()?).ok()
     }
 }

@@ -44,10 +44,11 @@ impl<'b> Stubs<'b> {
         let (name, mut targets) = (Arc::<str>::from(name), Vec::new());
         for offer in &kept.offers {
             let shown = offer.shown()?;
-            let Some(providers) = shown.providers.clone() else { continue };
+            let Some(providers) = &shown.providers else { continue };
+            let offered = (shown.rule.as_ref().into(), providers.clone().into_owned());
             let label = Label::new(name.clone(), offer.name.clone());
             targets.push((offer.name.clone(), stub(&kept, &label, &offer.outs, &shown)));
-            self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(label, (shown.rule, providers));
+            self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(label, offered);
         }
         let build_file = kept.build_file.clone();
         Some(Package { name, build_file, targets: targets.into_iter().collect(), recalled: true, ..Package::default() })
@@ -63,14 +64,15 @@ impl<'b> Stubs<'b> {
     }
 }
 
-fn stub(kept: &Kept, label: &Label, outs: &[Arc<str>], shown: &Shown) -> Target {
+fn stub(kept: &Kept, label: &Label, outs: &[Arc<str>], shown: &Shown<'_>) -> Target {
     // Where it really stands matters only to findings, and those make the build go the whole way.
     let span = Span::point(kept.build_file.clone(), 1, 1);
     let spanned = |value| Spanned { value, span: span.clone() };
     let outs = outs.iter().map(|out| spanned(Value::Str(out.clone()))).collect();
     let mut attrs: Vec<(Arc<str>, Spanned)> = vec![("outs".into(), spanned(Value::List(outs)))];
     for (kind, name) in ONWARD {
-        let labels = shown.onward.iter().filter(|(other, _)| *other == kind).map(|(_, label)| Value::Label(label.clone()));
+        let labels =
+            shown.onward.iter().filter(|(other, _)| *other == kind).map(|(_, label)| Value::Label(label.as_ref().clone()));
         let labels: Vec<Spanned> = labels.map(spanned).collect();
         // Conditions are found through what aliases stand for.
         let value = if kind == EdgeKind::Actual { labels.into_iter().next() } else { Some(spanned(Value::List(labels))) };
@@ -80,7 +82,7 @@ fn stub(kept: &Kept, label: &Label, outs: &[Arc<str>], shown: &Shown) -> Target 
         label: label.clone(),
         rule: key(&shown.rule).into(),
         attrs: Named::from_iter(attrs),
-        visibility: shown.visibility.clone(),
+        visibility: shown.visibility.as_ref().clone(),
         tags: Vec::new(),
         span,
         macro_trace: Vec::new(),

@@ -38,7 +38,7 @@ use crate::state::{Lock, State, StateError};
 use crate::toolchain::{Toolchain, ToolchainError, ToolchainFacts, kernel_btf, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
-pub(crate) use self::again::{is_same, look_again};
+pub(crate) use self::again::{is_same, loads_alike, look_again};
 pub(crate) use self::owners::Owners;
 pub(crate) use self::recall::{Recalled, recall};
 pub(crate) use self::record::{looked_for, reads};

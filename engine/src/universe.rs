@@ -141,7 +141,7 @@ fn is_as_it_was(snapshot: &Snapshot, root: &Path, threads: usize) -> Option<bool
     for file in differing {
         let before = snapshot.known(file)?;
         let now = build::look_again(root, &snapshot.path(file)?, &before)?;
-        if !build::is_same(&before, &now) {
+        if !build::is_same(&before, &now) || !build::loads_alike(&before, &now) {
             return Some(false);
         }
     }

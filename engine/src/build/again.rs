@@ -214,7 +214,7 @@ fn settled(place: &Path) -> Option<Option<Stamp>> {
 }
 
 /// Whether the whole way would find the same targets and actions.
-fn loads_alike(before: &Known, now: &Known) -> bool {
+pub(crate) fn loads_alike(before: &Known, now: &Known) -> bool {
     let same_text = !before.roles.any(Roles::LOAD | Roles::FOLDER) || is_same(before, now);
     let same_tool = !before.roles.any(Roles::TOOL) || (before.sure && before.stamp == now.stamp);
     same_text && same_tool && is_still_there(before, now)

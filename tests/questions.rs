@@ -194,6 +194,26 @@ fn flags_and_configurations_have_answers_of_their_own() {
     assert_eq!(look(&workspace, &plain).says(KEPT).out, "//lib:lib\n");
 }
 
+/// Of packages that are named the folders are not listed: each file is looked for by itself.
+#[test]
+fn a_file_that_comes_or_goes_is_seen_without_its_folder() {
+    let workspace = workspace();
+    let asked = ["query", "deps(//lib)"];
+    let right = settle(&workspace, &asked).out;
+    workspace.write("lib/other.h", "");
+    look(&workspace, &asked).says(KEPT);
+    fs::remove_file(workspace.path("lib/lib.h")).unwrap();
+    assert_eq!(look(&workspace, &asked).says("there is no target or file `//lib:lib.h`").code, 1);
+    fs::create_dir(workspace.path("lib/lib.h")).unwrap();
+    assert_eq!(look(&workspace, &asked).says("there is no target or file `//lib:lib.h`").code, 1);
+    fs::remove_dir(workspace.path("lib/lib.h")).unwrap();
+    workspace.write("lib/lib.h", "");
+    assert_eq!(look(&workspace, &asked).out, right);
+    settle(&workspace, &asked);
+    workspace.write("lib/BUILD.ouro", "filegroup(name = \"lib\")\n");
+    assert_eq!(look(&workspace, &asked).out, "//lib:lib\n");
+}
+
 /// Files that nobody reads to know the targets may change, and those that are read may be written anew with the same bytes.
 #[test]
 fn what_does_not_matter_is_not_loaded_for() {

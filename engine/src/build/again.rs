@@ -7,7 +7,7 @@ mod part;
 mod patch;
 mod reload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -67,7 +67,7 @@ struct Look {
     /// Files that have other bytes.
     changed: BTreeMap<FileId, Known>,
     /// Those of them that decide what is loaded, or are gone.
-    reload: Vec<FileId>,
+    reload: BTreeSet<FileId>,
 }
 
 impl Look {
@@ -75,7 +75,7 @@ impl Look {
     fn take(place: Place<'_>, threads: usize) -> Option<Look> {
         let snapshot = Snapshot::open(place.root(), place.key)?;
         let memory = Memory::of(&snapshot)?;
-        let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut look = Look { snapshot, memory, same, changed, reload };
         for file in look.snapshot.differing(place.root(), threads) {
             look.look_again(file, place.root())?;
@@ -93,7 +93,7 @@ impl Look {
         }
         if !loads_alike(&before, &now) {
             may_reload(&path, &before, &now).then_some(())?;
-            self.reload.push(file);
+            self.reload.insert(file);
         }
         self.changed.insert(file, now);
         Some(())

@@ -8,7 +8,7 @@ mod patch;
 mod reload;
 mod restore;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -74,7 +74,7 @@ struct Look {
     /// Outputs that are gone with their folders.
     gone: Vec<FileId>,
     /// Those of them that decide what is loaded, or are gone.
-    reload: Vec<FileId>,
+    reload: BTreeSet<FileId>,
 }
 
 impl Look {
@@ -83,7 +83,7 @@ impl Look {
         let snapshot = Snapshot::open(place.root(), place.key)?;
         let memory = Memory::of(&snapshot)?;
         let (gone, differing) = restore::gone(&snapshot, place.root(), snapshot.differing(place.root(), threads));
-        let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         let mut look = Look { snapshot, memory, same, changed, gone, reload };
         for file in differing {
             look.look_again(file, place.root())?;
@@ -100,7 +100,7 @@ impl Look {
         }
         if !loads_alike(&before, &now) {
             may_reload(&root.join(&*path), &before, &now).then_some(())?;
-            self.reload.push(file);
+            self.reload.insert(file);
         }
         self.changed.insert(file, now);
         Some(())

@@ -39,14 +39,14 @@ struct Index<'b> {
 
 /// What the index says of a package.
 #[derive(Serialize, Deserialize)]
-struct Entry<'b> {
-    name: &'b str,
+pub(super) struct Entry<'b> {
+    pub(super) name: &'b str,
     /// Every file and folder that decided what it says, or that it names.
     #[serde(borrow)]
-    reads: Vec<&'b str>,
+    pub(super) reads: Vec<&'b str>,
     /// Targets and files of other packages that it depends on, each as package and name.
     #[serde(borrow)]
-    near: Vec<(&'b str, &'b str)>,
+    pub(super) near: Vec<(&'b str, &'b str)>,
     /// Bytes of what is kept of it.
     length: u32,
 }
@@ -144,8 +144,8 @@ impl<'b> Book<'b> {
     }
 
     /// Every package.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'b str> {
-        self.packages.iter().map(|(entry, _)| entry.name)
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry<'b>> {
+        self.packages.iter().map(|(entry, _)| entry)
     }
 
     /// Whether there is a package below this folder.

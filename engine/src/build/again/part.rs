@@ -100,7 +100,9 @@ impl Part {
             let place = reloaded.place(&action.owner).cloned();
             let old = look.snapshot.find(action.outputs[0].path()).and_then(|file| before.get(&file)).copied();
             let same = old.filter(|old| is_same(look, steps, *old, action, place.as_ref()));
-            self.removed.retain(|step| Some(*step) != same);
+            if let Some(step) = same {
+                self.removed.remove(&step);
+            }
             if same.is_some() && is_in_place(look, action) {
                 continue;
             }

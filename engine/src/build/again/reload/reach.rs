@@ -10,7 +10,7 @@ use ouro_rules::label::{is_below, join};
 
 use crate::build::Request;
 use crate::build::again::Look;
-use crate::build::book::{Book, Kept, Record};
+use crate::build::book::{Book, Entry, Kept, Record};
 use crate::fast::{FastMap, FastSet};
 use crate::load;
 use crate::state::snapshot::Roles;
@@ -39,9 +39,9 @@ impl<'a> Reach<'a> {
         let paths: Vec<(Arc<str>, Roles)> = paths.collect::<Option<_>>()?;
         let (mut packages, mut read) = (BTreeSet::new(), FastSet::default());
         let wanted: FastSet<&str> = paths.iter().map(|(path, _)| &**path).collect();
-        for name in self.book.names() {
-            for path in self.book.reads(name).iter().filter(|path| wanted.contains(**path)) {
-                packages.insert(Arc::from(name));
+        for entry in self.book.entries() {
+            for path in entry.reads.iter().filter(|path| wanted.contains(**path)) {
+                packages.insert(Arc::from(entry.name));
                 read.insert(*path);
             }
         }
@@ -62,8 +62,8 @@ impl<'a> Reach<'a> {
 
     /// Labels of these packages that others name.
     pub(super) fn needed(&self, packages: &BTreeSet<Arc<str>>) -> BTreeSet<Label> {
-        let others = self.book.names().filter(|name| !packages.contains(*name));
-        let named = others.flat_map(|name| self.book.near(name)).filter(|(package, _)| packages.contains(*package));
+        let others = self.book.entries().filter(|entry| !packages.contains(entry.name));
+        let named = others.flat_map(|entry| &entry.near).filter(|(package, _)| packages.contains(*package));
         named.map(|(package, name)| Label::new(*package, *name)).collect()
     }
 
@@ -85,8 +85,9 @@ impl<'a> Reach<'a> {
             changed.extend(record.kept.changed_since(before).into_iter().map(|name| (&*record.name, name)));
         }
         let fresh: FastMap<&str, &Record> = records.iter().map(|record| (&*record.name, record)).collect();
-        let sees = |name: &&str| self.book.near(name).iter().any(|near| changed.contains(near));
-        let dependents = self.book.names().filter(|name| !fresh.contains_key(name)).filter(sees);
+        let sees = |entry: &&Entry<'_>| entry.near.iter().any(|near| changed.contains(near));
+        let dependents = self.book.entries().filter(sees).map(|entry| entry.name);
+        let dependents = dependents.filter(|name| !fresh.contains_key(name));
         let more: BTreeSet<Arc<str>> = dependents.chain(self.circles(&fresh)).map(Arc::from).collect();
         self.is_near(records.len() + more.len()).then_some(more)
     }
@@ -151,7 +152,7 @@ impl<'a> Reach<'a> {
         let then = records.iter().flat_map(|record| self.book.reads(&record.name)).map(|path| Arc::from(*path));
         let mut unread: BTreeSet<Arc<str>> = files.chain(then).filter(|path| !self.book.is_walked(path)).collect();
         let now = records.iter().flat_map(|record| &record.reads).map(|path| &**path);
-        let others = self.book.names().filter(|name| !fresh.contains(name)).flat_map(|name| self.book.reads(name));
+        let others = self.book.entries().filter(|entry| !fresh.contains(entry.name)).flat_map(|entry| &entry.reads);
         for path in now.chain(others.copied()) {
             unread.remove(path);
         }

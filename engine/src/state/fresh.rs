@@ -24,19 +24,20 @@ pub(crate) fn make(root: &Path, name: &str) -> io::Result<()> {
     if place.is_dir() {
         return Ok(());
     }
+    // Somebody who cleans may remove the nursery at any moment: then it is made in the usual way.
+    from_nursery(root, &place).or_else(|_| fs::create_dir_all(&place))
+}
+
+fn from_nursery(root: &Path, place: &Path) -> io::Result<()> {
     let nursery = root.join(STATE_FOLDER).join("fresh");
     fs::create_dir_all(&nursery)?;
     mark(&nursery);
     let fresh = tempfile::Builder::new().prefix("out-").tempdir_in(&nursery)?;
     fs::set_permissions(fresh.path(), fs::metadata(&nursery)?.permissions())?;
-    match fs::rename(fresh.path(), &place) {
-        Err(_) => fs::create_dir_all(&place),
-        Ok(()) => {
-            // Renamed away: there is nothing left to remove.
-            let _ = fresh.keep();
-            Ok(())
-        }
-    }
+    fs::rename(fresh.path(), place)?;
+    // Renamed away: there is nothing left to remove.
+    let _ = fresh.keep();
+    Ok(())
 }
 
 /// Best effort: without the mark all works as well, only slower.

@@ -94,7 +94,8 @@ fn make_folders(root: &Path) -> Result<(), StateError> {
     let made = [STATE_FOLDER, OUT_FOLDER].iter().any(|folder| !root.join(folder).is_dir());
     let (state, out) = (root.join(STATE_FOLDER), root.join(OUT_FOLDER));
     fs::create_dir_all(&state).map_err(StateError::at("create the folder", &state))?;
-    super::make_fresh(root, OUT_FOLDER).map_err(StateError::at("create the folder", &out))?;
+    // Whoever has the lock may be removing the state folder: nothing is made in it before it is ours.
+    fs::create_dir_all(&out).map_err(StateError::at("create the folder", &out))?;
     if made {
         // The root has just changed, and nobody could tell from its time whether it changes again: once for each checkout.
         std::thread::sleep(TICK + LOOK_AGAIN);

@@ -23,6 +23,8 @@ int main(int argc, char **argv)
 			return puts("stand-in clang version 19.1.7") < 0;
 		if (!strcmp(argv[i], "-print-resource-dir"))
 			return puts(FOLDER) < 0;
+		if (!strcmp(argv[i], "-E"))
+			return fputs("#include <...> search starts here:\n " FOLDER "/include\nEnd of search list.\n", stderr) < 0;
 		if (!strcmp(argv[i], "-o")) out = argv[++i];
 		else if (!strcmp(argv[i], "-MF")) depfile = argv[++i];
 		else if (!strcmp(argv[i], "-c")) in = argv[++i];

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::measure::run;
 use crate::workspace::Workspace;
 
-const SOURCE: &str = r#"
+const SOURCE: &str = r##"
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,7 +36,7 @@ int main(int argc, char **argv)
 	int deps = open(depfile, O_WRONLY | O_CREAT | O_TRUNC, 0644);
 	return dprintf(deps, "%s: %s lib/lib.h\n", out, in) < 0;
 }
-"#;
+"##;
 
 /// Builds it in `folder`; its object is made by the real clang.
 pub fn build(folder: &Path) -> PathBuf {

@@ -1,0 +1,145 @@
+//! The command line: what can be said to ouro. Doc comments here are the help.
+//!
+//! Knows nothing of what commands do.
+
+mod ask;
+mod build;
+mod deploy;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use ask::{Affected, AffectedOutput, Aquery, AqueryOutput, Explain, Graph, GraphFormat, Query, QueryOutput};
+pub use build::{
+    Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
+    SandboxKind, Test, TestOutput,
+};
+pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Mode, Place, Status, Undeploy, What};
+
+/// Build and deploy chained eBPF programs.
+#[derive(Debug, Parser)]
+#[command(name = "ouro", version, max_term_width = 110, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or status found drift; 2 the command makes no sense here; \
+    3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 130 interrupted. `ouro run` of a program \
+    ends as that program does.";
+
+const CONFIGURATION: &str = "Configuration";
+
+/// Stands for the `-` of an exclusion while clap looks at the arguments.
+const EXCLUDE: &str = "\u{1}";
+
+/// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them, and
+/// behind `--` there are none.
+pub fn arguments() -> impl Iterator<Item = OsString> {
+    let mut flags_over = false;
+    std::env::args_os().map(move |argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
+        _ if flags_over => argument,
+        Some("-") => {
+            flags_over = true;
+            argument
+        }
+        Some(rest) if rest.starts_with(['/', ':', '@', '.']) => format!("{EXCLUDE}{rest}").into(),
+        _ => argument,
+    })
+}
+
+/// Takes the disguise off again.
+fn pattern(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.strip_prefix(EXCLUDE).map_or_else(|| text.to_owned(), |rest| format!("-{rest}")))
+}
+
+/// What applies to every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Run as if started in this folder.
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+    /// Say more.
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Say only what went wrong.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t = When::Auto, value_name = "WHEN")]
+    pub color: When,
+    /// Findings as text for people, or one JSON object a line.
+    #[arg(long, global = true, value_enum, default_value_t = MessageFormat::Human, value_name = "FORMAT")]
+    pub message_format: MessageFormat,
+}
+
+/// When to do something that only suits a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum When {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How findings are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MessageFormat {
+    /// With source lines and carets.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The commands, in the order of use.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a workspace that builds and deploys at once.
+    Init(Init),
+    /// Add a program to a package.
+    Add(Add),
+    /// Build targets.
+    Build(Build),
+    /// Build tests and run them.
+    Test(Test),
+    /// Say why a target's actions ran the last time, and why they would run now.
+    Explain(Explain),
+    /// Draw a chain: programs, slots, jumps, maps.
+    Graph(Graph),
+    /// Ask which targets and files depend on each other, and how.
+    Query(Query),
+    /// Say what was found on this machine, what is missing, and how to get it.
+    Doctor(Doctor),
+    /// Ask for the actions of targets: command lines, inputs, outputs, keys.
+    Aquery(Aquery),
+    /// List the targets that changes since a git revision touch.
+    Affected(Affected),
+    /// Write compile_commands.json and .clangd for editors.
+    Generate(Generate),
+    /// Remove what was built; the cache stays.
+    Clean,
+    /// Look at the action cache, which all workspaces share, or make it smaller.
+    Cache(Cache),
+    /// Build a chain and write its bundle.
+    Bundle(Bundle),
+    /// Load a chain into the kernel and attach it, replacing the one that runs.
+    Deploy(Deploy),
+    /// Show what is deployed.
+    Status(Status),
+    /// Detach a chain and remove what was pinned for it.
+    Undeploy(Undeploy),
+    /// Attach a live chain to one more device, until the next deploy.
+    Attach(Attach),
+    /// Detach a live chain from a device; it stays loaded.
+    Detach(Detach),
+    /// Build a program and run it; of a chain: deploy, show the counts as they change, undeploy on Ctrl-C.
+    Run(Run),
+}

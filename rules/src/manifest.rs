@@ -2,7 +2,13 @@
 //!
 //! The waist of ouro: above it nothing needs a kernel, below it nothing needs sources.
 
+mod attach;
+mod map;
+
 use serde::{Deserialize, Serialize};
+
+pub use attach::{Attach, Direction, TcVia, XdpMode};
+pub use map::MapSpec;
 
 /// The version of the format; a deployer refuses what it does not know.
 pub const FORMAT: u32 = 1;
@@ -90,85 +96,6 @@ pub struct Edge {
     pub on_miss: i32,
     /// How often the edge may be taken in one run, when it closes a cycle.
     pub bound: Option<u32>,
-}
-
-/// A map as the kernel is asked for it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MapSpec {
-    /// Its name: the C symbol, the kernel's name and the pin's.
-    pub name: String,
-    /// The type as in BUILD files: `percpu_array` (see [`crate::map_type`]).
-    pub ty: String,
-    /// The key's C type; empty for types without keys.
-    pub key: String,
-    /// The value's C type; empty for types without values.
-    pub value: String,
-    /// Entries, or bytes for ring buffers.
-    pub max_entries: u32,
-    /// `BPF_F_*` bits.
-    pub flags: u32,
-    /// Bytes of a key and a value, once an object told them; 0 before.
-    pub key_size: u32,
-    /// See `key_size`.
-    pub value_size: u32,
-}
-
-/// Where a chain's entry is attached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "hook", rename_all = "snake_case")]
-pub enum Attach {
-    /// The driver's receive path. Kernel 5.9 for links.
-    Xdp {
-        /// The network device.
-        interface: String,
-        /// Where in the receive path.
-        mode: XdpMode,
-    },
-    /// The traffic control layer.
-    Tc {
-        /// The network device.
-        interface: String,
-        /// Which way packets go.
-        direction: Direction,
-        /// The filter's place among others, clsact only: 1 to 65535, lower runs first.
-        priority: u16,
-        /// The mechanism.
-        via: TcVia,
-    },
-}
-
-/// XDP's three places.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum XdpMode {
-    /// In the network stack; every device has it.
-    Generic,
-    /// In the driver.
-    Native,
-    /// On the card.
-    Offload,
-}
-
-/// A direction of traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Received.
-    Ingress,
-    /// Sent.
-    Egress,
-}
-
-/// The two mechanisms of traffic control.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TcVia {
-    /// TCX where the kernel has it, clsact where not.
-    Auto,
-    /// TCX links; kernel 6.6.
-    Tcx,
-    /// A filter of the clsact qdisc.
-    Clsact,
 }
 
 /// The kernel keeps 15 bytes of the name of a program, a map or a network device (`BPF_OBJ_NAME_LEN`, `IFNAMSIZ`: 16 with the

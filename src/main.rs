@@ -19,8 +19,6 @@ mod render;
 mod scaffold;
 mod view;
 
-use std::process::ExitCode;
-
 use clap::Parser;
 
 use crate::cli::Cli;
@@ -30,19 +28,20 @@ use crate::session::Session;
 #[global_allocator]
 static ALLOCATOR: memory::Bounded = memory::Bounded;
 
-fn main() -> ExitCode {
+fn main() {
     overflow::name_the_file();
     let cli = Cli::parse_from(cli::arguments());
     let session = Session::new(&cli.global);
     let result = enter(&cli).and_then(|()| commands::run(cli.command, &session));
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match result {
+        Ok(()) => 0,
         Err(error) => {
             // When not even standard output can be written to, the exit code is all that is left to say.
             let _ = session.output.findings(&error.findings, session.sources());
-            ExitCode::from(error.kind.code())
+            error.kind.code()
         }
-    }
+    };
+    memory::leave(code)
 }
 
 fn enter(cli: &Cli) -> Result<(), CliError> {

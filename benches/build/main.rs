@@ -22,6 +22,8 @@ use workspace::{Workspace, alone};
 
 /// Programs of the clean build; the bound on its overhead is stated for this many.
 const CLEAN: usize = 200;
+/// Programs that see the kernel's types.
+const CO_RE: usize = 50;
 /// Rounds of work that takes seconds, of work that takes longer, and of work that takes milliseconds.
 const ROUNDS: usize = 5;
 const LONG_ROUNDS: usize = 3;
@@ -51,7 +53,9 @@ fn compare() -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut report = Report::default();
     clean_build(&mut report, folder.path());
+    clean_co_re(&mut report, folder.path());
     clean_thousand(&mut report, folder.path());
+    each_action(&mut report, folder.path());
     let thousand = thousand(&mut report, folder.path());
     let compiler = standin::build(&folder.path().join("standin"));
     let ten_thousand = ten_thousand(&mut report, folder.path(), &compiler);
@@ -88,6 +92,34 @@ fn clean_build(report: &mut Report, folder: &Path) {
     report.title("with clang");
     let work = format!("clean build, {CLEAN} programs");
     report.row(&work, &ours, Some(("xargs -P", &theirs)), Some(Bound::OfRival(1.05)));
+}
+
+/// Programs that see the kernel's types: the parts they can reach, beside clang and all of them.
+fn clean_co_re(report: &mut Report, folder: &Path) {
+    let work = format!("clean build, {CO_RE} CO-RE programs");
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        return report.note(&work, "this kernel does not tell its types");
+    }
+    let xargs = |round| {
+        let whole = Workspace::generate_co_re(folder.join(format!("whole{round}")), CO_RE, ", slim = False");
+        let commands = whole.compile_commands();
+        rivals::xargs(&whole, &commands)
+    };
+    let ouro = |round| Workspace::generate_co_re(folder.join(format!("slim{round}")), CO_RE, "").build();
+    let [theirs, ours] = in_turns(LONG_ROUNDS, xargs, ouro);
+    report.row(&work, &ours, Some(("xargs -P", &theirs)), Some(Bound::OfRival(0.25)));
+}
+
+/// What the sandbox and the cache cost each action, over the compiler that it starts anew like any other. By time on CPUs: it
+/// is spread over all cores.
+fn each_action(report: &mut Report, folder: &Path) {
+    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-each{round}")), CLEAN, "");
+    let plain = |round| {
+        let workspace = generate("plain", round);
+        rivals::xargs(&workspace, &workspace.compile_commands())
+    };
+    let [plain, ours] = in_turns(ROUNDS, plain, |round| generate("caged", round).ouro(&["build", "--no-warm", "//..."]));
+    report.each("sandbox and cache of an action", &ours, ("xargs -P", &plain), CLEAN, Duration::from_millis(1));
 }
 
 /// Outputs that are gone and in the cache, through ouro and through ninja with ccache.

@@ -38,6 +38,15 @@ impl Report {
         self.line(work, &time(ours), &beside, held, &bound);
     }
 
+    /// What each of `count` pieces of work costs more than a rival's, in time on CPUs, and the most it may be.
+    pub fn each(&mut self, work: &str, ours: &Series, rival: (&str, &Series), count: usize, most: Duration) {
+        let share = |series: &Series| ms(series.cpu()) / count as f64;
+        let more = share(ours) - share(rival.1);
+        let beside = format!("{} {:8.1} ms each", rival.0, share(rival.1));
+        let bound = format!("at most {:.1} ms", ms(most));
+        self.line(work, &format!("{more:8.2} ms more"), &beside, more <= ms(most), &bound);
+    }
+
     /// An amount of memory in MB, with the most it may be.
     pub fn memory(&mut self, work: &str, value: f64, most: Option<f64>) {
         let bound = most.map_or_else(String::new, |most| format!("at most {most:.0} MB"));

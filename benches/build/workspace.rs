@@ -34,6 +34,19 @@ impl Workspace {
         workspace
     }
 
+    /// Generates one of programs that read structs of the kernel this machine runs. `more` are attributes of the header rule.
+    pub fn generate_co_re(root: PathBuf, count: usize, more: &str) -> Workspace {
+        write(&root.join("ouro.toml"), "[cache]\ndir = \".cache\"\n");
+        let visibility = "visibility = [\"//visibility:public\"]";
+        write(&root.join("lib/BUILD.ouro"), &format!("vmlinux_header(name = \"lib\", btf = \"host\", {visibility}{more})\n"));
+        let workspace = Workspace { root, count };
+        for number in 0..count {
+            write(&workspace.build_file(number), &build_file(number, ""));
+            write(&workspace.source(number), &co_re_source(number));
+        }
+        workspace
+    }
+
     /// ouro in this workspace.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(OURO);
@@ -121,6 +134,18 @@ fn source(number: usize) -> String {
     format!(
         "#include <ouro/program.h>\n#include \"lib/lib.h\"\n\nSEC(\"xdp\")\nint p{number}(struct xdp_md *ctx)\n{{\n\
          \tif (ctx->data_end - ctx->data < LIMIT + {number})\n\t\treturn XDP_DROP;\n\treturn XDP_PASS;\n}}\n\n\
+         char LICENSE[] SEC(\"license\") = \"GPL\";\n"
+    )
+}
+
+/// Reads a few members of each of a few structs, as tools that trace do.
+fn co_re_source(number: usize) -> String {
+    format!(
+        "#include \"vmlinux.h\"\n#include <ouro/program.h>\n#include <bpf/bpf_core_read.h>\n\nSEC(\"xdp\")\nint p{number}(struct xdp_md *ctx)\n{{\n\
+         \tstruct task_struct *task = (void *)(long)bpf_get_smp_processor_id();\n\
+         \tstruct net_device *device = (void *)task;\n\
+         \tif (BPF_CORE_READ(task, real_parent, tgid) == {number} || BPF_CORE_READ(task, mm, map_count) > {number})\n\t\treturn XDP_DROP;\n\
+         \treturn BPF_CORE_READ(device, mtu) > {number} ? XDP_PASS : XDP_TX;\n}}\n\n\
          char LICENSE[] SEC(\"license\") = \"GPL\";\n"
     )
 }

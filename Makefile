@@ -38,9 +38,10 @@ bench: ## Compare with ninja and bare clang: clean builds, null builds, edits, 1
 	@scripts/deps --bench
 	cargo bench --locked --bench build
 
-check: ## Formatting and lints
+check: ## Formatting, lints and the links of the documentation
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps
 
 install: build ## Install ouro into cargo's bin folder
 	cargo install --locked --path .

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
+use support::damage::{damaged, snapshot};
 use support::{Said, Workspace, copy};
 use tempfile::TempDir;
 
@@ -335,16 +336,8 @@ fn damage_of_the_snapshot_costs_time_alone() {
     settle(&workspace);
     workspace.write("text/b.txt", "into the tail\n");
     settle(&workspace);
-    let snapshots = workspace.path(".ouro/snapshots");
-    let path = fs::read_dir(&snapshots).unwrap().next().unwrap().unwrap().path();
-    let whole = fs::read(&path).unwrap();
-    for (round, place) in (0..whole.len()).step_by(whole.len() / 30).enumerate() {
-        let mut bytes = whole.clone();
-        match round % 3 {
-            0 => bytes.truncate(place),
-            1 => bytes[place] ^= 0x40,
-            _ => bytes[place..].fill(0),
-        }
+    let path = snapshot(&workspace);
+    for (round, (place, bytes)) in damaged(&fs::read(&path).unwrap(), 30).enumerate() {
         fs::write(&path, bytes).unwrap();
         workspace.write("text/b.txt", &format!("{round}\n"));
         build(&workspace);

@@ -1,4 +1,4 @@
-//! `ouro run` of programs; chains need a kernel, and are run in `kernel.rs`.
+//! `ouro run` of programs; chains need a kernel, and are run in `kernel`.
 
 mod support;
 

@@ -116,12 +116,12 @@ pub enum Command {
     Graph(Graph),
     /// Ask which targets and files depend on each other, and how.
     Query(Query),
-    /// Say what was found on this machine, what is missing, and how to get it.
-    Doctor(Doctor),
     /// Ask for the actions of targets: command lines, inputs, outputs, keys.
     Aquery(Aquery),
     /// List the targets that changes since a git revision touch.
     Affected(Affected),
+    /// Say what was found on this machine, what is missing, and how to get it.
+    Doctor(Doctor),
     /// Write compile_commands.json and .clangd for editors.
     Generate(Generate),
     /// Remove what was built; the cache stays.

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::disk::{damage, files, overwrite, with_mount};
+use crate::support::random::Random;
 use crate::support::{Said, Workspace};
 
 /// How many sources there are to switch between.
@@ -16,23 +17,6 @@ const VARIANTS: usize = 3;
 /// Small enough that an object does not fit beside the store's folders.
 const FULL: &str = "mount -t tmpfs -o size=24k,mode=777 none \"$1\"";
 const READ_ONLY: &str = "mount --bind \"$1\" \"$1\" && mount -o remount,ro,bind \"$1\"";
-
-/// A small generator of numbers: the same seed, the same faults.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % end.max(1)
-    }
-}
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bench::Random;
+use crate::support::random::Random;
 
 /// Every file below a folder, sorted.
 pub fn files(folder: &Path) -> Vec<PathBuf> {

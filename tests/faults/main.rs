@@ -12,7 +12,8 @@ mod support;
 mod bench;
 mod disk;
 
-use bench::{Bench, Random};
+use bench::Bench;
+use support::random::Random;
 
 /// How often each kind of fault is injected.
 const TIMES: usize = 2;

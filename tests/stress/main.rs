@@ -15,7 +15,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use disk::outputs;
-use model::{Model, Random};
+use model::Model;
+use support::random::Random;
 use support::{Said, Workspace};
 
 /// Enough that every kind of edit meets every other; about two minutes.

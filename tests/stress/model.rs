@@ -8,31 +8,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::Workspace;
+use crate::support::random::Random;
 use crate::{disk, disturbed};
 
 /// How many kinds of edits there are, by the first word of their description.
 pub const KINDS: usize = 26;
-
-/// A small generator of numbers: the same seed, the same edits, on every machine.
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// A number below `end`.
-    pub fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % end.max(1)
-    }
-
-    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[self.below(items.len())]
-    }
-}
 
 #[derive(Clone)]
 struct Program {

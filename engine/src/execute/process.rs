@@ -287,15 +287,24 @@ mod tests {
         unsafe { libc::kill(background, libc::SIGKILL) };
     }
 
+    /// Waits until a process is known to run: it may do its first work before the thread that started it goes on.
+    fn first_group(processes: &Processes) -> libc::pid_t {
+        loop {
+            let known = processes.groups().keys().next().copied();
+            if let Some(group) = known {
+                return group;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     #[test]
     fn a_group_is_stopped_with_its_children() {
         let processes = Processes::new(0);
         let start = Instant::now();
         std::thread::scope(|scope| {
             let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20"), Start::Plain).unwrap());
-            while processes.groups().is_empty() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
+            first_group(&processes);
             processes.stop(false);
             let ended = running.join().unwrap();
             assert!(ended.stopped && !ended.status.success());
@@ -315,8 +324,10 @@ mod tests {
         let (status, printed) = watched("echo hello; exit 3", || false);
         assert_eq!((status.code(), printed.as_str()), (Some(3), "hello\n"));
         let start = Instant::now();
-        let told = || start.elapsed() > Duration::from_millis(100);
-        let (status, printed) = watched("trap '' TERM; (trap '' TERM; sleep 30) & echo $!; sleep 30; sleep 30", told);
+        let dir = tempfile::TempDir::new().unwrap();
+        let deaf = dir.path().join("deaf");
+        let script = format!("trap '' TERM; (trap '' TERM; sleep 30) & echo $!; : > {}; sleep 30; sleep 30", deaf.display());
+        let (status, printed) = watched(&script, || deaf.exists());
         assert_eq!(status.signal(), Some(libc::SIGKILL));
         assert!((PATIENCE..Duration::from_secs(20)).contains(&start.elapsed()));
         assert!(is_gone(printed.trim().parse().unwrap()));
@@ -352,7 +363,7 @@ mod tests {
             while !ready.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            let group = *processes.groups().keys().next().unwrap();
+            let group = first_group(&processes);
             processes.stop(false);
             assert!(running.join().unwrap().stopped);
             // State and group are the first and third field behind the name; one that ended and was not waited for is `Z`.

@@ -65,7 +65,7 @@ impl AttributeTable {
         given.map(|(name, value)| (&self.names[usize::from(*name)], &self.values[*value as usize]))
     }
 
-    /// An attribute of a node as text, see [`Plain::text`].
+    /// An attribute of a node as text, as `Plain::text` has it.
     pub fn text(&self, node: Ix, name: &str) -> Option<String> {
         self.of(node).find(|(other, _)| ***other == *name).and_then(|(_, value)| value.text())
     }

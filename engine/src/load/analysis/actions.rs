@@ -41,14 +41,22 @@ struct Process<'v> {
     mnemonic: &'v str,
     tool: Tool,
     args: Vec<String>,
+    inputs: Option<Value<'v>>,
+    tools: Option<Value<'v>>,
     env: Option<Value<'v>>,
     depfile: Option<Value<'v>>,
     outputs: Value<'v>,
 }
 
 impl Process<'_> {
-    /// The action, with these inputs.
-    fn action(self, run: &Run<'_>, mut inputs: Collected) -> starlark::Result<Action> {
+    fn run(self, eval: &Evaluator<'_, '_, '_>) -> starlark::Result<NoneType> {
+        let run = Run::of(eval)?;
+        run.act(self.action(run)?, &run.place(eval));
+        Ok(NoneType)
+    }
+
+    fn action(self, run: &Run<'_>) -> starlark::Result<Action> {
+        let mut inputs = inputs(self.inputs, self.tools)?;
         if let Tool::File(program) = &self.tool {
             inputs.add(program);
         }
@@ -111,6 +119,37 @@ fn inputs(given: Option<Value<'_>>, tools: Option<Value<'_>>) -> starlark::Resul
     Ok(files)
 }
 
+fn declare(name: &str, eval: &Evaluator<'_, '_, '_>) -> starlark::Result<FileView> {
+    let run = Run::of(eval)?;
+    run.declare(name, &run.place(eval)).map(FileView).map_err(refuse)
+}
+
+/// The arguments of a process; none when nothing is given.
+fn given(list: Option<Value<'_>>) -> starlark::Result<Vec<String>> {
+    list.map_or(Ok(Vec::new()), arguments)
+}
+
+/// What `/bin/sh` is told to run a command, with arguments for that.
+fn shell(command: &str, list: Option<Value<'_>>) -> starlark::Result<Vec<String>> {
+    let own = ["-e", "-c", command, "sh"].map(str::to_owned);
+    Ok(own.into_iter().chain(given(list)?).collect())
+}
+
+fn write(output: Value<'_>, content: Value<'_>, executable: bool, eval: &Evaluator<'_, '_, '_>) -> starlark::Result<NoneType> {
+    let run = Run::of(eval)?;
+    let content = match (content.unpack_str(), content.downcast_ref::<Args>()) {
+        (Some(text), _) => text.to_owned(),
+        (None, Some(_)) => arguments(content)?.into_iter().map(|line| line + "\n").collect(),
+        (None, None) => {
+            let finding = Diagnostic::bare(format!("`content` is a {}", content.get_type()));
+            return Err(refuse(finding.help("give a string, or `ctx.actions.args()`")));
+        }
+    };
+    let kind = ActionKind::Write { content: content.into_bytes().into(), executable };
+    run.act(action(run, "write", kind, Vec::new(), vec![file("output", output)?]), &run.place(eval));
+    Ok(NoneType)
+}
+
 fn copy(source: Value<'_>, output: Value<'_>, mnemonic: &str, eval: &Evaluator<'_, '_, '_>) -> starlark::Result<NoneType> {
     let run = Run::of(eval)?;
     let mut from = Collected::default();
@@ -135,8 +174,7 @@ fn actions_methods(builder: &mut MethodsBuilder) {
         #[starlark(require = pos)] name: &str,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<FileView> {
-        let run = Run::of(eval)?;
-        run.declare(name, &run.place(eval)).map(FileView).map_err(refuse)
+        declare(name, eval)
     }
 
     /// An empty command line.
@@ -152,18 +190,7 @@ fn actions_methods(builder: &mut MethodsBuilder) {
         #[starlark(require = named, default = false)] is_executable: bool,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<NoneType> {
-        let run = Run::of(eval)?;
-        let content = match (content.unpack_str(), content.downcast_ref::<Args>()) {
-            (Some(text), _) => text.to_owned(),
-            (None, Some(_)) => arguments(content)?.into_iter().map(|line| line + "\n").collect(),
-            (None, None) => {
-                let finding = Diagnostic::bare(format!("`content` is a {}", content.get_type()));
-                return Err(refuse(finding.help("give a string, or `ctx.actions.args()`")));
-            }
-        };
-        let kind = ActionKind::Write { content: content.into_bytes().into(), executable: is_executable };
-        run.act(action(run, "write", kind, Vec::new(), vec![file("output", output)?]), &run.place(eval));
-        Ok(NoneType)
+        write(output, content, is_executable, eval)
     }
 
     /// Gives a file's bytes another name.
@@ -199,11 +226,8 @@ fn actions_methods(builder: &mut MethodsBuilder) {
         #[starlark(require = named)] depfile: Option<Value<'v>>,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<NoneType> {
-        let run = Run::of(eval)?;
-        let args = arguments.map_or(Ok(Vec::new()), super::args::arguments)?;
-        let process = Process { mnemonic, tool: tool(executable)?, args, env, depfile, outputs };
-        run.act(process.action(run, self::inputs(inputs, tools)?)?, &run.place(eval));
-        Ok(NoneType)
+        let args = given(arguments)?;
+        Process { mnemonic, tool: tool(executable)?, args, inputs, tools, env, depfile, outputs }.run(eval)
     }
 
     /// Runs a command of `/bin/sh -e` in the workspace root; `arguments` are its `$1`, `$2` and so on.
@@ -218,12 +242,7 @@ fn actions_methods(builder: &mut MethodsBuilder) {
         #[starlark(require = named, default = "shell")] mnemonic: &'v str,
         eval: &mut Evaluator<'v, '_, '_>,
     ) -> starlark::Result<NoneType> {
-        let run = Run::of(eval)?;
-        let given = arguments.map_or(Ok(Vec::new()), super::args::arguments)?;
-        let own = ["-e", "-c", command, "sh"].map(str::to_owned);
-        let args = own.into_iter().chain(given).collect();
-        let process = Process { mnemonic, tool: Tool::Shell, args, env, depfile: None, outputs };
-        run.act(process.action(run, self::inputs(inputs, tools)?)?, &run.place(eval));
-        Ok(NoneType)
+        let args = shell(command, arguments)?;
+        Process { mnemonic, tool: Tool::Shell, args, inputs, tools, env, depfile: None, outputs }.run(eval)
     }
 }

@@ -1,7 +1,7 @@
 //! The providers that come with ouro, as the plain values that rules of users read and return.
 //!
 //! Knows nothing of the language those rules are written in. A new provider is an entry of [`INFOS`], what a target offers of it
-//! in [`offered`], and what a rule may return of it in [`returned`].
+//! in `offered`, and what a rule may return of it in `returned`.
 
 mod fields;
 mod functions;

@@ -1,0 +1,13 @@
+//! Objects compiled from real C, read and compared with declarations.
+
+#[path = "../clang/mod.rs"]
+mod clang;
+
+mod declared;
+
+mod jumps;
+mod wrong_jumps;
+mod stack;
+mod programs;
+mod maps;
+mod files;

@@ -1,0 +1,7 @@
+#include <ouro/program.h>
+#include "lib/lib.h"
+SEC("xdp") int c(struct xdp_md *ctx)
+{
+	return XDP_PASS;
+}
+char LICENSE[] SEC("license") = "GPL";

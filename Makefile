@@ -8,10 +8,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARCH := $(shell uname -m | tr a-z A-Z)
 AS_ROOT := CARGO_TARGET_$(ARCH)_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/scripts/as-root'
 
-.PHONY: help deps build test torture demo bench check install clean
+.PHONY: help deps build test test-kernels torture demo bench check install clean
 
 help: ## Show this list (default)
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
 		printf '  %-14s %s\n' "$$target" "$$text"; done
 
 deps: ## Install what is missing: clang, libbpf and kernel headers, iproute2, ping, bpftool, git
@@ -30,6 +30,10 @@ test: deps ## Build and run all tests, also those with real packets
 torture: deps ## Random edits for thousands of steps, faults by the hundred; STEPS, FAULTS and SEED make it longer or other
 	OURO_FAULTS=$(or $(FAULTS),100) OURO_FAULTS_SEED=$(or $(SEED),$$$$) cargo test --locked --release --test faults -- --nocapture
 	OURO_STRESS_STEPS=$(or $(STEPS),3000) OURO_STRESS_SEED=$(or $(SEED),$$$$) cargo test --locked --release --test stress -- --nocapture
+
+test-kernels: deps ## Run the tests of deploying under Debian's kernels 5.10 to the newest, in virtual machines
+	@scripts/deps --kernels
+	@scripts/test-kernels $(KERNELS)
 
 demo: build ## Build, deploy and watch a firewall between two network namespaces
 	@OURO='$(abspath $(TARGET))/release/ouro' scripts/demo

@@ -203,7 +203,23 @@ struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type
 } while (0)
 "#;
 
+/// The folder this names keeps objects by their sources: where there is no clang, as in a virtual machine, they are found there.
+const OBJECTS: &str = "OURO_TEST_OBJECTS";
+
 fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
+    let kept = std::env::var_os(OBJECTS).map(|folder| Path::new(&folder).join(Digest::of(source.as_bytes()).to_string()));
+    if let Some(object) = kept.as_ref().and_then(|kept| fs::read(kept).ok()) {
+        fs::write(folder.join(format!("{name}.o")), &object).expect("the folder can be written");
+        return object;
+    }
+    let object = compile_anew(folder, name, source);
+    if let Some(kept) = kept {
+        fs::write(kept, &object).expect("the folder of kept objects can be written");
+    }
+    object
+}
+
+fn compile_anew(folder: &Path, name: &str, source: &str) -> Vec<u8> {
     let (input, output) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.o")));
     fs::write(&input, source).expect("the folder can be written");
     let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };

@@ -8,7 +8,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 ARCH := $(shell uname -m | tr a-z A-Z)
 AS_ROOT := CARGO_TARGET_$(ARCH)_UNKNOWN_LINUX_GNU_RUNNER='$(CURDIR)/scripts/as-root'
 
-.PHONY: help deps build test test-kernels torture demo bench check install clean
+.PHONY: help deps build test test-kernels torture demo bench bench-deploy check install clean
 
 help: ## Show this list (default)
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; do \
@@ -41,6 +41,9 @@ demo: build ## Build, deploy and watch a firewall between two network namespaces
 bench: ## Compare with ninja and bare clang: clean builds, null builds, edits, 10,000 programs
 	@scripts/deps --bench
 	cargo bench --locked --bench build
+
+bench-deploy: deps ## Compare deploys with libbpf and bpftool, and count the packets that switches lose
+	$(AS_ROOT) cargo bench --locked --bench deploy
 
 check: ## Formatting, lints and the links of the documentation
 	cargo fmt --all --check

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
 mod measure;
+#[allow(dead_code, reason = "the deploy benchmark uses more of it")]
 mod report;
 mod rivals;
 mod standin;

@@ -53,6 +53,11 @@ impl Report {
         self.line(work, &format!("{value:8.1} MB"), "", most.is_none_or(|most| value <= most), &bound);
     }
 
+    /// How often something happened, and how often it may at most.
+    pub fn count(&mut self, work: &str, value: usize, most: usize) {
+        self.line(work, &format!("{value:8}"), "", value <= most, &format!("at most {most}"));
+    }
+
     /// Something to know besides figures.
     pub fn note(&self, work: &str, text: &str) {
         println!("  {work:<44} {text}");

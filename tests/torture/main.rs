@@ -1,0 +1,165 @@
+//! Deploys, rollbacks and undeploys that are killed, or whose calls fail, at any system call: packets never notice, and the next
+//! command makes whole what was left. In short among all tests; `make torture` strikes at every single call.
+
+#[path = "../../deploy/tests/support/mod.rs"]
+#[allow(dead_code, reason = "a laboratory has more than these tests use")]
+mod lab;
+#[path = "../support/mod.rs"]
+mod support;
+#[cfg(target_arch = "x86_64")]
+mod tracer;
+
+#[cfg(target_arch = "x86_64")]
+mod strikes {
+    use std::path::PathBuf;
+    use std::process::{Command, Stdio};
+
+    use serde_json::Value;
+
+    use crate::lab::{Lab, NEAR, bpftool, lab};
+    use crate::support::{OURO, Said, Workspace};
+    use crate::tracer::{self, Blow};
+
+    /// Strikes fall at one of so many calls; 1 for all.
+    const STEP: &str = "OURO_TORTURE_STEP";
+    const SHORT: usize = 29;
+
+    /// A call that is killed, one that fails for good, one that fails for lack of memory, one that is not allowed.
+    const BLOWS: [Blow; 4] = [Blow::Kill, Blow::Fail(libc::EIO), Blow::Fail(libc::ENOMEM), Blow::Fail(libc::EPERM)];
+
+    /// A laboratory with two bundles of one chain.
+    struct Bench<'a> {
+        lab: &'a Lab,
+        bundles: [PathBuf; 2],
+    }
+
+    impl Bench<'_> {
+        fn new(lab: &Lab) -> Bench<'_> {
+            let bundles = ["one", "two"].map(|name| lab.folder().join(name));
+            for (number, bundle) in bundles.iter().enumerate() {
+                chain(number).ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
+            }
+            Bench { lab, bundles }
+        }
+
+        fn command(&self, words: &[&str]) -> Command {
+            let mut command = Command::new(OURO);
+            command.args(words).arg("--bpffs").arg(&self.lab.bpffs).current_dir(self.lab.folder());
+            command.stdin(Stdio::null());
+            command
+        }
+
+        fn deploy(&self, which: usize) -> Command {
+            self.command(&["deploy", "--interface", NEAR, "--bundle", self.bundles[which % 2].to_str().unwrap()])
+        }
+
+        fn ok(&self, mut command: Command, when: &str) -> String {
+            let said = Said::of(command.output().unwrap());
+            assert_eq!(said.code, 0, "{when}: {command:?}\n{}{}", said.out, said.err);
+            said.out
+        }
+
+        /// Everything there is is whole.
+        fn is_whole(&self, when: &str) {
+            let status: Value = serde_json::from_str(&self.ok(self.command(&["status", "--json"]), when)).unwrap();
+            let [deployment] = status.as_array().unwrap().as_slice() else { panic!("{when}: {status}") };
+            assert_eq!(deployment["problems"], Value::Array(Vec::new()), "{when}: {status}");
+            assert_eq!(deployment["foreign"], Value::Array(Vec::new()), "{when}: {status}");
+        }
+
+        /// Strikes `struck` at its calls, one after another; `mend` is what the next user does. How often a blow fell.
+        fn strike(&self, struck: impl Fn(usize) -> Command, mend: impl Fn(usize, &str)) -> [usize; 4] {
+            let quietly = |mut command: Command| {
+                command.stdout(Stdio::null()).stderr(Stdio::null());
+                command
+            };
+            let calls = tracer::run(&mut quietly(struck(0)), None).unwrap().calls;
+            mend(0, "before the first blow");
+            let step = std::env::var(STEP).ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT);
+            BLOWS.map(|blow| {
+                let mut fell = 0;
+                for (round, at) in (1..=calls).step_by(step).enumerate() {
+                    let ended = tracer::run(&mut quietly(struck(round + 1)), Some((at, blow))).unwrap();
+                    fell += usize::from(ended.calls >= at);
+                    mend(round + 1, &format!("{blow:?} at call {at} of {calls}"));
+                }
+                fell
+            })
+        }
+    }
+
+    /// Two programs that let everything pass, each time in other words.
+    fn chain(number: usize) -> Workspace {
+        let program = |name: &str, body: &str| {
+            format!(
+                "#include <ouro/program.h>\nSEC(\"xdp\") int {name}(struct xdp_md *ctx)\n{{\n\t{body}\n}}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
+            )
+        };
+        Workspace::with(&[
+            (
+                "BUILD.ouro",
+                "bpf_map(name = \"seen\", type = \"array\", max_entries = 1)\n\
+                 bpf_program(name = \"parse\", srcs = [\"parse.c\"], type = \"xdp\", jumps = [\":allow\"], on_miss = \"drop\")\n\
+                 bpf_program(name = \"allow\", srcs = [\"allow.c\"], type = \"xdp\", maps = [\":seen\"])\n\
+                 bpf_chain(name = \"fw\", entry = \":parse\", attach = [xdp(interface = \"eth0\")])\n",
+            ),
+            ("parse.c", &program("parse", "OURO_JUMP(ctx, allow);")),
+            ("allow.c", &program("allow", &format!("return ctx->rx_queue_index == {} ? XDP_DROP : XDP_PASS;", 1000 + number))),
+        ])
+    }
+
+    fn programs() -> usize {
+        bpftool(&["prog", "show"]).as_array().unwrap().len()
+    }
+
+    /// Runs strikes in a laboratory, under a flood when something is live all the time.
+    #[expect(clippy::print_stderr, reason = "the counts are what the long run is for")]
+    fn torture(what: &str, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send) {
+        lab(|lab| {
+            let bench = Bench::new(lab);
+            let before = programs();
+            bench.ok(bench.deploy(0), "first");
+            let flood = is_live.then(|| lab.flood());
+            let [killed, failed @ ..] = strikes(&bench);
+            let (sent, received) = flood.map_or((0, 0), crate::lab::Flood::stop);
+            assert_eq!(sent, received, "packets were lost");
+            bench.ok(bench.command(&["undeploy", "fw"]), "in the end");
+            assert!(!lab.bpffs.join("ouro").exists());
+            let left = (0..100).map(|_| programs()).find(|left| {
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                *left <= before
+            });
+            assert!(left.is_some(), "{} programs leaked", programs() - before);
+            let failed: usize = failed.iter().sum();
+            eprintln!("{what}: {killed} killed, {failed} calls failed; {sent} packets sent, none lost; nothing left");
+        });
+    }
+
+    #[test]
+    fn deploys() {
+        torture("deploys", true, |bench| {
+            bench.strike(
+                |round| bench.deploy(round + 1),
+                |round, when| {
+                    bench.ok(bench.deploy(round + 1), when);
+                    bench.is_whole(when);
+                },
+            )
+        });
+    }
+
+    #[test]
+    fn undeploys() {
+        torture("undeploys", false, |bench| {
+            bench.strike(
+                |_| bench.command(&["undeploy", "fw", "--if-exists"]),
+                |round, when| {
+                    bench.ok(bench.command(&["undeploy", "fw", "--if-exists"]), when);
+                    assert!(!bench.lab.bpffs.join("ouro").exists(), "{when}");
+                    bench.ok(bench.deploy(round), when);
+                    bench.is_whole(when);
+                },
+            )
+        });
+    }
+}

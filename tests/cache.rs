@@ -4,7 +4,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -167,6 +167,28 @@ fn another_user_elsewhere_gets_the_same_bytes_from_the_cache() {
         assert!(said.compiled().is_empty() && said.err.contains("2 cached"), "umask {mask}: {}", said.err);
         assert_eq!(outputs(&theirs.root()), outputs(&ours.root()), "umask {mask}");
         forget(&theirs.root());
+    }
+}
+
+/// Whoever owns a file may write to it: one that is also an output of somebody else would be changed in both places.
+#[test]
+fn outputs_are_no_files_of_others() {
+    let workspace = Workspace::example("02-two-program-chain");
+    workspace.ok(&["build", "//..."]);
+    let (whole, blobs) = (outputs(&workspace.root()), files(&cache_of(&workspace).join("cas")));
+    if blobs.iter().any(|blob| chown(blob, Some(NOBODY), None).is_err()) {
+        // Only root can give files away.
+        return;
+    }
+    let own = fs::metadata(workspace.path("ouro.toml")).unwrap().uid();
+    for forgotten in [&["ouro-out"][..], &["ouro-out", ".ouro"]] {
+        forgotten.iter().for_each(|folder| fs::remove_dir_all(workspace.path(folder)).unwrap());
+        assert!(workspace.ok(&["build", "//..."]).compiled().is_empty());
+        assert_eq!(outputs(&workspace.root()), whole);
+        for path in files(&workspace.path("ouro-out")) {
+            let found = fs::metadata(&path).unwrap();
+            assert_eq!(found.uid(), own, "{}", path.display());
+        }
     }
 }
 

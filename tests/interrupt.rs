@@ -69,6 +69,74 @@ fn an_interrupted_build_leaves_no_process_and_no_half_output() {
     }
 }
 
+/// A command in the background that wrote on after its action had ended: a build with nothing to do confirmed its bytes.
+#[test]
+fn nothing_that_a_command_starts_outlives_the_build() {
+    let appends = "exec 3>$@; (trap '' TERM; while sleep 0.01; do echo x >&3; done) & sleep 0.05";
+    let changes = "exec 3>$@; head -c 20000000 /dev/zero >&3; exec 3<>$@; (sleep 0.01; printf CHANGED >&3) & exit 0";
+    let leaves =
+        "echo > $@; setsid sh -c 'setsid sleep 60; sleep 60' < /dev/null > /dev/null 2>&1 & until test -s $@; do :; done";
+    let rule = |name: &str, cmd: &str| {
+        format!("genrule(name = \"{name}\", srcs = [], outs = [\"{name}.out\"], cmd = r\"\"\"{cmd}\"\"\")\n")
+    };
+    let build = rule("appends", appends) + &rule("changes", changes) + &rule("leaves", leaves);
+    let workspace = Workspace::with(&[("BUILD.ouro", &build)]);
+    let root = workspace.root().canonicalize().unwrap();
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(processes_in(&root), Vec::<String>::new());
+    let made = || files(&workspace.path("ouro-out")).iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>();
+    let before = made();
+    assert!(!before.iter().any(|bytes| bytes.starts_with(b"CHANGED")));
+    workspace.settle(&["build", "//..."]);
+    assert!(before == made() && workspace.ok(&["cache", "verify"]).out.contains(" 0 damaged"));
+}
+
+/// Whoever may write to a shared cache may hold it for ever.
+#[test]
+fn waiting_for_the_cache_is_told_and_can_be_interrupted() {
+    let workspace = Workspace::with(&[("BUILD.ouro", &slow("one").replace("sleep 60", "true"))]);
+    let cache = workspace.path("../cache/ouro/v1");
+    fs::create_dir_all(&cache).unwrap();
+    let lock = fs::File::create(cache.join("lock")).unwrap();
+    lock.lock().unwrap();
+    let mut command = workspace.command(&["build", "//...", "--events", "events.jsonl"]);
+    let ouro = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for("it waits", || {
+        workspace.path("events.jsonl").exists() && workspace.read("events.jsonl").contains("\"waiting_for_cache\"")
+    });
+    // SAFETY: sends a signal to our own child, which nobody has waited for yet.
+    unsafe { libc::kill(ouro.id() as libc::pid_t, libc::SIGINT) };
+    let start = Instant::now();
+    let said = Said::of(ouro.wait_with_output().unwrap());
+    assert!(start.elapsed() < Duration::from_secs(10));
+    assert_eq!(said.code, 130, "{}", said.err);
+    said.says("waiting for another ouro that makes the cache smaller").says("interrupted");
+    assert_eq!(said.err.matches("waiting").count(), 1, "{}", said.err);
+    drop(lock);
+    workspace.ok(&["build", "//..."]);
+}
+
+#[test]
+fn what_a_killed_build_left_is_removed_by_the_next() {
+    let workspace = Workspace::with(&[("BUILD.ouro", &slow("one"))]);
+    let mut ouro = workspace.command(&["build", "//..."]).stderr(Stdio::null()).spawn().unwrap();
+    let out = workspace.path("ouro-out");
+    wait_for("it runs", || files(&out).len() == 1);
+    // SAFETY: sends a signal to our own child, which nobody has waited for yet.
+    unsafe { libc::kill(ouro.id() as libc::pid_t, libc::SIGKILL) };
+    ouro.wait().unwrap();
+    let left = Path::new(&files(&out)[0]).with_file_name(".ouro-a1B2c3");
+    fs::write(&left, "half of something").unwrap();
+    workspace.write("BUILD.ouro", &slow("one").replace("sleep 60", "true"));
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(files(&out).len(), 1, "{:?}", files(&out));
+    // One that was not killed leaves nothing, and nobody looks.
+    fs::write(&left, "a file of the user").unwrap();
+    workspace.write("BUILD.ouro", &slow("two").replace("sleep 60", "true"));
+    workspace.ok(&["build", "//..."]);
+    assert!(left.exists());
+}
+
 /// A workspace whose last program takes a minute to compile, after enough others that the compiler is warm by then.
 fn slow_to_compile() -> Workspace {
     let workspace = Workspace::new();

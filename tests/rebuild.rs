@@ -5,6 +5,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -212,6 +213,23 @@ const CHANGES: &[Change] = &[
     }),
     ("no state at all", None, |w| fs::remove_dir_all(w.path(".ouro")).unwrap()),
 ];
+
+/// Outputs were put back, which gave the damaged snapshot up, and then something was built, which failed to give it up again.
+#[test]
+fn a_damaged_snapshot_costs_time_alone() {
+    let workspace = workspace();
+    settle(&workspace);
+    for path in fs::read_dir(workspace.path(".ouro/snapshots")).unwrap().map(|entry| entry.unwrap().path()) {
+        let torn = File::options().append(true).open(path).and_then(|mut file| file.write_all(b"torn"));
+        torn.unwrap();
+    }
+    let folder = output(&workspace, "drop.o").parent().unwrap().to_owned();
+    fs::remove_dir_all(folder).unwrap();
+    workspace.edit("fw/drop.c", "XDP_DROP", "XDP_ABORTED");
+    build(&workspace);
+    is_as_clean(&workspace, "a torn snapshot");
+    settle(&workspace);
+}
 
 #[test]
 fn after_every_change_all_is_as_in_a_clean_build() {

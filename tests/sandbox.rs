@@ -181,6 +181,94 @@ fn commands_see_what_they_declare_and_change_what_they_make() {
     }
 }
 
+/// Whoever reads an output has more rights than the action: a link to a file that it does not declare would bring that into the build,
+/// and nobody would look whether it changed.
+#[test]
+fn an_output_is_a_file_and_no_way_to_others() {
+    for mode in MODES {
+        for (cmd, complaint) in [
+            ("ln -s $$PWD/fw/secret.txt $@", "which leads to `fw/secret.txt`, which it does not declare"),
+            ("ln -s ../../../fw/secret.txt $@", "which leads to `fw/secret.txt`, which it does not declare"),
+            ("ln -s /etc/shadow $@", "which leads to `/etc/shadow`, which it does not declare"),
+            ("ln -s /dev/zero $@", "which leads to `/dev/zero`, which it does not declare"),
+            ("ln -s $$PWD/fw $@", "which leads to `fw`, which it does not declare"),
+            ("ln -s gone.txt $@", "which leads nowhere"),
+            ("mkdir $@", "made a folder of its output"),
+            ("mkfifo $@", "made a named pipe of its output"),
+        ] {
+            let workspace = genrule(cmd);
+            let said = workspace.fails(1, &["build", "//fw:g", mode]);
+            said.says(complaint).says("--> fw/BUILD.ouro:1").says("= help: ");
+            assert_eq!(files(&workspace.path("ouro-out")), [], "{mode} {cmd}");
+            assert_eq!(workspace.read("fw/secret.txt"), "secret\n");
+        }
+    }
+}
+
+#[test]
+fn a_link_to_what_is_declared_becomes_a_copy() {
+    for mode in MODES {
+        let workspace = genrule("ln -s $$PWD/fw/in.txt $@");
+        std::os::unix::fs::symlink("../other.txt", workspace.path("fw/linked.txt")).unwrap();
+        for (cmd, text) in [
+            ("ln -s $$PWD/fw/in.txt $@", "declared\n"),
+            ("ln -s $$PWD/fw/linked.txt $@", "other\n"),
+            ("echo made > $(@D)/more.txt; ln -s more.txt $@", "made\n"),
+        ] {
+            let outs = if cmd.contains("more") { "outs = [\"out.txt\", \"more.txt\"]" } else { "outs = [\"out.txt\"]" };
+            let cmd = cmd.replace("$@", "$(@D)/out.txt");
+            workspace.write(
+                "fw/BUILD.ouro",
+                &format!("genrule(name = \"g\", srcs = [\"in.txt\", \"linked.txt\"], {outs}, cmd = \"{cmd}\")\n"),
+            );
+            workspace.ok(&["build", "//fw:g", mode]);
+            let made = output(&workspace, "fw/out.txt");
+            assert!(fs::symlink_metadata(&made).unwrap().is_file() && fs::read_to_string(&made).unwrap() == text, "{mode} {cmd}");
+        }
+        workspace.write("fw/BUILD.ouro", &genrule("ln -s $$PWD/fw/in.txt $@").read("fw/BUILD.ouro"));
+        workspace.ok(&["build", "//fw:g", mode]);
+        workspace.write("fw/in.txt", "changed\n");
+        workspace.ok(&["build", "//fw:g", mode]);
+        assert_eq!(fs::read_to_string(output(&workspace, "fw/out.txt")).unwrap(), "changed\n", "{mode}");
+    }
+}
+
+/// What is made read-only, and removed, is what lies in the folder of outputs, wherever its folders seem to lead.
+#[test]
+fn a_folder_of_outputs_that_leads_elsewhere_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    let victim = outside.path().join("x.txt");
+    fs::write(&victim, "precious\n").unwrap();
+    for mode in MODES {
+        let cmd = format!("echo > $(@D)/top.txt; rm -r $(@D)/deep; ln -s {} $(@D)/deep", outside.path().display());
+        let rule =
+            |cmd: &str| format!("genrule(name = \"g\", srcs = [], outs = [\"top.txt\", \"deep/x.txt\"], cmd = \"{cmd}\")\n");
+        let workspace = Workspace::with(&[("fw/BUILD.ouro", &rule(&cmd))]);
+        let said = workspace.fails(1, &["build", "//fw:g", mode]);
+        if mode != "--sandbox=namespace" {
+            said.says("fw/deep`, the folder of an output").says("made a link of `ouro-out/");
+        }
+        workspace.write("fw/BUILD.ouro", &rule("echo new > $(@D)/top.txt; cp $(@D)/top.txt $(@D)/deep/x.txt"));
+        workspace.ok(&["build", "//fw:g", mode]);
+        assert_eq!(fs::read_to_string(output(&workspace, "fw/deep/x.txt")).unwrap(), "new\n");
+        use std::os::unix::fs::PermissionsExt;
+        let found = fs::metadata(&victim).unwrap();
+        assert!(found.permissions().mode() & 0o200 != 0 && fs::read(&victim).unwrap() == b"precious\n", "{mode}");
+    }
+}
+
+/// Only what left its group of processes can do that.
+#[test]
+fn an_output_that_changes_while_it_is_looked_at_is_refused() {
+    let cmd = "head -c 20000000 /dev/zero > $@; setsid sh -c 'exec >> $@; while :; do echo x; done' & until test $$(stat -c %s $@) -gt 20000000; do :; done";
+    let workspace = genrule(cmd);
+    workspace
+        .fails(1, &["build", "//fw:g"])
+        .says("was written to after its action had ended")
+        .says("wait for all that it starts");
+    assert_eq!(files(&workspace.path("ouro-out")), []);
+}
+
 #[test]
 fn commands_find_the_machine_and_folders_of_their_own() {
     let cmd = "test -r /proc/self/status && test -x /bin/sh && head -c 4 /dev/urandom > /dev/null && echo x > $$TMPDIR/x && \
@@ -320,6 +408,11 @@ fn tests_see_their_runfiles_and_their_own_folders() {
     for mode in MODES {
         let workspace = tests(good, "");
         workspace.ok(&["test", mode, "--no-cached"]);
+        // What it writes of itself is read with other rights than its own.
+        for strange in ["ln -s /etc/passwd $XML_OUTPUT_FILE", "mkfifo $XML_OUTPUT_FILE"] {
+            workspace.write("t.sh", &format!("#!/bin/sh\n{strange}\n"));
+            workspace.ok(&["test", mode]);
+        }
     }
     for mode in &MODES[..2] {
         let workspace = tests("", "");

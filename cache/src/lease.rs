@@ -24,14 +24,23 @@ impl Lease {
         Some(Lease { _file: file })
     }
 
+    /// The same without waiting; none while somebody collects.
+    pub(crate) fn shared_now(dir: &Path) -> io::Result<Option<Lease>> {
+        now(dir, libc::LOCK_SH)
+    }
+
     /// To have the store alone; none while others use it.
     pub(crate) fn alone(dir: &Path) -> io::Result<Option<Lease>> {
-        let file = open(dir)?;
-        match flock(&file, libc::LOCK_EX | libc::LOCK_NB) {
-            Ok(()) => Ok(Some(Lease { _file: file })),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        now(dir, libc::LOCK_EX)
+    }
+}
+
+fn now(dir: &Path, how: libc::c_int) -> io::Result<Option<Lease>> {
+    let file = open(dir)?;
+    match flock(&file, how | libc::LOCK_NB) {
+        Ok(()) => Ok(Some(Lease { _file: file })),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

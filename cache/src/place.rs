@@ -23,12 +23,16 @@ const SHARING: [u64; 4] = [0x9123_683e, 0x5846_5342, 0xca45_1a4e, 0x794c_7630];
 pub(crate) struct Placing {
     /// Whether it is worth trying to clone.
     clones: bool,
+    /// Who gives and takes.
+    user: libc::uid_t,
 }
 
 impl Placing {
     /// As the file system of this folder allows.
     pub(crate) fn of(folder: &Path) -> Placing {
-        Placing { clones: file_system(folder).is_some_and(|number| SHARING.contains(&number)) }
+        let clones = file_system(folder).is_some_and(|number| SHARING.contains(&number));
+        // SAFETY: the call only tells a number.
+        Placing { clones, user: unsafe { libc::geteuid() } }
     }
 
     /// Whether what is put is a file of its own.
@@ -37,9 +41,11 @@ impl Placing {
     }
 
     /// Puts the file `source`, which is open and of which this is known, at `target` without a copy, with this mode; replaces what is
-    /// there. False when only a copy will do: another disk, too many links, someone else's file, another mode.
+    /// there. False when only a copy will do: another disk, too many links, another mode, or someone else's file: its owner could write to
+    /// it at any moment, under whatever name.
     pub(crate) fn put(&self, source: &Path, (file, found): (&File, &Metadata), target: &Path, mode: u32) -> bool {
-        self.clones && cloned(file, target, mode).is_ok() || has_mode(found, mode) && linked(source, target).is_ok()
+        found.uid() == self.user
+            && (self.clones && cloned(file, target, mode).is_ok() || has_mode(found, mode) && linked(source, target).is_ok())
     }
 }
 
@@ -110,7 +116,7 @@ mod tests {
     fn put(target: &Path, mode: u32) -> bool {
         let source = target.with_file_name("source");
         let file = File::open(&source).unwrap();
-        Placing { clones: false }.put(&source, (&file, &file.metadata().unwrap()), target, mode)
+        Placing { clones: false, ..Placing::of(target) }.put(&source, (&file, &file.metadata().unwrap()), target, mode)
     }
 
     #[test]
@@ -128,5 +134,18 @@ mod tests {
         assert!(!put(&target, 0o555) && fs::read(&target).unwrap() == b"other");
         assert!(put(&target, 0o444) && fs::read(&target).unwrap() == b"bytes");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_file_of_someone_else_is_neither_linked_nor_cloned() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (source, target) = (dir.path().join("source"), dir.path().join("target"));
+        fs::write(&source, "bytes").unwrap();
+        let file = File::open(&source).unwrap();
+        let (found, own) = (file.metadata().unwrap(), Placing::of(dir.path()));
+        assert!(own.put(&source, (&file, &found), &target, found.mode() & 0o7777));
+        fs::remove_file(&target).unwrap();
+        let other = Placing { user: own.user + 1, ..own };
+        assert!(!other.put(&source, (&file, &found), &target, found.mode() & 0o7777) && !target.exists());
     }
 }

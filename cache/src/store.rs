@@ -45,22 +45,36 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in this folder; makes it if there is none.
+    /// Opens the store in this folder; makes it if there is none. Waits while somebody collects.
     pub fn open(dir: &Path) -> Result<Store, CacheError> {
-        for part in ["", BLOBS, RESULTS, UNFINISHED] {
-            let path = dir.join(part);
-            make_folder(dir, &path).map_err(CacheError::at("create the folder", &path))?;
+        make_folders(dir)?;
+        Ok(Store::with(dir, Lease::shared(dir)))
+    }
+
+    /// The same for those who want to do something while they wait: `wait` is called again and again, takes as long as it likes, and
+    /// says whether to go on. None when it says no.
+    pub fn open_unless(dir: &Path, wait: &mut dyn FnMut() -> bool) -> Result<Option<Store>, CacheError> {
+        make_folders(dir)?;
+        loop {
+            match Lease::shared_now(dir) {
+                Ok(None) if !wait() => return Ok(None),
+                Ok(None) => {}
+                // Where there are no locks nobody can collect.
+                lease => return Ok(Some(Store::with(dir, lease.ok().flatten()))),
+            }
         }
-        let lease = Lease::shared(dir);
+    }
+
+    fn with(dir: &Path, lease: Option<Lease>) -> Store {
         sweep(&dir.join(UNFINISHED));
-        Ok(Store {
+        Store {
             dir: dir.to_owned(),
             records: Records::new(&dir.join(RESULTS)),
             placing: Placing::of(&dir.join(BLOBS)),
             usage: Usage::default(),
             troubles: Troubles::default(),
             _lease: lease,
-        })
+        }
     }
 
     /// Keeps these bytes.
@@ -165,7 +179,11 @@ impl Store {
         let linked = self.placing.put(&blob, (source, before), path, mode);
         if !linked {
             let mut copy = temporary(path.parent().unwrap_or(Path::new(".")), mode).map_err(&writing)?;
-            source.rewind().and_then(|()| io::copy(source, copy.as_file_mut())).map_err(&writing)?;
+            let (copied, _) = source.rewind().and_then(|()| copy_hashed(source, copy.as_file_mut())).map_err(&writing)?;
+            // Who owns the blob may write to it now, and have its times say nothing of that.
+            if copied != *digest {
+                return self.discard(digest, &blob).map(|()| None);
+            }
             copy.persist(path).map_err(|error| writing(error.error))?;
         }
         let after = source.metadata().map_err(&writing)?;
@@ -282,6 +300,13 @@ fn whole(file: &mut File, digest: &Digest) -> io::Result<Option<Metadata>> {
 pub(crate) fn blob(dir: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.to_string();
     dir.join(BLOBS).join(&hex[..2]).join(&hex[2..])
+}
+
+fn make_folders(dir: &Path) -> Result<(), CacheError> {
+    ["", BLOBS, RESULTS, UNFINISHED].iter().map(|part| dir.join(part)).try_for_each(|path| {
+        let making = CacheError::at("create the folder", &path);
+        make_folder(dir, &path).map_err(making)
+    })
 }
 
 /// Makes a folder of the store at `dir`. Where others may write to the store they may write to it, too.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use ouro_cache::{CacheError, Digest, Hasher, Store};
+use ouro_cache::{CacheError, Digest, Hasher};
 use ouro_rules::provider::Providers;
 use ouro_rules::{ActionKind, Artifact, Config, Configuration, Diagnostic, Label, Pattern, RuleTable, Span};
 
@@ -97,6 +97,7 @@ impl From<ExecuteError> for BuildError {
         match error {
             ExecuteError::Toolchain(error) => BuildError::Toolchain(error),
             ExecuteError::State(error) => BuildError::State(error),
+            ExecuteError::Cache(error) => BuildError::Cache(error),
             ExecuteError::Cancelled => BuildError::Execute(error),
         }
     }
@@ -142,7 +143,7 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     let analyses =
         not_cancelled(options.cancelled, variants::analysed(request, &configured, &toolchain, options.cancelled, events))?;
     let planned = Phase::Plan.told(events, || variants::planned(&analyses))?;
-    let store = Store::open(place.cache)?;
+    let store = execute::open_store(place.cache, options.cancelled, events)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let told = |event| events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));

@@ -13,6 +13,8 @@ pub enum Event {
         /// Its process, when it said so.
         pid: Option<u32>,
     },
+    /// Another ouro makes the cache smaller; this one goes on when it is done.
+    WaitingForCache,
     /// The actions from a place on, up to the next such event's, are of this configuration. Sent when there are several.
     Configured {
         /// Its folder.

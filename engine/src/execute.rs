@@ -13,12 +13,14 @@ mod current;
 mod files;
 mod note;
 mod outputs;
+mod plain;
 
 mod depfile;
 mod discovered;
 mod fallback;
 mod includes;
 mod looked_for;
+pub(crate) mod orphans;
 pub(crate) mod process;
 mod run;
 pub mod sandbox;
@@ -27,6 +29,7 @@ mod undeclared;
 mod view;
 mod warm;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -34,8 +37,9 @@ use std::time::{Duration, Instant};
 pub(crate) use action::input;
 pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
-use ouro_cache::Store;
+use ouro_cache::{CacheError, Store};
 use ouro_rules::{ActionKind, Label, Tool};
+pub(crate) use outputs::open_plain;
 
 pub use self::current::Keys;
 pub use self::process::without_colors;
@@ -49,6 +53,9 @@ use crate::toolchain::{Toolchain, ToolchainError};
 
 /// Where processes have their temporary folders, from the root.
 const SCRATCH: &str = ".ouro/sandbox";
+
+/// How often a store that someone else has alone is tried again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Where a plan is executed.
 #[derive(Debug, Clone, Copy)]
@@ -128,6 +135,9 @@ pub enum ExecuteError {
     /// The state could not be written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
 }
 
 /// Executes `plan`. Failures of actions are told by events and counted; what was learnt is added to `state` and saved,
@@ -154,19 +164,32 @@ pub fn execute(
     };
     let perform = |place| work.perform(place);
     let untried = schedule::run(&plan.needs, &urgencies, options.jobs, options.keep_going, &perform, &interrupt);
-    let warmth = work.processes.warmth();
     let (mut summary, learnt) = work.finish();
-    summary.warmth = warmth;
     tell_troubles(site.store, events);
     let batch = learnt.add_to(state);
     state.save()?;
-    journal::append(site.lock.root(), &batch, &|output| state.knows(output))?;
+    // A state that cannot tell is that of a build which looked at a few actions: those of the others are there.
+    let is_known = |output: &str| state.knows(output).unwrap_or_else(|| site.lock.root().join(output).exists());
+    journal::append(site.lock.root(), &batch, &is_known)?;
     summary.skipped = untried + summary.stopped;
     if options.cancelled.load(Ordering::Relaxed) && summary.skipped + summary.failed > 0 {
         return Err(ExecuteError::Cancelled);
     }
     summary.seen.extend(site.toolchain.seen.iter().cloned().chain(site.toolchain.programs_seen()));
     Ok(summary)
+}
+
+/// Opens the store in this folder. While somebody else has it alone this waits, says so once, and can be interrupted.
+pub fn open_store(dir: &Path, cancelled: &AtomicBool, events: &(dyn Fn(Event) + Sync)) -> Result<Store, ExecuteError> {
+    let mut told = false;
+    let mut wait = || {
+        if !std::mem::replace(&mut told, true) {
+            events(Event::WaitingForCache);
+        }
+        std::thread::sleep(LOOK_AGAIN);
+        !cancelled.load(Ordering::Relaxed)
+    };
+    Store::open_unless(dir, &mut wait)?.ok_or(ExecuteError::Cancelled)
 }
 
 /// Tells what was wrong with the store.

@@ -7,6 +7,7 @@ pub mod journal;
 pub mod snapshot;
 
 mod fresh;
+mod leftover;
 mod lock;
 mod stamp;
 
@@ -115,9 +116,10 @@ impl State {
         self.results.get(output).map(|(remembered, _)| remembered)
     }
 
-    /// Whether any build of late asked for the file; one that is never written cannot tell, and says yes.
-    pub fn knows(&self, path: &str) -> bool {
-        self.path.as_os_str().is_empty() || self.files.contains_key(path) || self.results.contains_key(path)
+    /// Whether any build of late asked for the file; one that is never written cannot tell.
+    pub fn knows(&self, path: &str) -> Option<bool> {
+        let is_written = !self.path.as_os_str().is_empty();
+        is_written.then(|| self.files.contains_key(path) || self.results.contains_key(path))
     }
 
     /// Adds what a build learnt of a file. A racy stamp proves nothing later, so it is not kept.
@@ -183,7 +185,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
 /// Writes a file beside its place, then renames it: nobody ever sees half of it. Its mode is this one, whatever the user's mask.
 pub(crate) fn write_renamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".ouro-").permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
+    let mut file =
+        tempfile::Builder::new().prefix(leftover::PREFIX).permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
     io::Write::write_all(&mut file, bytes)?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.persist(path).map(drop).map_err(|error| error.error)
@@ -312,7 +315,8 @@ mod tests {
         assert_eq!(again.result("a.o").unwrap().entry, remembered(1).entry);
         assert_eq!(again.result("a.o").unwrap().key, remembered(1).key);
         assert_eq!(again.result("a.o").unwrap().took, Some(Duration::from_millis(1)));
-        assert!(again.knows("a.c") && again.knows("a.o") && !again.knows("b.o"));
+        assert_eq!(["a.c", "a.o", "b.o"].map(|path| again.knows(path)), [Some(true), Some(true), Some(false)]);
+        assert_eq!(State::unwritten().knows("a.c"), None);
 
         let path = dir.path().join(".ouro/state");
         let mut bytes = fs::read(&path).unwrap();

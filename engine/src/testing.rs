@@ -29,6 +29,7 @@ use self::judge::Judge;
 use crate::build::{self, Analysis, BuildError, Owners, Request};
 use crate::configure::configure;
 use crate::event::Event;
+use crate::execute::orphans::Orphans;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::plan::{self, Plan};
 use crate::state::{Lock, State};
@@ -141,7 +142,7 @@ pub fn prepare(
     let analysis = Analysis::of(root, &configured, &config, options.cancelled)?;
     let tests = case::cases(&analysis, &selected.tests, manner)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
-    let store = Store::open(cache)?;
+    let store = execute::open_store(cache, options.cancelled, events)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let (built, failed) =
@@ -200,6 +201,7 @@ impl Ready {
         events: &(dyn Fn(TestEvent) + Sync),
     ) -> Result<Vec<Report>, BuildError> {
         let Ready { tests, unbuilt, lock, store, mut state, .. } = self;
+        let orphans = Orphans::adopt();
         let judge = Judge::new(lock.root(), &store, &state, options, manner, events);
         let reports = Mutex::new(BTreeMap::new());
         let judged = |test: &Case| {
@@ -212,6 +214,7 @@ impl Ready {
         let jobs = if manner.streamed { 1 } else { options.jobs };
         each(&beside, jobs, &judged);
         each(&alone, 1, &judged);
+        orphans.end();
         judge.learnt().into_iter().for_each(|(path, file)| state.set_file(path, file));
         state.save()?;
         let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use ouro_cache::Digest;
 use ouro_engine::state::Stamp;
@@ -169,6 +169,24 @@ fn other_requests_have_other_snapshots() {
     assert!(Snapshot::open(dir.path(), &Digest::of(b"never built")).is_none());
 }
 
+/// Those that are asked for often are not pushed out by those that were asked for once, nor by what a killed build left.
+#[test]
+fn the_snapshot_of_no_use_for_longest_goes_first() {
+    let dir = folder();
+    let ago = |days: u64| SystemTime::now() - Duration::from_secs(days * 86_400);
+    let place = |n: u8| dir.path().join(".ouro/snapshots").join(&Digest::of(&[n]).to_string()[..16]);
+    for n in 0..8_u8 {
+        snapshot::write(dir.path(), &Digest::of(&[n]), Draft::default()).unwrap();
+        fs::File::open(place(n)).unwrap().set_modified(ago(10 - u64::from(n))).unwrap();
+    }
+    assert!(Snapshot::open(dir.path(), &Digest::of(&[0])).is_some());
+    let left = dir.path().join(".ouro/snapshots/.ouro-abcdef");
+    fs::write(&left, "").unwrap();
+    snapshot::write(dir.path(), &Digest::of(&[8]), Draft::default()).unwrap();
+    let kept: Vec<u8> = (0..9).filter(|n| place(*n).exists()).collect();
+    assert_eq!((kept, left.exists()), (vec![0, 2, 3, 4, 5, 6, 7, 8], false));
+}
+
 /// What is read again, a new file, and another end of the first action.
 fn patch(dir: &TempDir, snapshot: &Snapshot) -> Patch {
     fs::write(dir.path().join("fw/a.c"), "changed").unwrap();
@@ -326,8 +344,25 @@ fn nothing_is_added_behind_damage() {
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&path, bytes).unwrap();
-    open(&dir).unwrap().append(&patch).unwrap();
-    assert!(!path.exists());
+    let mut damaged = open(&dir).unwrap();
+    for _ in 0..2 {
+        damaged.append(&patch).unwrap();
+        assert!(!path.exists());
+    }
+    damaged.restamp(&patch.files).unwrap();
+}
+
+/// As when outputs are put back, and then something is built: the first makes the tail too long.
+#[test]
+fn what_is_added_to_a_snapshot_that_was_given_up_is_lost_with_it() {
+    let (dir, path) = taken();
+    let mut snapshot = open(&dir).unwrap();
+    let mut patch = patch(&dir, &snapshot);
+    patch.acted[0].result = vec![7; 300 * 1024];
+    snapshot.append(&patch).unwrap();
+    patch.acted[0].result = Vec::new();
+    snapshot.append(&patch).unwrap();
+    assert!(!path.exists() && !snapshot.is_current());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use ouro_cache::Store;
+use ouro_engine::execute;
 use ouro_engine::explain::{self, Ground};
 use ouro_engine::plan::{self, Plan};
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
@@ -14,6 +14,7 @@ use crate::commands::analysed::analysed;
 use crate::commands::build::failure;
 use crate::commands::graph::only;
 use crate::error::{CliError, Kind};
+use crate::render::progress::Progress;
 use crate::render::reasons::Reasons;
 use crate::session::{self, Session};
 
@@ -32,8 +33,10 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
     analysed(session, &workspace, &patterns, (&args.config, "`ouro explain`"), |view| {
         let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
         let chosen = chosen(&plan, &asked)?;
-        let store =
-            Store::open(&session::cache_folder(&workspace, args.cache.as_ref())?).map_err(|error| failure(error.into()))?;
+        let cache = session::cache_folder(&workspace, args.cache.as_ref())?;
+        let progress = Progress::new(&session.output, session.sources());
+        let store = execute::open_store(&cache, session::interrupted(), &|event| progress.event(&event));
+        let store = store.map_err(|error| failure(error.into()))?;
         let ground = Ground { root: &workspace.root, toolchain: view.toolchain()?, store: &store };
         let reasons = Reasons::new(&plan, explain::explain(&ground, &plan));
         let text = if args.json { reasons.json(&chosen) } else { reasons.text(&chosen, session.output.settings().out.color) };

@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use ouro_cache::Store;
 use ouro_engine::build::{BuildError, headers_of};
 use ouro_engine::execute::{self, Options, Site};
 use ouro_engine::plan::{self, Plan};
@@ -60,7 +59,8 @@ fn configure_clangd(session: &Session, workspace: &Workspace) -> Result<(), CliE
 fn make_headers(session: &Session, workspace: &Workspace, toolchain: &Toolchain, plan: &Plan) -> Result<(), CliError> {
     let progress = Progress::new(&session.output, session.sources());
     let events = |event| progress.event(&event);
-    let store = Store::open(&session::cache_folder(workspace, None)?).map_err(|error| failure(error.into()))?;
+    let cache = session::cache_folder(workspace, None)?;
+    let store = execute::open_store(&cache, session::interrupted(), &events).map_err(|error| failure(error.into()))?;
     let lock = Lock::acquire(&workspace.root, session::interrupted(), &events).map_err(|error| failure(error.into()))?;
     let site = Site { lock: &lock, toolchain, store: &store };
     let (color, sandbox) = (session.output.settings().err.color, sandbox(workspace, None)?);

@@ -50,6 +50,7 @@ enum Line<'a> {
     Waiting {
         pid: Option<u32>,
     },
+    WaitingForCache,
     PhaseBegan {
         phase: &'a str,
     },
@@ -157,6 +158,7 @@ impl Log {
     pub fn event(&self, event: &Event) {
         match event {
             Event::Waiting { pid } => self.write(Line::Waiting { pid: *pid }),
+            Event::WaitingForCache => self.write(Line::WaitingForCache),
             Event::Began(phase) => self.write(Line::PhaseBegan { phase: phase.name() }),
             Event::Ended(phase) => self.write(Line::PhaseEnded { phase: phase.name() }),
             Event::Configured { name, first } => self.write(Line::Configured { configuration: name, first: *first }),

@@ -65,6 +65,7 @@ impl Trace {
                 state.action(mnemonic, &owner.to_string(), start..now, "stopped");
             }
             Event::Waiting { .. }
+            | Event::WaitingForCache
             | Event::Configured { .. }
             | Event::Planned { .. }
             | Event::Restored { .. }

@@ -68,6 +68,7 @@ impl<'a> Progress<'a> {
                 let who = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
                 self.output.status(&format!("waiting for another ouro that works in this workspace{who}\n"));
             }
+            Event::WaitingForCache => self.output.status("waiting for another ouro that makes the cache smaller\n"),
             Event::Configured { name, first } => self.update(|state| state.configurations.push((*first, name.clone()))),
             // Phases are short; those who want to know ask for a profile.
             Event::Began(_) | Event::Ended(_) => {}

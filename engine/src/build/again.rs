@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use ouro_cache::{Digest, Store};
+use ouro_cache::Digest;
 
 use self::part::Part;
 use self::reload::Reloaded;
@@ -139,7 +139,7 @@ impl Look {
         let Some(steps) = self.snapshot.steps() else { return Ok(None) };
         let Some(reloaded) = self.reloaded(place, &steps, options.cancelled, events)? else { return Ok(None) };
         let Some((part, mut state)) = Part::reached(&self, &steps, &reloaded) else { return Ok(None) };
-        let store = Store::open(place.cache)?;
+        let store = execute::open_store(place.cache, options.cancelled, events)?;
         let site = Site { lock, toolchain: &self.memory.toolchain, store: &store };
         let (configurations, retold) = (place.request.configurations, memory::retold(&self.snapshot, &part.silent));
         let told = |event| events(part.told(event, retold.len()));

@@ -178,8 +178,15 @@ impl<'a> Work<'a> {
     /// What was done, and what was learnt by it.
     pub(super) fn finish(self) -> (Summary, Learnt) {
         let Tally { mut summary, results, mut notes } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let files = self.files.into_known();
+        summary.warmth = self.processes.warmth();
+        let left = self.processes.finish();
+        let mut files = self.files.into_known();
         summary.seen = seen(&files);
+        if left {
+            // What got away from its action may have written to any output, in the very tick in which it was looked at.
+            summary.disturbed = true;
+            files.clear();
+        }
         notes.sort_by_key(|(place, _)| *place);
         summary.critical_path = critical_path(self.plan, &notes);
         let mut batch = Batch::default();

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Read as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -19,7 +20,9 @@ impl Work<'_> {
     pub(super) fn discovered(&self, action: &Action) -> Result<Vec<Arc<str>>, Vec<Diagnostic>> {
         let ActionKind::Run { depfile: Some(path), .. } = &action.kind else { return Ok(Vec::new()) };
         let place = self.files.place(path);
-        let text = fs::read(&place).map_err(|error| vec![outputs::trouble("read", path, &error)])?;
+        let mut text = Vec::new();
+        let read = outputs::open_plain(&place).and_then(|mut file| file.read_to_end(&mut text));
+        read.map_err(|error| vec![outputs::trouble("read", path, &error)])?;
         // It has said what it had to say; a leftover would do no harm.
         let _ = fs::remove_file(&place);
         let names = depfile::parse(&String::from_utf8_lossy(&text));

@@ -43,7 +43,7 @@ use serde::Serialize;
 use crate::fast::FastSet;
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
-pub const KEY_VERSION: u32 = 3;
+pub const KEY_VERSION: u32 = 4;
 
 /// What every process finds in its environment. Nothing of the user's is passed on.
 pub const FIXED_ENVIRONMENT: [(&str, &str); 3] = [("LC_ALL", "C"), ("PATH", "/usr/bin:/bin"), ("SOURCE_DATE_EPOCH", "0")];

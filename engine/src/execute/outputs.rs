@@ -4,8 +4,8 @@
 
 use std::fs::{self, Metadata, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use ouro_cache::{CacheError, Digest, Output, Store, Trouble};
 use ouro_rules::Diagnostic;
@@ -48,17 +48,19 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
 /// Makes the folder of an output. An output of an earlier plan that stands where the folder must be goes away.
 pub(super) fn make_folder(root: &Path, path: &str) -> Result<(), Diagnostic> {
     let Some((folder, _)) = path.rsplit_once('/') else { return Ok(()) };
-    let place = root.join(folder);
-    if fs::create_dir_all(&place).is_ok() {
-        return Ok(());
-    }
-    // Never the first part: a file named like the folder of all outputs is not ours.
-    let parts = folder.match_indices('/').map(|(end, _)| &folder[..end]).chain([folder]).skip(1);
-    if let Some(obstacle) = parts.map(|part| root.join(part)).find(|part| part.is_file()) {
+    if let Some(obstacle) = obstacle(root, path) {
         // Another thread may have been faster; then making the folder tells.
         let _ = fs::remove_file(obstacle);
     }
-    fs::create_dir_all(&place).map_err(|error| trouble("create the folder", folder, &error))
+    fs::create_dir_all(root.join(folder)).map_err(|error| trouble("create the folder", folder, &error))
+}
+
+/// What stands where a folder of this output must be: a file, or a link, which would have us write and remove elsewhere. Never the
+/// first part: the folder of all outputs may be a link of the user's, and a file named like it is not ours.
+pub(super) fn obstacle(root: &Path, path: &str) -> Option<PathBuf> {
+    let folders = path.match_indices('/').map(|(end, _)| root.join(&path[..end])).skip(1);
+    let mut obstacles = folders.filter(|folder| fs::symlink_metadata(folder).is_ok_and(|found| !found.is_dir()));
+    obstacles.next()
 }
 
 /// Makes the folder of an output and removes what is in its place: a tool that fails halfway must not leave the old file,
@@ -68,8 +70,11 @@ pub(super) fn make_room(root: &Path, path: &str) -> Result<(), Diagnostic> {
     remove(root, path).map_err(|error| trouble("remove", path, &error))
 }
 
-/// Removes an output, or the folder an earlier plan made in its place.
+/// Removes an output, or the folder an earlier plan made in its place. What a link in its way leads to is no output.
 pub(super) fn remove(root: &Path, path: &str) -> io::Result<()> {
+    if obstacle(root, path).is_some() {
+        return Ok(());
+    }
     let place = root.join(path);
     match fs::remove_file(&place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -82,59 +87,68 @@ pub(super) fn remove(root: &Path, path: &str) -> io::Result<()> {
 pub(super) fn write(root: &Path, path: &str, bytes: &[u8], executable: bool) -> Result<Stamp, Diagnostic> {
     make_folder(root, path)?;
     let place = root.join(path);
-    let mode = if executable { 0o555 } else { 0o444 };
-    let written = write_renamed(&place, bytes, mode);
-    let written = match written {
+    let written = match replace(&place, bytes, executable) {
         // The folder an earlier plan made in its place.
         Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            remove(root, path).and_then(|()| write_renamed(&place, bytes, mode))
+            remove(root, path).and_then(|()| replace(&place, bytes, executable))
         }
         other => other,
     };
     written.and_then(|()| own_stamp(&place)).map_err(|error| trouble("write", path, &error))
 }
 
+/// Puts these bytes in place of a file, or of a link.
+pub(super) fn replace(place: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
+    write_renamed(place, bytes, mode(executable))
+}
+
 /// The stamp of a file this build wrote.
-pub(super) fn own_stamp(place: &Path) -> io::Result<Stamp> {
+fn own_stamp(place: &Path) -> io::Result<Stamp> {
     Stamp::of(place)?.map(Stamp::settled).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
 }
 
-/// Takes an output a process made: makes it read-only and keeps it. Nothing when there is none.
+/// Takes an output a process made, a plain file that is nobody else's: makes it read-only and keeps it. Nothing when there is none.
 pub(super) fn gather(root: &Path, path: &str, store: &Store) -> Result<Option<(Output, File)>, Diagnostic> {
     let place = root.join(path);
     let made = match fs::symlink_metadata(&place) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other.map_err(|error| trouble("read", path, &error))?,
     };
-    let output = match made.is_file() && made.nlink() == 1 {
-        true => keep(&place, path, &made, store)?,
-        // What a link leads to may be a source, which must neither become read-only nor change with the output.
-        false => keep_copy(&place, path, store)?,
-    };
+    let output = keep(&place, path, &made, store)?;
     let stamp = own_stamp(&place).map_err(|error| trouble("read", path, &error))?;
-    Ok(Some((output, File { stamp, digest: output.digest })))
+    // The digest and the stamp must be of the same bytes: whoever trusts the one does so by the other.
+    match stamp.written_alike(&Stamp::new(&made)) {
+        true => Ok(Some((output, File { stamp, digest: output.digest }))),
+        false => Err(Diagnostic::bare(format!("`{path}` was written to after its action had ended"))
+            .help("have the action wait for all that it starts")),
+    }
 }
 
 fn keep(place: &Path, path: &str, made: &Metadata, store: &Store) -> Result<Output, Diagnostic> {
     let executable = is_executable(made);
-    let mode = if executable { 0o555 } else { 0o444 };
-    fs::set_permissions(place, Permissions::from_mode(mode)).map_err(|error| trouble("write", path, &error))?;
-    let digest = Digest::of_file(place).map_err(|error| trouble("read", path, &error))?;
+    let read_only = Permissions::from_mode(mode(executable));
+    fs::set_permissions(place, read_only).map_err(|error| trouble("write", path, &error))?;
+    let digest = open_plain(place).and_then(|mut file| Digest::of_open(&mut file));
+    let digest = digest.map_err(|error| trouble("read", path, &error))?;
     // What cannot be kept costs a run the next time, and nothing now.
     store.adopt_known(place, &digest).unwrap_or_else(|error| store.note(error));
     Ok(Output { digest, executable })
 }
 
-fn keep_copy(place: &Path, path: &str, store: &Store) -> Result<Output, Diagnostic> {
-    let reading = |error| trouble("read", path, &error);
-    let executable = fs::metadata(place).is_ok_and(|target| is_executable(&target));
-    let bytes = fs::read(place).map_err(reading)?;
-    let mode = if executable { 0o555 } else { 0o444 };
-    write_renamed(place, &bytes, mode).map_err(|error| trouble("write", path, &error))?;
-    store.insert(&bytes).map(drop).unwrap_or_else(|error| store.note(error));
-    Ok(Output { digest: Digest::of(&bytes), executable })
+/// Opens for reading what a process may have made: a plain file, and nothing else. Follows no link, and waits for nobody at the other
+/// end of a pipe.
+pub(crate) fn open_plain(place: &Path) -> io::Result<fs::File> {
+    let file = fs::File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(place)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file")),
+    }
 }
 
-fn is_executable(file: &Metadata) -> bool {
+fn mode(executable: bool) -> u32 {
+    if executable { 0o555 } else { 0o444 }
+}
+
+pub(super) fn is_executable(file: &Metadata) -> bool {
     file.mode() & libc::S_IXUSR != 0
 }

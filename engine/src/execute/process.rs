@@ -1,4 +1,5 @@
-//! Processes: started in a group of their own, with a fixed environment, their output kept whole; none outlives us.
+//! Processes: started in a group of their own, with a fixed environment, their output kept whole. Nothing of a group outlives its
+//! leader, and what left its group ends with the build.
 //!
 //! Knows nothing of actions.
 
@@ -11,6 +12,7 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::orphans::{self, Orphans};
 use super::spawn::{Command, Surroundings};
 use super::warm::{Warm, Warmth};
 
@@ -27,6 +29,7 @@ pub(super) struct Processes {
     /// Those that run now, each with whether it was told to stop.
     groups: Mutex<BTreeMap<libc::pid_t, bool>>,
     warm: Warm,
+    orphans: Orphans,
 }
 
 /// How a process is started.
@@ -52,7 +55,7 @@ pub(super) struct Ended {
 impl Processes {
     /// None run yet. Programs are kept warm for so many threads; none for 0.
     pub(super) fn new(warm_threads: usize) -> Processes {
-        Processes { groups: Mutex::default(), warm: Warm::new(warm_threads) }
+        Processes { groups: Mutex::default(), warm: Warm::new(warm_threads), orphans: Orphans::adopt() }
     }
 
     /// Runs a command to its end.
@@ -92,11 +95,7 @@ impl Processes {
         let waited = wait_without_reaping(group);
         // Until it is reaped its number is not given to another process: nobody else can be hit by `stop`.
         let stopped = self.groups().remove(&group).unwrap_or(false);
-        if stopped {
-            // What it started may not have listened, and nobody is left to wait for that.
-            signal(group, libc::SIGKILL);
-        }
-        let status = waited.and_then(|()| reap(group))?;
+        let status = waited.and_then(|()| end_group(group))?;
         Ok(Ended { status, printed: contents(&mut printed)?, stopped })
     }
 
@@ -108,6 +107,13 @@ impl Processes {
     /// What can be told of warm programs.
     pub(super) fn warmth(&self) -> Warmth {
         self.warm.tell()
+    }
+
+    /// Ends what is left when all that was run has been waited for; whether anything was that had got away from its group, and may
+    /// have written until now.
+    pub(super) fn finish(self) -> bool {
+        drop(self.warm);
+        self.orphans.end()
     }
 
     /// Ends all of them: kindly, so that compilers remove their temporary files, or at once.
@@ -142,9 +148,16 @@ pub(crate) fn run_watched(command: &Command, output: &File, watch: &mut dyn FnMu
         std::thread::sleep(pause);
         pause = (2 * pause).min(LONGEST_LOOK);
     }
-    // Not reaped yet, so the number is still the group's own.
+    end_group(group)
+}
+
+/// Ends what the leader of a group left behind, which may still write to outputs and read what others get, and waits until it is
+/// gone. The leader has ended and is not reaped yet, so the number is still the group's own.
+fn end_group(group: libc::pid_t) -> io::Result<ExitStatus> {
     signal(group, libc::SIGKILL);
-    reap(group)
+    let status = reap(group);
+    orphans::wait_for_rest(group);
+    status
 }
 
 fn signal(group: libc::pid_t, kind: libc::c_int) {
@@ -278,13 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_in_the_background_is_not_waited_for() {
+    fn what_stays_in_the_background_ends_with_its_group() {
         let start = Instant::now();
-        let ended = run("sleep 20 & echo $!");
-        assert!(start.elapsed() < Duration::from_secs(10));
-        let background = ended.printed.trim().parse().unwrap();
-        // SAFETY: ends the process the line above started.
-        unsafe { libc::kill(background, libc::SIGKILL) };
+        let ended = run("(trap '' TERM; sleep 20) & echo $!; (sleep 20 & echo $!; wait) & sleep 0.2");
+        assert!(ended.status.success() && start.elapsed() < Duration::from_secs(10));
+        assert_eq!(ended.printed.lines().count(), 2);
+        for process in ended.printed.split_whitespace() {
+            assert!(!Path::new("/proc").join(process).exists(), "it is gone before anybody looks at what it wrote");
+        }
     }
 
     /// Waits until a process is known to run: it may do its first work before the thread that started it goes on.

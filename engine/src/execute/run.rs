@@ -75,6 +75,8 @@ impl Work<'_> {
             return Err(self.bad_end(action, ended));
         }
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
+        // Before it is asked whether inputs changed meanwhile: links to them become copies.
+        self.make_plain(action).map_err(failed)?;
         let paths = self.discovered(action).map_err(failed)?;
         let paths: Vec<Arc<str>> = paths.into_iter().chain(given_up).collect::<BTreeSet<_>>().into_iter().collect();
         let Some(mut reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };

@@ -197,10 +197,20 @@ impl Staged {
         let (Some(folder), Some(name)) = (output.parent(), output.file_name()) else { return Ok(()) };
         let Some((staged, _)) = self.0.iter().find(|(_, place)| place == folder) else { return Ok(()) };
         match fs::rename(staged.join(name), output) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => fs::copy(staged.join(name), output).map(drop),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => carry(&staged.join(name), output),
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
+    }
+}
+
+/// What is no plain file stays what it is: whoever looks at the output judges that.
+fn carry(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(from)?.file_type() {
+        kind if kind.is_symlink() => std::os::unix::fs::symlink(fs::read_link(from)?, to),
+        kind if kind.is_file() => fs::copy(from, to).map(drop),
+        kind if kind.is_dir() => fs::create_dir(to),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no plain file")),
     }
 }
 

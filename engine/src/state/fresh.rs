@@ -18,6 +18,9 @@ const GET_MARKS: libc::Ioctl = 0x8008_6601;
 const SET_MARKS: libc::Ioctl = 0x4008_6602;
 const TOP: libc::c_long = 0x0002_0000;
 
+/// Where new folders are made, in the state folder.
+pub(super) const NURSERY: &str = "fresh";
+
 /// Makes the folder `name` of the root, if it is not there. The state folder must be.
 pub(crate) fn make(root: &Path, name: &str) -> io::Result<()> {
     let place = root.join(name);
@@ -29,7 +32,7 @@ pub(crate) fn make(root: &Path, name: &str) -> io::Result<()> {
 }
 
 fn from_nursery(root: &Path, place: &Path) -> io::Result<()> {
-    let nursery = root.join(STATE_FOLDER).join("fresh");
+    let nursery = root.join(STATE_FOLDER).join(NURSERY);
     fs::create_dir_all(&nursery)?;
     mark(&nursery);
     let fresh = tempfile::Builder::new().prefix("out-").tempdir_in(&nursery)?;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::stamp::TICK;
-use super::{STATE_FOLDER, StateError};
+use super::{STATE_FOLDER, StateError, leftover};
 use crate::event::Event;
 use crate::workspace::OUT_FOLDER;
 
@@ -23,7 +23,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub struct Lock {
     root: PathBuf,
     waited: bool,
-    _file: File,
+    _file: Held,
+}
+
+/// The locked file. It has its holder's number until it is given back: a number in a file that nobody holds is that of a process that
+/// was killed.
+#[derive(Debug)]
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Whoever comes next searches for leftovers in vain if this fails.
+        let _ = write_holder(&mut self.0, "");
+    }
 }
 
 impl Lock {
@@ -85,8 +97,12 @@ impl Lock {
         if !is_at(&file, &path) {
             return Ok(Err(None));
         }
-        write_holder(&mut file).map_err(&locking)?;
-        Ok(Ok(Lock { root: root.to_owned(), waited: false, _file: file }))
+        let was_killed = holder(&mut file).is_some();
+        write_holder(&mut file, &std::process::id().to_string()).map_err(&locking)?;
+        if was_killed {
+            leftover::remove(root);
+        }
+        Ok(Ok(Lock { root: root.to_owned(), waited: false, _file: Held(file) }))
     }
 }
 
@@ -127,9 +143,9 @@ fn holder(file: &mut File) -> Option<u32> {
 }
 
 /// Always of the same length, so that one takes the place of another: to cut the file short first takes half a millisecond.
-fn write_holder(file: &mut File) -> io::Result<()> {
+fn write_holder(file: &mut File, process: &str) -> io::Result<()> {
     file.rewind()?;
-    file.write_all(format!("{:<10}\n", std::process::id()).as_bytes())
+    file.write_all(format!("{process:<10}\n").as_bytes())
 }
 
 #[cfg(test)]
@@ -163,6 +179,26 @@ mod tests {
         assert_eq!(*waiting.lock().unwrap(), [Some(std::process::id())]);
     }
 
+    /// Only then: looking for it takes a walk through all outputs.
+    #[test]
+    fn what_a_killed_holder_left_is_removed_by_the_next() {
+        let dir = tempfile::TempDir::new().unwrap();
+        drop(Lock::acquire(dir.path(), &NEVER, &|_| {}).unwrap());
+        let left =
+            ["ouro-out/x/fw/.ouro-aB3dE6", ".ouro/.ouro-abcdef", ".ouro/snapshots/.ouro-abcdef", ".ouro/fresh/out-abcdef/x"];
+        let kept = ["ouro-out/x/fw/a.o", ".ouro/snapshots/0123456789abcdef"];
+        for path in left.iter().chain(&kept).map(|path| dir.path().join(path)) {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let there = |paths: &[&str]| paths.iter().filter(|path| dir.path().join(path).exists()).count();
+        drop(Lock::acquire(dir.path(), &NEVER, &|_| {}).unwrap());
+        assert_eq!(there(&left), left.len(), "the last holder was not killed");
+        fs::write(dir.path().join(".ouro/lock"), "4194304   \n").unwrap();
+        drop(Lock::if_free(dir.path()).unwrap());
+        assert_eq!((there(&left), there(&kept)), (0, kept.len()));
+    }
+
     #[test]
     fn waiting_can_be_interrupted() {
         let dir = tempfile::TempDir::new().unwrap();
@@ -179,7 +215,7 @@ mod tests {
             let second = scope.spawn(|| Lock::acquire(dir.path(), &NEVER, &|_| {}).unwrap());
             super::super::clean(first).unwrap();
             let second = second.join().unwrap();
-            assert!(is_at(&second._file, &dir.path().join(".ouro/lock")));
+            assert!(is_at(&second._file.0, &dir.path().join(".ouro/lock")));
         });
     }
 }

@@ -27,17 +27,18 @@ mod tail;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::ops::{BitOr, Range};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use ouro_cache::Digest;
 use serde::{Deserialize, Serialize};
 
 use self::files::Files;
+use super::leftover::{self, is_temporary};
 use super::{STATE_FOLDER, Stamp, StateError};
 
 pub use self::encode::{Draft, Step};
@@ -48,7 +49,7 @@ const HEAD: &str = concat!("ouro snapshot v5 of ", env!("CARGO_PKG_VERSION"));
 const BODY: &str = concat!("ouro snapshot body v3 of ", env!("CARGO_PKG_VERSION"));
 const TAIL: &str = concat!("ouro snapshot tail v5 of ", env!("CARGO_PKG_VERSION"));
 
-/// Builds' snapshots kept, one for each request; the one not written for longest goes first.
+/// Builds' snapshots kept, one for each request; the one of no use for longest goes first.
 const KEPT_BUILDS: usize = 8;
 
 /// The same for questions, of which there are more kinds.
@@ -68,6 +69,9 @@ const SUM: usize = 32;
 
 /// A tail longer than this and than a quarter of what stands before it is not added to: the next build writes all anew.
 const LONG_TAIL: u64 = 256 * 1024;
+
+/// A use is written down when the last one that was lies further back: it costs a write.
+const USE: Duration = Duration::from_secs(60);
 
 /// The number of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,7 +180,7 @@ pub struct Snapshot {
     length: u64,
     body: Range<u64>,
     book: Range<u64>,
-    /// Whether the tail could be read to its end.
+    /// Whether the tail could be read to its end, and nobody found it too long since: then the file is gone.
     whole: bool,
     files: Files,
     said: Range<usize>,
@@ -204,10 +208,12 @@ impl Snapshot {
 
     /// The same, of a shelf.
     pub fn open_on(shelf: Shelf, root: &Path, request: &Digest) -> Option<Snapshot> {
-        Snapshot::open_at(place(shelf, root, request), Some(request))
+        let snapshot = Snapshot::open_at(place(shelf, root, request), Some(request))?;
+        snapshot.mark_used();
+        Some(snapshot)
     }
 
-    /// The snapshots of all builds' requests, the one written last first.
+    /// The snapshots of all builds' requests, the one last of use first.
     pub fn all(root: &Path) -> impl Iterator<Item = Snapshot> {
         written(&folder(Shelf::Builds, root)).into_iter().rev().filter_map(|(_, path)| Snapshot::open_at(path, None))
     }
@@ -225,6 +231,14 @@ impl Snapshot {
         let mut snapshot = Snapshot { path, file, length, body, book, whole: false, files, said, told, later };
         snapshot.whole = snapshot.take_tail(&tail);
         Some(snapshot)
+    }
+
+    /// Has pruning know of a use. What cannot be written down costs time later, and no more.
+    fn mark_used(&self) {
+        let (now, last) = (SystemTime::now(), self.file.metadata().and_then(|found| found.modified()));
+        if last.is_ok_and(|last| now.duration_since(last).is_ok_and(|since| since > USE)) {
+            let _ = self.file.set_modified(now);
+        }
     }
 
     /// What the build had to say.
@@ -301,14 +315,22 @@ impl Snapshot {
         let record = tail::encode(patch, TAIL);
         let long = self.length + record.len() as u64 - self.book.end;
         if !self.whole || long > LONG_TAIL.max(self.book.end / 4) {
-            // The next build goes the whole way and writes a new one.
-            return fs::remove_file(&self.path).map_err(StateError::at("remove", &self.path));
+            return self.give_up();
         }
         let writing = StateError::at("write", &self.path);
         File::options().append(true).open(&self.path).and_then(|mut file| file.write_all(&record)).map_err(writing)?;
         self.length += record.len() as u64;
         self.take(patch.clone());
         Ok(())
+    }
+
+    /// Removes it: the next build goes the whole way and writes a new one. What this build adds later is lost with it.
+    fn give_up(&mut self) -> Result<(), StateError> {
+        self.whole = false;
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StateError::at("remove", &self.path)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// A digest is not covered by the checksum of what was read: a damaged one is that of no file, so it costs a run and no more.
@@ -354,14 +376,20 @@ fn prune(shelf: Shelf, root: &Path) {
         Shelf::Builds => KEPT_BUILDS,
         Shelf::Questions => KEPT_QUESTIONS,
     };
-    for (_, path) in written(&folder(shelf, root)).iter().rev().skip(kept) {
+    let folder = folder(shelf, root);
+    // What a killed command left; who writes to this shelf now has the lock, or only asks a question and can do without.
+    leftover::remove_from(&folder);
+    for (_, path) in written(&folder).iter().rev().skip(kept) {
         let _ = fs::remove_file(path);
     }
 }
 
-/// The files of a folder with when they were written, the last one last.
+/// The snapshots in a folder with when they were written or last of use, the last one last.
 fn written(folder: &Path) -> Vec<(SystemTime, PathBuf)> {
-    let written = |entry: fs::DirEntry| Some((entry.metadata().ok()?.modified().ok()?, entry.path()));
+    let written = |entry: fs::DirEntry| {
+        let is_whole = !is_temporary(&entry.file_name());
+        is_whole.then(|| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))?
+    };
     let mut found: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(written).collect();
     found.sort();
     found

@@ -16,10 +16,10 @@ use tempfile::TempDir;
 use super::case::Case;
 use super::interpreter;
 use super::judge::named;
-use crate::execute::key;
 use crate::execute::process::run_watched;
 use crate::execute::sandbox::{Confinement, Needs, Walls};
 use crate::execute::spawn::Command;
+use crate::execute::{key, open_plain};
 use crate::runfiles::{self, WORKSPACE_FOLDER};
 
 /// As much of a log as reports for other programs hold; its end says more than its beginning.
@@ -67,7 +67,7 @@ pub(super) fn attempt(place: &Place<'_>, test: &Case, log: &Path) -> io::Result<
     let began = Instant::now();
     let own = TempDir::with_prefix_in("ouro-test-", place.temp).map_err(named("make its folder"))?;
     let end = in_folder(place, test, own.path(), &output, &mut follow).unwrap_or_else(|error| End::Failed(error.to_string()));
-    let xml = fs::read_to_string(own.path().join("test.xml")).ok();
+    let xml = open_plain(&own.path().join("test.xml")).and_then(io::read_to_string).ok();
     Ok(Attempt { end, took: began.elapsed(), printed: tail(log, start)?, xml })
 }
 

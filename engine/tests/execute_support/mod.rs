@@ -181,6 +181,7 @@ fn end(event: &Event) -> Option<(String, String)> {
         Event::Failed { owner, .. } => Some((owner.name.to_string(), "failed".to_owned())),
         Event::Stopped { owner, .. } => Some((owner.name.to_string(), "stopped".to_owned())),
         Event::Waiting { .. }
+        | Event::WaitingForCache
         | Event::Began(_)
         | Event::Ended(_)
         | Event::Configured { .. }

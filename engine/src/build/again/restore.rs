@@ -76,7 +76,7 @@ impl Look {
         if self.gone.is_empty() {
             return Ok(());
         }
-        let store = Store::open(place.cache)?;
+        let store = execute::open_store(place.cache, options.cancelled, events)?;
         let gone = std::mem::take(&mut self.gone);
         // What cannot be made is told when the first output cannot be written.
         let _ = make_fresh(place.root(), OUT_FOLDER);

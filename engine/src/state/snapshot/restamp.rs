@@ -6,6 +6,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use ouro_cache::Digest;
 
+use crate::state::leftover;
+
 use super::{FileId, HEAD, Known, Patch, Roles, SUM, Snapshot, StateError, TAIL, tail};
 
 /// As many as this go into the tail.
@@ -49,7 +51,7 @@ impl Snapshot {
     /// Writes everything anew, with the head as it is in memory and one more patch.
     fn rewrite(&mut self, patch: &Patch) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(std::path::Path::new("."));
-        let mut file = tempfile::Builder::new().prefix(".ouro-").tempfile_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(leftover::PREFIX).tempfile_in(folder)?;
         let head = ouro_cache::seal(HEAD, &self.files.bytes()[SUM..]);
         file.write_all(&(head.len() as u64).to_le_bytes())?;
         file.write_all(&head)?;

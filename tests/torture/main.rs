@@ -114,7 +114,7 @@ mod strikes {
 
     /// Runs strikes in a laboratory, under a flood when something is live all the time.
     #[expect(clippy::print_stderr, reason = "the counts are what the long run is for")]
-    fn torture(what: &str, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send) {
+    fn torture(what: &str, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send + Sync) {
         lab(|lab| {
             let bench = Bench::new(lab);
             let before = programs();

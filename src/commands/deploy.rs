@@ -1,6 +1,5 @@
 //! `ouro deploy`
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{ErrorKind, Options, Rejection, Step};
@@ -11,9 +10,10 @@ use serde_json::json;
 
 use crate::cli::{Deploy, Place, What};
 use crate::commands::bundle::{self, built};
-use crate::error::{CliError, Kind, io};
+use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::session::{self, Session};
+use crate::trust::Trust;
 
 /// Makes a chain live, or shows how it would.
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
@@ -27,16 +27,17 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
         let steps = ouro_deploy::plan(&bpffs, &bundle, &options).map_err(failure)?;
         return show_plan(session, &bundle, &steps, args.place.json);
     }
-    let steps = deploy(session, &bpffs, &bundle, &options)?;
+    let steps = deploy(session, &bpffs, &bundle, &options, args.verifier_log)?;
     if args.place.json { session.fact(&facts(&bundle, &steps)) } else { Ok(()) }
 }
 
-/// Makes a bundle live and says so.
-pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
+/// Makes a bundle live and says so; shows the log of a program that the verifier rejects, if it is wanted.
+pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, log: bool) -> Result<Vec<Step>, CliError> {
     let progress = &mut |step: &Step| session.detail(&step.to_string());
     let steps = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| {
         if let Some(rejection) = rejection(&error) {
-            session.detail(&format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log));
+            let text = format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log);
+            if log { session.output.status(&text) } else { session.detail(&text) }
         }
         failure(error)
     })?;
@@ -77,16 +78,19 @@ fn attached(step: &Step) -> Option<&str> {
 /// The bundle to deploy: a file, or what the chain builds to; attached where the command line says.
 pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
     let (bytes, name) = match (&what.bundle, &what.chain) {
-        (Some(file), _) => (fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))?, file.display().to_string()),
+        (Some(file), _) => (bundle::from_file(file)?, file.display().to_string()),
         (None, Some(chain)) => (built(session, chain, &what.how)?, chain.clone()),
         (None, None) => return Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
     };
-    bundle_of(what, &bytes, &name)
+    bundle_of(session, what, &bytes, &name)
 }
 
-/// The bundle in these bytes, which came from `name`; attached where the command line says.
-pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
-    let mut bundle = bundle::read(bytes, name)?;
+/// The bundle in these bytes, which came from `name`; attached where the command line says. Somebody who is trusted has signed it,
+/// or does now.
+pub fn bundle_of(session: &Session, what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
+    let bytes = bundle::signed(bytes, name, &what.sign)?;
+    Trust::configured(session, &what.trust)?.require(&bundle::signers(&bytes, name)?, name)?;
+    let mut bundle = bundle::read(&bytes, name)?;
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }
@@ -137,6 +141,6 @@ pub fn failure(error: ouro_deploy::Error) -> CliError {
         ErrorKind::NotPermitted => Kind::Refused,
     };
     let finding = Diagnostic::bare(error.to_string()).maybe_help(error.help());
-    let finding = if rejection(&error).is_some() { finding.note("`-v` shows the verifier's whole log") } else { finding };
+    let finding = if rejection(&error).is_some() { finding.note("`--verifier-log` shows the verifier's whole log") } else { finding };
     CliError { kind, findings: vec![finding] }
 }

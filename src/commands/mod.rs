@@ -15,6 +15,7 @@ mod explain;
 mod generate;
 mod graph;
 mod init;
+mod key;
 mod program;
 mod query;
 mod run;
@@ -44,6 +45,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Clean => clean::run(session),
         Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
+        Command::Key(args) => key::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),

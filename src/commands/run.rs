@@ -25,7 +25,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     let bundle = match &args.what.chain {
         Some(label) => match program::built(session, args, label)? {
             Built::Program(program) => return Err(program.become_it()),
-            Built::Chain(bytes) => bundle_of(&args.what, &bytes, label)?,
+            Built::Chain(bytes) => bundle_of(session, &args.what, &bytes, label)?,
         },
         None => bundle(session, &args.what)?,
     };
@@ -39,7 +39,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
         );
     }
     session::catch_interrupts();
-    deploy(session, &bpffs, &bundle, &Options::default())?;
+    deploy(session, &bpffs, &bundle, &Options::default(), false)?;
     session.output.status("press Ctrl-C to undeploy\n");
     let followed = follow(session, &bpffs, name, args.place.json);
     // Whatever ended the following, nothing is left behind.

@@ -203,7 +203,7 @@ struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type
 } while (0)
 "#;
 
-fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
+pub fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
     let (input, output) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.o")));
     fs::write(&input, source).expect("the folder can be written");
     let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };

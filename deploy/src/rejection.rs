@@ -191,6 +191,7 @@ mod tests {
     fn words_of_other_kernels_have_hints_too() {
         for (said, hint) in [
             ("R1 invalid mem access 'inv'", "BPF_CORE_READ"),
+            ("BPF program is too large. Processed 1000001 insn", "a budget of its own"),
             ("back-edge from insn 7 to 3", "constant bound"),
             ("invalid indirect read from stack R2 off -8+4 size 8", "initialise all bytes"),
             ("invalid indirect read from stack off -8+4 size 8", "initialise all bytes"),

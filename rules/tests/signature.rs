@@ -19,7 +19,7 @@ fn pack(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 fn manifest(object: &[u8]) -> Vec<u8> {
     let program = json!({
-        "label": "//:p", "name": "p", "type": "xdp", "function": "p", "slot": null, "object": "objects/p.o",
+        "label": "//:p", "name": "p", "ty": "xdp", "function": "p", "slot": null, "object": "objects/p.o",
         "digest": Digest::of(object).to_string(),
     });
     let manifest = json!({

@@ -124,6 +124,26 @@ pub struct Deploy {
     pub place: Place,
 }
 
+/// `ouro systemd`
+#[derive(Debug, Args)]
+pub struct Systemd {
+    /// What is deployed.
+    #[command(flatten)]
+    pub what: What,
+    /// Where to write the unit and the bundle; the unit names the bundle there.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// Undeploy when the unit is stopped; else the chain stays live.
+    #[arg(long)]
+    pub undeploy_on_stop: bool,
+    /// The bpffs of the machine that runs the unit.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+    /// The network namespace there: a name that `ip netns` knows, or a path.
+    #[arg(long, value_name = "NAME")]
+    pub netns: Option<String>,
+}
+
 /// `ouro status`
 #[derive(Debug, Args)]
 pub struct Status {

@@ -16,7 +16,7 @@ pub use build::{
     Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
     SandboxKind, Test, TestOutput,
 };
-pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Trust, Undeploy, What};
+pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, What};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
@@ -134,6 +134,8 @@ pub enum Command {
     Key(Key),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
     Deploy(Deploy),
+    /// Write a unit of systemd's that deploys a chain at every boot, and the bundle beside it.
+    Systemd(Systemd),
     /// Show what is deployed.
     Status(Status),
     /// Detach a chain and remove what was pinned for it.

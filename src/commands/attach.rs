@@ -49,7 +49,8 @@ fn change(
     ouro_deploy::reattach(&bpffs, &name, to, &mut |step| session.detail(&format!("{step}"))).map_err(failure)
 }
 
-fn device(point: &manifest::Attach) -> &str {
+/// The device of an attach point.
+pub fn device(point: &manifest::Attach) -> &str {
     match point {
         manifest::Attach::Xdp { interface, .. } | manifest::Attach::Tc { interface, .. } => interface,
     }

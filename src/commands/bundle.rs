@@ -25,14 +25,18 @@ pub fn run(session: &Session, args: &cli::Bundle) -> Result<(), CliError> {
         }
         (None, None, Some(chain)) => {
             let bytes = signed(&built(session, chain, &args.how)?, chain, &args.sign)?;
-            let name = || Ok(PathBuf::from(format!("{}.bundle", read(&bytes, chain)?.manifest.name)));
-            write(session, &args.output.clone().map_or_else(name, Ok)?, &bytes)
+            let output = match &args.output {
+                Some(output) => output.clone(),
+                None => PathBuf::from(format!("{}.bundle", read(&bytes, chain)?.manifest.name)),
+            };
+            write(session, &output, &bytes)
         }
         (None, None, None) => Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle` or `--verify`")),
     }
 }
 
-fn write(session: &Session, output: &Path, bytes: &[u8]) -> Result<(), CliError> {
+/// Writes a bundle, and says so.
+pub fn write(session: &Session, output: &Path, bytes: &[u8]) -> Result<(), CliError> {
     files::replace(output, bytes)?;
     session.output.status(&format!("wrote {}\n", output.display()));
     Ok(())

@@ -20,6 +20,7 @@ mod program;
 mod query;
 mod run;
 mod status;
+mod systemd;
 mod test;
 mod undeploy;
 mod universe;
@@ -47,6 +48,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Bundle(args) => bundle::run(session, &args),
         Command::Key(args) => key::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
+        Command::Systemd(args) => systemd::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
         Command::Attach(args) => attach::attach(session, &args),

@@ -25,11 +25,21 @@ pub(super) fn read(log: &str) -> Trace<'_> {
     let said = lines[end..].to_vec();
     let at = lines[..end].iter().rposition(|line| is_instruction(line));
     let instruction = at.map(|at| lines[at]);
-    let named = instruction.into_iter().map(|line| line.split("; ").next().unwrap_or(line)).chain(said.iter().copied());
+    let instruction = instruction.map(|line| line.split("; ").next().unwrap_or(line).trim());
+    let named = instruction.into_iter().map(read_by).chain(said.iter().copied());
     let registers = named.fold(Vec::new(), |found, text| registers_of(text, found));
     // What an instruction that failed did is not printed behind it, so what stands last is what it found.
     let values = registers.into_iter().filter_map(|register| value(&lines[..end], register)).collect();
-    Trace { place, instruction: instruction.map(|line| line.split("; ").next().unwrap_or(line).trim()), said, registers: values }
+    Trace { place, instruction, said, registers: values }
+}
+
+/// The part of an instruction that reads: what a load overwrites says nothing.
+fn read_by(instruction: &str) -> &str {
+    let text = instruction.split_once(") ").map_or(instruction, |(_, text)| text);
+    match text.split_once(" = ") {
+        Some((target, source)) if !target.contains('(') => source,
+        _ => text,
+    }
 }
 
 /// `; int x = *p; @ parse.c:12`, or without the place before kernel 6.9.
@@ -114,6 +124,9 @@ mod tests {
     fn registers_are_those_the_instruction_and_the_reason_name() {
         assert_eq!(registers_of("7: (79) w1 = *(u64 *)(r10 -8)", Vec::new()), [1]);
         assert_eq!(registers_of("R2 type=scalar expected=fp", vec![1]), [1, 2]);
+        assert_eq!(read_by("7: (79) r1 = *(u64 *)(r0 +0)"), "*(u64 *)(r0 +0)");
+        assert_eq!(read_by("3: (63) *(u32 *)(r1 +0) = r2"), "*(u32 *)(r1 +0) = r2");
+        assert_eq!(read_by("14: (0f) r6 += r0"), "r6 += r0");
     }
 
     #[test]

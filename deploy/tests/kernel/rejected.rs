@@ -30,7 +30,7 @@ fn programs() -> Vec<PathBuf> {
 /// One program that is attached nowhere.
 fn bundle(object: Vec<u8>) -> Bundle {
     let program = json!({
-        "label": "//:p", "name": "p", "type": "xdp", "function": "p", "slot": null, "object": "objects/p.o",
+        "label": "//:p", "name": "p", "ty": "xdp", "function": "p", "slot": null, "object": "objects/p.o",
         "digest": Digest::of(&object).to_string(),
     });
     let manifest = json!({

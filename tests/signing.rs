@@ -64,14 +64,20 @@ fn bundles_are_signed_when_built_and_afterwards() {
     for file in ["hello.bundle", "our.key", "our.key.pub"] {
         fs::copy(workspace.path(file), elsewhere.path().join(file)).unwrap();
     }
-    let run = |arguments: &[&str]| Said::of(Command::new(OURO).args(arguments).current_dir(elsewhere.path()).env_clear().output().unwrap());
+    let run = |arguments: &[&str]| {
+        Said::of(Command::new(OURO).args(arguments).current_dir(elsewhere.path()).env_clear().output().unwrap())
+    };
     assert_eq!(run(&["bundle", "--bundle", "hello.bundle", "--sign", "our.key"]).code, 0);
     let signed = fs::read(elsewhere.path().join("hello.bundle")).unwrap();
     assert_eq!(signed, fs::read(workspace.path("signed.bundle")).unwrap(), "the same key and bundle make the same bytes");
     let said = run(&["bundle", "--verify", "hello.bundle", "--trusted-key", "our.key.pub"]);
     let line = workspace.read("our.key.pub").replace(" our.key\n", "");
     assert_eq!(said.code, 0, "{}", said.err);
-    assert!(said.out.starts_with("`//:hello` as `hello`\ndigest ") && said.out.ends_with(&format!("\nsigned by {line}\n")), "{}", said.out);
+    assert!(
+        said.out.starts_with("`//:hello` as `hello`\ndigest ") && said.out.ends_with(&format!("\nsigned by {line}\n")),
+        "{}",
+        said.out
+    );
     let listed = sh(&format!("tar tf {}", text(&elsewhere.path().join("hello.bundle"))));
     assert!(listed.starts_with("manifest.json\n") && listed.ends_with("\nsignature\n"), "{listed}");
 }
@@ -107,7 +113,10 @@ fn who_is_not_trusted_is_told_by_verify() {
 fn what_is_no_key_is_refused_with_a_remedy() {
     let workspace = workspace();
     workspace.write("empty.key", "");
-    workspace.fails(1, &["bundle", "--bundle", "hello.bundle", "--sign", "our.key.pub"]).says("no Ed25519 private key").says("ouro key new");
+    workspace
+        .fails(1, &["bundle", "--bundle", "hello.bundle", "--sign", "our.key.pub"])
+        .says("no Ed25519 private key")
+        .says("ouro key new");
     workspace.fails(1, &["bundle", "--bundle", "hello.bundle", "--sign", "none.key"]).says("cannot read the key `none.key`");
     let verify = |key: &str| workspace.ouro(&["bundle", "--verify", "hello.bundle", "--trusted-key", key]);
     verify("our.key").says("it is a private key; the public one is in the file beside it");
@@ -207,7 +216,11 @@ fn signed_bundles_depend_on_nothing_but_what_is_in_them() {
     chown(elsewhere.path().join("ouro"), Some(0), Some(0)).unwrap();
     let mut command = Command::new(elsewhere.path().join("ouro"));
     command.args(["bundle", "//:hello", "--sign", "our.key", "-o", "other.bundle"]).current_dir(&home).uid(65534).gid(65534);
-    command.env("XDG_CACHE_HOME", elsewhere.path().join("cache")).env("HOME", "/nowhere").env_remove("OURO_CACHE").env("TZ", "Asia/Tokyo");
+    command
+        .env("XDG_CACHE_HOME", elsewhere.path().join("cache"))
+        .env("HOME", "/nowhere")
+        .env_remove("OURO_CACHE")
+        .env("TZ", "Asia/Tokyo");
     let said = Said::of(command.output().unwrap());
     assert_eq!(said.code, 0, "{}", said.err);
     assert_eq!(fs::read(home.join("other.bundle")).unwrap(), fs::read(workspace.path("signed.bundle")).unwrap());

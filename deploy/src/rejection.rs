@@ -81,13 +81,19 @@ fn silent(error: &io::Error, verified: bool) -> (String, Option<String>) {
             "programs that need a trampoline (fentry, fexit, fmod_ret, lsm, freplace) are refused by a kernel in lockdown, even to root; \
              others when a capability is missing: `ouro doctor --kernel` says which",
         ),
-        Some(libc::ENOSPC) => ("the verifier's log is larger than the room it was given", "the program is large: split it, and the verifier says more of its parts"),
-        Some(libc::E2BIG) => (
-            "it has more instructions than the kernel takes",
-            "split it: each program of a chain may have a million",
+        Some(libc::ENOSPC) => (
+            "the verifier's log is larger than the room it was given",
+            "the program is large: split it, and the verifier says more of its parts",
         ),
-        Some(libc::ENOMEM) => ("the kernel has no memory for it", "kernels before 5.11 count it against `ulimit -l`: deploy as root"),
-        Some(ENOTSUPP | libc::EOPNOTSUPP) => ("this kernel does not support it", "`ouro doctor --kernel` says what this kernel has"),
+        Some(libc::E2BIG) => {
+            ("it has more instructions than the kernel takes", "split it: each program of a chain may have a million")
+        }
+        Some(libc::ENOMEM) => {
+            ("the kernel has no memory for it", "kernels before 5.11 count it against `ulimit -l`: deploy as root")
+        }
+        Some(ENOTSUPP | libc::EOPNOTSUPP) => {
+            ("this kernel does not support it", "`ouro doctor --kernel` says what this kernel has")
+        }
         _ if error.kind() == io::ErrorKind::Unsupported => {
             ("this kernel does not support it", "`ouro doctor --kernel` says what this kernel has")
         }

@@ -63,7 +63,8 @@ fn a_signed_bundle_is_the_same_bundle() {
 fn any_tool_lists_the_signature_last() {
     let signed = sign(&bundle(), &keys()).unwrap();
     let mut archive = tar::Archive::new(signed.as_slice());
-    let names: Vec<String> = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
+    let names: Vec<String> =
+        archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string()).collect();
     assert_eq!(names, ["manifest.json", "objects/p.o", "signature"]);
 }
 

@@ -16,7 +16,9 @@ pub use build::{
     Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
     SandboxKind, Test, TestOutput,
 };
-pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, What};
+pub use deploy::{
+    Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, What,
+};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]

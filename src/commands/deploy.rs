@@ -158,6 +158,7 @@ pub fn failure(error: ouro_deploy::Error) -> CliError {
         ErrorKind::NotPermitted => Kind::Refused,
     };
     let finding = Diagnostic::bare(error.to_string()).maybe_help(error.help());
-    let finding = if rejection(&error).is_some() { finding.note("`--verifier-log` shows the verifier's whole log") } else { finding };
+    let finding =
+        if rejection(&error).is_some() { finding.note("`--verifier-log` shows the verifier's whole log") } else { finding };
     CliError { kind, findings: vec![finding] }
 }

@@ -41,7 +41,8 @@ fn beside(file: &Path) -> PathBuf {
 
 fn random() -> Result<PrivateKey, CliError> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| CliError::new(Kind::Failed, format!("the kernel gives no random bytes: {error}")))?;
+    getrandom::fill(&mut seed)
+        .map_err(|error| CliError::new(Kind::Failed, format!("the kernel gives no random bytes: {error}")))?;
     Ok(PrivateKey::from_seed(&seed))
 }
 
@@ -49,6 +50,10 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), CliError> {
     let open = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
     open.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| {
         let finding = CliError::new(Kind::Failed, format!("cannot write `{}`: {error}", path.display()));
-        if error.kind() == io::ErrorKind::AlreadyExists { finding.help("choose another name; keys are not overwritten") } else { finding }
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            finding.help("choose another name; keys are not overwritten")
+        } else {
+            finding
+        }
     })
 }

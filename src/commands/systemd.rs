@@ -48,16 +48,22 @@ struct Unit<'a> {
 impl Unit<'_> {
     fn text(&self) -> Result<String, CliError> {
         let Manifest { name, chain, .. } = self.manifest;
-        let mut text = format!("# Written by `ouro systemd`.\n[Unit]\nDescription=BPF chain {} as {}\n", specifiers(chain), specifiers(name));
+        let mut text = format!(
+            "# Written by `ouro systemd`.\n[Unit]\nDescription=BPF chain {} as {}\n",
+            specifiers(chain),
+            specifiers(name)
+        );
         self.order(&mut text)?;
         text += "\n[Service]\nType=oneshot\nRemainAfterExit=yes\n";
         let program = word(self.program)?;
         writeln!(text, "ExecStart={program} {}", self.deploy()?).expect("BUG: a string takes all text");
         if self.args.undeploy_on_stop {
             let bpffs = word(self.bpffs)?;
-            writeln!(text, "ExecStop={program} undeploy --if-exists --bpffs {bpffs} {}", quoted(name)).expect("BUG: a string takes all text");
+            writeln!(text, "ExecStop={program} undeploy --if-exists --bpffs {bpffs} {}", quoted(name))
+                .expect("BUG: a string takes all text");
         }
-        text += "# A device may come late; what is live stays live while it is tried again.\nRestart=on-failure\nRestartSec=5s\n\n";
+        text +=
+            "# A device may come late; what is live stays live while it is tried again.\nRestart=on-failure\nRestartSec=5s\n\n";
         self.harden(&mut text)?;
         text += "\n[Install]\nWantedBy=multi-user.target\n";
         Ok(text)
@@ -92,7 +98,10 @@ impl Unit<'_> {
     /// The capabilities that deploying takes, one folder to write to, and nothing else.
     fn harden(&self, text: &mut String) -> Result<(), CliError> {
         let capabilities = needed_capabilities(ouro_deploy::follows_kernel(self.manifest)).join(" ");
-        *text += &format!("CapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}\nReadWritePaths={}\n", word(self.bpffs)?);
+        *text += &format!(
+            "CapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}\nReadWritePaths={}\n",
+            word(self.bpffs)?
+        );
         if let Some(netns) = &self.args.netns {
             let path = if netns.contains('/') { PathBuf::from(netns) } else { Path::new("/run/netns").join(netns) };
             *text += &format!("NetworkNamespacePath={}\n", specifiers(path_text(&path)?));
@@ -132,7 +141,9 @@ UMask=0077
 
 fn path_text(path: &Path) -> Result<&str, CliError> {
     let text = path.to_str().filter(|text| !text.contains(char::is_control));
-    text.ok_or_else(|| CliError::new(Kind::Usage, format!("`{}` cannot stand in a unit", path.display())).help("choose a plain path"))
+    text.ok_or_else(|| {
+        CliError::new(Kind::Usage, format!("`{}` cannot stand in a unit", path.display())).help("choose a plain path")
+    })
 }
 
 fn word(path: &Path) -> Result<String, CliError> {
@@ -143,7 +154,11 @@ fn word(path: &Path) -> Result<String, CliError> {
 fn quoted(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@".contains(c);
     let text = specifiers(text).replace('$', "$$");
-    if text.chars().all(|c| plain(c) || c == '%') { text } else { format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"")) }
+    if text.chars().all(|c| plain(c) || c == '%') {
+        text
+    } else {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    }
 }
 
 fn specifiers(text: &str) -> String {

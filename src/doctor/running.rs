@@ -63,9 +63,10 @@ pub(super) fn jit(_: &Path) -> Answer {
     let enabled = read("/proc/sys/net/core/bpf_jit_enable");
     let hardened = read("/proc/sys/net/core/bpf_jit_harden");
     match (enabled.as_deref(), hardened.as_deref()) {
-        (Some("0"), _) => {
-            Answer::warning("off: programs are interpreted, and functions cannot jump", "turn it on: `sysctl net.core.bpf_jit_enable=1`")
-        }
+        (Some("0"), _) => Answer::warning(
+            "off: programs are interpreted, and functions cannot jump",
+            "turn it on: `sysctl net.core.bpf_jit_enable=1`",
+        ),
         (_, Some("2")) => Answer::warning(
             "on, hardened for everybody: constants are hidden in the code, which makes it slower",
             "harden it for the unprivileged alone: `sysctl net.core.bpf_jit_harden=1`",
@@ -96,7 +97,9 @@ pub(super) fn lockdown(_: &Path) -> Answer {
     let remedy = "boot without `lockdown=`, or without Secure Boot, where such programs must run";
     match mode.as_str() {
         "none" => Answer::ok("none"),
-        "confidentiality" => Answer::warning("confidentiality: programs that read the kernel's memory are refused, even to root", remedy),
+        "confidentiality" => {
+            Answer::warning("confidentiality: programs that read the kernel's memory are refused, even to root", remedy)
+        }
         _ => Answer::warning(format!("{mode}: some kernels refuse trampolines (fentry, lsm, freplace), even to root"), remedy),
     }
 }
@@ -120,14 +123,21 @@ fn unknown_security(what: &str) -> Answer {
 pub(super) fn bpffs(place: &Path) -> Answer {
     let shown = place.display();
     if file_system(place) != Some(BPF_FS) {
-        return Answer::warning(format!("no bpffs on {shown}: nothing can be deployed"), format!("mount it: `mount -t bpf bpf {shown}`"));
+        return Answer::warning(
+            format!("no bpffs on {shown}: nothing can be deployed"),
+            format!("mount it: `mount -t bpf bpf {shown}`"),
+        );
     }
-    let owner = fs::metadata(place).map_or_else(|_| String::new(), |facts| format!("user {}, mode {:o}", facts.uid(), facts.mode() & 0o7777));
+    let owner = fs::metadata(place)
+        .map_or_else(|_| String::new(), |facts| format!("user {}, mode {:o}", facts.uid(), facts.mode() & 0o7777));
     match may_write(place) {
         true => Answer::ok(format!("mounted on {shown} ({owner}); this user may write")),
         false => Answer::warning(
             format!("mounted on {shown} ({owner}); this user may not write"),
-            format!("have one mounted for this user: `mount -t bpf -o uid={},mode=0700 bpf DIR`, and name it with `--bpffs DIR`", user()),
+            format!(
+                "have one mounted for this user: `mount -t bpf -o uid={},mode=0700 bpf DIR`, and name it with `--bpffs DIR`",
+                user()
+            ),
         ),
     }
 }
@@ -182,7 +192,9 @@ pub(super) fn privileges(_: &Path) -> Answer {
     );
     match missing.as_slice() {
         [] => Answer::ok("programs can be loaded and attached"),
-        ["CAP_PERFMON"] => Answer::warning("no CAP_PERFMON: programs that follow the kernel (probes, tracepoints) cannot be deployed", remedy),
+        ["CAP_PERFMON"] => {
+            Answer::warning("no CAP_PERFMON: programs that follow the kernel (probes, tracepoints) cannot be deployed", remedy)
+        }
         _ => Answer::warning(format!("no {}: nothing can be deployed", missing.join(", ")), remedy),
     }
 }
@@ -200,15 +212,14 @@ fn missing_capabilities() -> Vec<&'static str> {
 pub(super) fn feature(feature: &Feature, has: Has) -> Answer {
     match has {
         Has::Yes => Answer::ok("yes"),
-        Has::No => Answer::no(
-            "not in this kernel",
-            format!("use Linux {} or newer, with `{}`", feature.since, feature.option),
-        ),
+        Has::No => Answer::no("not in this kernel", format!("use Linux {} or newer, with `{}`", feature.since, feature.option)),
         Has::Refused if !missing_capabilities().is_empty() => Answer::refused("this user may not ask", AS_ROOT),
         Has::Refused if feature.trampoline => Answer::refused(
             "not permitted, even with all capabilities",
             "a kernel in lockdown refuses what changes its code: boot without `lockdown=`; until then use `tp_btf`, `raw_tp` or `tracepoint`",
         ),
-        Has::Refused => Answer::refused("not permitted, even with all capabilities", "look for a policy: lockdown, or a security module"),
+        Has::Refused => {
+            Answer::refused("not permitted, even with all capabilities", "look for a policy: lockdown, or a security module")
+        }
     }
 }

@@ -123,7 +123,11 @@ fn ask(probe: Probe, types: Option<&Btf>) -> Has {
         Probe::Listed(attach) => answer(sys::attach_type_known(1, attach).and_then(known)),
         Probe::Multi(attach) => multi(attach),
         Probe::Events(source) => {
-            if Path::new("/sys/bus/event_source/devices").join(source).join("type").exists() { Has::Yes } else { Has::No }
+            if Path::new("/sys/bus/event_source/devices").join(source).join("type").exists() {
+                Has::Yes
+            } else {
+                Has::No
+            }
         }
         Probe::Token => answer(sys::probe_token()),
     }
@@ -149,7 +153,13 @@ fn multi(attach: u32) -> Has {
     match sys::probe_program(2, attach, 0) {
         Ok(program) => match sys::link_create(program.as_fd(), 0, attach, 0) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Has::Yes,
-            other => if answer(other) == Has::Refused { Has::Refused } else { Has::No },
+            other => {
+                if answer(other) == Has::Refused {
+                    Has::Refused
+                } else {
+                    Has::No
+                }
+            }
         },
         error => answer(error),
     }

@@ -60,7 +60,10 @@ fn is_statistic(line: &str) -> bool {
 
 /// An instruction, a source line or a state: what the verifier prints as it goes.
 fn is_trace(line: &str) -> bool {
-    is_numbered(line) || [";", "from ", "func#", "mark_precise", "arg#0 reference", "caller:", "callee:"].iter().any(|start| line.starts_with(start))
+    is_numbered(line)
+        || [";", "from ", "func#", "mark_precise", "arg#0 reference", "caller:", "callee:"]
+            .iter()
+            .any(|start| line.starts_with(start))
 }
 
 /// `7: (79) r1 = *(u64 *)(r0 +0)`, or `7: R0=...`, which is a state.

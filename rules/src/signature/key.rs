@@ -48,7 +48,9 @@ impl KeyError {
     /// What to do about it.
     pub fn help(self) -> &'static str {
         match self {
-            KeyError::NotPrivate | KeyError::OpenSsh => "make one with `ouro key new FILE`, or `openssl genpkey -algorithm ed25519`",
+            KeyError::NotPrivate | KeyError::OpenSsh => {
+                "make one with `ouro key new FILE`, or `openssl genpkey -algorithm ed25519`"
+            }
             KeyError::Encrypted => "decrypt it into a place that only its user can read: `openssl pkey -in FILE`",
             KeyError::NotPublic => "`ouro key new FILE` writes it to `FILE.pub`; `ouro key public FILE` shows it again",
             KeyError::Private => "name that file, or copy its line",
@@ -144,13 +146,12 @@ mod tests {
 
     /// The second test of RFC 8032, section 7.1.
     const SEED: [u8; 32] = [
-        0x4c, 0xcd, 0x08, 0x9b, 0x28, 0xff, 0x96, 0xda, 0x9d, 0xb6, 0xc3, 0x46, 0xec, 0x11, 0x4e, 0x0f, 0x5b, 0x8a, 0x31, 0x9f, 0x35, 0xab,
-        0xa6, 0x24, 0xda, 0x8c, 0xf6, 0xed, 0x4f, 0xb8, 0xa6, 0xfb,
+        0x4c, 0xcd, 0x08, 0x9b, 0x28, 0xff, 0x96, 0xda, 0x9d, 0xb6, 0xc3, 0x46, 0xec, 0x11, 0x4e, 0x0f, 0x5b, 0x8a, 0x31, 0x9f,
+        0x35, 0xab, 0xa6, 0x24, 0xda, 0x8c, 0xf6, 0xed, 0x4f, 0xb8, 0xa6, 0xfb,
     ];
     const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID1AF8PoQ4lakrcKp00bfrycmCzPLsSWjMDNVfEq9GYM";
     /// What openssl says of that seed.
-    const PEM: &str =
-        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIEzNCJso/5banbbDRuwRTg9bijGfNaumJNqM9u1PuKb7\n-----END PRIVATE KEY-----\n";
+    const PEM: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIEzNCJso/5banbbDRuwRTg9bijGfNaumJNqM9u1PuKb7\n-----END PRIVATE KEY-----\n";
 
     #[test]
     fn keys_are_as_others_write_them() {
@@ -172,7 +173,8 @@ mod tests {
         assert_eq!(private("-----BEGIN OPENSSH PRIVATE KEY-----\n"), KeyError::OpenSsh);
         let public = |text: &str| text.parse::<PublicKey>().err().unwrap();
         assert_eq!(public(PEM), KeyError::Private);
-        for text in ["", "ssh-ed25519", "ssh-rsa AAAAC3NzaC1lZDI1NTE5", &PUBLIC[..60], &PUBLIC.replace("ssh-ed25519", "ed25519")] {
+        for text in ["", "ssh-ed25519", "ssh-rsa AAAAC3NzaC1lZDI1NTE5", &PUBLIC[..60], &PUBLIC.replace("ssh-ed25519", "ed25519")]
+        {
             assert_eq!(public(text), KeyError::NotPublic, "{text}");
         }
         // The point of order one: everybody's signature would do.

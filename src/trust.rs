@@ -21,22 +21,25 @@ const OF_MACHINE: &str = "/etc/ouro/trusted_keys";
 pub struct Trust {
     /// The keys; none if none are configured.
     pub keys: BTreeSet<PublicKey>,
+    /// Those of them that the command line or the workspace names: a machine elsewhere does not know them.
+    pub named: BTreeSet<PublicKey>,
     allow_unsigned: bool,
 }
 
 impl Trust {
     /// The keys of the command line, of the workspace around if there is one, and of the machine, all together.
     pub fn configured(session: &Session, flags: &Flags) -> Result<Trust, CliError> {
-        let mut keys = of_machine(Path::new(OF_MACHINE))?;
+        let mut named = BTreeSet::new();
         for text in &flags.trusted_key {
-            keys.extend(keys_of(text, Path::new(""))?);
+            named.extend(keys_of(text, Path::new(""))?);
         }
         if let Some(workspace) = session.workspace_if_any()? {
             for text in &workspace.settings.deploy.trusted_keys {
-                keys.extend(keys_of(text, &workspace.root)?);
+                named.extend(keys_of(text, &workspace.root)?);
             }
         }
-        Ok(Trust { keys, allow_unsigned: flags.allow_unsigned })
+        let keys = &of_machine(Path::new(OF_MACHINE))? | &named;
+        Ok(Trust { keys, named, allow_unsigned: flags.allow_unsigned })
     }
 
     /// Fails unless one of the signers is trusted, or nobody need be; `name` is where the bundle came from.
@@ -159,7 +162,10 @@ mod tests {
 
     #[test]
     fn one_trusted_signer_is_enough_and_without_keys_nobody_is_asked() {
-        let trust = |keys: &[PublicKey], allow_unsigned| Trust { keys: keys.iter().copied().collect(), allow_unsigned };
+        let trust = |keys: &[PublicKey], allow_unsigned| {
+            let keys: BTreeSet<PublicKey> = keys.iter().copied().collect();
+            Trust { named: keys.clone(), keys, allow_unsigned }
+        };
         let one = trust(&[key(1)], false);
         assert!(one.require(&[key(1)], "x").is_ok() && one.require(&[key(1), key(2)], "x").is_ok());
         assert!(one.require(&[], "x").unwrap_err().findings[0].message.contains("`x` is not signed"));

@@ -294,7 +294,11 @@ fn the_unit_deploys_with_what_it_grants_and_nothing_else() {
         );
         assert_eq!(said.code, 0, "{}", said.err);
         let file = folder.join("ouro-hello.service");
-        assert_eq!(said.out, format!("systemctl enable --now {}\n", file.display()));
+        // The laboratory's bpffs is none that systemd mounts by itself.
+        assert!(
+            said.out.starts_with("systemctl link '")
+                && said.out.ends_with(&format!("\nsystemctl enable --now {}\n", file.display()))
+        );
         assert_eq!(fs::read(folder.join("hello.bundle")).unwrap(), fs::read(&place.bundle).unwrap());
         let unit = fs::read_to_string(&file).unwrap();
         for (key, value) in [
@@ -327,6 +331,22 @@ fn the_unit_deploys_with_what_it_grants_and_nothing_else() {
         assert!(!lab.bpffs.join("ouro").exists());
         judged_by_systemd(&file);
     });
+}
+
+/// At boot nobody says whom to trust but the unit.
+#[test]
+fn the_unit_trusts_whom_the_workspace_trusts() {
+    let workspace = Workspace::example("01-hello-xdp");
+    workspace.ok(&["key", "new", "our.key"]);
+    workspace.write("ouro.toml", "[deploy]\ntrusted_keys = ['our.key.pub']\n");
+    workspace.fails(3, &["systemd", "//:hello"]).says("is not signed");
+    assert!(!workspace.path("hello.bundle").exists());
+    let said = workspace.ok(&["systemd", "//:hello", "--sign", "our.key"]);
+    assert_eq!(said.out, format!("systemctl enable --now {}\n", workspace.path("ouro-hello.service").display()));
+    let unit = workspace.read("ouro-hello.service");
+    let key = workspace.read("our.key.pub").replace(" our.key\n", "");
+    assert!(values(&unit, "ExecStart")[0].ends_with(&format!(" --trusted-key \"{key}\"")), "{unit}");
+    workspace.ok(&["bundle", "--verify", "hello.bundle"]);
 }
 
 /// Systemd's own word, where it is installed.

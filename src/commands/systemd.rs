@@ -7,29 +7,49 @@ use std::path::{Path, PathBuf};
 use ouro_deploy::needed_capabilities;
 use ouro_rules::manifest::Manifest;
 
-use crate::cli::{Systemd, Trust};
+use crate::cli::Systemd;
 use crate::commands::attach::device;
 use crate::commands::bundle;
 use crate::commands::deploy::{bundle_of, bytes, trusted};
 use crate::error::{CliError, Kind, io};
 use crate::files;
 use crate::session::{self, Session};
+use crate::trust::Trust;
 
 /// Writes a chain's bundle and, beside it, the unit that deploys it at every boot.
 pub fn run(session: &Session, args: &Systemd) -> Result<(), CliError> {
     let (built, name) = bytes(session, &args.what)?;
     let signed = trusted(session, &args.what, &built, &name)?;
     let manifest = bundle_of(session, &args.what, &built, &name)?.manifest;
-    let folder = absolute(&args.output)?;
+    let trust = Trust::configured(session, &args.what.trust)?;
     let program = session::program().ok_or_else(|| CliError::new(Kind::Failed, "cannot tell where ouro itself is"))?;
+    let (folder, bpffs) = (absolute(&args.output)?, absolute(&args.bpffs)?);
     let place = folder.join(format!("{}.bundle", manifest.name));
-    let unit = Unit { manifest: &manifest, program: &program, bundle: &place, bpffs: &absolute(&args.bpffs)?, args };
-    let file = folder.join(format!("ouro-{}.service", escaped(&manifest.name, "-")));
-    let text = unit.text()?;
+    let unit = Unit { manifest: &manifest, trust: &trust, program: &program, bundle: &place, bpffs: &bpffs, args };
+    let service = folder.join(format!("ouro-{}.service", escaped(&manifest.name, "-")));
+    let mut files = vec![(service.clone(), unit.text()?)];
+    files.extend(mount(&bpffs)?.map(|(name, text)| (folder.join(name), text)));
     bundle::write(session, &place, &signed)?;
-    files::replace(&file, text.as_bytes())?;
-    session.output.status(&format!("wrote {}\n", file.display()));
-    session.fact(&format!("systemctl enable --now {}\n", file.display()))
+    for (file, text) in &files {
+        files::replace(file, text.as_bytes())?;
+        session.output.status(&format!("wrote {}\n", file.display()));
+    }
+    let others = files[1..].iter().map(|(file, _)| format!("systemctl link '{}'\n", file.display())).collect::<String>();
+    session.fact(&format!("{others}systemctl enable --now {}\n", service.display()))
+}
+
+/// The unit that mounts a bpffs elsewhere than where systemd itself mounts one, and its name.
+fn mount(bpffs: &Path) -> Result<Option<(String, String)>, CliError> {
+    if bpffs == Path::new(ouro_deploy::BPFFS) {
+        return Ok(None);
+    }
+    let name = path_text(bpffs)?.trim_matches('/').split('/').map(|part| escaped(part, "")).collect::<Vec<_>>().join("-");
+    let place = specifiers(path_text(bpffs)?);
+    let text = format!(
+        "# Written by `ouro systemd`.\n[Unit]\nDescription=BPF file system of ouro\n\n\
+         [Mount]\nWhat=bpf\nWhere={place}\nType=bpf\nOptions=mode=0700,nosuid,nodev,noexec\n"
+    );
+    Ok(Some((format!("{name}.mount"), text)))
 }
 
 fn absolute(path: &Path) -> Result<PathBuf, CliError> {
@@ -39,6 +59,7 @@ fn absolute(path: &Path) -> Result<PathBuf, CliError> {
 /// What a unit is made of.
 struct Unit<'a> {
     manifest: &'a Manifest,
+    trust: &'a Trust,
     program: &'a Path,
     bundle: &'a Path,
     bpffs: &'a Path,
@@ -87,12 +108,11 @@ impl Unit<'_> {
         if let Some(interface) = &self.args.what.interface {
             line += &format!(" --interface {}", quoted(interface));
         }
-        let Trust { trusted_key, allow_unsigned } = &self.args.what.trust;
-        for key in trusted_key {
-            let key = if key.contains(' ') { quoted(key) } else { word(&absolute(Path::new(key))?)? };
-            line += &format!(" --trusted-key {key}");
+        // At boot there is no workspace that names them, and no file beside it.
+        for key in &self.trust.named {
+            line += &format!(" --trusted-key {}", quoted(&key.to_string()));
         }
-        Ok(if *allow_unsigned { line + " --allow-unsigned" } else { line })
+        Ok(if self.args.what.trust.allow_unsigned { line + " --allow-unsigned" } else { line })
     }
 
     /// The capabilities that deploying takes, one folder to write to, and nothing else.
@@ -161,8 +181,9 @@ fn quoted(text: &str) -> String {
     }
 }
 
+/// Nothing in a bundle can begin another line of the unit.
 fn specifiers(text: &str) -> String {
-    text.replace('%', "%%")
+    text.replace('%', "%%").replace(char::is_control, "")
 }
 
 /// As a part of a unit's name; `also` are characters that need no disguise, besides those that never do.
@@ -183,10 +204,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bpffs_of_ones_own_is_mounted_by_a_unit_with_its_name() {
+        assert_eq!(mount(Path::new("/sys/fs/bpf")).unwrap(), None);
+        let (name, text) = mount(Path::new("/run/my-bpf")).unwrap().unwrap();
+        assert_eq!(name, "run-my\\x2dbpf.mount");
+        assert!(text.contains("\nWhere=/run/my-bpf\nType=bpf\n"), "{text}");
+    }
+
+    #[test]
     fn words_of_command_lines_are_quoted_where_needed() {
         assert_eq!(quoted("/usr/bin/ouro"), "/usr/bin/ouro");
         assert_eq!(quoted("ssh-ed25519 AAAA"), "\"ssh-ed25519 AAAA\"");
         assert_eq!(quoted("/a$b%c"), "\"/a$$b%%c\"");
         assert_eq!(quoted("/a\"b\\c"), "\"/a\\\"b\\\\c\"");
+        assert_eq!(specifiers("//:x\nExecStart=/bin/sh"), "//:xExecStart=/bin/sh");
     }
 }

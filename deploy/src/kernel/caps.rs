@@ -75,3 +75,27 @@ pub fn drop_capabilities() -> Result<(), Error> {
 fn limit(keep: u64) -> Result<(), Error> {
     sys::limit_capabilities(keep).map_err(|error| Error::io("cannot give up capabilities", error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_follow_the_kernel_take_a_third_capability() {
+        for (ty, follows) in [
+            ("xdp", false),
+            ("tcx/ingress", false),
+            ("cgroup_skb/egress", false),
+            ("netfilter", false),
+            ("kprobe/vfs_read", true),
+            ("uprobe", true),
+            ("tracepoint/sched/sched_switch", true),
+            ("tp_btf/sched_switch", true),
+            ("lsm/file_open", true),
+            ("struct_ops/ssthresh", true),
+        ] {
+            assert_eq!(follows_kernel(ty), follows, "{ty}");
+        }
+        assert_eq!(needed_capabilities(true), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
+    }
+}

@@ -24,7 +24,6 @@ const HINTS: &[(&[&str], &str)] = &[
         &["invalid mem access 'inv'"],
         "this is a number to the verifier: read kernel memory with `BPF_CORE_READ`, and do not compute pointers from integers",
     ),
-    (&["invalid mem access 'mem_or_null'"], "compare the pointer with NULL before using it: the helper may return none"),
     (
         &["pointer arithmetic", "prohibited"],
         "compute with a number and add it to the pointer last; only + and - of numbers are allowed on pointers",
@@ -158,7 +157,7 @@ const HINTS: &[(&[&str], &str)] = &[
     (&["helper call might sleep"], "this helper needs a program that may sleep: the section that ends in `.s`"),
     (
         &["calling kernel function", "is not allowed"],
-        "programs of this type may not call this kernel function; see `ouro hooks` for another type",
+        "programs of this type may not call this kernel function; one of another type may",
     ),
     (&["kernel function", "is not allowed"], "programs of this type may not call this kernel function"),
     (
@@ -208,3 +207,16 @@ const HINTS: &[(&[&str], &str)] = &[
         "jumps are not possible here: on this machine only from the program itself, not from functions it calls",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands behind a more general message is never said.
+    #[test]
+    fn no_hint_hides_another() {
+        for (parts, hint) in HINTS {
+            assert_eq!(find(&parts.join(" ")), Some(*hint), "{parts:?}");
+        }
+    }
+}

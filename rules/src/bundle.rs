@@ -223,9 +223,15 @@ fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
     serde_json::from_slice(text).map_err(malformed)
 }
 
+/// What is wrong with an archive. Not in the reader's words: they hold what stands in the file, which may be anything.
+pub(crate) fn broken(error: std::io::Error) -> BundleError {
+    let what =
+        if error.kind() == std::io::ErrorKind::UnexpectedEof { "it is cut short" } else { "it is no archive that ouro wrote" };
+    BundleError::Malformed(what.to_owned())
+}
+
 /// The files of the archive. Only what [`pack`] writes is taken: other kinds of entries claim sizes that no byte stands behind.
 fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
-    let broken = |error: std::io::Error| BundleError::Malformed(error.to_string());
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(bytes).entries().map_err(broken)?.raw(true) {
         let mut entry = entry.map_err(broken)?;

@@ -177,6 +177,7 @@ const HINTS: &[(&[&str], &str)] = &[
         "the helper takes a pointer of another kind here: a buffer on the stack, in a map's value, or in the packet after its bounds were checked",
     ),
     // What must be given back.
+    (&["tail_call would lead to reference leak"], "release what was acquired before jumping to another program"),
     (
         &["Unreleased reference"],
         "release on every path what was acquired: `bpf_ringbuf_submit` or `_discard`, `bpf_sk_release`, ..., early returns too",
@@ -197,7 +198,6 @@ const HINTS: &[(&[&str], &str)] = &[
         &["bpf_spin_lock is missing"],
         "call `bpf_spin_unlock` on every path before leaving, early returns and jumps to other programs too",
     ),
-    (&["tail_call would lead to reference leak"], "release what was acquired before jumping to another program"),
     (
         &["Sleepable programs can only use"],
         "a program that may sleep cannot jump: take the section without `.s`, or give it no `jumps`",

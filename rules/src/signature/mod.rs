@@ -10,7 +10,7 @@ use base64ct::{Base64, Encoding};
 use ouro_cache::Digest;
 
 pub use self::key::{KeyError, PrivateKey, PublicKey, public_keys};
-use crate::bundle::{BundleError, append};
+use crate::bundle::{BundleError, append, broken};
 
 /// The archive's last entry, where somebody has signed.
 const ENTRY: &str = "signature";
@@ -47,7 +47,9 @@ pub fn sign(bytes: &[u8], keys: &[PrivateKey]) -> Result<Vec<u8>, BundleError> {
     signatures.extend(keys.iter().map(|key| (key.public(), key.sign(&message))));
     signatures.sort_unstable();
     signatures.dedup();
-    join(&bytes, &signatures)
+    let signed = join(&bytes, &signatures)?;
+    // Behind the end of an archive that another tool has padded nobody would find them.
+    if open(&signed)?.signers.len() == signatures.len() { Ok(signed) } else { Err(padded()) }
 }
 
 type Signatures = Vec<(PublicKey, [u8; 64])>;
@@ -68,7 +70,6 @@ fn split(bytes: &[u8]) -> Result<(Vec<u8>, Signatures), BundleError> {
 
 /// Where the entry with the signatures begins, and its content.
 fn last_entry(bytes: &[u8]) -> Result<Option<(usize, Vec<u8>)>, BundleError> {
-    let broken = |error: std::io::Error| BundleError::Malformed(error.to_string());
     let mut archive = tar::Archive::new(bytes);
     let last = archive.entries().map_err(broken)?.raw(true).last().transpose().map_err(broken)?;
     let Some(last) = last.filter(|entry| *entry.path_bytes() == *ENTRY.as_bytes()) else { return Ok(None) };
@@ -89,12 +90,16 @@ fn parse(text: &str) -> Option<Signatures> {
     text.lines().map(line).collect()
 }
 
+fn padded() -> BundleError {
+    BundleError::Malformed("it does not end like an archive that ouro wrote".to_owned())
+}
+
 fn join(unsigned: &[u8], signatures: &Signatures) -> Result<Vec<u8>, BundleError> {
     let body = unsigned.strip_suffix(&END).filter(|body| body.len().is_multiple_of(BLOCK));
-    let body = body.ok_or_else(|| BundleError::Malformed("it does not end like an archive that ouro wrote".to_owned()))?;
+    let body = body.ok_or_else(padded)?;
     let line = |(key, signature): &(PublicKey, [u8; 64])| format!("{key} {}\n", Base64::encode_string(signature));
     let text: String = signatures.iter().map(line).collect();
     let mut archive = tar::Builder::new(body.to_vec());
     let packed = append(&mut archive, ENTRY, text.as_bytes()).and_then(|()| archive.into_inner());
-    packed.map_err(|error| BundleError::Malformed(error.to_string()))
+    packed.map_err(broken)
 }

@@ -16,7 +16,7 @@ pub struct Bundle {
     #[arg(long, value_name = "FILE", conflicts_with = "chain", requires = "sign")]
     pub bundle: Option<PathBuf>,
     /// Say whether this bundle is whole and signed by a trusted key; needs no workspace, and writes nothing.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "bundle", "sign", "output", "allow_unsigned"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "bundle", "sign", "output"])]
     pub verify: Option<PathBuf>,
     /// Sign it with this private key (`ouro key new`), besides those that signed it already; may be repeated.
     #[arg(long, value_name = "KEY")]
@@ -24,9 +24,9 @@ pub struct Bundle {
     /// Where to write it; `<name>.bundle` by default.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Who may have signed it.
-    #[command(flatten)]
-    pub trust: Trust,
+    /// Trust this key, too, as `ouro deploy` does.
+    #[arg(long, value_name = "KEY", requires = "verify")]
+    pub trusted_key: Vec<String>,
     /// How to build it.
     #[command(flatten)]
     pub how: BuildFlags,

@@ -47,7 +47,8 @@ fn verify(session: &Session, file: &Path, args: &cli::Bundle) -> Result<(), CliE
     let (bytes, name) = (from_file(file)?, file.display().to_string());
     let bundle = read(&bytes, &name)?;
     let signers = signers(&bytes, &name)?;
-    let trust = Trust::configured(session, &args.trust)?;
+    let flags = cli::Trust { trusted_key: args.trusted_key.clone(), allow_unsigned: false };
+    let trust = Trust::configured(session, &flags)?;
     if trust.keys.is_empty() {
         let signed = if signers.is_empty() { "nobody".to_owned() } else { list(&signers) };
         let message = format!("no key is trusted here, and `{name}` is signed by {signed}");

@@ -25,12 +25,13 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     ouro_deploy::limit_capabilities(&bpffs, &bundle.manifest.name).map_err(failure)?;
     let options = Options { force: args.force };
     if args.plan {
-        let steps = ouro_deploy::plan(&bpffs, &bundle, &options).map_err(failure)?;
+        let steps = ouro_deploy::plan(&bpffs, &bundle, &options);
         ouro_deploy::drop_capabilities().map_err(failure)?;
-        return show_plan(session, &bundle, &steps, args.place.json);
+        return show_plan(session, &bundle, &steps.map_err(failure)?, args.place.json);
     }
-    let steps = deploy(session, &bpffs, &bundle, &options, args.verifier_log)?;
+    let steps = deploy(session, &bpffs, &bundle, &options, args.verifier_log);
     ouro_deploy::drop_capabilities().map_err(failure)?;
+    let steps = steps?;
     tell(session, &bundle, &steps);
     if args.place.json { session.fact(&facts(&bundle, &steps)) } else { Ok(()) }
 }

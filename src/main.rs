@@ -11,6 +11,7 @@ mod memory;
 mod netns;
 mod overflow;
 mod session;
+mod trust;
 
 mod commands;
 mod doctor;

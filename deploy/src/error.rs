@@ -6,6 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::conflict::Conflict;
+use crate::kernel;
 use crate::rejection::Rejection;
 use crate::step::Step;
 
@@ -15,6 +16,14 @@ pub enum Error {
     /// The process lacks rights, or the kernel is locked down.
     #[error("not permitted: {0}")]
     NotPermitted(String),
+    /// The process lacks capabilities.
+    #[error("not permitted: this process lacks {}", .missing.join(" and "))]
+    Capabilities {
+        /// Those it lacks.
+        missing: Vec<&'static str>,
+        /// Whether the chain has programs that follow the kernel itself.
+        follows_kernel: bool,
+    },
     /// The folder is not on a bpffs.
     #[error("`{}` is not on a BPF file system", .0.display())]
     NoBpffs(PathBuf),
@@ -104,7 +113,7 @@ impl Error {
     /// What it means for the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::NotPermitted(_) | Error::NoBpffs(_) => ErrorKind::NotPermitted,
+            Error::NotPermitted(_) | Error::Capabilities { .. } | Error::NoBpffs(_) => ErrorKind::NotPermitted,
             Error::Failed { cause, .. } => cause.kind(),
             _ => ErrorKind::Failed,
         }
@@ -114,9 +123,11 @@ impl Error {
     pub fn help(&self) -> Option<String> {
         match self {
             Error::NotPermitted(_) => Some(
-                "run it as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a locked-down kernel refuses even root"
+                "run it as root, or give it CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON; a locked-down kernel refuses even root; \
+                 `ouro doctor --kernel` says what is permitted"
                     .to_owned(),
             ),
+            Error::Capabilities { follows_kernel, .. } => Some(grant(&kernel::needed_capabilities(*follows_kernel))),
             Error::NoBpffs(path) => Some(format!("mount one: `mount -t bpf bpf {}`", path.display())),
             Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),
             Error::Rejected(rejection) => rejection.help.clone(),
@@ -129,6 +140,16 @@ impl Error {
             Error::Name(_) | Error::Object { .. } | Error::Slot { .. } | Error::Attach { .. } | Error::System { .. } => None,
         }
     }
+}
+
+/// How a process gets these capabilities without being root.
+fn grant(capabilities: &[&str]) -> String {
+    let small = capabilities.join(",").to_lowercase();
+    format!(
+        "`sudo setcap {small}+ep $(command -v ouro)` grants them to whoever may run it; in a unit of systemd \
+         `AmbientCapabilities={}` does (`ouro systemd` writes one); or run it as root",
+        capabilities.join(" ")
+    )
 }
 
 fn list(conflicts: &[Conflict]) -> String {

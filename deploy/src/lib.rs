@@ -28,7 +28,8 @@ pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, diff, remove};
 pub use error::{Error, ErrorKind};
 pub use hook::Hook;
-pub use kernel::{Device, Filter, Host, MapFacts};
+pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, features};
+pub use kernel::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
@@ -45,14 +46,14 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 
 /// The steps [`deploy`] would take. Changes nothing.
 pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, Error> {
-    require(bpffs)?;
+    require_for(bpffs, bundle)?;
     diff(bundle, &observe(bpffs, &bundle.manifest.name)?, options).map_err(Error::Conflicts)
 }
 
 /// Makes a bundle live, and tells `progress` of each step before it is taken. Gives the steps taken; none if the bundle was
 /// live. On failure what was live is live still. Links go to devices of the current network namespace.
 pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut dyn FnMut(&Step)) -> Result<Vec<Step>, Error> {
-    require(bpffs)?;
+    require_for(bpffs, bundle)?;
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let _lock = Lock::take(layout.folder())?;
     let observed = observe(bpffs, layout.name())?;
@@ -107,6 +108,17 @@ pub fn undeploy(bpffs: &Path, name: &str, options: &RemoveOptions, progress: &mu
 
 /// Everything here needs a bpffs, and the rights to look at what is pinned there.
 fn require(bpffs: &Path) -> Result<(), Error> {
-    kernel::require_capabilities()?;
+    kernel::require_capabilities(false)?;
     kernel::require_bpffs(bpffs)
+}
+
+/// The same, and what the bundle's programs need besides.
+fn require_for(bpffs: &Path, bundle: &Bundle) -> Result<(), Error> {
+    kernel::require_capabilities(follows_kernel(&bundle.manifest))?;
+    kernel::require_bpffs(bpffs)
+}
+
+/// Whether a chain has programs that follow the kernel itself, which takes CAP_PERFMON.
+pub fn follows_kernel(manifest: &Manifest) -> bool {
+    manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty))
 }

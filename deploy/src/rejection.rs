@@ -2,6 +2,9 @@
 //!
 //! Pure: reads the log's text.
 
+mod hint;
+mod trace;
+
 use std::fmt;
 use std::io;
 
@@ -18,6 +21,12 @@ pub struct Rejection {
     pub help: Option<String>,
     /// The source line the verifier stopped at.
     pub place: Option<Place>,
+    /// The instruction it stopped at.
+    pub instruction: Option<String>,
+    /// What the registers held that the instruction and the reason name, as `R1=pkt(r=0)`.
+    pub registers: Vec<String>,
+    /// What the verifier said before the reason.
+    pub said: Vec<String>,
     /// The whole log.
     pub log: String,
 }
@@ -33,77 +42,83 @@ pub struct Place {
     pub line: Option<u32>,
 }
 
-/// The lines at a log's end that may say why, statistics and states among them.
-const LAST_LINES: usize = 8;
+/// So many lines of what was said before the reason are shown.
+const MOST_SAID: usize = 4;
 
 impl Rejection {
-    /// Reads a log.
+    /// Reads a log, which may be empty: then the error is all the kernel says.
     pub(crate) fn new(program: &str, error: &io::Error, log: String) -> Rejection {
-        let place = log.lines().rev().find_map(source_line);
-        let last = log.lines().rev().map(str::trim).find(|line| !line.is_empty() && !is_statistic(line));
-        // The kernel refuses a table owned by programs of another kind after verifying all of the program, and prints nothing.
-        let silent = last.is_none_or(is_trace) && error.raw_os_error() == Some(libc::EINVAL);
-        let (reason, help) = if silent {
-            let help =
-                "all programs of a chain must have the same type: `xdp` and `xdp.frags` do not mix, nor `tc` and `tcx/ingress`";
-            ("it cannot use the chain's jump table, which belongs to programs of another type".to_owned(), Some(help.to_owned()))
-        } else {
-            (last.map_or_else(|| error.to_string(), str::to_owned), log.lines().rev().take(LAST_LINES).find_map(help_for))
+        let trace = trace::read(&log);
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
+        let program = program.to_owned();
+        let Some((reason, said)) = trace.said.split_last() else {
+            let (reason, help) = silent(error, !log.trim().is_empty());
+            let (place, instruction, registers, said) = (None, None, Vec::new(), Vec::new());
+            return Rejection { program, reason, help, place, instruction, registers, said, log };
         };
-        Rejection { program: program.to_owned(), reason, help, place: if silent { None } else { place }, log }
+        let help = trace.said.iter().rev().find_map(|line| hint::find(line)).map(str::to_owned);
+        let said = owned(&said[said.len().saturating_sub(MOST_SAID)..]);
+        let (reason, instruction) = ((*reason).to_owned(), trace.instruction.map(str::to_owned));
+        let (place, registers) = (trace.place, trace.registers);
+        Rejection { program, reason, help, place, instruction, registers, said, log }
     }
 }
+
+/// What an error means that no line of the log explains. `verified` tells that the verifier has been through the program.
+fn silent(error: &io::Error, verified: bool) -> (String, Option<String>) {
+    let (reason, help) = match error.raw_os_error() {
+        // The kernel refuses a table owned by programs of another kind after verifying all of the program, and prints nothing.
+        Some(libc::EINVAL) if verified => (
+            "it cannot use the chain's jump table, which belongs to programs of another type",
+            "all programs of a chain must have the same type: `xdp` and `xdp.frags` do not mix, nor `tc` and `tcx/ingress`",
+        ),
+        Some(libc::EINVAL) => (
+            "the kernel does not know its type, the place it is attached to, or a flag it is loaded with",
+            "`ouro doctor --kernel` says what this kernel has",
+        ),
+        Some(libc::EPERM | libc::EACCES) => (
+            "the kernel does not permit it, and does not say why",
+            "programs that need a trampoline (fentry, fexit, fmod_ret, lsm, freplace) are refused by a kernel in lockdown, even to root; \
+             others when a capability is missing: `ouro doctor --kernel` says which",
+        ),
+        Some(libc::ENOSPC) => (
+            "the verifier's log is larger than the room it was given",
+            "the program is large: split it, and the verifier says more of its parts",
+        ),
+        Some(libc::E2BIG) => {
+            ("it has more instructions than the kernel takes", "split it: each program of a chain may have a million")
+        }
+        Some(libc::ENOMEM) => {
+            ("the kernel has no memory for it", "kernels before 5.11 count it against `ulimit -l`: deploy as root")
+        }
+        Some(ENOTSUPP | libc::EOPNOTSUPP) => {
+            ("this kernel does not support it", "`ouro doctor --kernel` says what this kernel has")
+        }
+        _ if error.kind() == io::ErrorKind::Unsupported => {
+            ("this kernel does not support it", "`ouro doctor --kernel` says what this kernel has")
+        }
+        _ => return (error.to_string(), None),
+    };
+    (reason.to_owned(), Some(help.to_owned()))
+}
+
+/// The kernel's own error, which has no text in the C library.
+const ENOTSUPP: i32 = 524;
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the kernel's verifier rejected `{}`: {}", self.program, self.reason)?;
         match &self.place {
-            Some(Place { text, file: Some(file), line: Some(line) }) => write!(f, "\n  {file}:{line}: {text}"),
-            Some(Place { text, .. }) => write!(f, "\n  {text}"),
-            None => Ok(()),
+            Some(Place { text, file: Some(file), line: Some(line) }) => write!(f, "\n  {file}:{line}: {text}")?,
+            Some(Place { text, .. }) => write!(f, "\n  {text}")?,
+            None => {}
         }
+        let rest = self.instruction.iter().chain(&self.registers).chain(&self.said);
+        rest.into_iter().try_for_each(|line| write!(f, "\n    {line}"))
     }
 }
 
 impl std::error::Error for Rejection {}
-
-/// `; int x = *p; @ parse.c:12`, or without the place before kernel 6.9.
-fn source_line(line: &str) -> Option<Place> {
-    let text = line.trim().strip_prefix("; ")?;
-    let with_place = text.rsplit_once(" @ ").and_then(|(text, place)| {
-        let (file, line) = place.rsplit_once(':')?;
-        Some(Place { text: text.trim().to_owned(), file: Some(file.to_owned()), line: Some(line.trim().parse().ok()?) })
-    });
-    Some(with_place.unwrap_or_else(|| Place { text: text.trim().to_owned(), file: None, line: None }))
-}
-
-fn is_statistic(line: &str) -> bool {
-    ["processed ", "verification time ", "stack depth ", "max_states_per_insn ", "cur state:", "old state:"]
-        .iter()
-        .any(|start| line.starts_with(start))
-}
-
-/// An instruction, a source line or a state: what the verifier prints as it goes.
-fn is_trace(line: &str) -> bool {
-    let number = line.bytes().take_while(u8::is_ascii_digit).count();
-    (number > 0 && line[number..].starts_with(':'))
-        || [";", "from ", "func#", "mark_precise", "arg#"].iter().any(|start| line.starts_with(start))
-}
-
-fn help_for(reason: &str) -> Option<String> {
-    let help = [
-        ("invalid access to packet", "compare the end of what you read with `ctx->data_end` before reading it"),
-        ("R0 !read_ok", "every path of the program must return a verdict"),
-        ("program is too large", "split the program: each program of a chain has a budget of its own"),
-        (
-            "cannot call GPL-restricted function",
-            "the object's license must be compatible with the GPL: `char _license[] SEC(\"license\") = \"GPL\";`",
-        ),
-        ("infinite loop detected", "give the loop a constant bound"),
-        ("invalid mem access 'map_value_or_null'", "compare what the lookup returned with NULL before using it"),
-    ];
-    help.iter().find(|(text, _)| reason.contains(text)).map(|(_, help)| (*help).to_owned())
-}
 
 #[cfg(test)]
 mod tests {
@@ -141,6 +156,7 @@ mod tests {
         let found = rejection(libc::EINVAL, log);
         assert_eq!(found.reason, "infinite loop detected at insn 2");
         assert_eq!(found.help.as_deref(), Some("give the loop a constant bound"));
+        assert_eq!(found.instruction.as_deref(), Some("2: (05) goto pc-1"));
     }
 
     #[test]
@@ -148,5 +164,62 @@ mod tests {
         let found = rejection(libc::EINVAL, "0: (b7) r0 = 2\n1: (95) exit\nprocessed 5 insns (limit 1000000)\n");
         assert!(found.reason.contains("another type"), "{found}");
         assert_eq!(found.place, None);
+    }
+
+    #[test]
+    fn what_people_see_is_the_line_the_instruction_and_its_registers() {
+        let log = "0: R1=ctx() R10=fp0\n; return *at; @ p.c:4\n0: (61) r1 = *(u32 *)(r1 +16)   ; R1=scalar(smin=0,var_off=(0x0; 0xff))\n\
+                   1: (71) r0 = *(u8 *)(r1 +0)\nR1 invalid mem access 'scalar'\nprocessed 2 insns\n";
+        let found = rejection(libc::EACCES, log).to_string();
+        let expected = "the kernel's verifier rejected `parse`: R1 invalid mem access 'scalar'\n  p.c:4: return *at;\n    \
+                        1: (71) r0 = *(u8 *)(r1 +0)\n    R1=scalar(smin=0,var_off=(0x0; 0xff))";
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn errors_without_a_log_have_a_meaning() {
+        for (errno, word) in [
+            (libc::EPERM, "does not permit"),
+            (libc::EINVAL, "does not know"),
+            (libc::ENOSPC, "log is larger"),
+            (libc::E2BIG, "more instructions"),
+            (ENOTSUPP, "does not support"),
+        ] {
+            let found = rejection(errno, "");
+            assert!(found.reason.contains(word) && found.help.is_some(), "{found}");
+        }
+        let other = rejection(libc::EINTR, "");
+        assert_eq!((other.reason.contains("os error 4"), other.help), (true, None));
+    }
+
+    /// Messages that no program of `tests/rejected` brings about on the kernel these were written on: older and newer kernels' words.
+    #[test]
+    fn words_of_other_kernels_have_hints_too() {
+        for (said, hint) in [
+            ("R1 invalid mem access 'inv'", "BPF_CORE_READ"),
+            ("BPF program is too large. Processed 1000001 insn", "a budget of its own"),
+            ("back-edge from insn 7 to 3", "constant bound"),
+            ("invalid indirect read from stack R2 off -8+4 size 8", "initialise all bytes"),
+            ("invalid indirect read from stack off -8+4 size 8", "initialise all bytes"),
+            ("R2 unbounded variable-offset indirect access to stack R10", "bound the index"),
+            ("R2 min value is negative, either use unsigned index or do a if (index >=0) check.", "unsigned"),
+            ("invalid stack off=-516 size=8", "512 bytes"),
+            ("misaligned packet access off 0+14+1 size 4", "bytewise"),
+            ("The sequence of 8193 jumps is too complex.", "split the program"),
+            ("unknown func bpf_loop#181", "does not have the helper"),
+            ("kernel btf_id 1234 is not a function", "no such function"),
+            ("calling kernel function bpf_obj_new_impl is not allowed", "may not call"),
+            ("At program exit the register R0 has value (0x2; 0x0) should have been in (0x0; 0x1)", "hook takes only"),
+            ("At program exit the register R0 has smin=0 smax=4294967295 should have been in [0, 3]", "hook takes only"),
+            ("bpf_spin_lock is missing unlock", "bpf_spin_unlock"),
+            ("combined stack size of 3 calls is 544. Too large", "per-CPU array"),
+            ("tail_calls are not allowed in non-JITed programs with bpf-to-bpf calls", "from the program itself"),
+            ("Sleepable programs can only use array, hash, ringbuf and local storage maps", "cannot jump"),
+            ("the call stack of 9 frames is too deep !", "8 functions"),
+        ] {
+            let found = rejection(libc::EINVAL, &format!("{said}\nprocessed 1 insns (limit 1000000)\n"));
+            assert_eq!(found.reason, said);
+            assert!(found.help.as_deref().is_some_and(|help| help.contains(hint)), "{said}: {:?}", found.help);
+        }
     }
 }

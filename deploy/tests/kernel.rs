@@ -16,6 +16,8 @@ mod raw;
 mod redeploy;
 #[path = "kernel/refused.rs"]
 mod refused;
+#[path = "kernel/rejected.rs"]
+mod rejected;
 mod support;
 #[path = "kernel/traffic.rs"]
 mod traffic;

@@ -1,7 +1,7 @@
 //! Bundles: a chain's objects, linked to its slots, and its manifest, in one file whose bytes depend on nothing else.
 //!
 //! The file is a tar archive, so that any tool can look inside: `manifest.json` first, then `objects/<program>.o`, sorted, with
-//! no owner and no time. The blake3 of the whole file is the bundle's identity.
+//! no owner and no time. The blake3 of all this is the bundle's identity; behind it there may be signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -14,6 +14,7 @@ use crate::hook;
 use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
 use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
+use crate::signature::{self, PublicKey};
 
 const MANIFEST: &str = "manifest.json";
 
@@ -24,7 +25,7 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// The object files by their names in the manifest.
     pub objects: BTreeMap<String, Vec<u8>>,
-    /// The blake3 of the whole file, in hex.
+    /// The blake3 of the whole file but its signatures, in hex.
     pub digest: String,
 }
 
@@ -40,6 +41,9 @@ pub enum BundleError {
     /// Changed after it was written.
     #[error("`{0}` in the bundle does not match its digest in the manifest")]
     Corrupt(String),
+    /// Changed after it was signed.
+    #[error("the signature of `{0}` does not match: the bundle was changed after it was signed")]
+    Signature(PublicKey),
 }
 
 /// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. In the chain's order: what each
@@ -174,7 +178,7 @@ fn pack(manifest: &Manifest, objects: &BTreeMap<String, Vec<u8>>) -> std::io::Re
     archive.into_inner()
 }
 
-fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std::io::Result<()> {
     let mut header = tar::Header::new_ustar();
     header.set_size(bytes.len() as u64);
     header.set_mode(0o644);
@@ -185,9 +189,10 @@ fn append(archive: &mut tar::Builder<Vec<u8>>, name: &str, bytes: &[u8]) -> std:
 }
 
 impl Bundle {
-    /// Reads a bundle and checks every object against its digest.
+    /// Reads a bundle and checks every signature, and every object against its digest.
     pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
         let mut files = unpack(bytes)?;
+        let bytes = signature::open(bytes)?.bytes;
         let text = files.remove(MANIFEST).ok_or_else(|| BundleError::Malformed("it has no manifest.json".to_owned()))?;
         let manifest = parse_manifest(&text)?;
         check(&manifest)?;
@@ -201,7 +206,7 @@ impl Bundle {
             }
             objects.insert(program.object.clone(), object);
         }
-        Ok(Bundle { manifest, objects, digest: Digest::of(bytes).to_string() })
+        Ok(Bundle { manifest, objects, digest: Digest::of(&bytes).to_string() })
     }
 }
 
@@ -218,9 +223,15 @@ fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
     serde_json::from_slice(text).map_err(malformed)
 }
 
+/// What is wrong with an archive. Not in the reader's words: they hold what stands in the file, which may be anything.
+pub(crate) fn broken(error: std::io::Error) -> BundleError {
+    let what =
+        if error.kind() == std::io::ErrorKind::UnexpectedEof { "it is cut short" } else { "it is no archive that ouro wrote" };
+    BundleError::Malformed(what.to_owned())
+}
+
 /// The files of the archive. Only what [`pack`] writes is taken: other kinds of entries claim sizes that no byte stands behind.
 fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
-    let broken = |error: std::io::Error| BundleError::Malformed(error.to_string());
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(bytes).entries().map_err(broken)?.raw(true) {
         let mut entry = entry.map_err(broken)?;

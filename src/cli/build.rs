@@ -180,6 +180,12 @@ pub struct Doctor {
     /// Facts as JSON.
     #[arg(long)]
     pub json: bool,
+    /// Only what concerns deploying: what this kernel, this user and the bpffs can do.
+    #[arg(long)]
+    pub kernel: bool,
+    /// The bpffs to look at; `[deploy] bpffs` in ouro.toml, else /sys/fs/bpf.
+    #[arg(long, value_name = "DIR")]
+    pub bpffs: Option<PathBuf>,
     /// What would be built for, and by which toolchain.
     #[command(flatten)]
     pub config: ConfigFlags,

@@ -2,22 +2,69 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::{BuildFlags, pattern};
 
 /// `ouro bundle`
 #[derive(Debug, Args)]
 pub struct Bundle {
-    /// The chain's label.
-    #[arg(value_parser = pattern)]
-    pub chain: String,
+    /// The chain's label; built first.
+    #[arg(required_unless_present_any = ["bundle", "verify"], value_parser = pattern)]
+    pub chain: Option<String>,
+    /// Sign this bundle instead, in its place unless `--output` names another; needs no workspace.
+    #[arg(long, value_name = "FILE", conflicts_with = "chain", requires = "sign")]
+    pub bundle: Option<PathBuf>,
+    /// Say whether this bundle is whole and signed by a trusted key; needs no workspace, and writes nothing.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["chain", "bundle", "sign", "output"])]
+    pub verify: Option<PathBuf>,
+    /// Sign it with this private key (`ouro key new`), besides those that signed it already; may be repeated.
+    #[arg(long, value_name = "KEY")]
+    pub sign: Vec<PathBuf>,
     /// Where to write it; `<name>.bundle` by default.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Trust this key, too, as `ouro deploy` does.
+    #[arg(long, value_name = "KEY", requires = "verify")]
+    pub trusted_key: Vec<String>,
     /// How to build it.
     #[command(flatten)]
     pub how: BuildFlags,
+}
+
+/// Whose bundles are deployed.
+#[derive(Debug, Clone, Args)]
+pub struct Trust {
+    /// Trust this key, too: its line `ssh-ed25519 AAAA...`, or a file of such lines; may be repeated. Others are in
+    /// `[deploy] trusted_keys` of ouro.toml and in /etc/ouro/trusted_keys. When there is any key, bundles need a signature by one.
+    #[arg(long, value_name = "KEY")]
+    pub trusted_key: Vec<String>,
+    /// Take bundles that no trusted key has signed.
+    #[arg(long)]
+    pub allow_unsigned: bool,
+}
+
+/// `ouro key`
+#[derive(Debug, Args)]
+pub struct Key {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+}
+
+/// What can be done with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key to sign bundles with (Ed25519, in PEM), and its public half in FILE.pub, as ssh writes them.
+    New {
+        /// Where to write the private key.
+        file: PathBuf,
+    },
+    /// Show the public half of a private key.
+    Public {
+        /// The private key.
+        file: PathBuf,
+    },
 }
 
 /// Where deployments live.
@@ -46,6 +93,12 @@ pub struct What {
     /// Attach to this device instead of the one in the BUILD file.
     #[arg(long, value_name = "DEVICE")]
     pub interface: Option<String>,
+    /// Sign what was built with this private key, where bundles must be signed; may be repeated.
+    #[arg(long, value_name = "KEY", conflicts_with = "bundle")]
+    pub sign: Vec<PathBuf>,
+    /// Who may have signed it.
+    #[command(flatten)]
+    pub trust: Trust,
     /// How to build it.
     #[command(flatten)]
     pub how: BuildFlags,
@@ -63,9 +116,32 @@ pub struct Deploy {
     /// Make a new generation even when the same bundle is live.
     #[arg(long)]
     pub force: bool,
+    /// When the verifier rejects a program, show its whole log.
+    #[arg(long)]
+    pub verifier_log: bool,
     /// Where.
     #[command(flatten)]
     pub place: Place,
+}
+
+/// `ouro systemd`
+#[derive(Debug, Args)]
+pub struct Systemd {
+    /// What is deployed.
+    #[command(flatten)]
+    pub what: What,
+    /// Where to write the unit and the bundle; the unit names the bundle there.
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// Undeploy when the unit is stopped; else the chain stays live.
+    #[arg(long)]
+    pub undeploy_on_stop: bool,
+    /// The bpffs of the machine that runs the unit.
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+    /// The network namespace there: a name that `ip netns` knows, or a path.
+    #[arg(long, value_name = "NAME")]
+    pub netns: Option<String>,
 }
 
 /// `ouro status`

@@ -16,7 +16,9 @@ pub use build::{
     Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
     SandboxKind, Test, TestOutput,
 };
-pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Mode, Place, Status, Undeploy, What};
+pub use deploy::{
+    Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, What,
+};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
@@ -128,10 +130,14 @@ pub enum Command {
     Clean,
     /// Look at the action cache, which all workspaces share, or make it smaller.
     Cache(Cache),
-    /// Build a chain and write its bundle.
+    /// Build a chain and write its bundle; sign bundles, and verify them.
     Bundle(Bundle),
+    /// Make keys that sign bundles.
+    Key(Key),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
     Deploy(Deploy),
+    /// Write a unit of systemd's that deploys a chain at every boot, and the bundle beside it.
+    Systemd(Systemd),
     /// Show what is deployed.
     Status(Status),
     /// Detach a chain and remove what was pinned for it.

@@ -45,11 +45,13 @@ fn change(
     let name = name(session, text)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;
+    ouro_deploy::limit_capabilities(&bpffs, &name).map_err(failure)?;
     require(&bpffs, &name)?;
     ouro_deploy::reattach(&bpffs, &name, to, &mut |step| session.detail(&format!("{step}"))).map_err(failure)
 }
 
-fn device(point: &manifest::Attach) -> &str {
+/// The device of an attach point.
+pub fn device(point: &manifest::Attach) -> &str {
     match point {
         manifest::Attach::Xdp { interface, .. } | manifest::Attach::Tc { interface, .. } => interface,
     }

@@ -1,9 +1,10 @@
 //! `ouro bundle`
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use ouro_rules::bundle::Bundle;
+use ouro_rules::bundle::{Bundle, BundleError};
+use ouro_rules::signature::{self, PublicKey};
 
 use crate::cli::{self, BuildFlags};
 use crate::commands::build::build;
@@ -12,17 +13,76 @@ use crate::configurations;
 use crate::error::{CliError, Kind, io};
 use crate::files;
 use crate::session::{self, Session};
+use crate::trust::{Trust, list, signing_keys};
 
-/// Builds a chain and writes its bundle.
+/// Builds a chain and writes its bundle; or signs one that is there, or says what is to be said of it.
 pub fn run(session: &Session, args: &cli::Bundle) -> Result<(), CliError> {
-    let bytes = built(session, &args.chain, &args.how)?;
-    let output = match &args.output {
-        Some(output) => output.clone(),
-        None => PathBuf::from(format!("{}.bundle", read(&bytes, &args.chain)?.manifest.name)),
-    };
-    files::replace(&output, &bytes)?;
+    match (&args.verify, &args.bundle, &args.chain) {
+        (Some(file), _, _) => verify(session, file, args),
+        (None, Some(file), _) => {
+            let bytes = signed(&from_file(file)?, &file.display().to_string(), &args.sign)?;
+            write(session, args.output.as_ref().unwrap_or(file), &bytes)
+        }
+        (None, None, Some(chain)) => {
+            let bytes = signed(&built(session, chain, &args.how)?, chain, &args.sign)?;
+            let output = match &args.output {
+                Some(output) => output.clone(),
+                None => PathBuf::from(format!("{}.bundle", read(&bytes, chain)?.manifest.name)),
+            };
+            write(session, &output, &bytes)
+        }
+        (None, None, None) => Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle` or `--verify`")),
+    }
+}
+
+/// Writes a bundle, and says so.
+pub fn write(session: &Session, output: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    files::replace(output, bytes)?;
     session.output.status(&format!("wrote {}\n", output.display()));
     Ok(())
+}
+
+/// Says what a bundle is and who signed it; fails unless somebody who is trusted did.
+fn verify(session: &Session, file: &Path, args: &cli::Bundle) -> Result<(), CliError> {
+    let (bytes, name) = (from_file(file)?, file.display().to_string());
+    let bundle = read(&bytes, &name)?;
+    let signers = signers(&bytes, &name)?;
+    let flags = cli::Trust { trusted_key: args.trusted_key.clone(), allow_unsigned: false };
+    let trust = Trust::configured(session, &flags)?;
+    if trust.keys.is_empty() {
+        let signed = if signers.is_empty() { "nobody".to_owned() } else { list(&signers) };
+        let message = format!("no key is trusted here, and `{name}` is signed by {signed}");
+        return Err(CliError::new(Kind::Refused, message).help("name whom you trust with `--trusted-key KEY`"));
+    }
+    trust.require(&signers, &name)?;
+    let signers = signers.iter().map(|key| {
+        let trusted = if trust.keys.contains(key) { "" } else { " (not trusted)" };
+        format!("signed by {key}{trusted}\n")
+    });
+    let Bundle { manifest, digest, .. } = bundle;
+    session.fact(&format!("`{}` as `{}`\ndigest {digest}\n{}", manifest.chain, manifest.name, signers.collect::<String>()))
+}
+
+/// A bundle's bytes, read once: what is verified is what is deployed.
+pub fn from_file(file: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))
+}
+
+/// The bytes with the signatures of these keys; `name` is where they came from.
+pub fn signed(bytes: &[u8], name: &str, keys: &[PathBuf]) -> Result<Vec<u8>, CliError> {
+    match signing_keys(keys)?.as_slice() {
+        [] => Ok(bytes.to_vec()),
+        keys => signature::sign(bytes, keys).map_err(bad_bundle(name)),
+    }
+}
+
+/// Whose signatures the bytes have, all of which are right.
+pub fn signers(bytes: &[u8], name: &str) -> Result<Vec<PublicKey>, CliError> {
+    signature::open(bytes).map(|opened| opened.signers).map_err(bad_bundle(name))
+}
+
+fn bad_bundle(name: &str) -> impl FnOnce(BundleError) -> CliError {
+    move |error| CliError::new(Kind::Failed, format!("`{name}`: {error}"))
 }
 
 /// The bytes of a chain's bundle, built if need be.
@@ -43,5 +103,5 @@ pub fn built(session: &Session, chain: &str, how: &BuildFlags) -> Result<Vec<u8>
 
 /// Reads a bundle; `name` is where it came from.
 pub fn read(bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
-    Bundle::read(bytes).map_err(|error| CliError::new(Kind::Failed, format!("`{name}`: {error}")))
+    Bundle::read(bytes).map_err(bad_bundle(name))
 }

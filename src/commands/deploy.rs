@@ -1,6 +1,5 @@
 //! `ouro deploy`
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{ErrorKind, Options, Rejection, Step};
@@ -11,9 +10,10 @@ use serde_json::json;
 
 use crate::cli::{Deploy, Place, What};
 use crate::commands::bundle::{self, built};
-use crate::error::{CliError, Kind, io};
+use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::session::{self, Session};
+use crate::trust::Trust;
 
 /// Makes a chain live, or shows how it would.
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
@@ -22,31 +22,41 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     netns::enter(args.place.netns.as_deref())?;
     // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
     session::leave_interrupts();
+    ouro_deploy::limit_capabilities(&bpffs, &bundle.manifest.name).map_err(failure)?;
     let options = Options { force: args.force };
     if args.plan {
-        let steps = ouro_deploy::plan(&bpffs, &bundle, &options).map_err(failure)?;
-        return show_plan(session, &bundle, &steps, args.place.json);
+        let steps = ouro_deploy::plan(&bpffs, &bundle, &options);
+        ouro_deploy::drop_capabilities().map_err(failure)?;
+        return show_plan(session, &bundle, &steps.map_err(failure)?, args.place.json);
     }
-    let steps = deploy(session, &bpffs, &bundle, &options)?;
+    let steps = deploy(session, &bpffs, &bundle, &options, args.verifier_log);
+    ouro_deploy::drop_capabilities().map_err(failure)?;
+    let steps = steps?;
+    tell(session, &bundle, &steps);
     if args.place.json { session.fact(&facts(&bundle, &steps)) } else { Ok(()) }
 }
 
-/// Makes a bundle live and says so.
-pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
+/// Makes a bundle live; shows the log of a program that the verifier rejects, if it is wanted.
+pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, log: bool) -> Result<Vec<Step>, CliError> {
     let progress = &mut |step: &Step| session.detail(&step.to_string());
-    let steps = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| {
+    ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| {
         if let Some(rejection) = rejection(&error) {
-            session.detail(&format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log));
+            let text = format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log);
+            if log { session.output.status(&text) } else { session.detail(&text) }
         }
         failure(error)
-    })?;
+    })
+}
+
+/// Says what was done.
+pub fn tell(session: &Session, bundle: &Bundle, steps: &[Step]) {
     let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
-    match steps.as_slice() {
+    match steps {
         [] => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
         _ => session.output.status(&format!("deployed `{chain}` as `{name}`\n")),
     }
     let attached: Vec<&str> = steps.iter().filter_map(|step| attached(step)).collect();
-    for step in &steps {
+    for step in steps {
         match step {
             // Nobody who runs a firewall wants to learn this from the traffic.
             Step::Detach { hook, .. } if !attached.contains(&hook.interface()) => {
@@ -55,7 +65,6 @@ pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Option
             _ => {}
         }
     }
-    Ok(steps)
 }
 
 /// The verifier's word, if that is what went wrong.
@@ -76,17 +85,30 @@ fn attached(step: &Step) -> Option<&str> {
 
 /// The bundle to deploy: a file, or what the chain builds to; attached where the command line says.
 pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
-    let (bytes, name) = match (&what.bundle, &what.chain) {
-        (Some(file), _) => (fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))?, file.display().to_string()),
-        (None, Some(chain)) => (built(session, chain, &what.how)?, chain.clone()),
-        (None, None) => return Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
-    };
-    bundle_of(what, &bytes, &name)
+    let (bytes, name) = bytes(session, what)?;
+    bundle_of(session, what, &bytes, &name)
+}
+
+/// The bytes of that bundle, and where they came from.
+pub fn bytes(session: &Session, what: &What) -> Result<(Vec<u8>, String), CliError> {
+    match (&what.bundle, &what.chain) {
+        (Some(file), _) => Ok((bundle::from_file(file)?, file.display().to_string())),
+        (None, Some(chain)) => Ok((built(session, chain, &what.how)?, chain.clone())),
+        (None, None) => Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
+    }
+}
+
+/// These bytes, signed now if the command line says so, when somebody who is trusted has signed them.
+pub fn trusted(session: &Session, what: &What, bytes: &[u8], name: &str) -> Result<Vec<u8>, CliError> {
+    let bytes = bundle::signed(bytes, name, &what.sign)?;
+    Trust::configured(session, &what.trust)?.require(&bundle::signers(&bytes, name)?, name)?;
+    Ok(bytes)
 }
 
 /// The bundle in these bytes, which came from `name`; attached where the command line says.
-pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
-    let mut bundle = bundle::read(bytes, name)?;
+pub fn bundle_of(session: &Session, what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
+    let bytes = trusted(session, what, bytes, name)?;
+    let mut bundle = bundle::read(&bytes, name)?;
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }
@@ -137,6 +159,7 @@ pub fn failure(error: ouro_deploy::Error) -> CliError {
         ErrorKind::NotPermitted => Kind::Refused,
     };
     let finding = Diagnostic::bare(error.to_string()).maybe_help(error.help());
-    let finding = if rejection(&error).is_some() { finding.note("`-v` shows the verifier's whole log") } else { finding };
+    let finding =
+        if rejection(&error).is_some() { finding.note("`--verifier-log` shows the verifier's whole log") } else { finding };
     CliError { kind, findings: vec![finding] }
 }

@@ -16,18 +16,17 @@ use tempfile::TempDir;
 use crate::cli::Doctor;
 use crate::commands::build::failure;
 use crate::configurations;
-use crate::doctor::{Distribution, Fact, Machine, Status, facts};
+use crate::doctor::{Distribution, Fact, Machine, Status, facts, kernel_facts};
 use crate::error::{CliError, Kind};
 use crate::session::{self, Session};
-
-/// Where the bpffs usually is.
-const BPFFS: &str = "/sys/fs/bpf";
 
 /// Says what is there and what is missing; fails when nothing could be built.
 pub fn run(session: &Session, args: &Doctor) -> Result<(), CliError> {
     let workspace = session.workspace_if_any()?;
-    let machine = machine(workspace.as_ref(), args)?;
-    let facts = facts(&machine);
+    let facts = match args.kernel {
+        true => kernel_facts(&bpffs(workspace.as_ref(), args)),
+        false => facts(&machine(workspace.as_ref(), args)?),
+    };
     let works = facts.iter().all(|fact| fact.status != Status::Missing);
     session.fact(&if args.json { format!("{}\n", json!({ "ok": works, "checks": facts })) } else { text(&facts) })?;
     if works { Ok(()) } else { Err(CliError { kind: Kind::Refused, findings: Vec::new() }) }
@@ -40,15 +39,20 @@ fn machine(workspace: Option<&Workspace>, args: &Doctor) -> Result<Machine, CliE
         Some(workspace) => of_workspace(workspace, args)?,
         None => outside(&search_path),
     };
-    let settings = workspace.map(|workspace| &workspace.settings);
     Ok(Machine {
         distribution: Distribution::of(&fs::read_to_string("/etc/os-release").unwrap_or_default()),
         toolchain,
         search_path,
         cache: session::any_cache_folder(workspace),
         root: workspace.map_or(here, |workspace| workspace.root.clone()),
-        bpffs: settings.and_then(|settings| settings.deploy.bpffs.clone()).unwrap_or_else(|| PathBuf::from(BPFFS)),
+        bpffs: bpffs(workspace, args),
     })
+}
+
+/// Where `ouro deploy` would pin.
+fn bpffs(workspace: Option<&Workspace>, args: &Doctor) -> PathBuf {
+    let set = || workspace.and_then(|workspace| Some(workspace.root.join(workspace.settings.deploy.bpffs.as_ref()?)));
+    args.bpffs.clone().or_else(set).unwrap_or_else(|| PathBuf::from(ouro_deploy::BPFFS))
 }
 
 type Found = Result<Toolchain, ToolchainError>;
@@ -82,6 +86,8 @@ fn text(facts: &[Fact]) -> String {
             Status::Ok => "ok     ",
             Status::Warning => "warning",
             Status::Missing => "missing",
+            Status::No => "no     ",
+            Status::Refused => "refused",
         };
         let remedy =
             fact.remedy.iter().map(|remedy| format!("{:indent$}{remedy}\n", "", indent = width + 11)).collect::<String>();

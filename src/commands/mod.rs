@@ -15,10 +15,12 @@ mod explain;
 mod generate;
 mod graph;
 mod init;
+mod key;
 mod program;
 mod query;
 mod run;
 mod status;
+mod systemd;
 mod test;
 mod undeploy;
 mod universe;
@@ -44,7 +46,9 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Clean => clean::run(session),
         Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
+        Command::Key(args) => key::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
+        Command::Systemd(args) => systemd::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
         Command::Attach(args) => attach::attach(session, &args),

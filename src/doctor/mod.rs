@@ -1,12 +1,12 @@
 //! What `ouro doctor` looks at: a table of checks, each of which says one thing about this machine.
 //!
-//! Changes nothing but files of its own in temporary folders. A new check is a function and a line in [`CHECKS`].
+//! Changes nothing but files of its own in temporary folders. A new check is a function and a line in [`BUILDING`] or [`RUNNING`].
 
 mod building;
 mod distribution;
 mod running;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
 use serde::Serialize;
@@ -39,6 +39,10 @@ pub enum Status {
     Warning,
     /// Nothing can be built without it.
     Missing,
+    /// The kernel has it not; what needs it cannot be deployed here.
+    No,
+    /// The kernel does not permit it, and does not tell whether it has it.
+    Refused,
 }
 
 /// What a check found.
@@ -73,13 +77,25 @@ impl Answer {
     fn missing(what: impl Into<String>, remedy: impl Into<String>) -> Answer {
         Answer { status: Status::Missing, what: what.into(), remedy: Some(remedy.into()) }
     }
+
+    fn no(what: impl Into<String>, remedy: impl Into<String>) -> Answer {
+        Answer { status: Status::No, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn refused(what: impl Into<String>, remedy: impl Into<String>) -> Answer {
+        Answer { status: Status::Refused, what: what.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn of(self, check: &'static str) -> Fact {
+        Fact { check, status: self.status, what: self.what, remedy: self.remedy }
+    }
 }
 
-/// A check.
+/// A check of what building needs.
 type Check = fn(&Machine) -> Answer;
 
-/// Every check, in the order told.
-const CHECKS: &[(&str, Check)] = &[
+/// What building needs, in the order told.
+const BUILDING: &[(&str, Check)] = &[
     ("clang", building::clang),
     ("other clangs", building::others),
     ("llvm-link", building::llvm_link),
@@ -90,17 +106,34 @@ const CHECKS: &[(&str, Check)] = &[
     ("cache copies", building::copies),
     ("landlock", building::landlock),
     ("namespaces", building::namespaces),
+];
+
+/// A check of what deploying needs; gets the bpffs.
+type KernelCheck = fn(&Path) -> Answer;
+
+/// What deploying needs, in the order told. Behind it stands what programs can attach to.
+const RUNNING: &[(&str, KernelCheck)] = &[
     ("kernel", running::kernel),
     ("kernel types", running::types),
+    ("jit", running::jit),
+    ("unprivileged bpf", running::unprivileged),
+    ("lockdown", running::lockdown),
+    ("security modules", running::security_modules),
     ("bpffs", running::bpffs),
+    ("cgroup2", running::cgroups),
+    ("locked memory", running::memory),
     ("privileges", running::privileges),
 ];
 
 /// Everything there is to say.
 pub fn facts(machine: &Machine) -> Vec<Fact> {
-    let fact = |(check, look): &(&'static str, Check)| {
-        let Answer { status, what, remedy } = look(machine);
-        Fact { check, status, what, remedy }
-    };
-    CHECKS.iter().map(fact).collect()
+    let building = BUILDING.iter().map(|(check, look)| look(machine).of(check));
+    building.chain(kernel_facts(&machine.bpffs)).collect()
+}
+
+/// What there is to say of the kernel, of this user and of this bpffs.
+pub fn kernel_facts(bpffs: &Path) -> Vec<Fact> {
+    let running = RUNNING.iter().map(|(check, look)| look(bpffs).of(check));
+    let features = ouro_deploy::features();
+    running.chain(features.iter().map(|(feature, has)| running::feature(feature, *has).of(feature.name))).collect()
 }

@@ -1,24 +1,101 @@
-//! What this process may do.
+//! What this process may do, and giving up what it need not.
 //!
 //! Knows capabilities by number; whether a command succeeds is the kernel's word.
 
-use super::sys;
-use crate::Error;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
+use ouro_rules::hook;
+
+use super::sys;
+use crate::{Error, layout};
+
+const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_FOWNER: u32 = 3;
 const CAP_NET_ADMIN: u32 = 12;
 const CAP_SYS_ADMIN: u32 = 21;
+const CAP_SYS_RESOURCE: u32 = 24;
+const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-/// Fails unless this thread may load and attach: CAP_BPF and CAP_NET_ADMIN suffice since kernel 5.8, before it took CAP_SYS_ADMIN.
-pub(crate) fn require() -> Result<(), Error> {
-    let held = sys::capabilities().map_err(|error| Error::io("cannot read the capabilities of this process", error))?;
+/// Program types that follow the kernel itself (`is_perfmon_prog_type` of kernel/bpf/syscall.c).
+const FOLLOWING: [&str; 8] =
+    ["kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "lsm", "struct_ops"];
+
+/// Whether programs of this declared type take CAP_PERFMON.
+pub(crate) fn follows_kernel(ty: &str) -> bool {
+    hook::find(ty).is_some_and(|hook| FOLLOWING.contains(&hook.prog_type)) || ty.starts_with("struct_ops")
+}
+
+/// The capabilities that deploying a chain takes: two since kernel 5.8, and a third for programs that follow the kernel.
+pub fn needed_capabilities(follows_kernel: bool) -> Vec<&'static str> {
+    ["CAP_BPF", "CAP_NET_ADMIN"].into_iter().chain(follows_kernel.then_some("CAP_PERFMON")).collect()
+}
+
+/// Fails unless this thread may load and attach. Before kernel 5.8 it took CAP_SYS_ADMIN, which still stands for two of them.
+pub(crate) fn require(follows_kernel: bool) -> Result<(), Error> {
+    let held = held()?;
     let has = |capability: u32| held & (1 << capability) != 0;
-    let mut missing = Vec::new();
-    if !has(CAP_BPF) && !has(CAP_SYS_ADMIN) {
-        missing.push("CAP_BPF");
+    let any = |capability: u32| has(capability) || has(CAP_SYS_ADMIN);
+    let may = |name: &&str| match *name {
+        "CAP_BPF" => any(CAP_BPF),
+        "CAP_PERFMON" => any(CAP_PERFMON),
+        _ => has(CAP_NET_ADMIN),
+    };
+    let missing: Vec<&'static str> = needed_capabilities(follows_kernel).into_iter().filter(|name| !may(name)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(Error::Capabilities { missing, follows_kernel }) }
+}
+
+fn held() -> Result<u64, Error> {
+    sys::capabilities().map_err(|error| Error::io("cannot read the capabilities of this process", error))
+}
+
+/// From here on this thread, and those it starts, can do no more than change this deployment. Whoever has not even that keeps what
+/// there is, and is told by [`require`].
+pub fn limit_capabilities(bpffs: &Path, name: &str) -> Result<(), Error> {
+    let mut keep = vec![CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON];
+    if held()? & (1 << CAP_BPF) == 0 {
+        keep.extend([CAP_SYS_ADMIN, CAP_SYS_RESOURCE]);
     }
-    if !has(CAP_NET_ADMIN) {
-        missing.push("CAP_NET_ADMIN");
+    // Root may write to the folders of another user, but not by those three.
+    let ours = layout::all(bpffs);
+    let folders = [bpffs.to_owned(), ours.join(name), ours];
+    if folders.iter().any(|folder| fs::metadata(folder).is_ok_and(|folder| folder.uid() != sys::user())) {
+        keep.extend([CAP_DAC_OVERRIDE, CAP_FOWNER]);
     }
-    if missing.is_empty() { Ok(()) } else { Err(Error::NotPermitted(format!("this process lacks {}", missing.join(" and ")))) }
+    limit(keep.into_iter().fold(0, |bits, capability| bits | 1 << capability))
+}
+
+/// From here on this thread can do nothing that its user could not.
+pub fn drop_capabilities() -> Result<(), Error> {
+    limit(0)
+}
+
+fn limit(keep: u64) -> Result<(), Error> {
+    sys::limit_capabilities(keep).map_err(|error| Error::io("cannot give up capabilities", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_follow_the_kernel_take_a_third_capability() {
+        for (ty, follows) in [
+            ("xdp", false),
+            ("tcx/ingress", false),
+            ("cgroup_skb/egress", false),
+            ("netfilter", false),
+            ("kprobe/vfs_read", true),
+            ("uprobe", true),
+            ("tracepoint/sched/sched_switch", true),
+            ("tp_btf/sched_switch", true),
+            ("lsm/file_open", true),
+            ("struct_ops/ssthresh", true),
+        ] {
+            assert_eq!(follows_kernel(ty), follows, "{ty}");
+        }
+        assert_eq!(needed_capabilities(true), ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"]);
+    }
 }

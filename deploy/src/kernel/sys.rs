@@ -15,10 +15,12 @@ const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
 const GET_INFO: u32 = 15;
 const PROG_QUERY: u32 = 16;
+const PROG_LOAD: u32 = 5;
 const MAP_FREEZE: u32 = 22;
 const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
+const TOKEN_CREATE: u32 = 36;
 
 /// Update only if the link still runs the program named as the old one.
 const BPF_F_REPLACE: u32 = 4;
@@ -245,4 +247,43 @@ pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<u
     // SAFETY: the kernel writes into `buffer` within its length.
     let received = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
     usize::try_from(received).map_err(|_| io::Error::last_os_error())
+}
+
+/// Loads `return 0` as a program of this type, for this attach type and this type of the kernel's BTF (0 for none).
+pub(super) fn probe_program(ty: u32, attach_type: u32, btf_id: u32) -> io::Result<OwnedFd> {
+    // r0 = 0; exit
+    let instructions: [u64; 2] = [0xb7, 0x95].map(u64::from_le);
+    let attr = Attr::new().u32(0, ty).u32(4, 2).pointer(8, instructions.as_ptr()).pointer(16, c"GPL".as_ptr());
+    attr.bytes(48, b"ouro_probe").u32(68, attach_type).u32(108, btf_id).call_fd(PROG_LOAD)
+}
+
+/// Asks for a token without saying where, which a kernel that has them takes for a bad descriptor.
+pub(super) fn probe_token() -> io::Result<()> {
+    match Attr::new().u32(4, u32::MAX).call(TOKEN_CREATE) {
+        Err(error) if error.raw_os_error() != Some(libc::EBADF) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The user this process acts as.
+pub(super) fn user() -> u32 {
+    // SAFETY: no pointers.
+    unsafe { libc::geteuid() }
+}
+
+/// Gives up every capability of this thread that is not in `keep`, and the means to get one back by running a program.
+pub(super) fn limit_capabilities(keep: u64) -> io::Result<()> {
+    let mut header = [0x2008_0522u32, 0];
+    let mut data = [0u32; 6];
+    // SAFETY: version 3 fills, and then reads, two data structures of three words.
+    let done = unsafe {
+        libc::syscall(libc::SYS_capget, header.as_mut_ptr(), data.as_mut_ptr()) == 0 && {
+            for (at, word) in data.iter_mut().enumerate() {
+                *word &= if at < 3 { keep as u32 } else { (keep >> 32) as u32 };
+            }
+            libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) == 0
+                && libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+        }
+    };
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

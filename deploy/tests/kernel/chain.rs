@@ -206,7 +206,7 @@ struct { __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY); __uint(max_entries, 1); __type
 /// The folder this names keeps objects by their sources: where there is no clang, as in a virtual machine, they are found there.
 const OBJECTS: &str = "OURO_TEST_OBJECTS";
 
-fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
+pub fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
     let kept = std::env::var_os(OBJECTS).map(|folder| Path::new(&folder).join(Digest::of(source.as_bytes()).to_string()));
     if let Some(object) = kept.as_ref().and_then(|kept| fs::read(kept).ok()) {
         fs::write(folder.join(format!("{name}.o")), &object).expect("the folder can be written");

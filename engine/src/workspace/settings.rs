@@ -14,6 +14,7 @@ use ouro_cache::{Age, ParseLimitError, Size};
 use ouro_rules::configuration::KernelVersion;
 use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean, sorted};
 use ouro_rules::repository::Repositories;
+use ouro_rules::signature::PublicKey;
 use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -102,6 +103,8 @@ pub struct BuildSettings {
 pub struct DeploySettings {
     /// The mount point of the bpffs that holds ouro's folder.
     pub bpffs: Option<PathBuf>,
+    /// Whose signatures are trusted: lines with keys, or files of such lines; a relative path starts at the root.
+    pub trusted_keys: Vec<String>,
 }
 
 /// What a key of `ouro.toml` takes.
@@ -112,6 +115,7 @@ enum Kind {
     Sandbox,
     Folders,
     Places,
+    Keys,
     Count,
     Kernel,
     Size,
@@ -125,7 +129,7 @@ const TABLES: &[(&str, &[(&str, Kind)])] = &[
     ("sandbox", &[("mode", Kind::Sandbox), ("read", Kind::Places)]),
     ("cache", &[("dir", Kind::Text), ("max_size", Kind::Size), ("max_age", Kind::Age)]),
     ("build", &[("jobs", Kind::Count), ("min_kernel", Kind::Kernel)]),
-    ("deploy", &[("bpffs", Kind::Text)]),
+    ("deploy", &[("bpffs", Kind::Text), ("trusted_keys", Kind::Keys)]),
     ("config", &[]),
     ("repositories", &[]),
 ];
@@ -194,9 +198,11 @@ fn check_value(kind: Kind, key: &str, value: &Spanned<DeValue<'_>>) -> Found {
         (Kind::Label, _) => return config::check_label(key, value),
         (Kind::Sandbox, _) => return check_mode(key, value),
         (Kind::Places, DeValue::Array(items)) => return items.iter().flat_map(|item| check_place(key, item)).collect(),
+        (Kind::Keys, DeValue::Array(items)) => return items.iter().flat_map(|item| check_trusted(key, item)).collect(),
         (Kind::Text, _) => "a string",
         (Kind::Folders, _) => "a list of folders",
         (Kind::Places, _) => "a list of absolute paths",
+        (Kind::Keys, _) => "a list of public keys, or of files with such",
         (Kind::Count, _) => "a whole number from 1",
     };
     vec![(value.span(), Diagnostic::bare(format!("`{key}` is {expected}")))]
@@ -237,6 +243,19 @@ fn check_place(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
     }
 }
 
+/// A line with a public key, which must be one, or a file.
+fn check_trusted(key: &str, item: &Spanned<DeValue<'_>>) -> Found {
+    let finding = match item.get_ref().as_str() {
+        Some(text) if text.contains(' ') => match text.parse::<PublicKey>() {
+            Ok(_) => return Vec::new(),
+            Err(error) => Diagnostic::bare(format!("`{text}` is no public key: {error}")).help(error.help()),
+        },
+        Some(path) if !path.is_empty() => return Vec::new(),
+        _ => Diagnostic::bare(format!("`{key}` is a list of public keys, or of files with such")),
+    };
+    vec![(item.span(), finding)]
+}
+
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Diagnostic {
     let list = known.clone().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     Diagnostic::bare(format!("unknown {what} `{name}`"))
@@ -272,13 +291,14 @@ mod tests {
     #[test]
     fn every_key_is_read_and_all_are_optional() {
         assert_eq!(parse("").unwrap(), Settings::default());
-        let all = "[repositories]\nfoo = 'a/foo'\n[config.small]\nplatform = 'amd64'\nmode = 'dbg'\nmin_kernel = '6.1'\ncopts = ['-Wextra']\ndefines = ['A=1']\nflags = { '//fw:x' = true }\n[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\nmax_size = '2GB'\nmax_age = '30d'\n[build]\njobs = 4\nmin_kernel = '5.15'\n[deploy]\nbpffs = '/b'\n";
+        let all = "[repositories]\nfoo = 'a/foo'\n[config.small]\nplatform = 'amd64'\nmode = 'dbg'\nmin_kernel = '6.1'\ncopts = ['-Wextra']\ndefines = ['A=1']\nflags = { '//fw:x' = true }\n[workspace]\nname = 'w'\nignore = ['a/b']\n[toolchain]\nclang = 'clang-19'\n[cache]\ndir = '/c'\nmax_size = '2GB'\nmax_age = '30d'\n[build]\njobs = 4\nmin_kernel = '5.15'\n[deploy]\nbpffs = '/b'\ntrusted_keys = ['keys.pub']\n";
         let settings = parse(all).unwrap();
         assert_eq!(settings.workspace.ignore, ["a/b"]);
         assert_eq!((settings.build.jobs, settings.toolchain.clang.as_deref()), (Some(4), Some("clang-19")));
         assert_eq!(settings.cache.max_size, Some(Size(2_000_000_000)));
         assert_eq!(settings.cache.max_age.unwrap().0.as_secs(), 30 * 86_400);
         assert_eq!((settings.cache.dir, settings.deploy.bpffs), (Some("/c".into()), Some("/b".into())));
+        assert_eq!(settings.deploy.trusted_keys, ["keys.pub"]);
         assert_eq!(settings.build.min_kernel.unwrap().to_string(), "5.15");
         assert!(settings.repositories.contains("a/foo"));
         let small = &settings.config["small"];
@@ -328,6 +348,13 @@ mod tests {
         assert_eq!(
             findings("[cache]\nmax_size = 'huge'\nmax_age = 3\n"),
             ["2:12-18: `huge` is no size; write it as `10GB` ()", "3:11-12: `max_age` is a string such as `\"30d\"` ()"]
+        );
+        assert_eq!(
+            findings("[deploy]\ntrusted_keys = ['ssh-rsa AAAA', 1]\n"),
+            [
+                "2:17-31: `ssh-rsa AAAA` is no public key: it is no line `ssh-ed25519 AAAA...` (`ouro key new FILE` writes it to `FILE.pub`; `ouro key public FILE` shows it again)",
+                "2:33-34: `trusted_keys` is a list of public keys, or of files with such ()",
+            ]
         );
         assert_eq!(findings("workspace = 3\n"), ["1:1-10: `workspace` is a table (write `[workspace]`)"]);
         assert!(findings("[build\njobs = 1\n")[0].starts_with("1:7"), "{:?}", findings("[build\njobs = 1\n"));

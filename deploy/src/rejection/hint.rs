@@ -1,0 +1,222 @@
+//! What to change in C, by what the verifier says: its words speak of registers.
+//!
+//! A table; a new message is a line. The first line that fits is taken, so that what is special stands before what is general.
+
+/// What to do about a message; `message` is one line of the log.
+pub(super) fn find(message: &str) -> Option<&'static str> {
+    HINTS.iter().find(|(parts, _)| parts.iter().all(|part| message.contains(part))).map(|(_, hint)| *hint)
+}
+
+/// Parts of a message, all of which it has, and what to change.
+const HINTS: &[(&[&str], &str)] = &[
+    // Pointers.
+    (&["invalid mem access 'map_value_or_null'"], "compare what the lookup returned with NULL before using it"),
+    (&["invalid mem access '", "_or_null'"], "compare the pointer with NULL before using it: the helper may return none"),
+    (
+        &["type=", "_or_null expected="],
+        "compare the pointer with NULL before passing it on: the helper that made it may return none",
+    ),
+    (
+        &["invalid mem access 'scalar'"],
+        "this is a number to the verifier: read kernel memory with `BPF_CORE_READ`, and do not compute pointers from integers",
+    ),
+    (
+        &["invalid mem access 'inv'"],
+        "this is a number to the verifier: read kernel memory with `BPF_CORE_READ`, and do not compute pointers from integers",
+    ),
+    (
+        &["pointer arithmetic", "prohibited"],
+        "compute with a number and add it to the pointer last; only + and - of numbers are allowed on pointers",
+    ),
+    (
+        &["makes", "pointer be out of bounds"],
+        "bound the index from both sides before adding it: make it unsigned, and compare or mask it (`i & 63`)",
+    ),
+    (
+        &["write into map forbidden"],
+        "this map is read-only for programs: a `const` global cannot be written; make it a plain global",
+    ),
+    // Packets.
+    (
+        &["invalid access to packet"],
+        "compare the end of what you read with `ctx->data_end` before reading it: `if (p + 1 > data_end) return ...`; bound variable offsets below 64 kB first (`off & 0x1fff`)",
+    ),
+    (
+        &["offset is outside of the packet"],
+        "compare the end of what you read with `ctx->data_end` before reading it; bound variable offsets below 64 kB first (`off & 0x1fff`)",
+    ),
+    (&["offset is outside of the allowed memory range"], "the access ends behind the object; compare the offset with its size"),
+    // Bounds.
+    (
+        &["max value is outside of the allowed memory range"],
+        "bound the index below the size of what is accessed: `if (i >= sizeof(v->bytes)) return ...;`, or a mask that is smaller",
+    ),
+    (
+        &["unbounded memory access"],
+        "compare the index with a constant before using it, or mask it (`i & 63`), in the same variable and type that is used",
+    ),
+    (
+        &["min value is negative"],
+        "make the length or index unsigned, or check `< 0` as well; compilers may sign-extend an `int`, so use `__u32` or `__u64`",
+    ),
+    (&["invalid access to map value"], "bound the index below the size of the map's value before using it"),
+    (&["unbounded min value"], "check the lower bound, too: make the variable unsigned"),
+    (&["unbounded variable-offset"], "bound the index into the array on the stack: compare it, or mask it"),
+    (&["invalid zero-sized read"], "the length may be 0: check that it is not before the call"),
+    // The stack.
+    (
+        &["invalid indirect read from stack"],
+        "initialise all bytes of what is passed, padding too: `struct key k = {};` or `__builtin_memset(&k, 0, sizeof(k))`",
+    ),
+    (
+        &["invalid indirect access to stack"],
+        "the buffer on the stack is smaller than what the helper reads or writes; check the length",
+    ),
+    (
+        &["invalid read from stack"],
+        "this reads behind or before an array on the stack, or bytes nothing was written to; check the index, initialise the variable",
+    ),
+    (
+        &["invalid write to stack"],
+        "this writes behind an array on the stack, or the stack's 512 bytes are used up: put large buffers into a per-CPU array map",
+    ),
+    (&["invalid stack"], "this is outside of the stack's 512 bytes: put large buffers into a per-CPU array map"),
+    (
+        &["combined stack size"],
+        "functions that call each other share 512 bytes of stack: put large buffers into a per-CPU array map, or inline with `__always_inline`",
+    ),
+    (
+        &["call stack of previous frames"],
+        "a function that jumps to another program may have only 256 bytes of stack above it: make frames smaller, or jump from the program itself",
+    ),
+    (&["the call stack of", "frames is too deep"], "at most 8 functions may be nested; inline some with `__always_inline`"),
+    (
+        &["misaligned"],
+        "access a multiple of the size, or copy bytewise with `__builtin_memcpy`; `__attribute__((packed))` structs do this by themselves",
+    ),
+    // Control flow and size.
+    (&["infinite loop detected"], "give the loop a constant bound"),
+    (
+        &["back-edge"],
+        "this kernel takes no loops, or not this one: give it a constant bound and `#pragma unroll`, or use `bpf_loop`",
+    ),
+    (&["unreachable insn"], "code behind a `return` or an endless loop is left in inline assembly; remove it"),
+    (
+        &["last insn is not an exit or jmp"],
+        "the function ends without `return`: inline assembly or `__builtin_unreachable()` lets control run out of it",
+    ),
+    (&["jump out of range"], "inline assembly jumps out of its function"),
+    (
+        &["BPF program is too large"],
+        "verifying it takes more than a million steps: loop less often, use `bpf_loop`, or split it: each program of a chain has a budget of its own",
+    ),
+    (
+        &["The sequence of", "jumps is too complex"],
+        "there are too many branches to follow: split the program: each program of a chain has a budget of its own",
+    ),
+    (
+        &["too many states"],
+        "there are too many branches to follow: split the program: each program of a chain has a budget of its own",
+    ),
+    (
+        &["R0 !read_ok"],
+        "every path of the program must return a verdict, and a called function a value: look for a missing `return`",
+    ),
+    (&["!read_ok"], "the variable has no value on this path, or a call has overwritten its register: initialise it"),
+    (
+        &["At program exit the register R0", "should have been in"],
+        "this hook takes only the returned values named here: return constants of its own, not those of XDP",
+    ),
+    (&["At async callback the register R0"], "the callback must return 0"),
+    (&["At callback return the register R0"], "the callback of a loop returns 0 to go on and 1 to stop"),
+    // The context.
+    (
+        &["invalid bpf_context access"],
+        "this field of the context cannot be read or written by programs of this type, or not with this size; copying the whole struct does not work either",
+    ),
+    (&["dereference of modified ctx ptr"], "read fields of `ctx` by name, at constant offsets: no array or loop over it"),
+    (&["ctx", "access", "not allowed"], "this field of the context cannot be used by programs of this type"),
+    // Helpers.
+    (
+        &["cannot call GPL-restricted function"],
+        "the object's license must be compatible with the GPL: `char _license[] SEC(\"license\") = \"GPL\";`",
+    ),
+    (
+        &["program of this type cannot use helper"],
+        "another helper does this for the type of the program, or it belongs into a program of another type: `man 7 bpf-helpers`",
+    ),
+    (
+        &["unknown func"],
+        "this kernel, or this type of program, does not have the helper: check it with `bpf_core_enum_value_exists`, or ask for a newer kernel with `min_kernel`",
+    ),
+    (&["invalid func"], "there is no helper of this number; this kernel may be older than the headers"),
+    (
+        &["helper call is not allowed in probe"],
+        "this helper needs a program that may sleep, or that may not; choose the section with or without `.s`",
+    ),
+    (&["helper call might sleep"], "this helper needs a program that may sleep: the section that ends in `.s`"),
+    (
+        &["calling kernel function", "is not allowed"],
+        "programs of this type may not call this kernel function; one of another type may",
+    ),
+    (&["kernel function", "is not allowed"], "programs of this type may not call this kernel function"),
+    (
+        &["kernel btf_id", "is not a function"],
+        "this kernel has no such function: declare it `__weak`, and ask `bpf_ksym_exists` before the call",
+    ),
+    (
+        &["failed to find kernel BTF type ID"],
+        "this kernel does not have it: declare it `__weak`, and ask `bpf_ksym_exists` or `bpf_core_type_exists` first",
+    ),
+    (
+        &["attach_btf_id", "is not"],
+        "this kernel has no such function or hook to attach to; `ouro doctor --kernel` says what there is",
+    ),
+    (
+        &["type=", "expected="],
+        "the helper takes a pointer of another kind here: a buffer on the stack, in a map's value, or in the packet after its bounds were checked",
+    ),
+    // What must be given back.
+    (&["tail_call would lead to reference leak"], "release what was acquired before jumping to another program"),
+    (
+        &["Unreleased reference"],
+        "release on every path what was acquired: `bpf_ringbuf_submit` or `_discard`, `bpf_sk_release`, ..., early returns too",
+    ),
+    (
+        &["would lead to reference leak"],
+        "release on every path what was acquired: `bpf_ringbuf_submit` or `_discard`, `bpf_sk_release`, ..., early returns too",
+    ),
+    (
+        &["bpf_spin_lock-ed region"],
+        "call `bpf_spin_unlock` on every path before leaving, early returns and jumps to other programs too",
+    ),
+    (
+        &["function calls are not allowed while holding a lock"],
+        "call nothing between `bpf_spin_lock` and `bpf_spin_unlock`: compute before, store within",
+    ),
+    (
+        &["bpf_spin_lock is missing"],
+        "call `bpf_spin_unlock` on every path before leaving, early returns and jumps to other programs too",
+    ),
+    (
+        &["Sleepable programs can only use"],
+        "a program that may sleep cannot jump: take the section without `.s`, or give it no `jumps`",
+    ),
+    (
+        &["tail_calls are not allowed in"],
+        "jumps are not possible here: on this machine only from the program itself, not from functions it calls",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What stands behind a more general message is never said.
+    #[test]
+    fn no_hint_hides_another() {
+        for (parts, hint) in HINTS {
+            assert_eq!(find(&parts.join(" ")), Some(*hint), "{parts:?}");
+        }
+    }
+}

@@ -75,7 +75,7 @@ mod tests {
 
     fn spec(ty: &str, max_entries: u32) -> MapSpec {
         let (key, value) = ("__u32".to_owned(), "__u64".to_owned());
-        MapSpec { name: "m".to_owned(), ty: ty.to_owned(), key, value, max_entries, flags: 0, key_size: 4, value_size: 8 }
+        MapSpec { name: "m".to_owned(), ty: ty.to_owned(), key, value, max_entries, key_size: 4, value_size: 8, ..MapSpec::default() }
     }
 
     fn pinned(ty: u32, max_entries: u32) -> MapFacts {

@@ -40,6 +40,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         flags: 0,
         key_size: 4,
         value_size: 8,
+        ..MapSpec::default()
     };
     let manifest = Manifest {
         workspace: None,

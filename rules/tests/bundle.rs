@@ -44,6 +44,7 @@ fn map(name: &str) -> MapSpec {
         flags: 0,
         key_size: 4,
         value_size: 8,
+        ..MapSpec::default()
     }
 }
 
@@ -56,6 +57,7 @@ fn chain(name: &str, slot: u32) -> ChainSpec {
         programs: vec![member("parse", None), member("next", Some(slot))],
         edges: vec![edge(0, 1, "next")],
         maps: Vec::new(),
+        contents: Default::default(),
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         table_size: slot + 1,
         counting: true,
@@ -210,7 +212,7 @@ fn manifests_that_lead_astray_are_refused() {
     assert!(Bundle::read(&with(&|_| {})).is_ok());
     type Change = fn(&mut Manifest);
     let table: &[(Change, &str)] = &[
-        (|m| m.format = 2, "bundle has format 2; this ouro knows format 1"),
+        (|m| m.format = 1, "bundle has format 1; this ouro knows format 2"),
         (|m| m.name = "../x".to_owned(), "`../x` cannot name a pin"),
         (|m| m.name = "x".repeat(200), "cannot name a pin"),
         (|m| m.programs[0].name = "a/b".to_owned(), "`a/b` cannot name a pin"),

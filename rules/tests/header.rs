@@ -24,8 +24,7 @@ fn map(ty: &str, key: &str, value: &str, flags: u32) -> MapSpec {
         value: text(value),
         max_entries: 4096,
         flags,
-        key_size: 0,
-        value_size: 0,
+        ..MapSpec::default()
     }
 }
 

@@ -69,7 +69,12 @@ fn nothing() -> Observed {
 }
 
 fn seen() -> MapFacts {
-    MapFacts { id: 50, ty: 1, key_size: 4, value_size: 8, max_entries: 4, flags: 0, frozen: false }
+    MapFacts { id: 50, ty: 1, key_size: 4, value_size: 8, max_entries: 4, ..MapFacts::default() }
+}
+
+/// The pin of the only map.
+fn pin(bundle: &Bundle) -> String {
+    bundle.manifest.maps[0].pin()
 }
 
 fn meta(bundle: &Bundle, qdiscs: &[&str]) -> Meta {
@@ -109,7 +114,7 @@ fn deployed(bundle: &Bundle) -> Observed {
         has_folders: true,
         generations: [(1, generation(bundle, 1))].into(),
         attachments: hooks.collect(),
-        maps: [("seen".to_owned(), seen())].into(),
+        maps: bundle.manifest.maps.iter().map(|map| (map.pin(), seen())).collect(),
         ..nothing()
     }
 }
@@ -317,7 +322,7 @@ fn a_dropped_map_goes_before_the_generation_that_records_it() {
     let found = steps(&without, &deployed(&bundle("a", &[xdp("eth0")])));
     assert_eq!(
         found[found.len() - 3..],
-        [Step::Settle, Step::RemoveMap { map: "seen".to_owned() }, Step::RemoveGeneration { generation: 1 }]
+        [Step::Settle, Step::RemoveMap { map: pin(&bundle("a", &[])) }, Step::RemoveGeneration { generation: 1 }]
     );
 }
 
@@ -387,7 +392,7 @@ fn a_removal_takes_maps_before_their_record() {
         [
             Step::Detach { hook: hook("eth0"), generation: 1 },
             Step::Settle,
-            Step::RemoveMap { map: "seen".to_owned() },
+            Step::RemoveMap { map: pin(&bundle("a", &[])) },
             Step::RemoveGeneration { generation: 1 },
             Step::RemoveFolders,
         ]

@@ -5,9 +5,11 @@
 mod attach;
 mod bpffs;
 mod caps;
+mod contents;
 mod elf;
 mod host;
 mod load;
+mod map_types;
 mod maps;
 mod netlink;
 pub(crate) mod pins;
@@ -16,10 +18,12 @@ mod sys;
 pub(crate) use attach::{add_qdisc, attach, detach, find_filter, remove_link, remove_qdisc, switch};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub(crate) use caps::require as require_capabilities;
+pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
 pub(crate) use load::Loader;
-pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, write_bytes};
+pub(crate) use map_types::MapTypes;
+pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin, pin_again, read_bytes, write_bytes};
 pub use pins::MapFacts;
 
 /// Waits until no packet is inside a program that was detached or replaced before.

@@ -13,6 +13,7 @@ use crate::contents;
 use crate::diagnostic::Diagnostic;
 use crate::hook;
 use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::manifest::{Content, Element, Layout};
 use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
 
@@ -283,7 +284,8 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
 
 /// A deployer turns names into paths and numbers into indices, so neither may lead astray.
 fn check(manifest: &Manifest) -> Result<(), BundleError> {
-    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest));
+    let bad_map = || manifest.maps.iter().find_map(|map| bad_map(manifest, map));
+    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest)).or_else(bad_map);
     wrong.map_or(Ok(()), |what| Err(BundleError::Malformed(what)))
 }
 
@@ -327,4 +329,22 @@ fn bad_number(manifest: &Manifest) -> Option<String> {
     let slot_of = |program: u32| programs.get(program as usize).and_then(|program| program.slot);
     let astray = manifest.edges.iter().find(|edge| edge.from as usize >= programs.len() || slot_of(edge.to).is_none());
     astray.map(|edge| format!("edge `{}` leads to no program with a slot", edge.name))
+}
+
+/// What a map holds must be as large as it says, and the maps it holds must be the bundle's own.
+fn bad_map(manifest: &Manifest, map: &MapSpec) -> Option<String> {
+    let fits = |layout: &Option<Layout>, size: u32| layout.as_ref().is_none_or(|layout| layout.bytes() == size);
+    if !fits(&map.key_layout, map.key_size) || !fits(&map.value_layout, map.value_size) {
+        return Some(format!("the members of map `{}` do not have its size", map.name));
+    }
+    if map.inner.as_ref().is_some_and(|inner| inner.inner.is_some()) {
+        return Some(format!("map `{}` holds maps that hold maps", map.name));
+    }
+    let is_wrong = |element: &&Element| match &element.value {
+        Content::Bytes(bytes) => element.key.0.len() != map.key_size as usize || bytes.0.len() != map.value_size as usize,
+        Content::Map(pin) => {
+            element.key.0.len() != map.key_size as usize || manifest.maps.iter().all(|held| held.inner.is_some() || held.pin() != *pin)
+        }
+    };
+    map.contents.iter().find(is_wrong).map(|_| format!("what map `{}` holds does not fit it", map.name))
 }

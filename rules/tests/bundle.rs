@@ -6,7 +6,7 @@ mod clang;
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
 use ouro_rules::header::HeaderSpec;
-use ouro_rules::manifest::{Attach, Edge, Manifest, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, XdpMode};
 use ouro_rules::object::{Expected, link_symbols};
 use ouro_rules::{Diagnostic, Label};
 
@@ -46,6 +46,10 @@ fn map(name: &str) -> MapSpec {
         value_size: 8,
         ..MapSpec::default()
     }
+}
+
+fn element(key: usize, value: Content) -> Element {
+    Element { key: Bytes(vec![0; key]), value }
 }
 
 /// `parse` jumps to `next`, which has this slot.
@@ -219,6 +223,12 @@ fn manifests_that_lead_astray_are_refused() {
         (|m| m.programs[0].name = "sixteen_is_a_lot".to_owned(), "cannot name a pin"),
         (|m| m.maps = vec![map("")], "`` cannot name a pin"),
         (|m| m.maps = vec![map("m"), map("m")], "two maps are named `m`"),
+        (|m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Bytes(Bytes(vec![0; 9])))], ..map("m") }], "does not fit it"),
+        (|m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Map("../x".to_owned()))], ..map("m") }], "does not fit it"),
+        (
+            |m| m.maps = vec![MapSpec { value_layout: Some(Layout::Int { bytes: 4, signed: false }), ..map("m") }],
+            "the members of map `m` do not have its size",
+        ),
         (
             |m| m.attach = vec![Attach::Xdp { interface: "..".to_owned(), mode: XdpMode::Generic }],
             "`..` cannot name a network device",

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use ouro_rules::manifest::{Content, MapSpec};
-use ouro_rules::map_type;
+use ouro_rules::map_type::{self, Size};
 
 use super::map_types::MapTypes;
 use super::pins::MapFacts;
@@ -20,7 +20,6 @@ use crate::migrate::{Elements, cpu_bytes};
 const AT_ONCE: usize = 4096;
 /// Types the kernel refuses BTF for (`map_check_no_btf`), or has no use for it.
 const WITHOUT_TYPES: &[u32] = &[4, 7, 8, 12, 13, 14, 15, 16, 17, 18, 20, 25, 27, 31];
-const PERF_EVENT_ARRAY: u32 = 4;
 
 /// Creates a map with what it holds at first, not pinned yet. `held` opens maps that it holds.
 pub(crate) fn create_map(
@@ -58,8 +57,11 @@ pub(crate) fn create_empty_map(spec: &MapSpec, types: Option<&MapTypes>) -> Resu
     let unknown = || Error::Object { of: spec.name.clone(), reason: format!("`{}` is no type of map", spec.ty) };
     let ty = map_type::find(&spec.ty).ok_or_else(unknown)?;
     let inner = spec.inner.as_deref().map(|inner| create_empty_map(inner, None)).transpose()?;
-    let max_entries = match (ty.number, spec.max_entries) {
-        (PERF_EVENT_ARRAY, 0) => u32::try_from(cpus().map_err(failed)?).unwrap_or(u32::MAX),
+    let page = sys::page_size();
+    let max_entries = match (ty.size, spec.max_entries) {
+        (Size::Cpus, 0) => u32::try_from(cpus().map_err(failed)?).unwrap_or(u32::MAX),
+        // Pages may be larger than where the chain was built.
+        (Size::Bytes, bytes) => bytes.div_ceil(page).next_power_of_two().saturating_mul(page),
         (_, entries) => entries,
     };
     let shape = NewMap {

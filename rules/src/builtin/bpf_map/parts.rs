@@ -17,6 +17,8 @@ use crate::rule::Context;
 const HASHES: i64 = 15;
 /// The smallest page of any machine.
 const PAGE: i64 = 4096;
+/// `BPF_F_RDONLY`: nobody but programs can write.
+const RDONLY: u32 = 1 << 3;
 /// The flag that lets arrays of several sizes be held by one map.
 const INNER_MAP: u32 = 1 << 12;
 
@@ -152,6 +154,10 @@ pub(super) fn contents(
     let given = given(ctx, attr);
     if let (Some((ty, spec)), Some(given)) = (map, &given) {
         findings.extend(contents::check(ty, spec.max_entries, given));
+    }
+    if map.is_some_and(|(_, spec)| spec.flags & RDONLY != 0) {
+        let finding = Diagnostic::error(&attr.span, "a map with the flag `rdonly` cannot be filled");
+        findings.push(finding.help("remove the flag; with `frozen = True` nothing can write the map once it is filled"));
     }
     if findings.is_empty() { Ok((given, holds)) } else { Err(findings) }
 }

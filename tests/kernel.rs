@@ -7,7 +7,7 @@ mod support;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,14 @@ fn ok(lab: &Lab, workspace: &Workspace, arguments: &[&str]) -> Said {
 
 fn status(lab: &Lab, workspace: &Workspace) -> Value {
     serde_json::from_str(&ok(lab, workspace, &["status", "--json"]).out).expect("JSON")
+}
+
+/// The pin of a deployment's map.
+fn map(lab: &Lab, deployment: &str, name: &str) -> PathBuf {
+    let pins = fs::read_dir(lab.bpffs.join("ouro").join(deployment).join("maps")).expect("it is deployed");
+    let mut pins = pins.map(|pin| pin.expect("a pin").path());
+    let is_it = |pin: &PathBuf| pin.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-")));
+    pins.find(is_it).unwrap_or_else(|| panic!("`{name}` is not pinned"))
 }
 
 /// Sums the per-CPU values behind a key.
@@ -58,7 +66,7 @@ fn hello_counts_packets() {
         let workspace = Workspace::example("01-hello-xdp");
         ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR]);
         assert_eq!(lab.ping(10), 10);
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/hello/maps/packets"), 0) >= 10);
+        assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 10);
         let live = status(lab, &workspace);
         ok(lab, &workspace, &["undeploy", "hello"]);
         nothing_left(lab, &live);
@@ -75,7 +83,7 @@ fn members_of_kernel_structs_are_found_when_a_program_is_loaded() {
         let workspace = Workspace::example("co-re");
         ok(lab, &workspace, &["deploy", "//:who", "--interface", NEAR]);
         assert_eq!(lab.ping(4), 4);
-        let sent = bpftool(&["map", "dump", "pinned", lab.bpffs.join("ouro/who/maps/sent").to_str().expect("a plain path")]);
+        let sent = bpftool(&["map", "dump", "pinned", map(lab, "who", "sent").to_str().expect("a plain path")]);
         let senders: Vec<&Value> = sent.as_array().expect("senders").iter().map(|entry| &entry["formatted"]).collect();
         let count: u64 = senders.iter().filter_map(|sender| sender["value"].as_u64()).sum();
         assert!(count >= 4 && senders.iter().all(|sender| sender["key"]["name"] != ""), "{sent}");
@@ -133,7 +141,7 @@ fn a_table_of_routes_decides() {
         };
         deploy("watched");
         assert_eq!(lab.ping(5), 5);
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/router/maps/watched_pkts"), 0) >= 5);
+        assert!(per_cpu_sum(&map(lab, "router", "watched_pkts"), 0) >= 5);
         deploy("blocked");
         assert_eq!(lab.ping(3), 0, "the table says so");
         let live = status(lab, &workspace);
@@ -188,7 +196,7 @@ fn a_redeploy_keeps_map_contents_and_an_unchanged_one_does_nothing() {
         let second = status(lab, &workspace);
         assert_eq!(second[0]["generation"], 2);
         assert_eq!(first[0]["maps"][0]["id"], second[0]["maps"][0]["id"], "the map lives on");
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/hello/maps/packets"), 0) >= 10);
+        assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 10);
         assert!(is_gone("prog", first[0]["programs"][0]["id"].as_u64().unwrap() as u32), "the old generation is gone");
         ok(lab, &workspace, &["undeploy", "hello"]);
     });
@@ -321,7 +329,7 @@ fn a_network_namespace_can_be_named() {
         let said = Said::of(command.output().unwrap());
         assert_eq!(said.code, 0, "{}", said.err);
         assert_eq!(lab.ping(3), 3);
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/hello/maps/packets"), 0) >= 3);
+        assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 3);
         ouro(lab, &workspace, &["deploy", "//:hello", "--netns", "no-such-namespace"])
             .says("cannot open the network namespace")
             .says("ip netns list");

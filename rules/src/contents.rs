@@ -40,6 +40,8 @@ pub enum GivenValue {
     List(Vec<Given>),
     /// A dictionary, in the order written.
     Dict(Vec<(Given, Given)>),
+    /// Keys with their values that were written as a list.
+    Pairs(Vec<(Given, Given)>),
     /// A map, by its name.
     Map(String),
 }
@@ -63,6 +65,19 @@ impl Given {
         Some(Given { value: given, span: value.span.clone() })
     }
 
+    /// The same, its lists of two taken for keys with values: the contents of a map that has keys.
+    pub fn paired(self) -> Given {
+        let GivenValue::List(items) = &self.value else { return self };
+        let pair = |item: &Given| match &item.value {
+            GivenValue::List(pair) => <&[Given; 2]>::try_from(pair.as_slice()).ok().map(|[key, value]| (key.clone(), value.clone())),
+            _ => None,
+        };
+        match items.iter().map(pair).collect() {
+            Some(pairs) => Given { value: GivenValue::Pairs(pairs), span: self.span },
+            None => self,
+        }
+    }
+
     /// The maps it names.
     pub fn names<'a>(&'a self) -> Vec<&'a str> {
         let name = |(_, value): (Option<&'a Given>, &'a Given)| match &value.value {
@@ -80,14 +95,15 @@ impl Given {
             GivenValue::Bool(false) => "`False`".to_owned(),
             GivenValue::Text(text) => format!("`\"{text}\"`"),
             GivenValue::List(items) => format!("a list of {}", items.len()),
-            GivenValue::Dict(_) => "a dictionary".to_owned(),
+            GivenValue::Dict(_) | GivenValue::Pairs(_) => "a dictionary".to_owned(),
             GivenValue::Map(name) => format!("the map `{name}`"),
         }
     }
 
-    /// The keys, where there are any, and the values.
+    /// The keys, where there are any, and the values. A list of pairs stands for a dictionary whose keys BUILD files cannot have.
     fn entries(&self) -> Vec<(Option<&Given>, &Given)> {
         match &self.value {
+            GivenValue::Pairs(pairs) => pairs.iter().map(|(key, value)| (Some(key), value)).collect(),
             GivenValue::List(items) => items.iter().map(|item| (None, item)).collect(),
             GivenValue::Dict(entries) => entries.iter().map(|(key, value)| (Some(key), value)).collect(),
             _ => Vec::new(),
@@ -114,7 +130,10 @@ fn wrong_shape(ty: &MapType, given: &Given) -> Option<Diagnostic> {
     let is_list = matches!(given.value, GivenValue::List(_));
     let (message, help) = match ty.fill {
         Fill::Nothing => (format!("a `{}` map cannot have `contents`", ty.name), "programs or other tools fill it"),
-        Fill::Keys if is_list => (format!("a `{}` map holds values by keys", ty.name), "write `contents = {key: value}`"),
+        Fill::Keys if is_list => {
+            let help = "write `contents = {key: value}`, or `[(key, value), ...]` where keys are structs";
+            (format!("a `{}` map holds values by keys", ty.name), help)
+        }
         Fill::Values if !is_list => (format!("a `{}` map has no keys", ty.name), "write `contents = [value, ...]`"),
         _ => return None,
     };

@@ -7,6 +7,7 @@ use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean};
 use ouro_rules::label::Label;
 use starlark::values::dict::DictRef;
 use starlark::values::list::ListRef;
+use starlark::values::tuple::TupleRef;
 use starlark::values::{UnpackValue, Value, ValueLike};
 
 use super::context::Context;
@@ -127,8 +128,8 @@ impl Slot<'_> {
         let inner = |value, place: Place<'_>, depth| {
             self.data(value, place, depth).map(|value| Spanned { value, span: place.span() })
         };
-        if let Some(list) = ListRef::from_value(value) {
-            let items = list.iter().enumerate().map(|(index, item)| inner(item, place.item(index, list.len()), depth + 1));
+        if let Some(list) = ListRef::from_value(value).map(|list| list.content()).or_else(|| tuple(value)) {
+            let items = list.iter().enumerate().map(|(index, item)| inner(*item, place.item(index, list.len()), depth + 1));
             return items.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(Attr::List);
         }
         if let Some(dict) = DictRef::from_value(value) {
@@ -164,6 +165,11 @@ impl Slot<'_> {
         self.context.report(finding);
         None
     }
+}
+
+/// What a key can be where a list cannot.
+fn tuple<'v>(value: Value<'v>) -> Option<&'v [Value<'v>]> {
+    TupleRef::from_value(value).map(|tuple| tuple.content())
 }
 
 /// The type itself, or the first of its alternatives, that takes this kind of value.

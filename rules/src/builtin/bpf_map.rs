@@ -77,8 +77,8 @@ impl BpfMap {
             AttrSpec::new(
                 "contents",
                 AttrType::Data,
-                "What it holds when it is created: `{key: value}`, or a list for types without keys and for places from 0 on. Numbers, \
-                 strings for arrays of bytes, lists for arrays, `{\"member\": value}` for structs, `\":map\"` for a map. On every CPU \
+                "What it holds when it is created: `{key: value}`, or `[(key, value), ...]` where keys are structs, or a list for types \
+                 without keys and for places from 0 on. Numbers, strings for arrays of bytes, lists for arrays, `{\"member\": value}` for structs, `\":map\"` for a map. On every CPU \
                  the same.",
             )
             .edge(EdgeKind::Map),

@@ -151,7 +151,8 @@ pub(super) fn contents(
             holds.extend((!holds.contains(held)).then(|| held.clone()));
         }
     });
-    let given = given(ctx, attr);
+    let has_keys = map.is_some_and(|(ty, _)| ty.fill == Fill::Keys);
+    let given = given(ctx, attr).map(|given| if has_keys { given.paired() } else { given });
     if let (Some((ty, spec)), Some(given)) = (map, &given) {
         findings.extend(contents::check(ty, spec.max_entries, given));
     }

@@ -167,8 +167,16 @@ fn what_a_build_file_says_is_what_programs_see() {
         assert_eq!(lab.ping(2), 2);
         assert_eq!(pings(lab, &workspace), 10);
         // And what is not said is not done.
-        workspace.edit("fw/BUILD.ouro", "name = \"ring_b\", type = \"array\",", "name = \"ring_b\", type = \"array\", flags = [\"mmapable\"],");
-        workspace.edit("fw/BUILD.ouro", "name = \"ring_a\", type = \"array\",", "name = \"ring_a\", type = \"array\", flags = [\"mmapable\"],");
+        workspace.edit(
+            "fw/BUILD.ouro",
+            "name = \"ring_b\", type = \"array\",",
+            "name = \"ring_b\", type = \"array\", flags = [\"mmapable\"],",
+        );
+        workspace.edit(
+            "fw/BUILD.ouro",
+            "name = \"ring_a\", type = \"array\",",
+            "name = \"ring_a\", type = \"array\", flags = [\"mmapable\"],",
+        );
         let said = ouro(lab, &workspace, DEPLOY);
         assert_ne!(said.code, 0);
         said.says("map `ring_b` is pinned with another definition: flags is 0, declared is 1024");

@@ -87,13 +87,18 @@ pub(crate) fn member_differences(old: &MapSpec, new: &MapSpec) -> Vec<Difference
             found.push(Difference { field, pinned: shown(&old), declared: shown(&new) });
         }
     }
-    let inner = |map: &MapSpec| map.inner.as_ref().map_or_else(|| "none".to_owned(), |inner| format!("{} {}", inner.ty, inner.abi()));
+    let inner =
+        |map: &MapSpec| map.inner.as_ref().map_or_else(|| "none".to_owned(), |inner| format!("{} {}", inner.ty, inner.abi()));
     if inner(old) != inner(new) {
         found.push(Difference { field: "inner".to_owned(), pinned: inner(old), declared: inner(new) });
     }
     if new.inner.is_some() && old.contents != new.contents {
         let count = |map: &MapSpec| format!("{} maps", map.contents.len());
-        found.push(Difference { field: "what it holds".to_owned(), pinned: count(old), declared: format!("other {}", count(new)) });
+        found.push(Difference {
+            field: "what it holds".to_owned(),
+            pinned: count(old),
+            declared: format!("other {}", count(new)),
+        });
     }
     found
 }
@@ -121,7 +126,16 @@ mod tests {
 
     fn spec(ty: &str, max_entries: u32) -> MapSpec {
         let (key, value) = ("__u32".to_owned(), "__u64".to_owned());
-        MapSpec { name: "m".to_owned(), ty: ty.to_owned(), key, value, max_entries, key_size: 4, value_size: 8, ..MapSpec::default() }
+        MapSpec {
+            name: "m".to_owned(),
+            ty: ty.to_owned(),
+            key,
+            value,
+            max_entries,
+            key_size: 4,
+            value_size: 8,
+            ..MapSpec::default()
+        }
     }
 
     fn pinned(ty: u32, max_entries: u32) -> MapFacts {
@@ -149,7 +163,12 @@ mod tests {
     fn members_are_told_by_name() {
         let int = |bytes| Layout::Int { bytes, signed: false };
         let with = |members: &[(&str, u32, u32)]| {
-            let member = |(name, at, bytes): &(&str, u32, u32)| Member { name: (*name).to_owned(), at: at * 8, bits: None, layout: int(*bytes) };
+            let member = |(name, at, bytes): &(&str, u32, u32)| Member {
+                name: (*name).to_owned(),
+                at: at * 8,
+                bits: None,
+                layout: int(*bytes),
+            };
             let value = Layout::Struct { bytes: 8, members: members.iter().map(member).collect() };
             MapSpec { key_layout: Some(int(4)), value_layout: Some(value), ..spec("hash", 4) }
         };

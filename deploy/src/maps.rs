@@ -72,7 +72,8 @@ fn read(layout: &Layout, pin: &str) -> Result<(OwnedFd, Elements), Error> {
     let path = layout.map(pin);
     let map = pins::require(&path, Kind::Map)?;
     let facts = pins::map_facts(&path)?.unwrap_or_default();
-    let elements = kernel::read_elements(&map, &facts).map_err(|error| Error::io(format!("cannot read `{}`", path.display()), error))?;
+    let elements =
+        kernel::read_elements(&map, &facts).map_err(|error| Error::io(format!("cannot read `{}`", path.display()), error))?;
     Ok((map, elements))
 }
 

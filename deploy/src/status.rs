@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::Error;
 use crate::hook::Hook;
-use crate::kernel::pins::{self, Kind};
 use crate::kernel;
+use crate::kernel::pins::{self, Kind};
 use crate::layout::{Layout, map_name};
 use crate::map_check::type_name;
 use crate::observe::{Generation, Observed, counts_edges, observe};
@@ -229,7 +229,8 @@ fn maps(layout: &Layout, observed: &Observed) -> Result<Vec<MapStatus>, Error> {
 }
 
 fn map(layout: &Layout, observed: &Observed, pin: &str, facts: &kernel::MapFacts) -> Result<MapStatus, Error> {
-    let of_meta = |meta: &'_ crate::Meta| meta.manifest.maps.iter().find(|map| meta.manifest.pin_of(map) == pin).map(|map| map.on_change);
+    let of_meta =
+        |meta: &'_ crate::Meta| meta.manifest.maps.iter().find(|map| meta.manifest.pin_of(map) == pin).map(|map| map.on_change);
     let is_counted = map_type::MAP_TYPES.iter().any(|ty| ty.number == facts.ty && ty.fill == Fill::Keys);
     let path = layout.map(pin);
     let open = pins::open(&path, Kind::Map)?.filter(|_| is_counted);

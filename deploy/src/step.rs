@@ -177,10 +177,9 @@ impl Step {
         Some(match self {
             Step::CreateFolders => Step::RemoveFolders,
             Step::CreateGeneration { generation } => Step::RemoveGeneration { generation: *generation },
-            Step::CreateMap { map }
-            | Step::AdoptMap { map, .. }
-            | Step::CopyMap { map, .. }
-            | Step::ConvertMap { map, .. } => Step::RemoveMap { map: map.clone() },
+            Step::CreateMap { map } | Step::AdoptMap { map, .. } | Step::CopyMap { map, .. } | Step::ConvertMap { map, .. } => {
+                Step::RemoveMap { map: map.clone() }
+            }
             Step::AddQdisc { interface } => Step::RemoveQdisc { interface: interface.clone() },
             Step::Attach { hook, generation } => Step::Detach { hook: hook.clone(), generation: *generation },
             Step::Detach { hook, generation } => Step::Attach { hook: hook.clone(), generation: *generation },
@@ -213,7 +212,11 @@ impl fmt::Display for Step {
                 write!(f, "create map `{}` and convert what it holds; not atomic: what changes meanwhile follows", map_name(map))
             }
             Step::CatchUpMap { map, .. } => {
-                write!(f, "carry over what changed meanwhile in map `{}`; what both generations changed stays as the new one has it", map_name(map))
+                write!(
+                    f,
+                    "carry over what changed meanwhile in map `{}`; what both generations changed stays as the new one has it",
+                    map_name(map)
+                )
             }
             Step::LoadProgram { program, .. } => write!(f, "load program `{program}`"),
             Step::AdoptGeneration { from, generation } => {

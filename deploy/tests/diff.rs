@@ -351,7 +351,8 @@ fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
             "freeze the jump table".to_owned(),
             "switch native XDP of `eth0` from generation 1 to 2".to_owned(),
             "wait until no packet is inside what was replaced".to_owned(),
-            "carry over what changed meanwhile in map `seen`; what both generations changed stays as the new one has it".to_owned(),
+            "carry over what changed meanwhile in map `seen`; what both generations changed stays as the new one has it"
+                .to_owned(),
             format!("remove map `{}` and what it holds", pin(&old)),
             "remove generation 1".to_owned(),
         ]
@@ -382,10 +383,7 @@ fn a_map_that_never_went_live_is_made_again() {
     assert!(found.contains(&Step::CopyMap { map: pin(&changed), from: pin(&old) }));
     // Once it is live, it is used as it is.
     observed.attachments.extend([attached(hook("eth0"), 2)]);
-    assert_eq!(
-        steps(&changed, &observed),
-        [Step::RemoveMap { map: pin(&old) }, Step::RemoveGeneration { generation: 1 }]
-    );
+    assert_eq!(steps(&changed, &observed), [Step::RemoveMap { map: pin(&old) }, Step::RemoveGeneration { generation: 1 }]);
 }
 
 #[test]

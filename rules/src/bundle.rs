@@ -198,7 +198,14 @@ fn disagree(declared: &MapSpec, first: &Member, known: &MapSpec, second: &Member
     let message = match sizes(known) == sizes(found) {
         true => format!("the members of map `{}` are not the same in `{}` and `{}`", declared.name, first.label, second.label),
         false => {
-            format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first.label, sizes(found), second.label)
+            format!(
+                "map `{}` has {} in `{}`, and {} in `{}`",
+                declared.name,
+                sizes(known),
+                first.label,
+                sizes(found),
+                second.label
+            )
         }
     };
     Diagnostic::bare(message)
@@ -343,7 +350,8 @@ fn bad_map(manifest: &Manifest, map: &MapSpec) -> Option<String> {
     let is_wrong = |element: &&Element| match &element.value {
         Content::Bytes(bytes) => element.key.0.len() != map.key_size as usize || bytes.0.len() != map.value_size as usize,
         Content::Map(pin) => {
-            element.key.0.len() != map.key_size as usize || manifest.maps.iter().all(|held| held.inner.is_some() || held.pin() != *pin)
+            element.key.0.len() != map.key_size as usize
+                || manifest.maps.iter().all(|held| held.inner.is_some() || held.pin() != *pin)
         }
     };
     map.contents.iter().find(is_wrong).map(|_| format!("what map `{}` holds does not fit it", map.name))

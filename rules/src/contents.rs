@@ -69,7 +69,9 @@ impl Given {
     pub fn paired(self) -> Given {
         let GivenValue::List(items) = &self.value else { return self };
         let pair = |item: &Given| match &item.value {
-            GivenValue::List(pair) => <&[Given; 2]>::try_from(pair.as_slice()).ok().map(|[key, value]| (key.clone(), value.clone())),
+            GivenValue::List(pair) => {
+                <&[Given; 2]>::try_from(pair.as_slice()).ok().map(|[key, value]| (key.clone(), value.clone()))
+            }
             _ => None,
         };
         match items.iter().map(pair).collect() {
@@ -143,7 +145,9 @@ fn wrong_shape(ty: &MapType, given: &Given) -> Option<Diagnostic> {
 fn wrong_kind(ty: &MapType, value: &Given) -> Option<Diagnostic> {
     let (message, help) = match (ty.holds_maps(), &value.value) {
         (true, GivenValue::Map(_)) => return None,
-        (true, _) => (format!("a `{}` map holds maps, not {}", ty.name, value.describe()), "name a `bpf_map`, as in `\":flows\"`"),
+        (true, _) => {
+            (format!("a `{}` map holds maps, not {}", ty.name, value.describe()), "name a `bpf_map`, as in `\":flows\"`")
+        }
         (false, GivenValue::Map(name)) => {
             let message = format!("a `{}` map cannot hold the map `{name}`", ty.name);
             (message, "text that begins with `:`, `//` or `@` is a label; write its bytes as a list of numbers")
@@ -191,7 +195,8 @@ fn place(index: usize, big_endian: bool) -> Vec<u8> {
 
 /// A key that is there already, or beyond the end.
 fn wrong_key(map: &MapSpec, key: &Given, bytes: &[u8], places: bool, big_endian: bool, is_known: bool) -> Option<Diagnostic> {
-    let number = bytes.first_chunk().map(|bytes| if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) });
+    let number =
+        bytes.first_chunk().map(|bytes| if big_endian { u32::from_be_bytes(*bytes) } else { u32::from_le_bytes(*bytes) });
     if places && number.is_none_or(|number| number >= map.max_entries) {
         let message = format!("there is no place {} in a map of {}", key.describe(), map.max_entries);
         return Some(Diagnostic::error(&key.span, message).help("places count from 0; raise `max_entries`, or use another"));

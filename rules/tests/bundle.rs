@@ -223,8 +223,14 @@ fn manifests_that_lead_astray_are_refused() {
         (|m| m.programs[0].name = "sixteen_is_a_lot".to_owned(), "cannot name a pin"),
         (|m| m.maps = vec![map("")], "`` cannot name a pin"),
         (|m| m.maps = vec![map("m"), map("m")], "two maps are named `m`"),
-        (|m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Bytes(Bytes(vec![0; 9])))], ..map("m") }], "does not fit it"),
-        (|m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Map("../x".to_owned()))], ..map("m") }], "does not fit it"),
+        (
+            |m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Bytes(Bytes(vec![0; 9])))], ..map("m") }],
+            "does not fit it",
+        ),
+        (
+            |m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Map("../x".to_owned()))], ..map("m") }],
+            "does not fit it",
+        ),
         (
             |m| m.maps = vec![MapSpec { value_layout: Some(Layout::Int { bytes: 4, signed: false }), ..map("m") }],
             "the members of map `m` do not have its size",

@@ -100,7 +100,8 @@ pub(super) fn recorded(observed: &Observed, of: impl Fn(&u32) -> bool) -> BTreeS
 }
 
 fn recorded_by_generations(observed: &Observed, of: impl Fn(&u32) -> bool) -> BTreeSet<String> {
-    let metas = observed.generations.iter().filter(|(number, _)| of(number)).filter_map(|(_, generation)| generation.meta.as_ref());
+    let metas =
+        observed.generations.iter().filter(|(number, _)| of(number)).filter_map(|(_, generation)| generation.meta.as_ref());
     metas.flat_map(|meta| pins(&meta.manifest)).collect()
 }
 
@@ -157,12 +158,8 @@ fn way(spec: &MapSpec, observed: &Observed) -> Result<Way, Conflict> {
 fn changed(spec: &MapSpec, old: &MapSpec, from: &str, observed: &Observed) -> Conflict {
     let mut found = differences(spec, &observed.maps[from], observed.host.page_size);
     found.extend(member_differences(old, spec));
-    let fits = |on_change: &OnChange| Transfer::plan(old, &MapSpec { on_change: *on_change, ..spec.clone() }).is_ok() && !spec.frozen;
+    let fits =
+        |on_change: &OnChange| Transfer::plan(old, &MapSpec { on_change: *on_change, ..spec.clone() }).is_ok() && !spec.frozen;
     let remedy = [OnChange::Copy, OnChange::Convert].into_iter().find(fits).unwrap_or(OnChange::Reset);
-    Conflict::MapChanged {
-        deployment: observed.name.clone(),
-        map: spec.name.clone(),
-        differences: found,
-        remedy: Some(remedy),
-    }
+    Conflict::MapChanged { deployment: observed.name.clone(), map: spec.name.clone(), differences: found, remedy: Some(remedy) }
 }

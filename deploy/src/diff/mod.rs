@@ -38,7 +38,8 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<V
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
     let leftovers = observed.generations.keys().copied().filter(|number| !live.contains(number) && *number != target);
     // When nothing is live, the maps of what was are used again, and stay recorded until they are.
-    let (last, leftovers): (BTreeSet<u32>, BTreeSet<u32>) = leftovers.partition(|number| live.is_empty() && has_maps(observed, *number));
+    let (last, leftovers): (BTreeSet<u32>, BTreeSet<u32>) =
+        leftovers.partition(|number| live.is_empty() && has_maps(observed, *number));
     let mut steps = maps::abandoned(observed, &leftovers);
     steps.extend(leftovers.iter().map(|number| Step::RemoveGeneration { generation: *number }));
     if reusable.is_none() {

@@ -215,6 +215,57 @@ pub(crate) fn count_elements(map: &OwnedFd, facts: &MapFacts, at_most: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::migrate::changed;
+
+    fn shape(ty: &str, max_entries: u32) -> (MapSpec, MapFacts) {
+        let ty = map_type::find(ty).unwrap();
+        let sizes =
+            MapSpec { max_entries, key_size: if ty.name == "lpm_trie" { 8 } else { 4 }, value_size: 8, ..MapSpec::default() };
+        let spec = MapSpec { name: "m".to_owned(), ty: ty.name.to_owned(), flags: ty.implied_flags(), ..sizes };
+        let facts =
+            MapFacts { ty: ty.number, key_size: spec.key_size, value_size: spec.value_size, max_entries, ..MapFacts::default() };
+        (spec, facts)
+    }
+
+    fn some_elements(spec: &MapSpec, count: u32) -> Elements {
+        let cpus = if spec.ty.contains("percpu") { cpus().unwrap() } else { 1 };
+        let mut elements = Elements::new(spec.key_size as usize, 8 * cpus);
+        for index in 0..count {
+            let key = [32u32.to_ne_bytes(), index.to_be_bytes()].concat();
+            let key = if spec.key_size == 8 { key } else { index.to_ne_bytes().to_vec() };
+            elements.push(&key, &u64::from(index + 1).to_ne_bytes().repeat(cpus));
+        }
+        elements
+    }
+
+    /// What batches read and write is what is read and written one by one where the kernel has none. Of 100,000 elements of a hash
+    /// (4 and 8 bytes, kernel 6.18, an unoptimised build) 73 ms and 163 ms at once, 1298 ms and 320 ms one by one.
+    #[test]
+    fn many_at_once_and_one_by_one_are_the_same() {
+        let types = ["lru_hash", "array", "percpu_array", "percpu_hash", "lru_percpu_hash", "lpm_trie"];
+        for (ty, count) in [("hash", 100_000)].into_iter().chain(types.map(|ty| (ty, 5_000))) {
+            let (spec, facts) = shape(ty, if ty.starts_with("lru") { 4 * count } else { count });
+            let (first, second) = (create_empty_map(&spec, None).unwrap(), create_empty_map(&spec, None).unwrap());
+            let elements = some_elements(&spec, count);
+            write_elements(&first, &elements).unwrap();
+            write_each(&second, &elements).unwrap();
+            let many = read_elements(&first, &facts).unwrap();
+            assert_eq!((many.len(), changed(&many, &elements)), (count as usize, vec![]), "{ty}");
+            let empty = Elements::new(elements.key_bytes, elements.value_bytes);
+            assert_eq!(changed(&read_each(second.as_fd(), empty, 4 * count as usize).unwrap(), &elements), vec![], "{ty}");
+        }
+    }
+
+    #[test]
+    fn an_element_is_changed_only_if_it_is_what_it_was() {
+        let sizes = MapSpec { max_entries: 4, key_size: 1, value_size: 1, ..MapSpec::default() };
+        let map = create_empty_map(&MapSpec { name: "m".to_owned(), ty: "hash".to_owned(), ..sizes }, None).unwrap();
+        let change = |before: Option<&[u8]>, now: Option<&[u8]>| change_element(&map, &[1], before, now).unwrap();
+        let (one, two) = (Some(&[1u8][..]), Some(&[2u8][..]));
+        assert!(!change(one, two), "it is not there");
+        assert!(change(None, one) && !change(None, two) && !change(two, one));
+        assert!(change(one, two) && !change(one, None) && change(two, None) && change(None, one));
+    }
 
     #[test]
     fn cpus_are_counted_in_ranges() {

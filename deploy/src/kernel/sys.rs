@@ -11,9 +11,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub(super) use elements::{
-    Batch, Write, delete_element, element, elements, load_types, next_key, put_element, put_elements,
-};
+pub(super) use elements::{Batch, Write, delete_element, element, elements, load_types, next_key, put_element, put_elements};
 pub(super) use map::{NewMap, new_map};
 
 const MAP_CREATE: u32 = 0;

@@ -61,7 +61,11 @@ impl Planner {
         let ((from, from_at, from_bits), (to, to_at, to_bits)) = (old, new);
         match (from, to) {
             (Layout::Int { bytes, signed }, Layout::Int { bytes: to_bytes, signed: to_signed }) => {
-                let bits = |at, bits: Option<u32>, bytes: u32, signed| Bits { at, bits: bits.unwrap_or(bytes.saturating_mul(8)), signed };
+                let bits = |at, bits: Option<u32>, bytes: u32, signed| Bits {
+                    at,
+                    bits: bits.unwrap_or(bytes.saturating_mul(8)),
+                    signed,
+                };
                 let (from, to) = (bits(from_at, from_bits, *bytes, *signed), bits(to_at, to_bits, *to_bytes, *to_signed));
                 match from.bits <= 64 && to.bits <= 64 {
                     true => vec![Move::Number { name: shown(name), from, to }],
@@ -203,8 +207,12 @@ mod tests {
 
     #[test]
     fn members_of_equal_name_are_carried_over() {
-        let old = record(12, vec![member("gone", 0, int(4, false)), member("hits", 4, int(4, false)), member("kind", 8, int(1, true))]);
-        let new = record(24, vec![member("kind", 0, int(4, true)), member("fresh", 4, int(4, false)), member("hits", 8, int(8, false))]);
+        let old =
+            record(12, vec![member("gone", 0, int(4, false)), member("hits", 4, int(4, false)), member("kind", 8, int(1, true))]);
+        let new = record(
+            24,
+            vec![member("kind", 0, int(4, true)), member("fresh", 4, int(4, false)), member("hits", 8, int(8, false))],
+        );
         let mut value = [9u32.to_ne_bytes(), 77u32.to_ne_bytes(), [0; 4]].concat();
         value[8] = 0xfe;
         let expected = [&(-2i32).to_ne_bytes()[..], &[0; 4], &77u64.to_ne_bytes(), &[0; 8]].concat();
@@ -213,10 +221,14 @@ mod tests {
 
     #[test]
     fn a_number_that_does_not_fit_is_named() {
-        let (wide, narrow) = (record(8, vec![member("hits", 0, int(8, false))]), record(1, vec![member("hits", 0, int(1, false))]));
+        let (wide, narrow) =
+            (record(8, vec![member("hits", 0, int(8, false))]), record(1, vec![member("hits", 0, int(1, false))]));
         assert_eq!(convert(&wide, &narrow, &255u64.to_ne_bytes()), Ok(vec![255]));
         assert_eq!(convert(&wide, &narrow, &256u64.to_ne_bytes()), Err("`hits` is 256, which 8 bits cannot hold".to_owned()));
-        assert_eq!(convert(&int(4, true), &int(8, false), &(-1i32).to_ne_bytes()), Err("it is -1, which 64 bits cannot hold".to_owned()));
+        assert_eq!(
+            convert(&int(4, true), &int(8, false), &(-1i32).to_ne_bytes()),
+            Err("it is -1, which 64 bits cannot hold".to_owned())
+        );
         assert_eq!(convert(&int(4, true), &int(8, true), &(-1i32).to_ne_bytes()), Ok(vec![0xff; 8]));
     }
 
@@ -245,7 +257,10 @@ mod tests {
 
     #[test]
     fn unions_stay_as_they_are_or_are_refused() {
-        let union = |bytes| Layout::Union { bytes, members: vec![member("v4", 0, int(4, false)), member("v6", 0, array(bytes, int(1, false)))] };
+        let union = |bytes| Layout::Union {
+            bytes,
+            members: vec![member("v4", 0, int(4, false)), member("v6", 0, array(bytes, int(1, false)))],
+        };
         let with = |at, bytes| record(at + bytes, vec![member("address", at, union(bytes))]);
         assert_eq!(convert(&with(0, 16), &with(4, 16), &[7; 16]).unwrap(), [vec![0; 4], vec![7; 16]].concat());
         let text = "`address` is a union that changes, and which of its members counts is not known";
@@ -259,7 +274,10 @@ mod tests {
         let new = record(16, vec![member("a", 0, int(8, false)), member("b", 8, array(4, int(1, false)))]);
         assert_eq!(
             refusals(&old, &new),
-            ["`a` is a pointer and becomes a number of 8 bytes", "`b` is a number of 4 bytes and becomes an array of 4, each a number of 1 byte"]
+            [
+                "`a` is a pointer and becomes a number of 8 bytes",
+                "`b` is a number of 4 bytes and becomes an array of 4, each a number of 1 byte"
+            ]
         );
     }
 

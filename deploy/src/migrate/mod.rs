@@ -242,7 +242,8 @@ mod tests {
     #[test]
     fn keys_do_not_become_one() {
         let key = |members: Vec<(&str, u32)>| {
-            let member = |(name, at): (&str, u32)| Member { name: name.to_owned(), at: at * 8, bits: None, layout: int(2).unwrap() };
+            let member =
+                |(name, at): (&str, u32)| Member { name: name.to_owned(), at: at * 8, bits: None, layout: int(2).unwrap() };
             Some(Layout::Struct { bytes: 4, members: members.into_iter().map(member).collect() })
         };
         let old = MapSpec { key_layout: key(vec![("a", 0), ("b", 2)]), ..spec("hash", 4, OnChange::Keep) };

@@ -44,7 +44,16 @@ pub fn xdp(interface: &str) -> Attach {
 
 pub fn map(name: &str, ty: &str, max_entries: u32) -> MapSpec {
     let (key, value) = ("__u32".to_owned(), "__u64".to_owned());
-    MapSpec { name: name.to_owned(), ty: ty.to_owned(), key, value, max_entries, key_size: 4, value_size: 8, ..MapSpec::default() }
+    MapSpec {
+        name: name.to_owned(),
+        ty: ty.to_owned(),
+        key,
+        value,
+        max_entries,
+        key_size: 4,
+        value_size: 8,
+        ..MapSpec::default()
+    }
 }
 
 pub fn ring(name: &str, bytes: u32) -> MapSpec {

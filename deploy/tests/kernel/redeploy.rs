@@ -138,7 +138,10 @@ fn a_failing_redeploy_leaves_the_old_chain() {
             status
         };
         assert_eq!(without_counts(before), without_counts(after));
-        assert!(!lab.bpffs.join("ouro/fw/gen-2").exists() && !lab.bpffs.join("ouro/fw/maps").join(map("more", "array", 4).pin()).exists());
+        assert!(
+            !lab.bpffs.join("ouro/fw/gen-2").exists()
+                && !lab.bpffs.join("ouro/fw/maps").join(map("more", "array", 4).pin()).exists()
+        );
         undeployed(lab, "fw");
     });
 }

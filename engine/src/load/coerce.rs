@@ -125,9 +125,8 @@ impl Slot<'_> {
         if is_unknown(value) {
             return None;
         }
-        let inner = |value, place: Place<'_>, depth| {
-            self.data(value, place, depth).map(|value| Spanned { value, span: place.span() })
-        };
+        let inner =
+            |value, place: Place<'_>, depth| self.data(value, place, depth).map(|value| Spanned { value, span: place.span() });
         if let Some(list) = ListRef::from_value(value).map(|list| list.content()).or_else(|| tuple(value)) {
             let items = list.iter().enumerate().map(|(index, item)| inner(*item, place.item(index, list.len()), depth + 1));
             return items.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(Attr::List);
@@ -142,7 +141,11 @@ impl Slot<'_> {
         }
         match (value.unpack_bool(), value.unpack_str()) {
             (Some(truth), _) => Some(Attr::Bool(truth)),
-            (_, Some(text)) if depth == 1 && self.attr.edge.is_some() && LABEL_BEGINS.iter().any(|begin| text.starts_with(begin)) => self.label(text, place),
+            (_, Some(text))
+                if depth == 1 && self.attr.edge.is_some() && LABEL_BEGINS.iter().any(|begin| text.starts_with(begin)) =>
+            {
+                self.label(text, place)
+            }
             (_, Some(text)) => Some(Attr::Str(text.into())),
             _ if value.get_type() == "int" => self.integer(value, place),
             _ => self.report(self.mismatch(&AttrType::Data, value, &place.span())),

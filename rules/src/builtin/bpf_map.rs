@@ -242,9 +242,8 @@ fn flags(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
     for item in items {
         bits |= flag(ty, item)?;
     }
-    let is_given = |name: &&str| {
-        (is_frozen && *name == RDONLY_PROG) || items.iter().any(|item| item.value.as_str() == Some(name))
-    };
+    let is_given =
+        |name: &&str| (is_frozen && *name == RDONLY_PROG) || items.iter().any(|item| item.value.as_str() == Some(name));
     match EXCLUSIVE.iter().find(|pair| pair.iter().all(is_given)) {
         Some([one, other]) => {
             Err(Diagnostic::error(ctx.target.span_of("flags"), format!("`{one}` and `{other}` exclude each other"))

@@ -50,16 +50,19 @@ impl Writer {
             }
             Layout::Other { .. } => "leave it out; only the kernel and programs can make it".to_owned(),
         };
-        self.findings.push(
-            Diagnostic::error(&given.span, format!("expected {}, got {}", layout.describe(), given.describe())).help(help),
-        );
+        self.findings
+            .push(Diagnostic::error(&given.span, format!("expected {}, got {}", layout.describe(), given.describe())).help(help));
     }
 
     fn number(&mut self, bits: u32, signed: bool, at: u64, given: &Given) {
         let Some(value) = number(given) else { return };
         let (low, high) = range(bits, signed);
         if value < low || value > high {
-            self.wrong(given, format!("{} does not fit: the type holds {low} to {high}", given.describe()), "give another number");
+            self.wrong(
+                given,
+                format!("{} does not fit: the type holds {low} to {high}", given.describe()),
+                "give another number",
+            );
             return;
         }
         for bit in (0..bits).filter(|bit| value >> (*bit).min(127) & 1 == 1) {
@@ -100,9 +103,8 @@ impl Writer {
             match find(members, text) {
                 Some((member, offset)) => self.put(&member.layout, member.bits, at + offset, value),
                 None => {
-                    let help = did_you_mean(text, names(members)).unwrap_or_else(|| {
-                        format!("there are: {}", names(members).collect::<Vec<_>>().join(", "))
-                    });
+                    let help = did_you_mean(text, names(members))
+                        .unwrap_or_else(|| format!("there are: {}", names(members).collect::<Vec<_>>().join(", ")));
                     self.wrong(name, format!("there is no member `{text}`"), &help);
                 }
             }

@@ -22,6 +22,9 @@ const RDONLY: u32 = 1 << 3;
 /// The flag that lets arrays of several sizes be held by one map.
 const INNER_MAP: u32 = 1 << 12;
 
+/// What a map holds at first, and the maps among it.
+pub(super) type Contents = (Option<Given>, Vec<Arc<MapInfo>>);
+
 pub(super) fn max_entries(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
     let attr = ctx.target.get("max_entries");
     let span = ctx.target.span_of("max_entries");
@@ -139,7 +142,7 @@ pub(super) fn contents(
     ctx: &Context<'_>,
     map: Option<&(&'static MapType, MapSpec)>,
     inner: Option<&Arc<MapInfo>>,
-) -> Result<(Option<Given>, Vec<Arc<MapInfo>>), Vec<Diagnostic>> {
+) -> Result<Contents, Vec<Diagnostic>> {
     let Some(attr) = ctx.target.attrs.get("contents").filter(|attr| attr.value != Value::None) else {
         return Ok((None, Vec::new()));
     };

@@ -597,10 +597,10 @@ fn noise_behind_a_good_header_is_a_finding() {
 /// How keys and values lie in memory is told with the map, so that maps of equal sizes can be told apart.
 #[test]
 fn maps_come_with_the_layout_of_their_types() {
-    let value = "struct { __u8 kind : 3, : 2, flags : 3; __s16 port; union { __u32 v4; __u8 raw[4]; }; struct { __u64 a, *p; }; \
+    let value = "struct { __u8 kind : 3; __u8 : 2; __u8 flags : 3; __s16 port; union { __u32 v4; __u8 raw[4]; }; struct { __u64 a; __u64 *p; }; \
                  struct bpf_spin_lock lock; }";
     let map = MapSpec { value: value.to_owned(), ..map("flows", "hash", "__u32", "") };
-    let source = "SEC(\"xdp\") int parse(struct xdp_md *ctx) { __u32 k = 0; return bpf_map_lookup_elem(&flows, &k) ? 1 : 2; }";
+    let source = "SEC(\"xdp\") int parse(struct xdp_md *ctx) { __u32 k = ctx->rx_queue_index; return bpf_map_lookup_elem(&flows, &k) ? 1 : 2; }";
     let facts = xdp(&[]).maps(&[map]).facts(source);
     let Some(Layout::Struct { bytes: 32, members }) = &facts.maps[0].value_layout else { panic!("{facts:?}") };
     let shown = |member: &Member| (member.name.clone(), member.at, member.bits, member.layout.describe());
@@ -626,7 +626,7 @@ fn maps_come_with_the_layout_of_their_types() {
 fn maps_of_maps_say_what_those_are_like() {
     let inner = MapSpec { flags: 1, ..map("any", "hash", "__u64", "__u16") };
     let outer = |inner| MapSpec { inner: Some(Box::new(inner)), ..map("outer", "array_of_maps", "__u32", "") };
-    let source = "SEC(\"xdp\") int parse(struct xdp_md *ctx) { __u32 k = 0; __u64 l = 0; void *in = bpf_map_lookup_elem(&outer, &k);\n\
+    let source = "SEC(\"xdp\") int parse(struct xdp_md *ctx) { __u32 k = ctx->rx_queue_index; __u64 l = 0; void *in = bpf_map_lookup_elem(&outer, &k);\n\
                   return in && bpf_map_lookup_elem(in, &l) ? 1 : 2; }";
     let facts = xdp(&[]).maps(&[outer(inner.clone())]).facts(source);
     let found = facts.maps[0].inner.as_ref().unwrap();

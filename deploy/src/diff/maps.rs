@@ -116,15 +116,21 @@ fn went_live(observed: &Observed) -> impl Iterator<Item = &Meta> {
 
 /// The maps of this name that went live and are there, the newest first: pin and definition.
 fn older<'a>(observed: &'a Observed, name: &str) -> impl Iterator<Item = (String, &'a MapSpec)> {
-    let maps = went_live(observed).flat_map(|meta| meta.manifest.maps.iter().map(|map| (meta.manifest.pin_of(map), map)));
-    maps.filter(move |(pin, map)| map.name == name && observed.maps.contains_key(pin))
+    went_live(observed).filter_map(|meta| named(meta, name)).filter(|(pin, _)| observed.maps.contains_key(pin))
+}
+
+/// The map of this name that a record knows: pin and definition.
+fn named<'a>(meta: &'a Meta, name: &str) -> Option<(String, &'a MapSpec)> {
+    let map = meta.manifest.maps.iter().find(|map| map.name == name)?;
+    Some((meta.manifest.pin_of(map), map))
 }
 
 fn way(spec: &MapSpec, observed: &Observed) -> Result<Way, Conflict> {
     let pin = spec.pin();
     // What nothing recorded may be the rest of a deployment whose records were removed.
-    let is_recorded = recorded(observed, |_| true).contains(&pin);
-    let is_own = older(observed, &spec.name).any(|(found, _)| found == pin) || !is_recorded;
+    let is_it = |(found, _): (String, &MapSpec)| found == pin;
+    let is_recorded = observed.metas().filter_map(|meta| named(meta, &spec.name)).any(is_it);
+    let is_own = older(observed, &spec.name).any(is_it) || !is_recorded;
     if is_own && observed.maps.contains_key(&pin) {
         let found = differences(spec, &observed.maps[&pin], observed.host.page_size);
         let tampered = || Conflict::MapChanged {

@@ -8,6 +8,8 @@ pub(crate) const MAX_CHAIN: usize = 64;
 const MAX_TEXT: usize = 4096;
 /// Of the kernels whose types are read here.
 pub(crate) const POINTER_BYTES: u32 = 8;
+/// `BTF_INT_SIGNED`, of the encoding in `Type::first` of an int.
+const INT_SIGNED: u32 = 1;
 /// `Type::first` of a forward declaration that is of an enum.
 pub(crate) const FORWARD_ENUM: u32 = 1;
 
@@ -223,6 +225,14 @@ impl Btf {
 }
 
 impl Type {
+    /// Of a number or an enum, whether it has a sign.
+    pub fn is_signed(self) -> bool {
+        match self.kind {
+            Kind::Int => self.first >> 24 & INT_SIGNED != 0,
+            _ => self.flag,
+        }
+    }
+
     /// Of an array, the element's type id and the number of elements.
     pub fn array(self) -> Option<(u32, u32)> {
         (self.kind == Kind::Array).then_some((self.size_or_type, self.count))

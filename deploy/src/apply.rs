@@ -3,7 +3,7 @@
 //! Decides nothing; [`crate::diff`] did. Knows no conflicts.
 
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, MapSpec, TABLE_MAP};
+use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
 use crate::hook::Hook;
@@ -11,6 +11,7 @@ use crate::kernel::pins::Kind;
 use crate::kernel::{self, Host, Loader, pins};
 use crate::layout::Layout;
 use crate::map_check::differences;
+use crate::maps::{self, Copied};
 use crate::meta::Meta;
 use crate::step::Step;
 
@@ -20,12 +21,13 @@ pub(crate) struct Target<'a> {
     host: &'a Host,
     bundle: Option<&'a Bundle>,
     loader: Option<Loader<'a>>,
+    copied: Copied,
 }
 
 impl<'a> Target<'a> {
     /// `bundle` is what generations are made from; none for steps that only remove.
     pub(crate) fn new(layout: &'a Layout, host: &'a Host, bundle: Option<&'a Bundle>) -> Target<'a> {
-        Target { layout, host, bundle, loader: None }
+        Target { layout, host, bundle, loader: None, copied: Copied::default() }
     }
 }
 
@@ -72,6 +74,15 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::CreateCounts { generation, edges } => kernel::create_counts(&layout.counts(*generation), *edges),
         Step::CreateMap { map } => create_map(target, map),
         Step::ReuseMap { map } => check_map(target, map),
+        Step::AdoptMap { map, from } => {
+            kernel::pin_again(&layout.map(from), &layout.map(map), Kind::Map)?;
+            check_new_map(target, map)
+        }
+        Step::CopyMap { map, from } | Step::ConvertMap { map, from } => {
+            maps::copy(layout, bundle(target), map, from, &mut target.copied)?;
+            check_new_map(target, map)
+        }
+        Step::CatchUpMap { map, from } => maps::catch_up(layout, map, from, &mut target.copied),
         Step::LoadProgram { generation, program } => load(target, *generation, program),
         Step::AdoptGeneration { from, generation } => adopt(target, *from, *generation),
         Step::FillSlot { generation, slot, program } => {
@@ -149,39 +160,26 @@ fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
     Ok(())
 }
 
-fn map_spec<'a>(target: &Target<'a>, name: &str) -> Result<&'a MapSpec, Error> {
-    let missing = || Error::Object { of: name.to_owned(), reason: "the manifest does not declare it".to_owned() };
-    bundle(target).manifest.maps.iter().find(|map| map.name == name).ok_or_else(missing)
-}
-
 fn object<'a>(target: &Target<'a>, program: &ManifestProgram) -> Result<&'a [u8], Error> {
     let missing = || Error::Object { of: program.name.clone(), reason: format!("the bundle has no `{}`", program.object) };
     bundle(target).objects.get(&program.object).map(Vec::as_slice).ok_or_else(missing)
 }
 
-/// The first object that declares the map makes it, and so gives it its BTF.
-fn create_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
-    let (spec, path) = (map_spec(target, name)?, target.layout.map(name));
-    let mut created = false;
-    for program in &bundle(target).manifest.programs {
-        let object = object(target, program)?;
-        created = target.loader.get_or_insert_with(Loader::new).create_map(object, &spec.name, &path)?;
-        if created {
-            break;
-        }
-    }
-    if !created {
-        return Err(Error::Object { of: name.to_owned(), reason: "no object of the bundle declares this map".to_owned() });
-    }
-    check_map(target, name).inspect_err(|_| {
+fn create_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
+    maps::create(target.layout, bundle(target), pin)?;
+    check_new_map(target, pin)
+}
+
+fn check_new_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
+    check_map(target, pin).inspect_err(|_| {
         // The reason it is not wanted is reported; an unwanted map is removed by the next command at the latest.
-        let _ = kernel::remove_pin(&path);
+        let _ = kernel::remove_pin(&target.layout.map(pin));
     })
 }
 
 /// From now on objects get the pinned map; it must be what the manifest says, whatever the objects say.
 fn check_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
-    let (spec, path) = (map_spec(target, name)?, target.layout.map(name));
+    let (spec, path) = (maps::spec(bundle(target), name)?, target.layout.map(name));
     let pinned = pins::map_facts(&path)?.unwrap_or_default();
     let found = differences(spec, &pinned, target.host.page_size);
     if !found.is_empty() {

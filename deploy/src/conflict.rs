@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use ouro_rules::manifest::OnChange;
 use serde::Serialize;
 
 use crate::hook::Hook;
@@ -94,6 +95,17 @@ pub enum Conflict {
         map: String,
         /// Every difference.
         differences: Vec<Difference>,
+        /// What `on_change` could be; none if the pinned map is not what the record says.
+        remedy: Option<OnChange>,
+    },
+    /// A declared map changed, and what it holds cannot be carried over.
+    MapStays {
+        /// The map.
+        map: String,
+        /// What its declaration says is to be done.
+        on_change: OnChange,
+        /// Every reason why it cannot.
+        why: Vec<String>,
     },
 }
 
@@ -122,10 +134,21 @@ impl Conflict {
                 "run ouro in that namespace (`ip netns exec ...`); if it is gone, undeploy with `--force`".to_owned()
             }
             Conflict::Moved { .. } => "undeploy it first".to_owned(),
-            Conflict::MapChanged { deployment, .. } => {
+            Conflict::MapChanged { deployment, remedy: None, .. } => {
                 format!(
                     "undeploy first, which drops what the map holds: `ouro undeploy {deployment}`; or give the map another name"
                 )
+            }
+            Conflict::MapChanged { map, remedy: Some(remedy), .. } => {
+                let becomes = match remedy {
+                    OnChange::Copy => "what it holds is copied",
+                    OnChange::Convert => "members of equal name are carried over",
+                    _ => "what it holds is dropped",
+                };
+                format!("give the `bpf_map` `{map}` `on_change = \"{}\"`: {becomes}; or give it another name", remedy.name())
+            }
+            Conflict::MapStays { map, .. } => {
+                format!("give the `bpf_map` `{map}` `on_change = \"reset\"`, which drops what it holds; or give it another name")
             }
         }
     }
@@ -152,6 +175,10 @@ impl fmt::Display for Conflict {
             Conflict::MapChanged { map, differences, .. } => {
                 let fields: Vec<String> = differences.iter().map(Difference::to_string).collect();
                 write!(f, "map `{map}` is pinned with another definition: {}", fields.join("; "))
+            }
+            Conflict::MapStays { map, on_change, why } => {
+                let done = if *on_change == OnChange::Copy { "copied" } else { "converted" };
+                write!(f, "what map `{map}` holds cannot be {done}: {}", why.join("; "))
             }
         }
     }

@@ -27,6 +27,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), Error> {
     if fits { Ok(()) } else { Err(Error::Name(name.to_owned())) }
 }
 
+/// The name of the map a pin in `maps` is of.
+pub(crate) fn map_name(pin: &str) -> &str {
+    pin.split_once('-').map_or(pin, |(name, _)| name)
+}
+
 impl Layout {
     /// The layout of the deployment `name`.
     pub fn new(bpffs: &Path, name: &str) -> Result<Layout, Error> {
@@ -90,9 +95,9 @@ impl Layout {
         self.folder.join("maps")
     }
 
-    /// A declared map.
-    pub fn map(&self, name: &str) -> PathBuf {
-        self.maps().join(name)
+    /// A declared map, by its pin: `<map>-<abi>`.
+    pub fn map(&self, pin: &str) -> PathBuf {
+        self.maps().join(pin)
     }
 
     /// The links.

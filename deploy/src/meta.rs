@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::hook::Hook;
 use crate::{Error, kernel};
 
-/// The version of the format.
-const FORMAT: u32 = 1;
+/// The version of the format: since the second, maps are pinned by their definitions, which an older ouro would not find.
+const FORMAT: u32 = 2;
+/// The oldest version that is understood.
+const OLDEST: u32 = 1;
 
 /// What a generation is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +58,7 @@ impl Meta {
             format: u32,
         }
         match serde_json::from_slice::<Version>(bytes) {
-            Ok(Version { format: FORMAT }) => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
+            Ok(Version { format: OLDEST..=FORMAT }) => serde_json::from_slice(bytes).map_err(|error| error.to_string()),
             Ok(Version { format }) => Err(format!("it has format {format}, this ouro knows {FORMAT}")),
             Err(error) => Err(error.to_string()),
         }

@@ -25,7 +25,7 @@ pub struct Observed {
     pub generations: BTreeMap<u32, Generation>,
     /// What is attached, by hook name.
     pub attachments: BTreeMap<String, Attachment>,
-    /// The declared maps that are pinned.
+    /// The declared maps that are there, by their pins.
     pub maps: BTreeMap<String, MapFacts>,
     /// What the deployment was of which only the maps were kept.
     pub kept: Option<Meta>,
@@ -225,7 +225,7 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
     }
     for meta in observed.metas() {
-        ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&map.name)));
+        ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&meta.manifest.pin_of(map))));
         ours.extend(meta.hooks.iter().map(|hook| layout.link(hook)));
     }
     let mut found = Vec::new();

@@ -109,7 +109,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     }
     found.extend(leftovers(observed, live.is_empty().then_some(generation)));
     found.extend(table_problems(generation, manifest));
-    let gone = manifest.maps.iter().filter(|map| !observed.maps.contains_key(&map.name));
+    let gone = manifest.maps.iter().filter(|map| !observed.maps.contains_key(&manifest.pin_of(map)));
     found.extend(gone.map(|map| Problem::MapGone { map: map.name.clone() }));
     found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));
     found

@@ -4,16 +4,21 @@
 
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::Manifest;
+use ouro_rules::manifest::{Manifest, OnChange};
+use ouro_rules::map_type::{self, Fill};
 use serde::Serialize;
 
 use crate::Error;
 use crate::hook::Hook;
 use crate::kernel;
-use crate::layout::Layout;
+use crate::kernel::pins::{self, Kind};
+use crate::layout::{Layout, map_name};
 use crate::map_check::type_name;
 use crate::observe::{Generation, Observed, counts_edges, observe};
 use crate::problem::{Problem, leftovers, problems};
+
+/// Elements that are counted by walking them; a status is to be told at once.
+const COUNTED: usize = 10_000;
 
 /// One deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,6 +118,14 @@ pub struct MapStatus {
     pub value_size: u32,
     /// Entries, or bytes for ring buffers.
     pub max_entries: u32,
+    /// How many of them are there; none where that is not quickly told, or always all.
+    pub entries: Option<usize>,
+    /// Whether nothing can write it.
+    pub frozen: bool,
+    /// The digits of its definition (see `MapSpec::abi`); none of a map that an earlier version pinned.
+    pub abi: Option<String>,
+    /// What happens to what it holds when its definition changes; none if nothing records it.
+    pub on_change: Option<OnChange>,
     /// Its pin.
     pub path: PathBuf,
 }
@@ -135,7 +148,7 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
     let shown = live.last().or_else(|| observed.generations.keys().next_back()).copied();
     let generation = shown.and_then(|number| Some((number, observed.generations.get(&number)?)));
     let recorded = generation.and_then(|(number, generation)| Some((number, generation, generation.meta.as_ref()?)));
-    let Some((number, generation, meta)) = recorded else { return Ok(without_generation(layout, observed)) };
+    let Some((number, generation, meta)) = recorded else { return without_generation(layout, observed) };
     let manifest = &meta.manifest;
     Ok(Some(DeploymentStatus {
         name: layout.name().to_owned(),
@@ -145,20 +158,20 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
         programs: programs(layout, number, generation, manifest),
         edges: edges(layout, number, generation, manifest)?,
         hooks: meta.hooks.iter().map(|hook| hook_status(layout, observed, hook)).collect(),
-        maps: maps(layout, observed),
+        maps: maps(layout, observed)?,
         problems: problems(observed, generation, manifest, &meta.hooks),
         foreign: observed.foreign.clone(),
     }))
 }
 
 /// Only maps that were kept, or a generation that cannot be read, or one that was stopped before its record.
-fn without_generation(layout: &Layout, observed: &Observed) -> Option<DeploymentStatus> {
+fn without_generation(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, Error> {
     if observed.kept.is_none() && observed.generations.is_empty() && observed.foreign.is_empty() {
-        return None;
+        return Ok(None);
     }
     let (chain, digest) =
         observed.kept.as_ref().map(|meta| (meta.manifest.chain.clone(), meta.digest.clone())).unwrap_or_default();
-    Some(DeploymentStatus {
+    Ok(Some(DeploymentStatus {
         name: layout.name().to_owned(),
         chain,
         digest,
@@ -166,10 +179,10 @@ fn without_generation(layout: &Layout, observed: &Observed) -> Option<Deployment
         programs: Vec::new(),
         edges: Vec::new(),
         hooks: Vec::new(),
-        maps: maps(layout, observed),
+        maps: maps(layout, observed)?,
         problems: leftovers(observed, None),
         foreign: observed.foreign.clone(),
-    })
+    }))
 }
 
 fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Manifest) -> Vec<ProgramStatus> {
@@ -211,15 +224,27 @@ fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus 
     }
 }
 
-fn maps(layout: &Layout, observed: &Observed) -> Vec<MapStatus> {
-    let status = |(name, facts): (&String, &kernel::MapFacts)| MapStatus {
-        name: name.clone(),
+fn maps(layout: &Layout, observed: &Observed) -> Result<Vec<MapStatus>, Error> {
+    observed.maps.iter().map(|(pin, facts)| map(layout, observed, pin, facts)).collect()
+}
+
+fn map(layout: &Layout, observed: &Observed, pin: &str, facts: &kernel::MapFacts) -> Result<MapStatus, Error> {
+    let of_meta =
+        |meta: &'_ crate::Meta| meta.manifest.maps.iter().find(|map| meta.manifest.pin_of(map) == pin).map(|map| map.on_change);
+    let is_counted = map_type::MAP_TYPES.iter().any(|ty| ty.number == facts.ty && ty.fill == Fill::Keys);
+    let path = layout.map(pin);
+    let open = pins::open(&path, Kind::Map)?.filter(|_| is_counted);
+    Ok(MapStatus {
+        name: map_name(pin).to_owned(),
         id: facts.id,
         ty: type_name(facts.ty),
         key_size: facts.key_size,
         value_size: facts.value_size,
         max_entries: facts.max_entries,
-        path: layout.map(name),
-    };
-    observed.maps.iter().map(status).collect()
+        entries: open.and_then(|map| kernel::count_elements(&map, facts, COUNTED)),
+        frozen: facts.frozen,
+        abi: pin.split_once('-').map(|(_, abi)| abi.to_owned()),
+        on_change: observed.metas().filter_map(of_meta).last(),
+        path,
+    })
 }

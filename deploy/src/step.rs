@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::hook::Hook;
+use crate::layout::map_name;
 
 /// One change. `generation` is always a number under the deployment's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -42,15 +43,43 @@ pub enum Step {
         /// How many edges.
         edges: u32,
     },
-    /// Creates a declared map.
+    /// Creates a declared map with its first contents.
     CreateMap {
-        /// Its name.
+        /// Its pin.
         map: String,
     },
     /// Uses a declared map that is there, with what it holds.
     ReuseMap {
-        /// Its name.
+        /// Its pin.
         map: String,
+    },
+    /// Uses a map that an earlier version pinned by its name alone, with what it holds.
+    AdoptMap {
+        /// Its pin.
+        map: String,
+        /// The pin it has.
+        from: String,
+    },
+    /// Creates a declared map and copies what an older one holds.
+    CopyMap {
+        /// Its pin.
+        map: String,
+        /// The older one's pin.
+        from: String,
+    },
+    /// Creates a declared map and fills it with what an older one holds, member by member.
+    ConvertMap {
+        /// Its pin.
+        map: String,
+        /// The older one's pin.
+        from: String,
+    },
+    /// Carries over what changed in the older map since.
+    CatchUpMap {
+        /// The new one's pin.
+        map: String,
+        /// The older one's pin.
+        from: String,
     },
     /// Loads and pins a program.
     LoadProgram {
@@ -123,7 +152,7 @@ pub enum Step {
     },
     /// Removes a declared map and what it holds.
     RemoveMap {
-        /// Its name.
+        /// Its pin.
         map: String,
     },
     /// Keeps a generation's meta for the maps that stay.
@@ -148,7 +177,9 @@ impl Step {
         Some(match self {
             Step::CreateFolders => Step::RemoveFolders,
             Step::CreateGeneration { generation } => Step::RemoveGeneration { generation: *generation },
-            Step::CreateMap { map } => Step::RemoveMap { map: map.clone() },
+            Step::CreateMap { map } | Step::AdoptMap { map, .. } | Step::CopyMap { map, .. } | Step::ConvertMap { map, .. } => {
+                Step::RemoveMap { map: map.clone() }
+            }
             Step::AddQdisc { interface } => Step::RemoveQdisc { interface: interface.clone() },
             Step::Attach { hook, generation } => Step::Detach { hook: hook.clone(), generation: *generation },
             Step::Detach { hook, generation } => Step::Attach { hook: hook.clone(), generation: *generation },
@@ -171,8 +202,22 @@ impl fmt::Display for Step {
             Step::WriteMeta { generation, .. } => write!(f, "record what generation {generation} is"),
             Step::CreateTable { entries, .. } => write!(f, "create a jump table with {entries} {}", plural(*entries, "slot")),
             Step::CreateCounts { edges, .. } => write!(f, "create counts for {edges} {}", plural(*edges, "jump")),
-            Step::CreateMap { map } => write!(f, "create map `{map}`"),
-            Step::ReuseMap { map } => write!(f, "reuse map `{map}` with what it holds"),
+            Step::CreateMap { map } => write!(f, "create map `{}`", map_name(map)),
+            Step::ReuseMap { map } => write!(f, "reuse map `{}` with what it holds", map_name(map)),
+            Step::AdoptMap { map, .. } => write!(f, "adopt map `{}` of an earlier version with what it holds", map_name(map)),
+            Step::CopyMap { map, .. } => {
+                write!(f, "create map `{}` and copy what it holds; not atomic: what changes meanwhile follows", map_name(map))
+            }
+            Step::ConvertMap { map, .. } => {
+                write!(f, "create map `{}` and convert what it holds; not atomic: what changes meanwhile follows", map_name(map))
+            }
+            Step::CatchUpMap { map, .. } => {
+                write!(
+                    f,
+                    "carry over what changed meanwhile in map `{}`; what both generations changed stays as the new one has it",
+                    map_name(map)
+                )
+            }
             Step::LoadProgram { program, .. } => write!(f, "load program `{program}`"),
             Step::AdoptGeneration { from, generation } => {
                 write!(f, "let generation {generation} have what generation {from} loaded")

@@ -6,7 +6,7 @@ use ouro_deploy::{
     Attachment, Conflict, Device, Generation, Hook, Host, MapFacts, Meta, Observed, Options, RemoveOptions, Step, diff, remove,
 };
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Direction, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, TcVia, XdpMode};
+use ouro_rules::manifest::{Attach, Direction, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, OnChange, TcVia, XdpMode};
 
 const NAMESPACE: u64 = 4026531840;
 
@@ -40,6 +40,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         flags: 0,
         key_size: 4,
         value_size: 8,
+        ..MapSpec::default()
     };
     let manifest = Manifest {
         workspace: None,
@@ -68,7 +69,12 @@ fn nothing() -> Observed {
 }
 
 fn seen() -> MapFacts {
-    MapFacts { id: 50, ty: 1, key_size: 4, value_size: 8, max_entries: 4, flags: 0, frozen: false }
+    MapFacts { id: 50, ty: 1, key_size: 4, value_size: 8, max_entries: 4, ..MapFacts::default() }
+}
+
+/// The pin of the only map.
+fn pin(bundle: &Bundle) -> String {
+    bundle.manifest.maps[0].pin()
 }
 
 fn meta(bundle: &Bundle, qdiscs: &[&str]) -> Meta {
@@ -108,7 +114,7 @@ fn deployed(bundle: &Bundle) -> Observed {
         has_folders: true,
         generations: [(1, generation(bundle, 1))].into(),
         attachments: hooks.collect(),
-        maps: [("seen".to_owned(), seen())].into(),
+        maps: bundle.manifest.maps.iter().map(|map| (map.pin(), seen())).collect(),
         ..nothing()
     }
 }
@@ -316,7 +322,7 @@ fn a_dropped_map_goes_before_the_generation_that_records_it() {
     let found = steps(&without, &deployed(&bundle("a", &[xdp("eth0")])));
     assert_eq!(
         found[found.len() - 3..],
-        [Step::Settle, Step::RemoveMap { map: "seen".to_owned() }, Step::RemoveGeneration { generation: 1 }]
+        [Step::Settle, Step::RemoveMap { map: pin(&bundle("a", &[])) }, Step::RemoveGeneration { generation: 1 }]
     );
 }
 
@@ -327,6 +333,69 @@ fn a_changed_map_is_refused_with_each_field() {
     let found = conflicts(&changed, &deployed(&bundle("a", &[xdp("eth0")])));
     let text = "map `seen` is pinned with another definition: value size is 8, declared is 16; max_entries is 4, declared is 8";
     assert_eq!(found.iter().map(Conflict::to_string).collect::<Vec<_>>(), [text]);
+}
+
+/// The old map stays until the new generation is live, and what changed in it meanwhile follows.
+#[test]
+fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
+    let mut changed = bundle("b", &[xdp("eth0")]);
+    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
+    let old = bundle("a", &[xdp("eth0")]);
+    assert_eq!(
+        lines(&steps(&changed, &deployed(&old)))[4..],
+        [
+            "create map `seen` and copy what it holds; not atomic: what changes meanwhile follows".to_owned(),
+            "load program `parse`".to_owned(),
+            "load program `block`".to_owned(),
+            "put `block` into slot 0".to_owned(),
+            "freeze the jump table".to_owned(),
+            "switch native XDP of `eth0` from generation 1 to 2".to_owned(),
+            "wait until no packet is inside what was replaced".to_owned(),
+            "carry over what changed meanwhile in map `seen`; what both generations changed stays as the new one has it"
+                .to_owned(),
+            format!("remove map `{}` and what it holds", pin(&old)),
+            "remove generation 1".to_owned(),
+        ]
+    );
+    changed.manifest.maps[0].on_change = OnChange::Reset;
+    let found = steps(&changed, &deployed(&old));
+    assert!(found.contains(&Step::CreateMap { map: pin(&changed) }) && found.contains(&Step::RemoveMap { map: pin(&old) }));
+}
+
+/// A deploy that was killed before the switch left a map that lacks what was counted since.
+#[test]
+fn a_map_that_never_went_live_is_made_again() {
+    let mut changed = bundle("b", &[xdp("eth0")]);
+    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
+    let old = bundle("a", &[xdp("eth0")]);
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, generation(&changed, 2));
+    observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
+    let found = steps(&changed, &observed);
+    assert_eq!(
+        found[..3],
+        [
+            Step::RemoveMap { map: pin(&changed) },
+            Step::RemoveGeneration { generation: 2 },
+            Step::CreateGeneration { generation: 3 }
+        ]
+    );
+    assert!(found.contains(&Step::CopyMap { map: pin(&changed), from: pin(&old) }));
+    // Once it is live, it is used as it is.
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    assert_eq!(steps(&changed, &observed), [Step::RemoveMap { map: pin(&old) }, Step::RemoveGeneration { generation: 1 }]);
+}
+
+#[test]
+fn maps_of_an_earlier_version_are_adopted_with_what_they_hold() {
+    let mut old = bundle("a", &[xdp("eth0")]);
+    old.manifest.format = 1;
+    let mut observed = deployed(&old);
+    observed.maps = [("seen".to_owned(), seen())].into();
+    let new = bundle("b", &[xdp("eth0")]);
+    let found = steps(&new, &observed);
+    assert!(found.contains(&Step::AdoptMap { map: pin(&new), from: "seen".to_owned() }), "{found:?}");
+    assert!(found.contains(&Step::RemoveMap { map: "seen".to_owned() }), "the map stays, the pin goes");
 }
 
 #[test]
@@ -386,7 +455,7 @@ fn a_removal_takes_maps_before_their_record() {
         [
             Step::Detach { hook: hook("eth0"), generation: 1 },
             Step::Settle,
-            Step::RemoveMap { map: "seen".to_owned() },
+            Step::RemoveMap { map: pin(&bundle("a", &[])) },
             Step::RemoveGeneration { generation: 1 },
             Step::RemoveFolders,
         ]

@@ -10,6 +10,8 @@ mod devices;
 mod first;
 #[path = "kernel/jump.rs"]
 mod jump;
+#[path = "kernel/maps.rs"]
+mod maps;
 #[path = "kernel/raw.rs"]
 mod raw;
 #[path = "kernel/redeploy.rs"]

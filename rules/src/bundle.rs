@@ -9,9 +9,11 @@ use std::io::Read;
 use ouro_cache::Digest;
 
 use crate::chain::{ChainSpec, MAX_EDGES, MAX_TABLE, Member};
+use crate::contents;
 use crate::diagnostic::Diagnostic;
 use crate::hook;
 use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::manifest::{Content, Element, Layout};
 use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
 use crate::signature::{self, PublicKey};
@@ -63,7 +65,9 @@ pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>
             Err(more) => findings.extend(more),
         }
     }
-    let maps = maps(spec, &all_facts, &mut findings);
+    let mut maps = maps(spec, &all_facts, &mut findings);
+    let big_endian = objects.first().is_some_and(|object| object::is_big_endian(object.as_ref()));
+    findings.extend(fill(&mut maps, spec, big_endian));
     if !findings.is_empty() {
         return Err(findings);
     }
@@ -146,23 +150,68 @@ fn maps(spec: &ChainSpec, all_facts: &[(&Member, Facts)], findings: &mut Vec<Dia
         for (member, facts) in all_facts {
             let Some(found) = facts.maps.iter().find(|map| map.name == declared.name) else { continue };
             match seen {
-                Some((first, known)) if (known.key_size, known.value_size) != (found.key_size, found.value_size) => {
+                Some((first, known)) if known.abi() != found.abi() => {
                     findings.push(disagree(declared, first, known, member, found));
                 }
                 Some(_) => {}
                 None => seen = Some((member, found)),
             }
         }
-        let sized = seen.map(|(_, map)| MapSpec { key_size: map.key_size, value_size: map.value_size, ..declared.clone() });
-        maps.extend(sized);
+        maps.extend(seen.map(|(_, found)| sized(declared, found)));
     }
+    maps.extend(held(spec, &maps));
+    maps.sort_by(|a: &MapSpec, b| a.name.cmp(&b.name));
     maps
+}
+
+/// The declared map with what an object tells of it.
+fn sized(declared: &MapSpec, found: &MapSpec) -> MapSpec {
+    let MapSpec { key_size, value_size, key_layout, value_layout, inner, .. } = found.clone();
+    MapSpec { key_size, value_size, key_layout, value_layout, inner, ..declared.clone() }
+}
+
+/// The maps that only maps of maps name: they are as those say.
+fn held(spec: &ChainSpec, maps: &[MapSpec]) -> Vec<MapSpec> {
+    let is_unsized = |name: &str| maps.iter().all(|map| map.name != name);
+    let holder_of = |name: &str| {
+        let holds = |map: &&MapSpec| spec.contents.get(&map.name).is_some_and(|contents| contents.names().contains(&name));
+        maps.iter().find(holds).and_then(|map| map.inner.as_deref())
+    };
+    let unsized_maps = spec.maps.iter().filter(|map| is_unsized(&map.name));
+    unsized_maps.filter_map(|map| Some(sized(map, holder_of(&map.name)?))).collect()
+}
+
+/// Puts in what maps hold at first; maps of maps last, as the pins of those they hold say what those hold.
+fn fill(maps: &mut [MapSpec], spec: &ChainSpec, big_endian: bool) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for of_maps in [false, true] {
+        let pins = maps.iter().map(|map| (map.name.clone(), map.pin())).collect();
+        for map in maps.iter_mut().filter(|map| map.inner.is_some() == of_maps) {
+            let Some(given) = spec.contents.get(&map.name) else { continue };
+            match contents::elements(map, given, &pins, big_endian) {
+                Ok(elements) => map.contents = elements,
+                Err(more) => findings.extend(more),
+            }
+        }
+    }
+    findings
 }
 
 fn disagree(declared: &MapSpec, first: &Member, known: &MapSpec, second: &Member, found: &MapSpec) -> Diagnostic {
     let sizes = |map: &MapSpec| format!("a key of {} and a value of {} bytes", map.key_size, map.value_size);
-    let message =
-        format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first.label, sizes(found), second.label);
+    let message = match sizes(known) == sizes(found) {
+        true => format!("the members of map `{}` are not the same in `{}` and `{}`", declared.name, first.label, second.label),
+        false => {
+            format!(
+                "map `{}` has {} in `{}`, and {} in `{}`",
+                declared.name,
+                sizes(known),
+                first.label,
+                sizes(found),
+                second.label
+            )
+        }
+    };
     Diagnostic::bare(message)
         .help("the headers that declare its types must mean the same in both programs; look for `#ifdef`s and defines")
 }
@@ -253,7 +302,8 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
 
 /// A deployer turns names into paths and numbers into indices, so neither may lead astray.
 fn check(manifest: &Manifest) -> Result<(), BundleError> {
-    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest));
+    let bad_map = || manifest.maps.iter().find_map(|map| bad_map(manifest, map));
+    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest)).or_else(bad_map);
     wrong.map_or(Ok(()), |what| Err(BundleError::Malformed(what)))
 }
 
@@ -297,4 +347,23 @@ fn bad_number(manifest: &Manifest) -> Option<String> {
     let slot_of = |program: u32| programs.get(program as usize).and_then(|program| program.slot);
     let astray = manifest.edges.iter().find(|edge| edge.from as usize >= programs.len() || slot_of(edge.to).is_none());
     astray.map(|edge| format!("edge `{}` leads to no program with a slot", edge.name))
+}
+
+/// What a map holds must be as large as it says, and the maps it holds must be the bundle's own.
+fn bad_map(manifest: &Manifest, map: &MapSpec) -> Option<String> {
+    let fits = |layout: &Option<Layout>, size: u32| layout.as_ref().is_none_or(|layout| layout.bytes() == size);
+    if !fits(&map.key_layout, map.key_size) || !fits(&map.value_layout, map.value_size) {
+        return Some(format!("the members of map `{}` do not have its size", map.name));
+    }
+    if map.inner.as_ref().is_some_and(|inner| inner.inner.is_some()) {
+        return Some(format!("map `{}` holds maps that hold maps", map.name));
+    }
+    let is_wrong = |element: &&Element| match &element.value {
+        Content::Bytes(bytes) => element.key.0.len() != map.key_size as usize || bytes.0.len() != map.value_size as usize,
+        Content::Map(pin) => {
+            element.key.0.len() != map.key_size as usize
+                || manifest.maps.iter().all(|held| held.inner.is_some() || held.pin() != *pin)
+        }
+    };
+    map.contents.iter().find(is_wrong).map(|_| format!("what map `{}` holds does not fit it", map.name))
 }

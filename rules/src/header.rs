@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use crate::manifest::{COUNTING, COUNTS_MAP, EDGE_PREFIX, LINK_SECTION, MapSpec, SLOT_PREFIX, TABLE_MAP};
+use crate::map_type::{self, MapType};
 
 /// What the header of one program is made from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,8 +78,8 @@ pub fn own(spec: &HeaderSpec) -> Option<String> {
 /// off the verifier knows it to be null and removes all of it. The verdict of a miss passes through assembly too: LLVM would
 /// otherwise see that a function returns a constant, tell its callers, and lose what the program jumped to returned.
 fn table() -> String {
-    let (table, counter) = (map_text(TABLE_MAP, "PROG_ARRAY", 1, "__u32", "__u32", 0), "struct ouro_count");
-    let counts = map_text(COUNTS_MAP, "PERCPU_ARRAY", 1, "__u32", counter, 0);
+    let (table, counter) = (map_text(&own_map(TABLE_MAP, "prog_array", "__u32")), "struct ouro_count");
+    let counts = map_text(&own_map(COUNTS_MAP, "percpu_array", counter));
     let switch = constant(COUNTING, "0");
     format!(
         r#"
@@ -114,6 +115,11 @@ static __always_inline {counter} *__ouro_counter_of(const volatile __u32 *edge)
     )
 }
 
+fn own_map(name: &str, ty: &str, value: &str) -> MapSpec {
+    let (name, ty, value) = (name.to_owned(), ty.to_owned(), value.to_owned());
+    MapSpec { name, ty, key: "__u32".to_owned(), value, max_entries: 1, ..MapSpec::default() }
+}
+
 /// One jump: its slot and its edge's id, both out of range until linked, and the macro that those of [`SHARED`] come to.
 ///
 /// The first macro's name is one that explains itself when clang does not find it: that is how a jump that is not declared is
@@ -141,22 +147,35 @@ fn maps(spec: &HeaderSpec) -> String {
     }
     for map in &spec.maps {
         text.push('\n');
-        text.push_str(&map_text(&map.name, &map.ty.to_uppercase(), map.max_entries, &map.key, &map.value, map.flags));
+        text.push_str(&map_text(map));
     }
     text
 }
 
-/// A map as libbpf reads it from BTF; `key` and `value` are empty for types without them.
-fn map_text(name: &str, ty: &str, max_entries: u32, key: &str, value: &str, flags: u32) -> String {
-    let mut text = format!("struct {{\n\t__uint(type, BPF_MAP_TYPE_{ty});\n\t__uint(max_entries, {max_entries});\n");
-    for (member, c_type) in [("key", key), ("value", value)] {
+/// A map as libbpf reads it from BTF.
+fn map_text(map: &MapSpec) -> String {
+    format!("struct {{\n{}}} {} SEC(\".maps\") __attribute__((weak));\n", members(map, "\t"), map.name)
+}
+
+/// The members of a map's definition; keys and values are empty for types without them, and the maps of a map of maps have a
+/// definition of their own.
+fn members(map: &MapSpec, indent: &str) -> String {
+    let ty = map_type::find(&map.ty).map_or_else(|| format!("BPF_MAP_TYPE_{}", map.ty.to_uppercase()), MapType::in_c);
+    let mut text = format!("{indent}__uint(type, {ty});\n{indent}__uint(max_entries, {});\n", map.max_entries);
+    for (member, c_type) in [("key", &map.key), ("value", &map.value)] {
         if !c_type.is_empty() {
-            text.push_str(&format!("\t__type({member}, {c_type});\n"));
+            text.push_str(&format!("{indent}__type({member}, {c_type});\n"));
         }
     }
-    if flags != 0 {
-        text.push_str(&format!("\t__uint(map_flags, {flags});\n"));
+    // The macro takes 32 bits; the addresses of arenas have more, and only deployers need them.
+    let extra = u32::try_from(map.map_extra).unwrap_or(0);
+    for (member, number) in [("map_flags", map.flags), ("map_extra", extra), ("numa_node", map.numa_node)] {
+        if number != 0 {
+            text.push_str(&format!("{indent}__uint({member}, {number});\n"));
+        }
     }
-    text.push_str(&format!("}} {name} SEC(\".maps\") __attribute__((weak));\n"));
+    if let Some(inner) = &map.inner {
+        text.push_str(&format!("{indent}__array(values, struct {{\n{}{indent}}});\n", members(inner, &format!("{indent}\t"))));
+    }
     text
 }

@@ -26,6 +26,7 @@ pub mod rule;
 
 pub mod bundle;
 pub mod chain;
+pub mod contents;
 pub mod header;
 pub mod hook;
 pub mod manifest;

@@ -3,15 +3,21 @@
 //! The waist of ouro: above it nothing needs a kernel, below it nothing needs sources.
 
 mod attach;
+mod bytes;
+mod layout;
 mod map;
 
 use serde::{Deserialize, Serialize};
 
 pub use attach::{Attach, Direction, TcVia, XdpMode};
-pub use map::MapSpec;
+pub use bytes::Bytes;
+pub use layout::{Layout, Member};
+pub use map::{Content, Element, MapSpec, OnChange};
 
 /// The version of the format; a deployer refuses what it does not know.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// The version whose deployers pinned a map by its name alone; later ones by name and ABI.
+const BARE_PINS: u32 = 1;
 
 /// The map in every object that stands for the chain's jump table.
 pub const TABLE_MAP: &str = "ouro_jumps";
@@ -55,6 +61,11 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The name of the pin of one of its maps, as the deployer of its time made it.
+    pub fn pin_of(&self, map: &MapSpec) -> String {
+        if self.format <= BARE_PINS { map.name.clone() } else { map.pin() }
+    }
+
     /// Whose deployment it is, for people: the chain's label, with its workspace if that has a name.
     pub fn owner(&self) -> String {
         match &self.workspace {

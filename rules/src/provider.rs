@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Artifact;
 use crate::chain::ChainSpec;
+use crate::contents::Given;
 use crate::data::{Info, ProviderId};
 use crate::diagnostic::Span;
 use crate::label::Label;
@@ -118,6 +119,10 @@ pub struct MapInfo {
     pub label: Label,
     /// What the kernel is asked for.
     pub spec: MapSpec,
+    /// What it holds at first.
+    pub contents: Option<Given>,
+    /// The maps it holds at first.
+    pub holds: Vec<Arc<MapInfo>>,
     /// Headers that declare its key and value types, and those of the libraries in its `deps`.
     pub headers: Headers,
     /// The header files the generated header includes for its key and value types.

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use crate::attr::{AttrSpec, AttrType, Value};
 use crate::hook::{HOOKS, Verdicts};
-use crate::map_type::{MAP_TYPES, Need};
+use crate::map_type::{Fill, MAP_TYPES, Need};
 use crate::rule::RuleTable;
 
 const HEAD: &str = "# Rules\n\n\
@@ -84,15 +84,23 @@ fn hooks(text: &mut String) {
 }
 
 fn map_types(text: &mut String) {
-    *text += "\n# Map types\n\n| type | key | value | flags |\n|---|---|---|---|\n";
+    *text += "\n# Map types\n\n| type | key | value | contents | flags |\n|---|---|---|---|---|\n";
     let need = |need: Need| match need {
         Need::Nothing => "none",
         Need::Any => "any C type",
         Need::Given => "any C type, to be given",
         Need::U32 => "`__u32`",
+        Need::Cgroup => "`struct bpf_cgroup_storage_key`",
+        Need::Maps => "maps",
+    };
+    let fill = |fill: Fill| match fill {
+        Fill::Nothing => "none",
+        Fill::Places => "list, or values by place",
+        Fill::Keys => "values by key",
+        Fill::Values => "list",
     };
     for ty in MAP_TYPES {
         let flags = ty.flags.iter().map(|flag| format!("`{flag}`")).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "| `{}` | {} | {} | {flags} |", ty.name, need(ty.key), need(ty.value));
+        let _ = writeln!(text, "| `{}` | {} | {} | {} | {flags} |", ty.name, need(ty.key), need(ty.value), fill(ty.fill));
     }
 }

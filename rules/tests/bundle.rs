@@ -6,7 +6,7 @@ mod clang;
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
 use ouro_rules::header::HeaderSpec;
-use ouro_rules::manifest::{Attach, Edge, Manifest, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, XdpMode};
 use ouro_rules::object::{Expected, link_symbols};
 use ouro_rules::{Diagnostic, Label};
 
@@ -44,7 +44,12 @@ fn map(name: &str) -> MapSpec {
         flags: 0,
         key_size: 4,
         value_size: 8,
+        ..MapSpec::default()
     }
+}
+
+fn element(key: usize, value: Content) -> Element {
+    Element { key: Bytes(vec![0; key]), value }
 }
 
 /// `parse` jumps to `next`, which has this slot.
@@ -56,6 +61,7 @@ fn chain(name: &str, slot: u32) -> ChainSpec {
         programs: vec![member("parse", None), member("next", Some(slot))],
         edges: vec![edge(0, 1, "next")],
         maps: Vec::new(),
+        contents: Default::default(),
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         table_size: slot + 1,
         counting: true,
@@ -210,13 +216,25 @@ fn manifests_that_lead_astray_are_refused() {
     assert!(Bundle::read(&with(&|_| {})).is_ok());
     type Change = fn(&mut Manifest);
     let table: &[(Change, &str)] = &[
-        (|m| m.format = 2, "bundle has format 2; this ouro knows format 1"),
+        (|m| m.format = 1, "bundle has format 1; this ouro knows format 2"),
         (|m| m.name = "../x".to_owned(), "`../x` cannot name a pin"),
         (|m| m.name = "x".repeat(200), "cannot name a pin"),
         (|m| m.programs[0].name = "a/b".to_owned(), "`a/b` cannot name a pin"),
         (|m| m.programs[0].name = "sixteen_is_a_lot".to_owned(), "cannot name a pin"),
         (|m| m.maps = vec![map("")], "`` cannot name a pin"),
         (|m| m.maps = vec![map("m"), map("m")], "two maps are named `m`"),
+        (
+            |m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Bytes(Bytes(vec![0; 9])))], ..map("m") }],
+            "does not fit it",
+        ),
+        (
+            |m| m.maps = vec![MapSpec { contents: vec![element(4, Content::Map("../x".to_owned()))], ..map("m") }],
+            "does not fit it",
+        ),
+        (
+            |m| m.maps = vec![MapSpec { value_layout: Some(Layout::Int { bytes: 4, signed: false }), ..map("m") }],
+            "the members of map `m` do not have its size",
+        ),
         (
             |m| m.attach = vec![Attach::Xdp { interface: "..".to_owned(), mode: XdpMode::Generic }],
             "`..` cannot name a network device",

@@ -6,6 +6,7 @@ use clang::{compile, compile_many};
 use ouro_rules::header::{HeaderSpec, SHARED, own};
 use ouro_rules::hook::HOOKS;
 use ouro_rules::manifest::MapSpec;
+use ouro_rules::map_type::{MAP_TYPES, MapType, Need};
 
 fn spec(jumps: &[&str]) -> HeaderSpec {
     HeaderSpec {
@@ -17,16 +18,7 @@ fn spec(jumps: &[&str]) -> HeaderSpec {
 
 fn map(ty: &str, key: &str, value: &str, flags: u32) -> MapSpec {
     let text = |text: &str| text.to_owned();
-    MapSpec {
-        name: text(ty),
-        ty: text(ty),
-        key: text(key),
-        value: text(value),
-        max_entries: 4096,
-        flags,
-        key_size: 0,
-        value_size: 0,
-    }
+    MapSpec { name: text(ty), ty: text(ty), key: text(key), value: text(value), max_entries: 4096, flags, ..MapSpec::default() }
 }
 
 fn complaint(spec: &HeaderSpec, body: &str) -> String {
@@ -118,4 +110,29 @@ fn maps_of_every_shape_compile_and_merge() {
         "{text}"
     );
     assert!(text.contains("__uint(type, BPF_MAP_TYPE_RINGBUF);\n\t__uint(max_entries, 4096);\n} ringbuf"), "{text}");
+}
+
+/// Also of types that the headers of old kernels have no name for.
+#[test]
+fn maps_of_every_type_compile() {
+    let spec_of = |ty: &MapType| MapSpec {
+        key: if ty.key == Need::Nothing { "" } else { "__u32" }.to_owned(),
+        value: if matches!(ty.value, Need::Nothing | Need::Maps) { "" } else { "__u64" }.to_owned(),
+        inner: ty.holds_maps().then(|| Box::new(map("hash", "__u32", "struct ethhdr", 1))),
+        map_extra: if ty.name == "arena" { 1 << 44 } else { 3 },
+        numa_node: 1,
+        ..map(ty.name, "", "", ty.implied_flags())
+    };
+    let maps: Vec<MapSpec> = MAP_TYPES.iter().map(spec_of).collect();
+    let spec = HeaderSpec { maps, includes: vec!["linux/if_ether.h".to_owned()], ..spec(&[]) };
+    compile(&spec, "#include <ouro/program.h>\n", &[]).unwrap_or_else(|message| panic!("{message}"));
+    let text = own(&spec).unwrap();
+    for part in [
+        "__uint(type, 33);",
+        "__uint(type, BPF_MAP_TYPE_USER_RINGBUF);",
+        "\t__array(values, struct {\n\t\t__uint(type, BPF_MAP_TYPE_HASH);",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains(&(1u64 << 44).to_string()), "the macro takes 32 bits");
 }

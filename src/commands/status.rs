@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus};
+use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus, MapStatus};
+use ouro_rules::manifest::OnChange;
 
 use crate::cli::Status;
 use crate::commands::deploy::{bpffs, failure};
@@ -55,11 +56,7 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     });
     text += &section(color, "program", &programs.collect::<Vec<_>>());
     text += &section(color, "jump", &deployment.edges.iter().map(edge).collect::<Vec<_>>());
-    let maps = deployment
-        .maps
-        .iter()
-        .map(|map| [map.name.clone(), format!("{} of {}", map.ty, map.max_entries), format!("id {}", map.id)]);
-    text + &section(color, "map", &maps.collect::<Vec<_>>())
+    text + &section(color, "map", &deployment.maps.iter().map(map).collect::<Vec<_>>())
 }
 
 fn hook(status: &HookStatus) -> [String; 3] {
@@ -82,6 +79,16 @@ fn edge(edge: &EdgeStatus) -> [String; 3] {
     });
     let [taken, missed] = counts;
     [format!("{} -> {}", edge.from, edge.to), taken, missed]
+}
+
+fn map(status: &MapStatus) -> [String; 3] {
+    let used = status.entries.map_or_else(String::new, |entries| format!(", {entries} used"));
+    let pin = status.path.file_name().unwrap_or_default().to_string_lossy();
+    let frozen = if status.frozen { "  frozen" } else { "" };
+    let policy = status.on_change.filter(|policy| *policy != OnChange::Keep).map_or("", OnChange::name);
+    let policy = if policy.is_empty() { String::new() } else { format!("  on change: {policy}") };
+    let what = format!("{} of {}{used}", status.ty, status.max_entries);
+    [status.name.clone(), what, format!("id {}  {pin}{frozen}{policy}", status.id)]
 }
 
 /// Lines of three columns, each led by what they are.

@@ -8,7 +8,7 @@ use super::*;
 
 fn map(name: &str, ty: &str, key: &str, value: &str, max_entries: u32) -> MapSpec {
     let (name, ty, key, value) = (name.to_owned(), ty.to_owned(), key.to_owned(), value.to_owned());
-    MapSpec { name, ty, key, value, max_entries, flags: 0, key_size: 0, value_size: 0 }
+    MapSpec { name, ty, key, value, max_entries, ..MapSpec::default() }
 }
 
 /// Programs named by `names` with the maps they use, and jumps `(from, to, on_miss, bound)`.
@@ -36,6 +36,7 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         programs,
         edges,
         maps,
+        contents: Default::default(),
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         counting: true,
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::lab::{NEAR, bpftool, is_gone, lab};
 use crate::support::Workspace;
-use crate::{nothing_left, ok, ouro, per_cpu_sum, send, status};
+use crate::{map, nothing_left, ok, ouro, per_cpu_sum, send, status};
 
 #[test]
 fn a_redeploy_keeps_map_contents_and_an_unchanged_one_does_nothing() {
@@ -23,7 +23,7 @@ fn a_redeploy_keeps_map_contents_and_an_unchanged_one_does_nothing() {
         let second = status(lab, &workspace);
         assert_eq!(second[0]["generation"], 2);
         assert_eq!(first[0]["maps"][0]["id"], second[0]["maps"][0]["id"], "the map lives on");
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/hello/maps/packets"), 0) >= 10);
+        assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 10);
         assert!(is_gone("prog", first[0]["programs"][0]["id"].as_u64().unwrap() as u32), "the old generation is gone");
         ok(lab, &workspace, &["undeploy", "hello"]);
     });

@@ -13,7 +13,8 @@ mod bundle;
 mod refused;
 mod demo;
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use lab::{Lab, bpftool, is_gone};
@@ -34,6 +35,14 @@ fn ok(lab: &Lab, workspace: &Workspace, arguments: &[&str]) -> Said {
 
 fn status(lab: &Lab, workspace: &Workspace) -> Value {
     serde_json::from_str(&ok(lab, workspace, &["status", "--json"]).out).expect("JSON")
+}
+
+/// The pin of a deployment's map.
+fn map(lab: &Lab, deployment: &str, name: &str) -> PathBuf {
+    let pins = fs::read_dir(lab.bpffs.join("ouro").join(deployment).join("maps")).expect("it is deployed");
+    let mut pins = pins.map(|pin| pin.expect("a pin").path());
+    let is_it = |pin: &PathBuf| pin.file_name().is_some_and(|file| file.to_string_lossy().starts_with(&format!("{name}-")));
+    pins.find(is_it).unwrap_or_else(|| panic!("`{name}` is not pinned"))
 }
 
 /// Sums the per-CPU values behind a key.

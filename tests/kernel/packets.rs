@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::lab::{FAR_ADDRESS, NEAR, NEAR_ADDRESS, bpftool, lab};
 use crate::support::{OURO, Said, Workspace, has_btf};
-use crate::{nothing_left, ok, ouro, per_cpu_sum, status};
+use crate::{map, nothing_left, ok, ouro, per_cpu_sum, status};
 
 #[test]
 fn hello_counts_packets() {
@@ -15,7 +15,7 @@ fn hello_counts_packets() {
         let workspace = Workspace::example("01-hello-xdp");
         ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR]);
         assert_eq!(lab.ping(10), 10);
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/hello/maps/packets"), 0) >= 10);
+        assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 10);
         let live = status(lab, &workspace);
         ok(lab, &workspace, &["undeploy", "hello"]);
         nothing_left(lab, &live);
@@ -32,7 +32,7 @@ fn members_of_kernel_structs_are_found_when_a_program_is_loaded() {
         let workspace = Workspace::example("co-re");
         ok(lab, &workspace, &["deploy", "//:who", "--interface", NEAR]);
         assert_eq!(lab.ping(4), 4);
-        let sent = bpftool(&["map", "dump", "pinned", lab.bpffs.join("ouro/who/maps/sent").to_str().expect("a plain path")]);
+        let sent = bpftool(&["map", "dump", "pinned", map(lab, "who", "sent").to_str().expect("a plain path")]);
         let senders: Vec<&Value> = sent.as_array().expect("senders").iter().map(|entry| &entry["formatted"]).collect();
         let count: u64 = senders.iter().filter_map(|sender| sender["value"].as_u64()).sum();
         assert!(count >= 4 && senders.iter().all(|sender| sender["key"]["name"] != ""), "{sent}");
@@ -90,7 +90,7 @@ fn a_table_of_routes_decides() {
         };
         deploy("watched");
         assert_eq!(lab.ping(5), 5);
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/router/maps/watched_pkts"), 0) >= 5);
+        assert!(per_cpu_sum(&map(lab, "router", "watched_pkts"), 0) >= 5);
         deploy("blocked");
         assert_eq!(lab.ping(3), 0, "the table says so");
         let live = status(lab, &workspace);
@@ -145,7 +145,7 @@ fn a_network_namespace_can_be_named() {
         let said = Said::of(command.output().unwrap());
         assert_eq!(said.code, 0, "{}", said.err);
         assert_eq!(lab.ping(3), 3);
-        assert!(per_cpu_sum(&lab.bpffs.join("ouro/hello/maps/packets"), 0) >= 3);
+        assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 3);
         ouro(lab, &workspace, &["deploy", "//:hello", "--netns", "no-such-namespace"])
             .says("cannot open the network namespace")
             .says("ip netns list");

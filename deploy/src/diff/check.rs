@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook as types;
 
+use super::maps;
 use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::kernel::find_filter;
 use crate::layout::check_name;
-use crate::map_check::differences;
 use crate::observe::{Attachment, Observed};
 
 pub(super) fn check(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
@@ -23,7 +23,7 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Vec
     found.extend(hooks.iter().filter_map(|hook| device(observed, hook)));
     found.extend(hooks.iter().filter_map(|hook| place(observed, hook)));
     found.extend(attachments(observed));
-    found.extend(maps(bundle, observed));
+    found.extend(maps::conflicts(bundle, observed));
     found
 }
 
@@ -106,14 +106,4 @@ fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
     let index = observed.host.devices.get(attached.hook.interface()).map(|device| device.index);
     let moved = || Conflict::Moved { hook: attached.hook.clone(), ifindex: attached.ifindex };
     (index != Some(attached.ifindex)).then(moved)
-}
-
-fn maps(bundle: &Bundle, observed: &Observed) -> impl Iterator<Item = Conflict> {
-    bundle.manifest.maps.iter().filter_map(|spec| {
-        let differences = differences(spec, observed.maps.get(&spec.name)?, observed.host.page_size);
-        if differences.is_empty() {
-            return None;
-        }
-        Some(Conflict::MapChanged { deployment: observed.name.clone(), map: spec.name.clone(), differences })
-    })
 }

@@ -4,6 +4,7 @@
 //! generation is whole before a hook runs it, and nothing is removed that a packet may still be in.
 
 mod check;
+mod maps;
 mod remove;
 
 use std::collections::BTreeSet;
@@ -35,9 +36,12 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<V
     let live = observed.live();
     let reusable = reusable(bundle, observed, &hooks).filter(|_| !options.force);
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
-    let mut steps = Vec::new();
-    let leftovers = observed.generations.keys().filter(|number| !live.contains(number) && **number != target);
-    steps.extend(leftovers.map(|number| Step::RemoveGeneration { generation: *number }));
+    let leftovers = observed.generations.keys().copied().filter(|number| !live.contains(number) && *number != target);
+    // When nothing is live, the maps of what was are used again, and stay recorded until they are.
+    let (last, leftovers): (BTreeSet<u32>, BTreeSet<u32>) =
+        leftovers.partition(|number| live.is_empty() && has_maps(observed, *number));
+    let mut steps = maps::abandoned(observed, &leftovers);
+    steps.extend(leftovers.iter().map(|number| Step::RemoveGeneration { generation: *number }));
     if reusable.is_none() {
         steps.extend(match same_code(bundle, observed).filter(|_| !options.force) {
             Some(from) => adopt(observed, &hooks, from, target),
@@ -45,8 +49,9 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<V
         });
     }
     let moves = attach(observed, &hooks, target);
-    let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).collect();
-    let clean_up = clean_up(bundle, observed, &obsolete);
+    let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).chain(last).collect();
+    let mut clean_up = maps::catch_up(&steps);
+    clean_up.extend(clean_up_after(bundle, observed, &obsolete).into_iter().filter(|step| !steps.contains(step)));
     let settles = moves.iter().any(Step::replaces) || !clean_up.is_empty();
     steps.extend(moves);
     steps.extend(settles.then_some(Step::Settle));
@@ -54,10 +59,14 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<V
     Ok(steps)
 }
 
+fn has_maps(observed: &Observed, generation: u32) -> bool {
+    observed.generations[&generation].meta.as_ref().is_some_and(|meta| !meta.manifest.maps.is_empty())
+}
+
 /// The newest whole generation of the same bundle.
 fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32> {
     let same = |meta: &crate::Meta| meta.digest == bundle.digest && meta.manifest == bundle.manifest && meta.hooks == hooks;
-    let maps_there = bundle.manifest.maps.iter().all(|map| observed.maps.contains_key(&map.name));
+    let maps_there = maps::are_there(bundle, observed);
     let mut newest_first = observed.generations.iter().rev();
     newest_first
         .find(|(_, generation)| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
@@ -71,7 +80,7 @@ fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
         meta.digest == bundle.digest && Manifest { attach, ..meta.manifest.clone() } == bundle.manifest
     };
     let whole = |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(same);
-    let maps_there = bundle.manifest.maps.iter().all(|map| observed.maps.contains_key(&map.name));
+    let maps_there = maps::are_there(bundle, observed);
     observed.generations.iter().rev().find(|(_, generation)| maps_there && whole(generation)).map(|(number, _)| *number)
 }
 
@@ -100,10 +109,7 @@ fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) 
     if counts_edges(manifest) {
         steps.push(Step::CreateCounts { generation, edges: u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX) });
     }
-    steps.extend(manifest.maps.iter().map(|map| match observed.maps.contains_key(&map.name) {
-        true => Step::ReuseMap { map: map.name.clone() },
-        false => Step::CreateMap { map: map.name.clone() },
-    }));
+    steps.extend(maps::make(bundle, observed));
     steps.extend(manifest.programs.iter().map(|program| Step::LoadProgram { generation, program: program.name.clone() }));
     let filled = manifest.programs.iter().filter_map(|program| Some((program.slot?, program)));
     steps.extend(filled.map(|(slot, program)| Step::FillSlot { generation, slot, program: program.name.clone() }));
@@ -144,12 +150,8 @@ fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
 }
 
 /// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
-fn clean_up(bundle: &Bundle, observed: &Observed, obsolete: &[u32]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let declared: BTreeSet<&String> = bundle.manifest.maps.iter().map(|map| &map.name).collect();
-    let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
-    let dropped = recorded.difference(&declared).filter(|name| observed.maps.contains_key(name.as_str()));
-    steps.extend(dropped.map(|map| Step::RemoveMap { map: (*map).clone() }));
+fn clean_up_after(bundle: &Bundle, observed: &Observed, obsolete: &[u32]) -> Vec<Step> {
+    let mut steps = maps::unused(observed, &bundle.manifest, &BTreeSet::new());
     steps.extend(obsolete.iter().map(|number| Step::RemoveGeneration { generation: *number }));
     if observed.kept.is_some() {
         steps.push(Step::DropKept);

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{check, recorded_qdiscs};
+use ouro_rules::manifest::Manifest;
+
+use super::{check, maps, recorded_qdiscs};
 use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
@@ -30,16 +32,18 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
         steps.push(Step::Settle);
     }
     steps.extend(recorded_qdiscs(observed).into_iter().map(|interface| Step::RemoveQdisc { interface }));
-    let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
-    let maps: Vec<&String> = recorded.into_iter().filter(|name| observed.maps.contains_key(*name)).collect();
-    let keep = options.keep_maps && !maps.is_empty();
-    match (keep, observed.generations.iter().rev().find(|(_, generation)| generation.meta.is_some())) {
-        (false, _) => steps.extend(maps.into_iter().map(|map| Step::RemoveMap { map: map.clone() })),
-        (true, Some((newest, _))) => {
-            steps.extend(observed.kept.is_some().then_some(Step::DropKept));
-            steps.push(Step::KeepMeta { generation: *newest });
-        }
-        (true, None) => {}
+    let recorded = maps::recorded(observed, |_| true).into_iter().filter(|pin| observed.maps.contains_key(pin));
+    let (recorded, last) = (recorded.collect::<BTreeSet<String>>(), last(observed));
+    let keep = options.keep_maps && !recorded.is_empty();
+    let kept: BTreeSet<String> = match last {
+        _ if !keep => BTreeSet::new(),
+        Some((_, manifest)) => maps::pins(manifest).collect(),
+        None => recorded.clone(),
+    };
+    steps.extend(recorded.difference(&kept).map(|map| Step::RemoveMap { map: map.clone() }));
+    if let (true, Some((generation, _))) = (keep, last) {
+        steps.extend(observed.kept.is_some().then_some(Step::DropKept));
+        steps.push(Step::KeepMeta { generation });
     }
     steps.extend(observed.generations.keys().map(|number| Step::RemoveGeneration { generation: *number }));
     if !keep {
@@ -47,6 +51,12 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
         steps.extend(observed.has_folders.then_some(Step::RemoveFolders));
     }
     Ok(steps)
+}
+
+/// The generation whose maps are kept: the live one, or the newest.
+fn last(observed: &Observed) -> Option<(u32, &Manifest)> {
+    let manifest = |number: u32| Some((number, &observed.generations.get(&number)?.meta.as_ref()?.manifest));
+    observed.live().into_iter().rev().chain(observed.generations.keys().rev().copied()).find_map(manifest)
 }
 
 /// Links are removed by their pins, wherever they are; a filter is not ours once it runs another program.

@@ -9,7 +9,7 @@ use aya::maps::MapError;
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
 
-use super::{elf, pins, sys};
+use super::{elf, sys};
 use crate::Error;
 use crate::rejection::Rejection;
 
@@ -32,16 +32,6 @@ impl<'a> Loader<'a> {
         self.aya.map_pin_path(map, pin);
     }
 
-    /// Creates a map as this object declares it, with its BTF, and pins it; false if the object does not declare it.
-    pub(crate) fn create_map(&mut self, object: &[u8], map: &'a str, pin: &Path) -> Result<bool, Error> {
-        if !mentions(object, map) {
-            return Ok(false);
-        }
-        self.hand_in(map, pin.to_owned());
-        self.open(object, map)?;
-        Ok(pins::open(pin, pins::Kind::Map)?.is_some())
-    }
-
     /// Loads one function of an object and pins it. `program` is its name, for messages.
     pub(crate) fn load(&mut self, object: &[u8], program: &str, function: &str, pin: &Path) -> Result<(), Error> {
         let mut object = self.open(object, program)?;
@@ -54,12 +44,6 @@ impl<'a> Loader<'a> {
     fn open(&mut self, object: &[u8], of: &str) -> Result<Ebpf, Error> {
         self.aya.load(&elf::readable(object)).map_err(|error| not_opened(of, error))
     }
-}
-
-/// Whether a symbol's name ends like this one: a cheap look at the bytes, to be confirmed.
-fn mentions(object: &[u8], name: &str) -> bool {
-    let text: Vec<u8> = name.bytes().chain([0]).collect();
-    object.windows(text.len()).any(|window| window == text)
 }
 
 fn load_by_type(program: &mut Program) -> Result<(), ProgramError> {

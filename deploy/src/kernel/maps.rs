@@ -55,7 +55,11 @@ pub(crate) fn read_bytes(path: &Path) -> Result<Option<Vec<u8>>, Error> {
 
 /// Pins what is pinned at `from` a second time.
 pub(crate) fn pin_again(from: &Path, to: &Path, kind: Kind) -> Result<(), Error> {
-    let object = pins::require(from, kind)?;
+    pin(&pins::require(from, kind)?, to)
+}
+
+/// Pins what is open.
+pub(crate) fn pin(object: &OwnedFd, to: &Path) -> Result<(), Error> {
     sys::pin(object.as_fd(), to).map_err(|error| Error::io(format!("cannot pin `{}`", to.display()), error))
 }
 

@@ -5,9 +5,11 @@
 mod attach;
 mod bpffs;
 mod caps;
+mod contents;
 mod elf;
 mod host;
 mod load;
+mod map_types;
 mod maps;
 mod netlink;
 pub(crate) mod pins;
@@ -18,10 +20,12 @@ pub(crate) use attach::{add_qdisc, attach, detach, find_filter, remove_link, rem
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub use caps::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub(crate) use caps::{follows_kernel, require as require_capabilities};
+pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
 pub(crate) use load::Loader;
-pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, write_bytes};
+pub(crate) use map_types::MapTypes;
+pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin, pin_again, read_bytes, write_bytes};
 pub use pins::MapFacts;
 pub use probe::{Feature, Has, features};
 

@@ -46,6 +46,8 @@ pub struct MapFacts {
     pub max_entries: u32,
     /// `BPF_F_*` bits.
     pub flags: u32,
+    /// What else its type wanted to know.
+    pub map_extra: u64,
     /// Whether user space can write it no more.
     pub frozen: bool,
 }
@@ -113,6 +115,8 @@ fn facts_of_map(fd: &OwnedFd, path: &Path) -> Result<MapFacts, Error> {
         value_size: words[3],
         max_entries: words[4],
         flags: words[5],
+        // struct bpf_map_info: the 80 bytes before it are all there on any kernel that has it.
+        map_extra: u64::from(words[20]) | u64::from(words[21]) << 32,
         frozen,
     })
 }

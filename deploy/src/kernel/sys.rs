@@ -2,11 +2,17 @@
 //!
 //! Knows numbers and layouts (include/uapi/linux/bpf.h), not chains.
 
+mod elements;
+mod map;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+pub(super) use elements::{Batch, Write, delete_element, element, elements, load_types, next_key, put_element, put_elements};
+pub(super) use map::{NewMap, new_map};
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;

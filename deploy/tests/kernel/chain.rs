@@ -8,6 +8,7 @@ use std::process::Command;
 
 use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
+use ouro_rules::header::{self, HeaderSpec};
 use ouro_rules::hook;
 use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, XdpMode};
 
@@ -32,6 +33,8 @@ pub struct Chain {
     pub attach: Vec<Attach>,
     pub table_size: Option<u32>,
     pub globals: String,
+    /// What stands before the maps.
+    pub declarations: String,
     pub slot_section: &'static str,
 }
 
@@ -41,7 +44,16 @@ pub fn xdp(interface: &str) -> Attach {
 
 pub fn map(name: &str, ty: &str, max_entries: u32) -> MapSpec {
     let (key, value) = ("__u32".to_owned(), "__u64".to_owned());
-    MapSpec { name: name.to_owned(), ty: ty.to_owned(), key, value, max_entries, flags: 0, key_size: 4, value_size: 8 }
+    MapSpec {
+        name: name.to_owned(),
+        ty: ty.to_owned(),
+        key,
+        value,
+        max_entries,
+        key_size: 4,
+        value_size: 8,
+        ..MapSpec::default()
+    }
 }
 
 pub fn ring(name: &str, bytes: u32) -> MapSpec {
@@ -64,8 +76,9 @@ pub fn count(map: &str) -> String {
 impl Chain {
     pub fn new(name: &str) -> Chain {
         let (label, name) = (format!("//test:{name}"), name.to_owned());
-        let (programs, maps, globals) = (Vec::new(), Vec::new(), String::new());
-        Chain { label, name, programs, maps, attach: vec![xdp(NEAR)], table_size: None, globals, slot_section: LINK_SECTION }
+        let (programs, maps, globals, declarations) = (Vec::new(), Vec::new(), String::new(), String::new());
+        let (attach, slot_section) = (vec![xdp(NEAR)], LINK_SECTION);
+        Chain { label, name, programs, maps, attach, table_size: None, globals, declarations, slot_section }
     }
 
     /// The chain most tests deploy: pings pass through `allow`, UDP is dropped by `block`, a missed jump drops.
@@ -160,17 +173,11 @@ impl Chain {
                 .expect("a string");
             writeln!(text, "enum {{ __ouro_miss_{name} = {on_miss} }};").expect("a string");
         }
-        for map in &self.maps {
-            let MapSpec { name, ty, key, value, max_entries, .. } = map;
-            let ty = ty.to_uppercase();
-            let types = if key.is_empty() { String::new() } else { format!("__type(key, {key}); __type(value, {value});") };
-            writeln!(
-                text,
-                "struct {{ __uint(type, BPF_MAP_TYPE_{ty}); __uint(max_entries, {max_entries}); {types} }} \
-                 {name} SEC(\".maps\") __attribute__((weak));"
-            )
-            .expect("a string");
-        }
+        text.push_str(&self.declarations);
+        let maps = HeaderSpec { maps: self.maps.clone(), ..HeaderSpec::default() };
+        let own = header::own(&maps).unwrap_or_default();
+        // It was written to be included.
+        text.extend(own.lines().filter(|line| !line.starts_with("#pragma")).map(|line| format!("{line}\n")));
         let context = hook::find(&program.section)
             .map_or("xdp_md", |hook| if hook.prog_type == "sched_cls" { "__sk_buff" } else { "xdp_md" });
         let Program { name, section, body, .. } = program;

@@ -2,7 +2,7 @@
 
 use ouro_deploy::{Counts, Problem, Step};
 
-use crate::chain::{Chain, count, if_udp, ring};
+use crate::chain::{Chain, count, if_udp, map, ring};
 use crate::support::{Lab, bpftool, is_gone, lab, sh};
 use crate::{deployed, status, undeployed};
 
@@ -28,7 +28,7 @@ fn packets_take_the_chain_and_are_counted() {
 
 /// The counter that `block` adds to.
 fn seen(lab: &Lab) -> u64 {
-    let path = lab.bpffs.join("ouro/fw/maps/seen");
+    let path = lab.bpffs.join("ouro/fw/maps").join(map("seen", "array", 1).pin());
     let dump = bpftool(&["map", "dump", "pinned", path.to_str().unwrap()]);
     dump[0]["formatted"]["value"].as_u64().unwrap_or_else(|| panic!("the map has BTF: {dump}"))
 }

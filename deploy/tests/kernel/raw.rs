@@ -43,6 +43,40 @@ pub fn map_update(map: &Path, key: u32, value: &[u8]) -> io::Result<()> {
     bpf(2, &mut attr).map(drop)
 }
 
+/// Adds elements to a hash whose keys and values are numbers of 4 and 8 bytes, one by one.
+pub fn fill(map: &Path, keys: std::ops::Range<u32>) {
+    let map = get(map);
+    for key in keys {
+        let value = u64::from(key) + 1;
+        let mut attr = [0; 16];
+        attr[0] = pair(map.as_raw_fd(), 0);
+        attr[1] = (&raw const key) as u64;
+        attr[2] = (&raw const value) as u64;
+        bpf(2, &mut attr).expect("there is room");
+    }
+}
+
+/// The elements of such a map that is not changed meanwhile, and of those CPUs' values the first.
+pub fn elements(map: &Path) -> std::collections::BTreeMap<u32, u64> {
+    let map = get(map);
+    let (mut found, mut key) = (std::collections::BTreeMap::new(), None::<u32>);
+    loop {
+        let (mut next, mut value) = (0u32, [0u64; 64]);
+        let mut attr = [0; 16];
+        attr[0] = pair(map.as_raw_fd(), 0);
+        attr[1] = key.as_ref().map_or(0, |key| std::ptr::from_ref(key) as u64);
+        attr[2] = (&raw mut next) as u64;
+        if bpf(4, &mut attr).is_err() {
+            return found;
+        }
+        attr[1] = (&raw const next) as u64;
+        attr[2] = value.as_mut_ptr() as u64;
+        bpf(1, &mut attr).expect("the key was there");
+        found.insert(next, value[0]);
+        key = Some(next);
+    }
+}
+
 /// A program's machine code and the address it lies at.
 pub fn machine_code(program: &Path) -> (u64, Vec<u8>) {
     let fd = get(program);

@@ -69,22 +69,22 @@ fn shared_maps_outlive_generations() {
         );
         let steps = deployed(lab, &chain.bundle(lab.folder()));
         assert!(
-            steps.contains(&Step::ReuseMap { map: "seen".to_owned() })
-                && steps.contains(&Step::CreateMap { map: "more".to_owned() })
+            steps.contains(&Step::ReuseMap { map: map("seen", "array", 1).pin() })
+                && steps.contains(&Step::CreateMap { map: map("more", "hash", 8).pin() })
         );
         lab.udp(4000, 10);
         assert_eq!(seen(lab), 30);
         assert_eq!(status(lab).maps.iter().find(|map| map.name == "seen"), before.maps.first());
         // And a map less.
         let steps = deployed(lab, &Chain::firewall().bundle(lab.folder()));
-        assert!(steps.contains(&Step::RemoveMap { map: "more".to_owned() }), "{steps:?}");
+        assert!(steps.contains(&Step::RemoveMap { map: map("more", "hash", 8).pin() }), "{steps:?}");
         assert_eq!(status(lab).maps, before.maps);
         undeployed(lab, "fw");
     });
 }
 
 fn seen(lab: &Lab) -> u64 {
-    let path = lab.bpffs.join("ouro/fw/maps/seen");
+    let path = lab.bpffs.join("ouro/fw/maps").join(map("seen", "array", 1).pin());
     bpftool(&["map", "dump", "pinned", path.to_str().unwrap()])[0]["formatted"]["value"].as_u64().unwrap()
 }
 
@@ -138,7 +138,10 @@ fn a_failing_redeploy_leaves_the_old_chain() {
             status
         };
         assert_eq!(without_counts(before), without_counts(after));
-        assert!(!lab.bpffs.join("ouro/fw/gen-2").exists() && !lab.bpffs.join("ouro/fw/maps/more").exists());
+        assert!(
+            !lab.bpffs.join("ouro/fw/gen-2").exists()
+                && !lab.bpffs.join("ouro/fw/maps").join(map("more", "array", 4).pin()).exists()
+        );
         undeployed(lab, "fw");
     });
 }

@@ -21,7 +21,7 @@ use crate::load::Loaded;
 use crate::state::snapshot::Snapshot;
 
 const INDEX: &str = concat!("ouro packages v1 of ", env!("CARGO_PKG_VERSION"));
-const KEPT: &str = concat!("ouro package v1 of ", env!("CARGO_PKG_VERSION"));
+const KEPT: &str = concat!("ouro package v2 of ", env!("CARGO_PKG_VERSION"));
 
 /// A book that would be longer is not kept. Ten thousand small packages take a twentieth of it.
 const LONGEST: usize = 128 << 20;

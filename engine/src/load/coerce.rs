@@ -7,12 +7,18 @@ use ouro_rules::diagnostic::{Diagnostic, Span, did_you_mean};
 use ouro_rules::label::Label;
 use starlark::values::dict::DictRef;
 use starlark::values::list::ListRef;
+use starlark::values::tuple::TupleRef;
 use starlark::values::{UnpackValue, Value, ValueLike};
 
 use super::context::Context;
 use super::places::Place;
 use super::select::is_select;
 use super::values::{RecordValue, is_unknown};
+
+/// More lists in each other than C types have arrays and structs; ends those that hold themselves.
+const MAX_DEPTH: usize = 32;
+/// What tells a label from other text, where both can stand.
+const LABEL_BEGINS: [&str; 3] = [":", "//", "@"];
 
 /// The attribute a value is given to.
 pub(super) struct Slot<'a> {
@@ -47,6 +53,7 @@ impl Slot<'_> {
             AttrType::Label => self.label(value.unpack_str()?, place),
             AttrType::List(item) => self.list(item, ListRef::from_value(value)?, place),
             AttrType::Dict => self.dict(&DictRef::from_value(value)?, place),
+            AttrType::Data => self.data(value, place, 0),
             AttrType::Record(_) => Some(Attr::Record((*value.downcast_ref::<RecordValue>()?.0).clone())),
             AttrType::OneOf(_) => None,
         }
@@ -55,7 +62,11 @@ impl Slot<'_> {
     fn integer(&self, value: Value<'_>, place: Place<'_>) -> Option<Attr> {
         match i64::unpack_value(value) {
             Ok(Some(n)) => Some(Attr::Int(n)),
-            _ => self.report(Diagnostic::error(&place.span(), format!("{value} does not fit into 64 bits"))),
+            _ => {
+                let finding = Diagnostic::error(&place.span(), format!("{value} does not fit into 64 bits with a sign"));
+                let in_text = || "write it as a string, as in `\"0xffffffffffffffff\"`".to_owned();
+                self.report(finding.maybe_help((self.attr.ty == AttrType::Data).then(in_text)))
+            }
         }
     }
 
@@ -106,6 +117,41 @@ impl Slot<'_> {
         entries.into_iter().collect::<Option<Vec<_>>>().map(Attr::Dict)
     }
 
+    /// A value of any shape; `depth` is how many lists and dictionaries it stands in.
+    fn data(&self, value: Value<'_>, place: Place<'_>, depth: usize) -> Option<Attr> {
+        if depth > MAX_DEPTH {
+            return self.report(Diagnostic::error(&place.span(), format!("`{}` is nested too deeply", self.attr.name)));
+        }
+        if is_unknown(value) {
+            return None;
+        }
+        let inner =
+            |value, place: Place<'_>, depth| self.data(value, place, depth).map(|value| Spanned { value, span: place.span() });
+        if let Some(list) = ListRef::from_value(value).map(|list| list.content()).or_else(|| tuple(value)) {
+            let items = list.iter().enumerate().map(|(index, item)| inner(*item, place.item(index, list.len()), depth + 1));
+            return items.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(Attr::List);
+        }
+        if let Some(dict) = DictRef::from_value(value) {
+            let entries = dict.iter().enumerate().map(|(index, (key, value))| {
+                let (key_place, value_place) = place.pair(index);
+                // A key never names a target.
+                Some((inner(key, key_place, depth + 2)?, inner(value, value_place, depth + 1)?))
+            });
+            return entries.collect::<Vec<_>>().into_iter().collect::<Option<_>>().map(Attr::Dict);
+        }
+        match (value.unpack_bool(), value.unpack_str()) {
+            (Some(truth), _) => Some(Attr::Bool(truth)),
+            (_, Some(text))
+                if depth == 1 && self.attr.edge.is_some() && LABEL_BEGINS.iter().any(|begin| text.starts_with(begin)) =>
+            {
+                self.label(text, place)
+            }
+            (_, Some(text)) => Some(Attr::Str(text.into())),
+            _ if value.get_type() == "int" => self.integer(value, place),
+            _ => self.report(self.mismatch(&AttrType::Data, value, &place.span())),
+        }
+    }
+
     fn entry(&self, ty: &AttrType, value: Value<'_>, place: Place<'_>) -> Option<Spanned> {
         self.typed(ty, value, place).map(|value| Spanned { value, span: place.span() })
     }
@@ -124,6 +170,11 @@ impl Slot<'_> {
     }
 }
 
+/// What a key can be where a list cannot.
+fn tuple<'v>(value: Value<'v>) -> Option<&'v [Value<'v>]> {
+    TupleRef::from_value(value).map(|tuple| tuple.content())
+}
+
 /// The type itself, or the first of its alternatives, that takes this kind of value.
 fn first_fit<'t>(ty: &'t AttrType, value: Value<'_>) -> Option<&'t AttrType> {
     let fits = match ty {
@@ -132,6 +183,7 @@ fn first_fit<'t>(ty: &'t AttrType, value: Value<'_>) -> Option<&'t AttrType> {
         AttrType::String | AttrType::Label => value.unpack_str().is_some(),
         AttrType::List(_) => ListRef::from_value(value).is_some(),
         AttrType::Dict => DictRef::from_value(value).is_some(),
+        AttrType::Data => ListRef::from_value(value).is_some() || DictRef::from_value(value).is_some(),
         AttrType::Record(kinds) => {
             value.downcast_ref::<RecordValue>().is_some_and(|made| kinds.iter().any(|kind| **kind == *made.0.kind))
         }

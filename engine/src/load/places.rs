@@ -95,7 +95,7 @@ impl Places {
     /// Records the calls inside `expr` and returns its shape.
     fn node(&mut self, expr: &AstExpr) -> Node {
         let parts = match &expr.node {
-            Expr::List(items) => Parts::Items(items.iter().map(|item| self.node(item)).collect()),
+            Expr::List(items) | Expr::Tuple(items) => Parts::Items(items.iter().map(|item| self.node(item)).collect()),
             Expr::Dict(pairs) => Parts::Pairs(pairs.iter().map(|(key, value)| (self.node(key), self.node(value))).collect()),
             Expr::Op(left, BinOp::Add, right) => Parts::Sum(Box::new((self.node(left), self.node(right)))),
             Expr::ListComprehension(item, first, clauses) => {

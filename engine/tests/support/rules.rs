@@ -65,6 +65,7 @@ fn map() -> Vec<AttrSpec> {
     vec![
         AttrSpec::new("type", AttrType::String, "").required(),
         AttrSpec::new("max_entries", AttrType::Int, "").default(Value::Int(1)),
+        AttrSpec::new("contents", AttrType::Data, "").edge(EdgeKind::Map),
     ]
 }
 

@@ -1,12 +1,14 @@
 //! `bpf_map`: a map that programs share and that survives redeploys.
 
+mod parts;
+
 use std::sync::Arc;
 
 use super::bpf_library::{merge_deps, repository_roots};
 use super::is_c_identifier;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::diagnostic::{Diagnostic, did_you_mean};
-use crate::manifest::{KERNEL_NAME, MapSpec};
+use crate::manifest::{KERNEL_NAME, MapSpec, OnChange};
 use crate::map_type::{self, MAP_TYPES, MapType, Need};
 use crate::provider::{Headers, MapInfo, Providers};
 use crate::rule::{Analysis, Context, Rule};
@@ -17,12 +19,22 @@ const FLAGS: &[(&str, u32)] = &[
     ("no_common_lru", 1 << 1),
     ("rdonly", 1 << 3),
     ("wronly", 1 << 4),
+    ("stack_build_id", 1 << 5),
     ("zero_seed", 1 << 6),
-    ("rdonly_prog", 1 << 7),
+    (RDONLY_PROG, 1 << 7),
     ("wronly_prog", 1 << 8),
+    ("clone", 1 << 9),
     ("mmapable", 1 << 10),
+    ("preserve_elems", 1 << 11),
+    ("inner_map", 1 << 12),
+    ("segv_on_fault", 1 << 17),
+    ("no_user_conv", 1 << 18),
 ];
-const NO_PREALLOC: u32 = 1;
+/// `BPF_F_NUMA_NODE`: not of those that can be written, `numa_node` says it.
+const NUMA_NODE: u32 = 1 << 2;
+const RDONLY_PROG: &str = "rdonly_prog";
+/// By what the kernel knows an element of cgroup storage.
+const CGROUP_KEY: &str = "struct bpf_cgroup_storage_key";
 /// Pairs of which the kernel takes one at most.
 const EXCLUSIVE: &[[&str; 2]] = &[["rdonly", "wronly"], ["rdonly_prog", "wronly_prog"]];
 
@@ -43,9 +55,47 @@ impl BpfMap {
             .required(),
             AttrSpec::new("key", AttrType::String, "The key's C type; `__u32` by default, none for `lpm_trie`."),
             AttrSpec::new("value", AttrType::String, "The value's C type; `__u64` by default."),
-            AttrSpec::new("max_entries", AttrType::Int, "Entries; for a ring buffer its bytes, a power of two of whole pages.")
-                .required(),
+            AttrSpec::new(
+                "inner",
+                AttrType::Label,
+                "For `array_of_maps` and `hash_of_maps`: a `bpf_map` that says what the maps it holds are like.",
+            )
+            .edge(EdgeKind::Map),
+            AttrSpec::new(
+                "max_entries",
+                AttrType::Int,
+                "Entries; for a ring buffer its bytes, a power of two of whole pages; for an arena its pages. Storage has none, and a \
+                 `perf_event_array` one for each CPU when it is not given.",
+            ),
             AttrSpec::new("flags", AttrType::String.list(), &format!("Of {}.", names.join(", "))).default(empty()),
+            AttrSpec::new(
+                "map_extra",
+                AttrType::Int,
+                "For a `bloom_filter` how many hash functions it has, 5 by default; for an `arena` the address it has in processes.",
+            ),
+            AttrSpec::new("numa_node", AttrType::Int, "The NUMA node its memory is on; chosen by the kernel when not given."),
+            AttrSpec::new(
+                "contents",
+                AttrType::Data,
+                "What it holds when it is created: `{key: value}`, or `[(key, value), ...]` where keys are structs, or a list for types \
+                 without keys and for places from 0 on. Numbers, strings for arrays of bytes, lists for arrays, `{\"member\": value}` for structs, `\":map\"` for a map. On every CPU \
+                 the same.",
+            )
+            .edge(EdgeKind::Map),
+            AttrSpec::new(
+                "frozen",
+                AttrType::Bool,
+                "Whether nothing can write it once it holds its contents; a deploy with other contents makes a new one.",
+            )
+            .default(Value::Bool(false)),
+            AttrSpec::new(
+                "on_change",
+                AttrType::String,
+                "What happens to what it holds when a deploy finds it with another definition: `keep` refuses the deploy, `reset` begins \
+                 with an empty map, `copy` copies all elements, `convert` carries over the members of equal name.",
+            )
+            .allowed(&OnChange::ALL.map(|(name, _)| name))
+            .default(Value::Str(OnChange::Keep.name().into())),
             AttrSpec::new("hdrs", AttrType::Label.list(), "Headers that declare the key's and value's types.")
                 .default(empty())
                 .edge(EdgeKind::Source),
@@ -73,20 +123,26 @@ impl Rule for BpfMap {
 
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let mut findings = name_findings(ctx);
-        let includes = ctx.files("hdrs");
+        let mut includes = ctx.files("hdrs");
         let mut headers = Headers { files: includes.clone(), includes: repository_roots(ctx), ..Headers::default() };
         if let Err(more) = merge_deps(ctx, "deps", &mut headers) {
             findings.extend(more);
         }
-        match spec(ctx) {
-            Ok(spec) if findings.is_empty() => {
-                let (label, span) = (ctx.target.label.clone(), ctx.target.span.clone());
-                let map = Arc::new(MapInfo { label, spec, headers, includes, span });
-                Ok(Analysis { providers: Providers { map: Some(map), ..Providers::default() }, ..Analysis::default() })
-            }
-            Ok(_) => Err(findings),
-            Err(more) => Err(findings.into_iter().chain(more).collect()),
+        let spec = spec(ctx).map_err(|more| findings.extend(more)).ok();
+        let inner = parts::inner(ctx, spec.as_ref().map(|(ty, _)| *ty)).map_err(|finding| findings.push(finding)).ok().flatten();
+        let (contents, holds) = parts::contents(ctx, spec.as_ref(), inner.as_ref()).unwrap_or_else(|more| {
+            findings.extend(more);
+            (None, Vec::new())
+        });
+        let Some((_, spec)) = spec.filter(|_| findings.is_empty()) else { return Err(findings) };
+        let spec = MapSpec { inner: inner.as_ref().map(|inner| Box::new(inner.spec.in_objects())), ..spec };
+        if let Some(inner) = &inner {
+            headers.merge(&inner.headers);
+            includes.extend(inner.includes.iter().filter(|file| !includes.contains(file)).cloned().collect::<Vec<_>>());
         }
+        let (label, span) = (ctx.target.label.clone(), ctx.target.span.clone());
+        let map = Arc::new(MapInfo { label, spec, contents, holds, headers, includes, span });
+        Ok(Analysis { providers: Providers { map: Some(map), ..Providers::default() }, ..Analysis::default() })
     }
 }
 
@@ -112,36 +168,43 @@ fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
     findings
 }
 
-fn spec(ctx: &Context<'_>) -> Result<MapSpec, Vec<Diagnostic>> {
+/// The map without the maps it holds, and its type.
+fn spec(ctx: &Context<'_>) -> Result<(&'static MapType, MapSpec), Vec<Diagnostic>> {
     let given = ctx.target.get("type").as_str().unwrap_or_default();
     let Some(ty) = map_type::find(given) else {
         return Err(vec![unknown_type(ctx, given)]);
     };
-    let key = c_type(ctx, ty, "key", ty.key, "__u32");
+    let mut findings = Vec::new();
+    let key = c_type(ctx, ty, "key", ty.key, if ty.key == Need::Cgroup { CGROUP_KEY } else { "__u32" });
     let value = c_type(ctx, ty, "value", ty.value, if ty.value == Need::U32 { "__u32" } else { "__u64" });
-    let max_entries = max_entries(ctx, ty);
-    let flags = flags(ctx, ty);
-    match (key, value, max_entries, flags) {
-        (Ok(key), Ok(value), Ok(max_entries), Ok(flags)) => Ok(MapSpec {
-            name: ctx.target.label.name.to_string(),
-            ty: ty.name.to_owned(),
-            key,
-            value,
-            max_entries,
-            flags,
-            key_size: 0,
-            value_size: 0,
-        }),
-        (key, value, max_entries, flags) => {
-            Err([key.err(), value.err(), max_entries.err(), flags.err()].into_iter().flatten().collect())
-        }
-    }
+    let spec = MapSpec {
+        name: ctx.target.label.name.to_string(),
+        ty: ty.name.to_owned(),
+        key: noted(key, &mut findings),
+        value: noted(value, &mut findings),
+        max_entries: noted(parts::max_entries(ctx, ty), &mut findings),
+        flags: noted(flags(ctx, ty), &mut findings),
+        map_extra: noted(parts::map_extra(ctx, ty), &mut findings),
+        numa_node: noted(parts::numa_node(ctx, ty), &mut findings).unwrap_or(0),
+        frozen: noted(parts::frozen(ctx, ty), &mut findings),
+        on_change: noted(parts::on_change(ctx, ty), &mut findings),
+        ..MapSpec::default()
+    };
+    if findings.is_empty() { Ok((ty, spec)) } else { Err(findings) }
+}
+
+/// The value, or the finding among the others, so that all are told at once.
+fn noted<T: Default>(result: Result<T, Diagnostic>, findings: &mut Vec<Diagnostic>) -> T {
+    result.unwrap_or_else(|finding| {
+        findings.push(finding);
+        T::default()
+    })
 }
 
 fn unknown_type(ctx: &Context<'_>, given: &str) -> Diagnostic {
     let finding = Diagnostic::error(ctx.target.span_of("type"), format!("unknown map type `{given}`"));
-    if given == "prog_array" {
-        return finding.help("declare `jumps` on the program instead; ouro makes the jump table");
+    if let Some(instead) = map_type::refusal(given) {
+        return finding.help(instead);
     }
     let names = MAP_TYPES.iter().map(|ty| ty.name);
     let known = names.clone().collect::<Vec<_>>().join(", ");
@@ -152,7 +215,9 @@ fn c_type(ctx: &Context<'_>, ty: &MapType, attr: &str, need: Need, default: &str
     let given = ctx.target.get(attr).as_str();
     let span = ctx.target.span_of(attr);
     match (need, given) {
-        (Need::Nothing, None) => Ok(String::new()),
+        (Need::Nothing | Need::Maps, None) => Ok(String::new()),
+        (Need::Maps, Some(_)) => Err(Diagnostic::error(span, format!("the values of a `{}` map are maps", ty.name))
+            .help(format!("remove `{attr}`; `inner` says what those maps are like"))),
         (Need::Nothing, Some(_)) => {
             Err(Diagnostic::error(span, format!("a `{}` map has no {attr}", ty.name)).help(format!("remove `{attr}`")))
         }
@@ -168,29 +233,17 @@ fn c_type(ctx: &Context<'_>, ty: &MapType, attr: &str, need: Need, default: &str
     }
 }
 
-fn max_entries(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
-    let given = ctx.target.get("max_entries").as_int().unwrap_or_default();
-    let span = ctx.target.span_of("max_entries");
-    let entries = u32::try_from(given)
-        .ok()
-        .filter(|entries| *entries > 0)
-        .ok_or_else(|| Diagnostic::error(span, format!("`max_entries` is {given}")).help("a map has 1 to 4294967295 entries"))?;
-    // The kernel demands whole pages and a power of two (ringbuf_map_alloc).
-    if ty.name == "ringbuf" && (!entries.is_power_of_two() || entries < 4096) {
-        return Err(Diagnostic::error(span, format!("a ring buffer cannot have {entries} bytes"))
-            .help(format!("use a power of two of at least 4096, such as {}", entries.max(4096).next_power_of_two())));
-    }
-    Ok(entries)
-}
-
 fn flags(ctx: &Context<'_>, ty: &MapType) -> Result<u32, Diagnostic> {
     let items = ctx.target.get("flags").items();
-    // The kernel refuses a trie that allocates in advance, so there is nothing to choose.
-    let mut bits = if ty.name == "lpm_trie" { NO_PREALLOC } else { 0 };
+    let is_frozen = ctx.target.get("frozen").as_bool() == Some(true) && ty.flags.contains(&RDONLY_PROG);
+    let has_node = *ctx.target.get("numa_node") != Value::None;
+    let mut bits = ty.implied_flags() | if has_node { NUMA_NODE } else { 0 };
+    bits |= FLAGS.iter().filter(|(name, _)| is_frozen && *name == RDONLY_PROG).map(|(_, bit)| bit).sum::<u32>();
     for item in items {
         bits |= flag(ty, item)?;
     }
-    let is_given = |name: &&str| items.iter().any(|item| item.value.as_str() == Some(name));
+    let is_given =
+        |name: &&str| (is_frozen && *name == RDONLY_PROG) || items.iter().any(|item| item.value.as_str() == Some(name));
     match EXCLUSIVE.iter().find(|pair| pair.iter().all(is_given)) {
         Some([one, other]) => {
             Err(Diagnostic::error(ctx.target.span_of("flags"), format!("`{one}` and `{other}` exclude each other"))

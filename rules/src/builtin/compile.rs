@@ -67,7 +67,7 @@ pub(super) fn expected(ctx: &Context<'_>, ty: &str, function: Option<&str>, jump
         ty: ty.to_owned(),
         function: function.map(str::to_owned),
         jumps: jumps.iter().map(|jump| jump.name.clone()).collect(),
-        maps: maps.iter().map(|map| map.spec.clone()).collect(),
+        maps: maps.iter().map(|map| map.spec.in_objects()).collect(),
     }
 }
 

@@ -65,7 +65,7 @@ fn same_names(graph: &Graph<'_>) -> Vec<Diagnostic> {
 fn same_map_names(graph: &Graph<'_>) -> Vec<Diagnostic> {
     let mut seen: BTreeMap<&str, &MapInfo> = BTreeMap::new();
     let mut findings = Vec::new();
-    for map in graph.programs.iter().flat_map(|program| &program.maps) {
+    for map in super::all_maps(graph) {
         match seen.insert(&map.spec.name, map) {
             Some(other) if other.label != map.label => findings.push(
                 Diagnostic::error(

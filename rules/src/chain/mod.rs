@@ -13,6 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::attr::Spanned;
+use crate::contents::Given;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
 use crate::manifest::{Attach, Edge, MapSpec};
@@ -42,8 +43,10 @@ pub struct ChainSpec {
     pub programs: Vec<Member>,
     /// The jumps; an edge's id is its place here.
     pub edges: Vec<Edge>,
-    /// The declared maps, sorted by name.
+    /// The declared maps, sorted by name, with those that maps of maps hold.
     pub maps: Vec<MapSpec>,
+    /// What maps hold at first, by their names.
+    pub contents: BTreeMap<String, Given>,
     /// Where the entry is attached.
     pub attach: Vec<Attach>,
     /// Entries of the jump table; 0 when there are no jumps.
@@ -166,6 +169,7 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
         programs: order.iter().map(member).collect(),
         edges,
         maps: maps.values().map(|map| map.spec.clone()).collect(),
+        contents: maps.values().filter_map(|map| Some((map.spec.name.clone(), map.contents.clone()?))).collect(),
         attach: draft.attach.iter().map(|(point, _)| point.clone()).collect(),
         table_size: slots.table_size,
         counting: draft.counting && slots.table_size > 0,
@@ -179,7 +183,13 @@ fn manifest_edge(edge: &GraphEdge<'_>, place: &[u32]) -> Edge {
 
 /// The maps of all programs by name; [`fit`] has made sure that a name means one map.
 fn maps<'a>(graph: &Graph<'a>) -> BTreeMap<&'a String, &'a Arc<MapInfo>> {
-    graph.programs.iter().flat_map(|program| &program.maps).map(|map| (&map.spec.name, map)).collect()
+    all_maps(graph).map(|map| (&map.spec.name, map)).collect()
+}
+
+/// The maps programs use, and those that these hold; a map of maps holds no other.
+fn all_maps<'a>(graph: &Graph<'a>) -> impl Iterator<Item = &'a Arc<MapInfo>> {
+    let used = graph.programs.iter().flat_map(|program| &program.maps);
+    used.flat_map(|map| [map].into_iter().chain(&map.holds))
 }
 
 /// The name of a chain's deployment, as a folder of the bpffs: `//fw:fw` -> `fw`, `//net/edge:main` -> `net-edge-main`.

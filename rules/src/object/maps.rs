@@ -4,18 +4,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ouro_btf::{Btf, Kind};
+use ouro_btf::{Btf, Kind, Type};
 
 use super::Expected;
 use super::decoded::Decoded;
+use super::layout;
 use super::unreadable::Unreadable;
 use super::value::Atom;
 use crate::diagnostic::Diagnostic;
-use crate::manifest::{COUNTS_MAP, MapSpec, TABLE_MAP};
+use crate::manifest::{COUNTS_MAP, Layout, MapSpec, TABLE_MAP};
 use crate::map_type::{self, MAP_TYPES, Need};
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`.
 const PROG_ARRAY: u32 = 3;
+/// What the kernel takes for the value of a map of maps: a descriptor or an id.
+const MAP_BYTES: u32 = 4;
 /// The section of maps, and the one of libbpf's first years.
 const SECTIONS: [&str; 2] = [".maps", "maps"];
 
@@ -61,16 +64,34 @@ fn first_uses<'a>(decoded: &'a Decoded<'_>, functions: &BTreeSet<usize>) -> BTre
 }
 
 /// A map as the source defines it.
+#[derive(Default)]
 struct Definition<'a> {
     name: &'a str,
     /// The kernel's number; none for maps that are not defined through BTF.
     ty: Option<u32>,
     max_entries: u32,
     flags: u32,
-    key: Option<u32>,
-    value: Option<u32>,
+    key: Part,
+    value: Part,
+    /// What the maps of a map of maps are like.
+    inner: Option<Box<Definition<'a>>>,
     /// Whether the source fills it: `.values = { ... }`.
     has_values: bool,
+}
+
+/// A key or value as the source defines it.
+#[derive(Default)]
+struct Part {
+    /// Its bytes; none where the source does not say, 0 where there is none.
+    size: Option<u32>,
+    layout: Option<Layout>,
+}
+
+impl Part {
+    fn of(btf: &Btf, member: u32) -> Part {
+        let ty = btf.pointee(member);
+        Part { size: ty.and_then(|ty| btf.size(ty)), layout: ty.and_then(|ty| layout::of(btf, ty)) }
+    }
 }
 
 fn definitions<'a>(decoded: &Decoded<'a>) -> Result<Vec<Definition<'a>>, Unreadable> {
@@ -91,8 +112,19 @@ fn definitions<'a>(decoded: &Decoded<'a>) -> Result<Vec<Definition<'a>>, Unreada
 
 impl<'a> Definition<'a> {
     fn read(name: &'a str, btf: &'a Btf, types: &BTreeMap<&str, u32>) -> Definition<'a> {
-        let mut map = Definition { name, ty: None, max_entries: 0, flags: 0, key: Some(0), value: Some(0), has_values: false };
-        let Some(definition) = types.get(name).and_then(|ty| btf.resolve(*ty)) else { return map };
+        let definition = types.get(name).and_then(|ty| btf.resolve(*ty));
+        definition.map_or_else(|| Definition { name, ..Definition::empty() }, |ty| Definition::members(name, btf, ty, true))
+    }
+
+    /// What has neither key nor value.
+    fn empty() -> Definition<'a> {
+        let nothing = || Part { size: Some(0), layout: None };
+        Definition { key: nothing(), value: nothing(), ..Definition::default() }
+    }
+
+    /// `outermost` maps may hold others.
+    fn members(name: &'a str, btf: &'a Btf, definition: Type, outermost: bool) -> Definition<'a> {
+        let mut map = Definition { name, ..Definition::empty() };
         if definition.kind != Kind::Struct {
             return map;
         }
@@ -103,11 +135,11 @@ impl<'a> Definition<'a> {
                 "type" => map.ty = number(),
                 "max_entries" => map.max_entries = number().unwrap_or(0),
                 "map_flags" => map.flags = number().unwrap_or(0),
-                "key_size" => map.key = number(),
-                "value_size" => map.value = number(),
-                "key" => map.key = btf.pointee(ty).and_then(|ty| btf.size(ty)),
-                "value" => map.value = btf.pointee(ty).and_then(|ty| btf.size(ty)),
-                "values" => map.has_values = true,
+                "key_size" => map.key.size = number(),
+                "value_size" => map.value.size = number(),
+                "key" => map.key = Part::of(btf, ty),
+                "value" => map.value = Part::of(btf, ty),
+                "values" => (map.has_values, map.inner) = (true, inner(btf, ty).filter(|_| outermost)),
                 _ => {}
             }
         }
@@ -122,16 +154,27 @@ impl<'a> Definition<'a> {
         if !is_same {
             return Err(self.differs(declared));
         }
-        let size = |need: Need, size: Option<u32>, what: &str, c_type: &str| match (need, size) {
+        let size = |need: Need, part: &Part, what: &str, c_type: &str| match (need, part.size) {
             (Need::Nothing, _) => Ok(0),
+            (Need::Maps, _) => Ok(MAP_BYTES),
             (Need::U32, Some(size)) if size > 0 && size != 4 => Err(not_four_bytes(declared, what, size)),
             (_, Some(size)) if size > 0 => Ok(size),
             _ => Err(unsized_type(self.name, what, c_type)),
         };
         let (key, value) = ty.map_or((Need::Any, Need::Any), |ty| (ty.key, ty.value));
-        let key_size = size(key, self.key, "key", &declared.key)?;
-        let value_size = size(value, self.value, "value", &declared.value)?;
-        Ok(MapSpec { key_size, value_size, ..declared.clone() })
+        let inner = match (&self.inner, &declared.inner) {
+            (Some(inner), Some(declared)) => Some(Box::new(inner.sized(declared)?)),
+            (None, Some(_)) => return Err(self.differs(declared)),
+            _ => None,
+        };
+        Ok(MapSpec {
+            key_size: size(key, &self.key, "key", &declared.key)?,
+            value_size: size(value, &self.value, "value", &declared.value)?,
+            key_layout: self.key.layout.clone().filter(|_| key != Need::Nothing),
+            value_layout: self.value.layout.clone().filter(|_| !matches!(value, Need::Nothing | Need::Maps)),
+            inner,
+            ..declared.clone()
+        })
     }
 
     fn differs(&self, declared: &MapSpec) -> Diagnostic {
@@ -143,6 +186,13 @@ impl<'a> Definition<'a> {
             .note(format!("in the source: {}", shown(&ty, self.max_entries, self.flags)))
             .help("include `<ouro/program.h>`, which defines it, and remove the definition in the source")
     }
+}
+
+/// What the maps of a map of maps are like: `__array(values, struct { ... })` is an array of pointers to that.
+fn inner<'a>(btf: &'a Btf, values: u32) -> Option<Box<Definition<'a>>> {
+    let (pointer, _) = btf.resolve(values)?.array()?;
+    let definition = btf.resolve(btf.pointee(pointer)?)?;
+    (definition.kind == Kind::Struct).then(|| Box::new(Definition::members("inner", btf, definition, false)))
 }
 
 fn unsized_type(map: &str, what: &str, c_type: &str) -> Diagnostic {

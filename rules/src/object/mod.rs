@@ -18,6 +18,7 @@ mod value;
 mod calls;
 mod decoded;
 mod jumps;
+mod layout;
 mod maps;
 mod program;
 
@@ -128,6 +129,11 @@ pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnost
 fn instructions(decoded: &Decoded<'_>) -> u32 {
     let count: usize = decoded.image.code.values().map(|code| code.insns.len()).sum();
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Whether the numbers of an object have their largest byte first.
+pub(crate) fn is_big_endian(object: &[u8]) -> bool {
+    endian::is_big(object)
 }
 
 /// A number the bundle step writes: four bytes.

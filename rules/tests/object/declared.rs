@@ -99,8 +99,7 @@ pub fn map(name: &str, ty: &str, key: &str, value: &str) -> MapSpec {
         value: text(value),
         max_entries: 4096,
         flags: 0,
-        key_size: 0,
-        value_size: 0,
+        ..MapSpec::default()
     }
 }
 

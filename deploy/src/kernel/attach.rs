@@ -12,7 +12,7 @@ use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TcError, TcHand
 use ouro_rules::manifest::{Direction, XdpMode};
 
 use super::host::{self, Filter, TCX_INGRESS};
-use super::load::chain;
+use super::chain;
 use super::pins::{self, Kind};
 use super::sys;
 use crate::Error;

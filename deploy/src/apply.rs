@@ -213,7 +213,8 @@ fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
     let layout = target.layout;
     let request = |program: &'a ManifestProgram| {
         let pin = Some(layout.program(generation, &program.name));
-        Ok(Request { object: object(target, program)?, program: &program.name, function: &program.function, pin })
+        let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
+        Ok(Request { object: object(target, program)?, program: name, function, pin })
     };
     let requests: Vec<Request<'a>> = manifest.programs.iter().map(request).collect::<Result<_, Error>>()?;
     let loader = target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default()));

@@ -18,6 +18,7 @@ mod problem;
 mod rejection;
 mod status;
 mod step;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, diff, remove};
 pub use error::{Error, ErrorKind};
 pub use hook::Hook;
-pub use kernel::{Device, Filter, Host, MapFacts};
+pub use kernel::{Device, Filter, Host, MapFacts, Verified};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
@@ -38,6 +39,7 @@ pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use status::{Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus, status};
 pub use step::Step;
+pub use verify::{Verdict, VerifyOptions, verify_bundle, verify_object};
 
 use kernel::Lock;
 

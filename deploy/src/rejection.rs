@@ -77,7 +77,8 @@ fn source_line(line: &str) -> Option<Place> {
     Some(with_place.unwrap_or_else(|| Place { text: text.trim().to_owned(), file: None, line: None }))
 }
 
-fn is_statistic(line: &str) -> bool {
+/// One of the lines at a log's end that say how much there was to do.
+pub(crate) fn is_statistic(line: &str) -> bool {
     ["processed ", "verification time ", "stack depth ", "max_states_per_insn ", "cur state:", "old state:"]
         .iter()
         .any(|start| line.starts_with(start))
@@ -100,6 +101,9 @@ fn help_for(reason: &str) -> Option<String> {
             "the object's license must be compatible with the GPL: `char _license[] SEC(\"license\") = \"GPL\";`",
         ),
         ("infinite loop detected", "give the loop a constant bound"),
+        // What stands where a relocation found nothing, as aya writes it, and where a weak function is missing, as we do.
+        ("unknown#195896080", "the kernel has no such type or member: ask with `bpf_core_field_exists` or its like first"),
+        ("unknown#2001", "the kernel has no such function: compare its address with NULL before calling it"),
         ("invalid mem access 'map_value_or_null'", "compare what the lookup returned with NULL before using it"),
     ];
     help.iter().find(|(text, _)| reason.contains(text)).map(|(_, help)| (*help).to_owned())

@@ -20,6 +20,29 @@ pub struct Bundle {
     pub how: BuildFlags,
 }
 
+/// `ouro verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Target patterns; everything from this folder down when none is given. Built first.
+    #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
+    pub patterns: Vec<String>,
+    /// Judge these object files instead, whoever compiled them; needs no workspace.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "patterns")]
+    pub object: Vec<PathBuf>,
+    /// The types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+    /// Show the verifier's whole log of every program.
+    #[arg(long)]
+    pub verifier_log: bool,
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to build it.
+    #[command(flatten)]
+    pub how: BuildFlags,
+}
+
 /// Where deployments live.
 #[derive(Debug, Clone, Args)]
 pub struct Place {

@@ -16,7 +16,7 @@ pub use build::{
     Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
     SandboxKind, Test, TestOutput,
 };
-pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Mode, Place, Status, Undeploy, What};
+pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Mode, Place, Status, Undeploy, Verify, What};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
@@ -130,6 +130,8 @@ pub enum Command {
     Cache(Cache),
     /// Build a chain and write its bundle.
     Bundle(Bundle),
+    /// Have the kernel's verifier judge programs; nothing is attached or stays.
+    Verify(Verify),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
     Deploy(Deploy),
     /// Show what is deployed.

@@ -22,6 +22,7 @@ mod status;
 mod test;
 mod undeploy;
 mod universe;
+mod verify;
 
 use crate::cli::Command;
 use crate::error::CliError;
@@ -44,6 +45,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Clean => clean::run(session),
         Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
+        Command::Verify(args) => verify::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),

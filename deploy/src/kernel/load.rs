@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of slots and generations.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,7 +15,7 @@ use super::verify::{self, Refused, Taken, Verified};
 use super::{pins, sys};
 use crate::Error;
 use crate::object::Reason;
-use crate::rejection::Rejection;
+use crate::rejection::{Rejection, is_statistic};
 
 /// How objects are loaded.
 #[derive(Debug, Clone, Default)]
@@ -31,9 +32,9 @@ pub(crate) struct Request<'a> {
     /// The object's bytes.
     pub(crate) object: &'a [u8],
     /// The program's name, for messages.
-    pub(crate) program: &'a str,
+    pub(crate) program: Cow<'a, str>,
     /// The C function.
-    pub(crate) function: &'a str,
+    pub(crate) function: Cow<'a, str>,
     /// Where it is pinned; it goes with the loader if nowhere.
     pub(crate) pin: Option<PathBuf>,
 }
@@ -72,6 +73,26 @@ impl<'a> Loader<'a> {
         self.shared.hand_in(map, pin);
     }
 
+    /// From now on a map of this name in an object is this new one, which goes with the loader.
+    pub(crate) fn lend(&mut self, map: &str, fd: OwnedFd) {
+        self.shared.lend(map, fd);
+    }
+
+    /// From now on a map of this name is one as this object declares it, which goes with the loader; `None` if it does not.
+    pub(crate) fn lend_declared(&mut self, object: &'a [u8], map: &str) -> Result<Option<()>, Error> {
+        let opened = open(&mut self.objects, &self.kernel, object, map)?;
+        let Some(number) = opened.map_named(map) else { return Ok(None) };
+        let created = opened.create(number).map_err(|trouble| trouble.of(map))?;
+        self.lend(map, created);
+        Ok(Some(()))
+    }
+
+    /// The programs of an object: function and section, in the order of the file. `of` is its name, for messages.
+    pub(crate) fn programs(&mut self, object: &'a [u8], of: &str) -> Result<Vec<(String, String)>, Error> {
+        let opened = open(&mut self.objects, &self.kernel, object, of)?;
+        Ok(opened.object.programs().map(|function| (function.name.clone(), function.section.clone())).collect())
+    }
+
     /// Creates a map as this object declares it, with its BTF, and pins it; false if the object does not declare it.
     pub(crate) fn create_map(&mut self, object: &'a [u8], map: &str, pin: &Path) -> Result<bool, Error> {
         let opened = open(&mut self.objects, &self.kernel, object, map)?;
@@ -87,28 +108,32 @@ impl<'a> Loader<'a> {
         let prepared: Vec<_> = requests.iter().map(|request| self.prepare(request)).collect();
         let ready: Vec<&Prepared> = prepared.iter().flatten().collect();
         let whole_log = self.whole_log;
-        let mut done = verify::on_all_cores(ready.len(), |number| verify::load(&ready[number].program(), whole_log)).into_iter();
+        let load = |number: usize| verify::load(&ready[number].program(), ready[number].calls(), whole_log);
+        let mut done = verify::on_all_cores(ready.len(), load).into_iter();
         let mut results = Vec::new();
         for (request, prepared) in requests.iter().zip(prepared) {
-            results.push(prepared.and_then(|_| self.finish(request, done.next().expect("BUG: what is ready was loaded"))));
+            results.push(prepared.and_then(|prepared| {
+                let done = done.next().expect("BUG: what is ready was loaded");
+                self.finish(request, done.map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?)
+            }));
         }
         results
     }
 
     fn prepare(&mut self, request: &Request<'a>) -> Result<Prepared, Error> {
-        let opened = open(&mut self.objects, &self.kernel, request.object, request.program)?;
-        let missing = || object_error(request.program, format!("it has no function `{}`", request.function));
-        let function = opened.object.function(request.function).ok_or_else(missing)?;
-        opened.prepare(function, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(request.program))
+        let opened = open(&mut self.objects, &self.kernel, request.object, &request.program)?;
+        let missing = || object_error(&request.program, format!("it has no function `{}`", request.function));
+        let function = opened.object.function(&request.function).ok_or_else(missing)?;
+        opened.prepare(function, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(&request.program))
     }
 
-    fn finish(&mut self, request: &Request<'a>, done: Result<Taken, Refused>) -> Result<Loaded, Error> {
-        let Taken { program, verified, log } = done.map_err(|refused| not_loaded(request.program, refused))?;
+    fn finish(&mut self, request: &Request<'a>, taken: Taken) -> Result<Loaded, Error> {
+        let Taken { program, verified, log } = taken;
         if let Some(pin) = &request.pin {
             sys::pin(program.as_fd(), pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), error))?;
         }
         if let Some(opened) = self.objects.get_mut(&key(request.object)) {
-            opened.put(request.function, program).map_err(|trouble| trouble.of(request.program))?;
+            opened.put(&request.function, program).map_err(|trouble| trouble.of(&request.program))?;
         }
         Ok(Loaded { verified, log })
     }
@@ -137,11 +162,18 @@ fn object_error(of: &str, reason: Reason) -> Error {
     Error::Object { of: of.to_owned(), reason }
 }
 
-fn not_loaded(program: &str, refused: Refused) -> Error {
-    if refused.log.trim().is_empty() {
-        return Error::io(format!("cannot load `{program}`"), refused.error);
+/// The verifier says why it refuses a program; before it is asked, the kernel may refuse the program's kind without a word.
+fn not_loaded(program: &str, kind: &str, refused: Refused) -> Error {
+    if !refused.log.lines().all(is_statistic) {
+        return Error::Rejected(Box::new(Rejection::new(program, &refused.error, refused.log)));
     }
-    Error::Rejected(Box::new(Rejection::new(program, &refused.error, refused.log)))
+    match refused.error.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => {
+            let reason = format!("the kernel takes no `{kind}` programs: it is older than they are, or was made without them");
+            object_error(program, reason)
+        }
+        _ => Error::io(format!("cannot load `{program}`, a `{kind}` program"), refused.error),
+    }
 }
 
 /// Why a program or a map could not be made.

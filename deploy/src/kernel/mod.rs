@@ -25,8 +25,8 @@ pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, 
 pub(crate) use caps::require as require_capabilities;
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
-pub(crate) use load::{LoadOptions, Loader, Request};
-pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, write_bytes};
+pub(crate) use load::{LoadOptions, Loaded, Loader, Request};
+pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, passing, pin_again, read_bytes, write_bytes};
 pub use pins::MapFacts;
 pub use verify::Verified;
 

@@ -38,11 +38,16 @@ impl Shared {
         }
     }
 
+    pub(super) fn lend(&mut self, map: &str, fd: OwnedFd) {
+        self.pins.remove(map);
+        self.open.insert(map.to_owned(), Arc::new(fd));
+    }
+
     fn get(&mut self, map: &str) -> Result<Option<Arc<OwnedFd>>, Trouble> {
-        let Some(pin) = self.pins.get(map) else { return Ok(None) };
         if let Some(open) = self.open.get(map) {
             return Ok(Some(open.clone()));
         }
+        let Some(pin) = self.pins.get(map) else { return Ok(None) };
         let fd = pinned(pin)?;
         self.open.insert(map.to_owned(), fd.clone());
         Ok(Some(fd))

@@ -35,6 +35,7 @@ pub(super) struct Prepared {
     linked: Linked,
     name: String,
     license: CString,
+    kind: &'static str,
     ty: u32,
     attach_type: u32,
     flags: u32,
@@ -65,6 +66,16 @@ impl Prepared {
         }
     }
 
+    /// The prefix of its section.
+    pub(super) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Which functions call which.
+    pub(super) fn calls(&self) -> &[(usize, usize)] {
+        &self.linked.calls
+    }
+
     /// What kind of program it is, links, and fills in; `map` gives the map of this number.
     pub(super) fn of<E: From<Reason>>(
         object: &Object,
@@ -80,6 +91,7 @@ impl Prepared {
             insns: Vec::new(),
             name: object.get(function).name.clone(),
             license,
+            kind: object.get(function).hook().map_or("", |hook| hook.prefix),
             ty,
             attach_type,
             flags,

@@ -19,16 +19,15 @@ const SHORT_LOG: usize = 16 << 10;
 const LOG: usize = 64 << 10;
 /// A longer log is cut by the kernel; since 6.4 at its begin.
 const LONGEST_LOG: usize = 64 << 20;
-/// The most instructions that the verifier goes through.
-pub(crate) const LIMIT: u32 = 1_000_000;
-
 /// What the verifier tells of a program it took. What a kernel does not tell is 0.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Verified {
     /// Instructions that were gone through, those of loops once for each turn; the limit is 1,000,000.
     pub instructions: u32,
+    /// Bytes of stack on the deepest way of calls; the limit is 512.
+    pub stack: u32,
     /// Bytes of stack of each function, the program's own first.
-    pub stack: Vec<u32>,
+    pub frames: Vec<u32>,
     /// States that were looked at.
     pub states: u32,
     /// States held at once.
@@ -38,22 +37,31 @@ pub struct Verified {
 }
 
 impl Verified {
-    fn read(log: &str) -> Verified {
+    fn read(log: &str, calls: &[(usize, usize)]) -> Verified {
         let after = |word: &str| log.lines().rev().find_map(|line| line.split_once(word)).map(|(_, rest)| rest);
         let number = |word: &str| {
             let digits = after(word)?.split(|c: char| !c.is_ascii_digit()).next()?;
             digits.parse::<u64>().ok()
         };
         let small = |word: &str| number(word).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
-        let stack = after("stack depth ").unwrap_or_default();
+        let frames = after("stack depth ").unwrap_or_default();
+        let frames: Vec<u32> = frames.split('+').map_while(|depth| depth.trim().parse().ok()).collect();
         Verified {
             instructions: small("processed "),
-            stack: stack.split('+').map_while(|depth| depth.trim().parse().ok()).collect(),
+            stack: deepest(&frames, calls, 0, frames.len()),
+            frames,
             states: small("total_states "),
             peak_states: small("peak_states "),
             microseconds: number("verification time ").unwrap_or(0),
         }
     }
+}
+
+/// Bytes of stack from a function down. The kernel takes no recursion; `steps` ends it all the same.
+fn deepest(frames: &[u32], calls: &[(usize, usize)], function: usize, steps: usize) -> u32 {
+    let own = frames.get(function).copied().unwrap_or(0);
+    let callees = calls.iter().filter(|(caller, _)| *caller == function && steps > 0);
+    own + callees.map(|(_, callee)| deepest(frames, calls, *callee, steps - 1)).max().unwrap_or(0)
 }
 
 /// A program that was taken, with what the verifier wrote of it.
@@ -70,27 +78,27 @@ pub(super) struct Refused {
 }
 
 /// Loads a program. Its whole log is written only where it is asked for, or says why it was refused.
-pub(super) fn load(program: &sys::Program<'_>, whole_log: bool) -> Result<Taken, Refused> {
+pub(super) fn load(program: &sys::Program<'_>, calls: &[(usize, usize)], whole_log: bool) -> Result<Taken, Refused> {
     if !whole_log {
         let mut log = vec![0; SHORT_LOG];
         if let Ok(loaded) = sys::prog_load(program, SUMS, &mut log) {
-            return Ok(taken(loaded, &log));
+            return Ok(taken(loaded, &log, calls));
         }
     }
     let mut size = LOG;
     loop {
         let mut log = vec![0; size];
         match sys::prog_load(program, TRACE | SUMS, &mut log) {
-            Ok(loaded) => return Ok(taken(loaded, &log)),
+            Ok(loaded) => return Ok(taken(loaded, &log, calls)),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && size < LONGEST_LOG => size *= 8,
             Err(error) => return Err(Refused { error, log: text(&log) }),
         }
     }
 }
 
-fn taken(program: OwnedFd, log: &[u8]) -> Taken {
+fn taken(program: OwnedFd, log: &[u8], calls: &[(usize, usize)]) -> Taken {
     let log = text(log);
-    Taken { program, verified: Verified::read(&log), log }
+    Taken { program, verified: Verified::read(&log, calls), log }
 }
 
 fn text(log: &[u8]) -> String {
@@ -125,9 +133,10 @@ mod tests {
     fn the_sums_are_read() {
         let log = "verification time 60 usec\nstack depth 8+0+32\n\
                    processed 17 insns (limit 1000000) max_states_per_insn 1 total_states 3 peak_states 2 mark_read 1\n";
-        let verified = Verified { instructions: 17, stack: vec![8, 0, 32], states: 3, peak_states: 2, microseconds: 60 };
-        assert_eq!(Verified::read(log), verified);
-        assert_eq!(Verified::read(""), Verified::default());
+        let frames = vec![8, 0, 32];
+        let verified = Verified { instructions: 17, stack: 40, frames, states: 3, peak_states: 2, microseconds: 60 };
+        assert_eq!(Verified::read(log, &[(0, 1), (0, 2)]), verified);
+        assert_eq!(Verified::read("", &[]), Verified::default());
     }
 
     #[test]

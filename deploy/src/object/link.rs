@@ -37,6 +37,8 @@ pub(crate) struct Linked {
     pub(crate) insns: Vec<Insn>,
     /// What is left to fill in: maps, data and externs, by instruction.
     pub(crate) references: Vec<(usize, Target)>,
+    /// Which functions call which, by the order they are in.
+    pub(crate) calls: Vec<(usize, usize)>,
     /// `struct bpf_func_info`: instruction and type; none if one function has no type.
     pub(crate) functions: Vec<[u32; 2]>,
     /// `struct bpf_line_info`: instruction, file, text and place.
@@ -65,6 +67,7 @@ pub(super) fn link(functions: &[Function], ext: &Ext, types: Option<&Btf>, main:
                 continue;
             };
             let to = place(functions, &mut linked, &mut placed, &mut starts, callee);
+            linked.calls.extend(placed.iter().position(|placed| placed.start == to).map(|callee| (next, callee)));
             let distance = i32::try_from(to as i64 - at as i64 - 1).map_err(|_| "it is too large".to_owned())?;
             match target {
                 Target::Callback(_) => linked.insns[at].load(Pseudo::Function, distance),

@@ -3,6 +3,7 @@
 //! Decides nothing; [`crate::diff`] did. Knows no conflicts.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, MapSpec, TABLE_MAP};
@@ -21,6 +22,7 @@ pub(crate) struct Target<'a> {
     layout: &'a Layout,
     host: &'a Host,
     bundle: Option<&'a Bundle>,
+    options: LoadOptions,
     loader: Option<Loader<'a>>,
     /// What became of programs whose turn has not come.
     loaded: BTreeMap<&'a str, Result<(), Error>>,
@@ -29,7 +31,16 @@ pub(crate) struct Target<'a> {
 impl<'a> Target<'a> {
     /// `bundle` is what generations are made from; none for steps that only remove.
     pub(crate) fn new(layout: &'a Layout, host: &'a Host, bundle: Option<&'a Bundle>) -> Target<'a> {
-        Target { layout, host, bundle, loader: None, loaded: BTreeMap::new() }
+        Target { layout, host, bundle, options: LoadOptions::default(), loader: None, loaded: BTreeMap::new() }
+    }
+
+    /// Has CO-RE relocations be made for the types in this file instead of the running kernel's.
+    pub(crate) fn load_with(&mut self, btf: Option<PathBuf>) {
+        self.options.btf = btf;
+    }
+
+    fn loader(&mut self) -> &mut Loader<'a> {
+        self.loader.get_or_insert_with(|| Loader::new(self.options.clone()))
     }
 }
 
@@ -169,7 +180,7 @@ fn create_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
     let mut created = false;
     for program in &bundle(target).manifest.programs {
         let object = object(target, program)?;
-        created = target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default())).create_map(object, &spec.name, &path)?;
+        created = target.loader().create_map(object, &spec.name, &path)?;
         if created {
             break;
         }
@@ -195,7 +206,7 @@ fn check_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
             reason: format!("the map differs from the manifest: {}", fields.join("; ")),
         });
     }
-    target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default())).hand_in(&spec.name, path);
+    target.loader().hand_in(&spec.name, path);
     Ok(())
 }
 
@@ -214,10 +225,10 @@ fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
     let request = |program: &'a ManifestProgram| {
         let pin = Some(layout.program(generation, &program.name));
         let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
-        Ok(Request { object: object(target, program)?, program: name, function, pin })
+        Ok(Request { object: object(target, program)?, program: name, function, globals: &program.globals, pin })
     };
     let requests: Vec<Request<'a>> = manifest.programs.iter().map(request).collect::<Result<_, Error>>()?;
-    let loader = target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default()));
+    let loader = target.loader();
     if manifest.table_size > 0 {
         loader.hand_in(TABLE_MAP, layout.table(generation));
     }

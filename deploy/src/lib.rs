@@ -61,6 +61,7 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let observed = observe(bpffs, layout.name())?;
     let steps = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
+    target.load_with(options.btf.clone());
     apply::apply(&mut target, &steps, progress)?;
     Ok(steps)
 }

@@ -2,6 +2,7 @@
 //!
 //! Knows bundles and objects, not deployments.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ouro_rules::bundle::Bundle;
@@ -57,7 +58,11 @@ pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Resu
     kernel::require_capabilities()?;
     let mut loader = loader(options);
     let (functions, sections): (Vec<String>, Vec<String>) = loader.programs(object, name)?.into_iter().unzip();
-    let request = |function: String| Request { object, program: function.clone().into(), function: function.into(), pin: None };
+    let none = BTreeMap::new();
+    let request = |function: String| {
+        let program = function.clone().into();
+        Request { object, program, function: function.into(), globals: &none, pin: None }
+    };
     let requests: Vec<Request<'_>> = functions.into_iter().map(request).collect();
     Ok(judge(&mut loader, &requests, sections.into_iter()))
 }
@@ -69,7 +74,8 @@ fn loader<'a>(options: &VerifyOptions) -> Loader<'a> {
 /// A program whose object the bundle does not have is one in an empty object.
 fn request<'a>(bundle: &'a Bundle, program: &'a ManifestProgram) -> Request<'a> {
     let object = bundle.objects.get(&program.object).map_or(&[][..], Vec::as_slice);
-    Request { object, program: program.name.as_str().into(), function: program.function.as_str().into(), pin: None }
+    let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
+    Request { object, program: name, function, globals: &program.globals, pin: None }
 }
 
 fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl Iterator<Item = String>) -> Vec<Verdict> {

@@ -33,7 +33,7 @@ fn deploy(lab: &Lab, bundle: &Bundle) -> Result<Vec<Step>, Error> {
 
 /// Loads a new generation of what is live.
 fn redeployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
-    let steps = ouro_deploy::deploy(&lab.bpffs, bundle, &Options { force: true }, &mut |_| {});
+    let steps = ouro_deploy::deploy(&lab.bpffs, bundle, &Options { force: true, ..Options::default() }, &mut |_| {});
     steps.unwrap_or_else(|error| panic!("{error}"))
 }
 

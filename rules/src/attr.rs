@@ -25,6 +25,8 @@ pub enum AttrType {
     List(Box<AttrType>),
     /// A dictionary from strings to strings; from labels, when the attribute has an edge.
     Dict,
+    /// A dictionary from strings to strings, whole numbers and booleans.
+    Scalars,
     /// What one of these constructors makes (see [`RecordSpec`]), such as `xdp(...)`.
     Record(Vec<String>),
     /// Any of these; the first that fits wins.
@@ -46,6 +48,7 @@ impl AttrType {
             AttrType::Label => "a label".to_owned(),
             AttrType::List(item) => format!("a list, each item {}", item.describe()),
             AttrType::Dict => "a dictionary of strings".to_owned(),
+            AttrType::Scalars => "a dictionary of strings, integers and booleans".to_owned(),
             AttrType::Record(kinds) => kinds.iter().map(|k| format!("`{k}(...)`")).collect::<Vec<_>>().join(" or "),
             AttrType::OneOf(types) => types.iter().map(AttrType::describe).collect::<Vec<_>>().join(" or "),
         }

@@ -4,14 +4,18 @@
 
 mod attach;
 mod map;
+mod scalar;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use attach::{Attach, Direction, TcVia, XdpMode};
 pub use map::MapSpec;
+pub use scalar::Scalar;
 
 /// The version of the format; a deployer refuses what it does not know.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The map in every object that stands for the chain's jump table.
 pub const TABLE_MAP: &str = "ouro_jumps";
@@ -81,6 +85,9 @@ pub struct ManifestProgram {
     pub object: String,
     /// The blake3 of that file, in hex.
     pub digest: String,
+    /// The values of its global variables, where they differ from the source's.
+    #[serde(default)]
+    pub globals: BTreeMap<String, Scalar>,
 }
 
 /// One jump of a chain. Programs are places in [`Manifest::programs`].

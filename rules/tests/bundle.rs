@@ -3,6 +3,8 @@
 #[expect(dead_code, reason = "no program here has several sources")]
 mod clang;
 
+use std::collections::BTreeMap;
+
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
 use ouro_rules::header::HeaderSpec;
@@ -26,7 +28,7 @@ fn compiled(name: &str, jumps: &[&str], maps: &[MapSpec]) -> (Expected, Vec<u8>)
 }
 
 fn member(name: &str, slot: Option<u32>) -> Member {
-    Member { label: Label::new("fw", name), ty: "xdp".to_owned(), slot, maps: Vec::new(), hidden: false }
+    Member { label: Label::new("fw", name), ty: "xdp".to_owned(), slot, maps: Vec::new(), hidden: false, globals: BTreeMap::new() }
 }
 
 fn edge(from: u32, to: u32, name: &str) -> Edge {

@@ -69,6 +69,9 @@ pub struct What {
     /// Attach to this device instead of the one in the BUILD file.
     #[arg(long, value_name = "DEVICE")]
     pub interface: Option<String>,
+    /// Give a global variable another value: `limit=100`, or of one program alone: `parse.limit=100`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// How to build it.
     #[command(flatten)]
     pub how: BuildFlags,
@@ -86,6 +89,9 @@ pub struct Deploy {
     /// Make a new generation even when the same bundle is live.
     #[arg(long)]
     pub force: bool,
+    /// The types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Where.
     #[command(flatten)]
     pub place: Place,

@@ -9,6 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ouro_rules::manifest::Scalar;
+
 use super::objects::{Opened, Shared};
 use super::prepare::{Kernel, Prepared};
 use super::verify::{self, Refused, Taken, Verified};
@@ -35,6 +37,8 @@ pub(crate) struct Request<'a> {
     pub(crate) program: Cow<'a, str>,
     /// The C function.
     pub(crate) function: Cow<'a, str>,
+    /// The values of its global variables, where they differ from the source's.
+    pub(crate) globals: &'a BTreeMap<String, Scalar>,
     /// Where it is pinned; it goes with the loader if nowhere.
     pub(crate) pin: Option<PathBuf>,
 }
@@ -122,6 +126,7 @@ impl<'a> Loader<'a> {
 
     fn prepare(&mut self, request: &Request<'a>) -> Result<Prepared, Error> {
         let opened = open(&mut self.objects, &self.kernel, request.object, &request.program)?;
+        opened.set(request.object, request.globals).map_err(|reason| object_error(&request.program, reason))?;
         let missing = || object_error(&request.program, format!("it has no function `{}`", request.function));
         let function = opened.object.function(&request.function).ok_or_else(missing)?;
         opened.prepare(function, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(&request.program))

@@ -9,6 +9,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use ouro_rules::manifest::Scalar;
+use ouro_rules::object;
+
 use super::load::{Trouble, pinned};
 use super::prepare::{Kernel, Prepared};
 use super::settings::Settings;
@@ -73,6 +76,24 @@ impl Opened {
         set(&mut object, &kernel.settings);
         let btf = object.btf.as_deref().and_then(load_btf).map(Arc::new);
         Ok(Opened { object, btf, maps: BTreeMap::new(), programs: BTreeMap::new() })
+    }
+
+    /// Gives global variables values, before the maps they are in are made.
+    pub(super) fn set(&mut self, bytes: &[u8], values: &BTreeMap<String, Scalar>) -> Result<(), Reason> {
+        if values.is_empty() {
+            return Ok(());
+        }
+        let globals = object::globals(bytes).map_err(|finding| finding.message)?;
+        for (name, value) in values {
+            let missing = || format!("it has no global variable `{name}`");
+            let global = globals.iter().find(|global| global.name == *name).ok_or_else(missing)?;
+            let map = self.object.maps.iter_mut().find(|map| map.name == global.section);
+            let data = map.and_then(|map| map.data.as_mut()).ok_or_else(missing)?;
+            let start = usize::try_from(global.offset).map_err(|_| missing())?;
+            let value = global.encode(value)?;
+            data.bytes.get_mut(start..start + value.len()).ok_or_else(missing)?.copy_from_slice(&value);
+        }
+        Ok(())
     }
 
     /// The number of a declared map.

@@ -117,5 +117,5 @@ fn a_global_that_is_not_there_is_a_finding_of_the_build() {
     workspace.edit("BUILD.ouro", "\"limit\": 3", "\"limits\": 3");
     workspace.fails(1, &["build", "//:two"]).says("has no global variable `limits`").says("did you mean `limit`?");
     workspace.edit("BUILD.ouro", "\"limits\": 3", "\"limit\": [3]");
-    workspace.fails(1, &["build", "//:two"]).says("a dictionary of strings, integers and booleans");
+    workspace.fails(1, &["build", "//:two"]).says("expected a boolean or an integer or a string for `globals`");
 }

@@ -204,7 +204,8 @@ impl Hook {
     /// Programs may share a jump table exactly when this is equal (kernel: owner of a prog array).
     /// `section` is the declared type: tracing programs of different functions differ.
     pub fn table_class(&self, section: &str) -> (&'static str, &'static str, bool, String) {
-        let function = if matches!(self.prog_type, "tracing" | "lsm" | "ext" | "struct_ops") { section.to_owned() } else { String::new() };
+        let function =
+            if matches!(self.prog_type, "tracing" | "lsm" | "ext" | "struct_ops") { section.to_owned() } else { String::new() };
         (self.prog_type, self.attach_type, self.frags, function)
     }
 

@@ -90,7 +90,10 @@ fn every_value_that_cannot_be_is_a_finding() {
     let messages: Vec<&str> = findings.iter().map(|finding| finding.message.as_str()).collect();
     assert_eq!(
         messages,
-        ["`globals` of `//fw:parse`: 1000 does not fit `delta`, which takes -128 to 127", "`//fw:parse` has no global variable `limt`"]
+        [
+            "`globals` of `//fw:parse`: 1000 does not fit `delta`, which takes -128 to 127",
+            "`//fw:parse` has no global variable `limt`"
+        ]
     );
     assert_eq!(findings[1].help.as_deref(), Some("did you mean `limit`?"));
     assert!(check_globals("//fw:parse", b"", &BTreeMap::new()).is_empty());

@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{ErrorKind, Options, Rejection, Step};
-use ouro_rules::diagnostic::did_you_mean;
-use ouro_rules::object::{globals, unknown_global};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
+use ouro_rules::diagnostic::did_you_mean;
 use ouro_rules::manifest::Attach;
+use ouro_rules::object::{globals, unknown_global};
 use serde_json::json;
 
 use crate::cli::{Deploy, Place, What};
@@ -98,7 +98,9 @@ pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliErr
 
 /// Gives a global variable a value: of one program, or of every program that has it.
 fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
-    let form = || Diagnostic::bare(format!("`--set {text}` sets nothing")).help("write `--set name=value` or `--set program.name=value`");
+    let form = || {
+        Diagnostic::bare(format!("`--set {text}` sets nothing")).help("write `--set name=value` or `--set program.name=value`")
+    };
     let (place, value) = text.split_once('=').ok_or_else(form)?;
     let (program, name) = place.split_once('.').map_or((None, place), |(program, name)| (Some(program), name));
     let programs = &mut bundle.manifest.programs;

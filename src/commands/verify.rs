@@ -28,7 +28,8 @@ struct Judged {
 pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
     let files = if args.object.is_empty() { built(session, args)? } else { args.object.clone() };
     if files.is_empty() {
-        return Err(CliError::new(Kind::Usage, "nothing that was named makes a program").help("name `bpf_program` or `bpf_chain` targets"));
+        return Err(CliError::new(Kind::Usage, "nothing that was named makes a program")
+            .help("name `bpf_program` or `bpf_chain` targets"));
     }
     let options = VerifyOptions { btf: args.btf.clone(), whole_log: args.verifier_log };
     let judged: Vec<Judged> = files.iter().map(|file| judge(file, &options)).collect::<Result<_, CliError>>()?;

@@ -14,9 +14,9 @@ use ouro_rules::object;
 
 use super::load::{Trouble, pinned};
 use super::prepare::{Kernel, Prepared};
+use super::relocate::relocate;
 use super::settings::Settings;
 use super::sys::{self, NewMap};
-use super::relocate::relocate;
 use crate::object::{ExternKind, MapDef, Object, Reason, SETTINGS, Value, for_old_kernels};
 
 const PERF_EVENT_ARRAY: u32 = 4;
@@ -152,11 +152,7 @@ fn map(
 }
 
 /// Puts the programs that are loaded into the tables that the object wants them in.
-fn fill(
-    object: &Object,
-    maps: &BTreeMap<usize, Arc<OwnedFd>>,
-    programs: &BTreeMap<String, Arc<OwnedFd>>,
-) -> Result<(), Trouble> {
+fn fill(object: &Object, maps: &BTreeMap<usize, Arc<OwnedFd>>, programs: &BTreeMap<String, Arc<OwnedFd>>) -> Result<(), Trouble> {
     for (number, map) in maps {
         let declared = &object.maps[*number];
         for (key, value) in &declared.values {

@@ -4,8 +4,8 @@
 
 use ouro_btf::{Btf, Kind};
 
+use super::Reason;
 use super::elf::Elf;
-use super::{Reason};
 
 /// Something that is declared, and defined elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(Form::Number.encode("0x10", 4), Ok(16u32.to_ne_bytes().to_vec()));
         assert_eq!(Form::Number.encode("-2", 2), Ok((-2i16).to_ne_bytes().to_vec()));
         assert_eq!(Form::Text.encode("\"(none)\"", 4), Ok(b"(no\0".to_vec()));
-        for (form, text, size) in [(Form::Bool, "m", 1), (Form::Number, "256", 1), (Form::Text, "y", 8), (Form::Tristate, "3", 4)] {
+        for (form, text, size) in [(Form::Bool, "m", 1), (Form::Number, "256", 1), (Form::Text, "y", 8), (Form::Tristate, "3", 4)]
+        {
             assert!(form.encode(text, size).is_err(), "{form:?} {text}");
         }
     }

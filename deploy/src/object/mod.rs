@@ -119,7 +119,8 @@ impl Object {
 
     /// The number of the function of this name.
     pub(crate) fn function(&self, name: &str) -> Option<usize> {
-        let of_name = |is_local| self.functions.iter().position(|function| function.name == name && function.is_local == is_local);
+        let of_name =
+            |is_local| self.functions.iter().position(|function| function.name == name && function.is_local == is_local);
         of_name(false).or_else(|| of_name(true))
     }
 
@@ -182,7 +183,7 @@ fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Reason> {
 
 fn function(elf: &Elf<'_>, symbol: &elf::Symbol<'_>, section: usize, code: &Code) -> Result<Function, Reason> {
     let damaged = || format!("`{}` is no run of instructions", symbol.name);
-    let is_aligned = symbol.value % Insn::BYTES == 0 && symbol.size % Insn::BYTES == 0;
+    let is_aligned = symbol.value.is_multiple_of(Insn::BYTES) && symbol.size.is_multiple_of(Insn::BYTES);
     let (start, count) = ((symbol.value / Insn::BYTES) as usize, (symbol.size / Insn::BYTES) as usize);
     let insns = code.insns.get(start..).and_then(|rest| rest.get(..count)).filter(|_| is_aligned).ok_or_else(damaged)?;
     Ok(Function {

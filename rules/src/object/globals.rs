@@ -68,7 +68,8 @@ fn global(image: &Image<'_>, types: Option<&Btf>, symbol: &Symbol<'_>, big_endia
         return None;
     }
     let variables = types.map(|types| types.variables(section)).unwrap_or_default();
-    let variable = variables.into_iter().filter_map(|id| types?.get(id)).find(|ty| types.is_some_and(|all| all.name(*ty) == symbol.name));
+    let variable =
+        variables.into_iter().filter_map(|id| types?.get(id)).find(|ty| types.is_some_and(|all| all.name(*ty) == symbol.name));
     Some(Global {
         name: symbol.name.to_owned(),
         section: section.to_owned(),

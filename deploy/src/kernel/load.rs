@@ -3,7 +3,7 @@
 //! Knows nothing of slots and generations.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -110,18 +110,37 @@ impl<'a> Loader<'a> {
     /// Loads programs on all cores; a result for each, in order. What is wrong with one is no matter to the others.
     pub(crate) fn load_all(&mut self, requests: &[Request<'a>]) -> Vec<Result<Loaded, Error>> {
         let prepared: Vec<_> = requests.iter().map(|request| self.prepare(request)).collect();
-        let ready: Vec<&Prepared> = prepared.iter().flatten().collect();
-        let whole_log = self.whole_log;
-        let load = |number: usize| verify::load(&ready[number].program(), ready[number].calls(), whole_log);
-        let mut done = verify::on_all_cores(ready.len(), load).into_iter();
+        let mut done = self.verify(&prepared.iter().flatten().collect::<Vec<_>>());
         let mut results = Vec::new();
         for (request, prepared) in requests.iter().zip(prepared) {
             results.push(prepared.and_then(|prepared| {
-                let done = done.next().expect("BUG: what is ready was loaded");
+                let done = done.pop_front().expect("BUG: what is ready was loaded");
                 self.finish(request, done.map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?)
             }));
         }
         results
+    }
+
+    /// One kind after another, in the order they are first asked for: the first program to use a table decides which kind it is
+    /// for, and which programs are refused must not be a matter of luck.
+    fn verify(&self, programs: &[&Prepared]) -> VecDeque<Result<Taken, Refused>> {
+        let mut kinds: Vec<(&str, Vec<usize>)> = Vec::new();
+        for (number, program) in programs.iter().enumerate() {
+            match kinds.iter_mut().find(|(kind, _)| *kind == program.kind()) {
+                Some((_, numbers)) => numbers.push(number),
+                None => kinds.push((program.kind(), vec![number])),
+            }
+        }
+        let load = |program: &Prepared| verify::load(&program.program(), program.calls(), self.whole_log);
+        let mut done: Vec<_> = kinds
+            .into_iter()
+            .flat_map(|(_, numbers)| {
+                let results = verify::on_all_cores(numbers.len(), |place| load(programs[numbers[place]]));
+                numbers.into_iter().zip(results).collect::<Vec<_>>()
+            })
+            .collect();
+        done.sort_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, result)| result).collect()
     }
 
     fn prepare(&mut self, request: &Request<'a>) -> Result<Prepared, Error> {
@@ -167,9 +186,14 @@ fn object_error(of: &str, reason: Reason) -> Error {
     Error::Object { of: of.to_owned(), reason }
 }
 
+/// Whether the verifier got as far as to an instruction.
+fn was_looked_at(log: &str) -> bool {
+    log.lines().any(|line| !is_statistic(line)) || log.contains("processed ") && !log.contains("processed 0 ")
+}
+
 /// The verifier says why it refuses a program; before it is asked, the kernel may refuse the program's kind without a word.
 fn not_loaded(program: &str, kind: &str, refused: Refused) -> Error {
-    if !refused.log.lines().all(is_statistic) {
+    if was_looked_at(&refused.log) {
         return Error::Rejected(Box::new(Rejection::new(program, &refused.error, refused.log)));
     }
     match refused.error.raw_os_error() {

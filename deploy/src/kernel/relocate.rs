@@ -24,8 +24,13 @@ pub(super) fn relocate(object: &mut Object, bytes: &[u8], kernel: &Btf) -> Resul
     Ok(())
 }
 
-/// The functions by section and first instruction.
+/// The functions by section and first instruction. The reader believes what it reads, and panics where that is damaged.
 fn relocated(bytes: &[u8], kernel: &Btf) -> Result<BTreeMap<(usize, usize), Vec<Insn>>, Reason> {
+    let read = std::panic::AssertUnwindSafe(|| read(bytes, kernel));
+    std::panic::catch_unwind(read).unwrap_or_else(|_| Err("it is damaged".to_owned()))
+}
+
+fn read(bytes: &[u8], kernel: &Btf) -> Result<BTreeMap<(usize, usize), Vec<Insn>>, Reason> {
     let mut object = aya_obj::Object::parse(bytes).map_err(|error| chain(&error))?;
     object.relocate_btf(kernel).map_err(|error| chain(&error))?;
     let functions = object.functions.iter();

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::sys;
 
-/// `BPF_LOG_LEVEL1`: every instruction; `BPF_LOG_STATS`: only the sums.
+/// `BPF_LOG_LEVEL1`: every instruction, of a program that is refused; `BPF_LOG_LEVEL2`: of any; `BPF_LOG_STATS`: only the sums.
 const TRACE: u32 = 1;
+const WHOLE: u32 = 2;
 const SUMS: u32 = 4;
 /// The sums fit in here, with 256 functions.
 const SHORT_LOG: usize = 16 << 10;
@@ -85,10 +86,11 @@ pub(super) fn load(program: &sys::Program<'_>, calls: &[(usize, usize)], whole_l
             return Ok(taken(loaded, &log, calls));
         }
     }
+    let level = if whole_log { WHOLE } else { TRACE } | SUMS;
     let mut size = LOG;
     loop {
         let mut log = vec![0; size];
-        match sys::prog_load(program, TRACE | SUMS, &mut log) {
+        match sys::prog_load(program, level, &mut log) {
             Ok(loaded) => return Ok(taken(loaded, &log, calls)),
             Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && size < LONGEST_LOG => size *= 8,
             Err(error) => return Err(Refused { error, log: text(&log) }),

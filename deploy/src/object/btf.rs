@@ -12,6 +12,7 @@ const INT: u32 = 1;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
 const CONST: u32 = 10;
+const ENUM: u32 = 6;
 const FUNCTION: u32 = 12;
 const PROTOTYPE: u32 = 13;
 const VARIABLE: u32 = 14;
@@ -35,7 +36,8 @@ struct Raw {
 
 /// The section `.BTF` of an object, for the kernel.
 pub(super) fn for_kernel(bytes: &[u8], elf: &Elf<'_>, externs: &[Extern]) -> Result<Vec<u8>, Reason> {
-    let mut btf = Raw::read(bytes).ok_or_else(|| "it is damaged: its BTF is cut short".to_owned())?;
+    let mut btf =
+        Raw::read(bytes).filter(Raw::names_are_there).ok_or_else(|| "it is damaged: its BTF is cut short".to_owned())?;
     // Source lines reach the verifier's log from here. Names are ASCII anyway, or the kernel refuses them.
     btf.strings.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
     btf.name_parameters();
@@ -100,6 +102,21 @@ impl Raw {
         (at == types.len()).then_some(btf)
     }
 
+    /// Whether every name is one of the strings. Readers of others believe it.
+    fn names_are_there(&self) -> bool {
+        let is_there = |place: usize| (self.get(place) as usize) < self.strings.len().max(1);
+        let members = |at: usize| match self.kind(at) {
+            STRUCT | UNION | ENUM64 => 12,
+            ENUM | PROTOTYPE => 8,
+            _ => usize::MAX,
+        };
+        let of_type = |at: usize| match members(at) {
+            usize::MAX => true,
+            size => (0..self.count(at) as usize).all(|member| is_there(at + TYPE + member * size)),
+        };
+        self.strings.last().is_none_or(|last| *last == 0) && self.starts.iter().all(|at| is_there(*at) && of_type(*at))
+    }
+
     /// Bytes behind the fixed part of a type.
     fn extra(&self, at: usize) -> usize {
         let count = self.count(at) as usize;
@@ -107,7 +124,7 @@ impl Raw {
             INT | VARIABLE | DECL_TAG => 4,
             3 => 12,
             STRUCT | UNION | SECTION | ENUM64 => 12 * count,
-            6 | PROTOTYPE => 8 * count,
+            ENUM | PROTOTYPE => 8 * count,
             _ => 0,
         }
     }

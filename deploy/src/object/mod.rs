@@ -169,9 +169,12 @@ impl Object {
 
 fn functions(elf: &Elf<'_>) -> Result<Vec<Function>, Reason> {
     let mut functions = BTreeMap::new();
-    for symbol in elf.symbols.iter().filter(|symbol| symbol.is_function && symbol.size > 0) {
+    for symbol in elf.symbols.iter().filter(|symbol| symbol.is_function) {
         let Some((section, code)) = symbol.section.and_then(|section| Some((section, elf.code.get(&section)?))) else { continue };
         let function = function(elf, symbol, section, code)?;
+        if function.insns.is_empty() {
+            continue;
+        }
         // An alias has the place of another; the name that others can see is the one that counts.
         match functions.get(&(section, function.start)) {
             Some(Function { is_local: false, .. }) => {}

@@ -12,6 +12,7 @@ const NAMES_INDEX: usize = 0x3e;
 const SECTION_SIZE: usize = 64;
 const TYPE: usize = 4;
 const FLAGS: usize = 8;
+const ADDRESS: usize = 16;
 const OFFSET: usize = 24;
 const SIZE: usize = 32;
 const EXECUTABLE: u64 = 4;
@@ -53,6 +54,8 @@ fn narrow(bytes: &mut Vec<u8>, only: Option<&Only<'_>>) -> Option<()> {
             unread
         };
         put(bytes, header, place)?;
+        // Objects are not placed anywhere yet.
+        bytes.get_mut(header + ADDRESS..header + ADDRESS + 8)?.fill(0);
         if number(bytes, header + TYPE)? == RELOCATIONS as usize {
             put(bytes, header + TYPE, NOTHING)?;
         }
@@ -106,6 +109,10 @@ fn relocations(
             return None;
         }
         let records: Vec<&[u8]> = records.chunks_exact(size).filter(wanted).collect();
+        // What is accessed is said by a string.
+        if records.iter().any(|record| number(record, 8).is_none_or(|place| place >= text.len())) {
+            return None;
+        }
         part = &part[8 + count * size..];
         if !records.is_empty() {
             kept.extend(place_of(section)?.to_ne_bytes());

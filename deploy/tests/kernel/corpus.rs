@@ -94,6 +94,45 @@ fn the_verifier_tells_what_a_program_costs() {
 }
 
 #[test]
+fn types_of_another_kernel_are_taken_from_a_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let object = compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/core.c"), folder.path());
+    let judged = |btf: &Path| {
+        let options = VerifyOptions { btf: Some(btf.to_owned()), whole_log: true };
+        verify_object("core.o", &object, &options)
+    };
+    let verdicts = judged(Path::new("/sys/kernel/btf/vmlinux")).expect("it is read");
+    assert!(verdicts[0].outcome.is_ok() && verdicts[0].log.contains("exit"), "{verdicts:?}");
+    let other = folder.path().join("other.btf");
+    fs::write(&other, "no types").expect("a file");
+    let error = judged(&other).unwrap_err().to_string();
+    assert!(error.contains("other.btf` cannot be read"), "{error}");
+}
+
+/// Bytes are changed at random; whatever comes of it, it is an answer.
+#[test]
+fn damaged_objects_are_refused_or_loaded_and_nothing_worse() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for file in ["core.c", "calls.c", "table.c", "settings.c", "struct_ops.c"] {
+        let object = compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file), folder.path());
+        let mut seed = 1u64;
+        let mut random = |below: usize| {
+            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (seed >> 33) as usize % below
+        };
+        for _ in 0..60 {
+            let mut damaged = object.clone();
+            for _ in 0..4 {
+                let at = random(damaged.len());
+                damaged[at] = random(256) as u8;
+            }
+            damaged.truncate(object.len() - if random(4) == 0 { random(object.len()) } else { 0 });
+            let _ = verify_object(file, &damaged, &VerifyOptions::default());
+        }
+    }
+}
+
+#[test]
 fn what_is_no_object_is_refused_clearly() {
     let said = |bytes: &[u8]| verify_object("x", bytes, &VerifyOptions::default()).unwrap_err().to_string();
     assert!(said(b"").contains("it is no ELF file"));

@@ -237,6 +237,11 @@ impl Type {
     pub fn array(self) -> Option<(u32, u32)> {
         (self.kind == Kind::Array).then_some((self.size_or_type, self.count))
     }
+
+    /// Whether it is a truth value.
+    pub fn is_bool(self) -> bool {
+        self.kind == Kind::Int && self.first >> 24 & 4 != 0
+    }
 }
 
 impl Type {

@@ -14,11 +14,13 @@ mod map_check;
 mod maps;
 mod meta;
 mod migrate;
+mod object;
 mod observe;
 mod problem;
 mod rejection;
 mod status;
 mod step;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,7 +32,7 @@ pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, diff, remove};
 pub use error::{Error, ErrorKind};
 pub use hook::Hook;
-pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, features};
+pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, Verified, features};
 pub use kernel::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub use layout::Layout;
 pub use map_check::Difference;
@@ -40,6 +42,7 @@ pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use status::{Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus, status};
 pub use step::Step;
+pub use verify::{Verdict, VerifyOptions, verify_bundle, verify_object};
 
 use kernel::Lock;
 
@@ -61,6 +64,7 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let observed = observe(bpffs, layout.name())?;
     let steps = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
+    target.load_with(options.btf.clone());
     apply::apply(&mut target, &steps, progress)?;
     Ok(steps)
 }

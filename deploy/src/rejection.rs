@@ -10,6 +10,8 @@ use std::io;
 
 use serde::Serialize;
 
+pub(crate) use trace::is_statistic;
+
 /// A program the verifier rejected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rejection {

@@ -13,7 +13,7 @@ const NAMESPACE: u64 = 4026531840;
 fn program(name: &str, slot: Option<u32>) -> ManifestProgram {
     let (ty, function) = ("xdp".to_owned(), name.to_owned());
     let (label, object) = (format!("//fw:{name}"), format!("objects/{name}.o"));
-    ManifestProgram { label, name: name.to_owned(), ty, function, slot, object, digest: String::new() }
+    ManifestProgram { label, name: name.to_owned(), ty, function, slot, object, digest: String::new(), globals: BTreeMap::new() }
 }
 
 fn xdp(interface: &str) -> Attach {
@@ -179,7 +179,7 @@ fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
 fn the_same_bundle_needs_nothing_unless_forced() {
     let bundle = bundle("a", &[xdp("eth0")]);
     assert_eq!(steps(&bundle, &deployed(&bundle)), []);
-    let forced = diff(&bundle, &deployed(&bundle), &Options { force: true }).unwrap();
+    let forced = diff(&bundle, &deployed(&bundle), &Options { force: true, ..Options::default() }).unwrap();
     assert!(forced.contains(&Step::Switch { hook: hook("eth0"), from: 1, to: 2 }));
 }
 
@@ -282,7 +282,7 @@ fn the_same_code_elsewhere_is_not_loaded_again() {
             "remove generation 1",
         ]
     );
-    let forced = diff(&two, &deployed(&one), &Options { force: true }).unwrap();
+    let forced = diff(&two, &deployed(&one), &Options { force: true, ..Options::default() }).unwrap();
     assert!(forced.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "unless forced");
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "kernel/chain.rs"]
 mod chain;
+#[path = "kernel/corpus.rs"]
+mod corpus;
 #[path = "kernel/crash.rs"]
 mod crash;
 #[path = "kernel/devices.rs"]
@@ -35,7 +37,7 @@ fn deploy(lab: &Lab, bundle: &Bundle) -> Result<Vec<Step>, Error> {
 
 /// Loads a new generation of what is live.
 fn redeployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
-    let steps = ouro_deploy::deploy(&lab.bpffs, bundle, &Options { force: true }, &mut |_| {});
+    let steps = ouro_deploy::deploy(&lab.bpffs, bundle, &Options { force: true, ..Options::default() }, &mut |_| {});
     steps.unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -28,6 +28,8 @@ pub enum AttrType {
     /// A list or dictionary of numbers, strings, truth values, and lists and dictionaries of those. With an edge, a string in the
     /// outermost that begins with `:`, `//` or `@` is a label.
     Data,
+    /// A dictionary from strings to strings, whole numbers and booleans.
+    Scalars,
     /// What one of these constructors makes (see [`RecordSpec`]), such as `xdp(...)`.
     Record(Vec<String>),
     /// Any of these; the first that fits wins.
@@ -50,6 +52,7 @@ impl AttrType {
             AttrType::List(item) => format!("a list, each item {}", item.describe()),
             AttrType::Dict => "a dictionary of strings".to_owned(),
             AttrType::Data => "a list or a dictionary".to_owned(),
+            AttrType::Scalars => "a dictionary of strings, integers and booleans".to_owned(),
             AttrType::Record(kinds) => kinds.iter().map(|k| format!("`{k}(...)`")).collect::<Vec<_>>().join(" or "),
             AttrType::OneOf(types) => types.iter().map(AttrType::describe).collect::<Vec<_>>().join(" or "),
         }

@@ -83,6 +83,10 @@ fn link_program(
 ) -> Result<(ManifestProgram, Vec<u8>, Facts), Vec<Diagnostic>> {
     let member = &spec.programs[index];
     let facts = object::inspect(object, expected)?;
+    let findings = object::check_globals(&expected.label, object, &member.globals);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
     let linked = patch(spec, index, object)
         .map_err(|message| vec![Diagnostic::bare(format!("cannot link `{}`: {message}", member.label))])?;
     let program = ManifestProgram {
@@ -93,6 +97,7 @@ fn link_program(
         slot: member.slot,
         object: format!("objects/{}.o", member.label.name),
         digest: Digest::of(&linked).to_string(),
+        globals: member.globals.clone(),
     };
     Ok((program, linked, facts))
 }

@@ -6,6 +6,9 @@ mod attach;
 mod bytes;
 mod layout;
 mod map;
+mod scalar;
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +16,7 @@ pub use attach::{Attach, Direction, TcVia, XdpMode};
 pub use bytes::Bytes;
 pub use layout::{Layout, Member};
 pub use map::{Content, Element, MapSpec, OnChange};
+pub use scalar::Scalar;
 
 /// The version of the format; a deployer refuses what it does not know.
 pub const FORMAT: u32 = 2;
@@ -92,6 +96,9 @@ pub struct ManifestProgram {
     pub object: String,
     /// The blake3 of that file, in hex.
     pub digest: String,
+    /// The values of its global variables, where they differ from the source's.
+    #[serde(default)]
+    pub globals: BTreeMap<String, Scalar>,
 }
 
 /// One jump of a chain. Programs are places in [`Manifest::programs`].

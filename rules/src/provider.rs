@@ -12,7 +12,7 @@ use crate::contents::Given;
 use crate::data::{Info, ProviderId};
 use crate::diagnostic::Span;
 use crate::label::Label;
-use crate::manifest::MapSpec;
+use crate::manifest::{MapSpec, Scalar};
 use crate::object::Expected;
 
 /// Everything one target offers. A source file offers `files` alone.
@@ -154,6 +154,8 @@ pub struct ProgramInfo {
     pub slot: Option<(i64, Span)>,
     /// Left out of drawings.
     pub hidden: bool,
+    /// The values of its global variables, where they differ from the source's.
+    pub globals: BTreeMap<String, Scalar>,
     /// Where it is declared.
     pub span: Span,
 }

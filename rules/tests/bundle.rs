@@ -3,6 +3,8 @@
 #[expect(dead_code, reason = "no program here has several sources")]
 mod clang;
 
+use std::collections::BTreeMap;
+
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
 use ouro_rules::header::HeaderSpec;
@@ -26,7 +28,14 @@ fn compiled(name: &str, jumps: &[&str], maps: &[MapSpec]) -> (Expected, Vec<u8>)
 }
 
 fn member(name: &str, slot: Option<u32>) -> Member {
-    Member { label: Label::new("fw", name), ty: "xdp".to_owned(), slot, maps: Vec::new(), hidden: false }
+    Member {
+        label: Label::new("fw", name),
+        ty: "xdp".to_owned(),
+        slot,
+        maps: Vec::new(),
+        hidden: false,
+        globals: BTreeMap::new(),
+    }
 }
 
 fn edge(from: u32, to: u32, name: &str) -> Edge {
@@ -216,7 +225,7 @@ fn manifests_that_lead_astray_are_refused() {
     assert!(Bundle::read(&with(&|_| {})).is_ok());
     type Change = fn(&mut Manifest);
     let table: &[(Change, &str)] = &[
-        (|m| m.format = 1, "bundle has format 1; this ouro knows format 2"),
+        (|m| m.format = 3, "bundle has format 3; this ouro knows format 2"),
         (|m| m.name = "../x".to_owned(), "`../x` cannot name a pin"),
         (|m| m.name = "x".repeat(200), "cannot name a pin"),
         (|m| m.programs[0].name = "a/b".to_owned(), "`a/b` cannot name a pin"),

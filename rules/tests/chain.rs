@@ -39,6 +39,7 @@ fn program(index: usize, jumps: &[(usize, Option<u32>)]) -> Arc<ProgramInfo> {
         maps: Vec::new(),
         slot: None,
         hidden: false,
+        globals: BTreeMap::new(),
         span: span.clone(),
     })
 }

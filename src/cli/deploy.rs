@@ -65,6 +65,27 @@ pub enum KeyCommand {
         /// The private key.
         file: PathBuf,
     },
+/// `ouro verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Target patterns; everything from this folder down when none is given. Built first.
+    #[arg(default_value = "...", value_name = "PATTERN", value_parser = pattern)]
+    pub patterns: Vec<String>,
+    /// Judge these object files instead, whoever compiled them; needs no workspace.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "patterns")]
+    pub object: Vec<PathBuf>,
+    /// The types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+    /// Show the verifier's whole log of every program.
+    #[arg(long)]
+    pub verifier_log: bool,
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How to build it.
+    #[command(flatten)]
+    pub how: BuildFlags,
 }
 
 /// Where deployments live.
@@ -99,6 +120,9 @@ pub struct What {
     /// Who may have signed it.
     #[command(flatten)]
     pub trust: Trust,
+    /// Give a global variable another value: `limit=100`, or of one program alone: `parse.limit=100`.
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
     /// How to build it.
     #[command(flatten)]
     pub how: BuildFlags,
@@ -119,6 +143,9 @@ pub struct Deploy {
     /// When the verifier rejects a program, show its whole log.
     #[arg(long)]
     pub verifier_log: bool,
+    /// The types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
     /// Where.
     #[command(flatten)]
     pub place: Place,

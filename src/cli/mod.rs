@@ -17,7 +17,7 @@ pub use build::{
     SandboxKind, Test, TestOutput,
 };
 pub use deploy::{
-    Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, What,
+    Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, Verify, What,
 };
 
 /// Build and deploy chained eBPF programs.
@@ -134,6 +134,8 @@ pub enum Command {
     Bundle(Bundle),
     /// Make keys that sign bundles.
     Key(Key),
+    /// Have the kernel's verifier judge programs; nothing is attached or stays.
+    Verify(Verify),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
     Deploy(Deploy),
     /// Write a unit of systemd's that deploys a chain at every boot, and the bundle beside it.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use ouro_deploy::{ErrorKind, Options, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
+use ouro_rules::diagnostic::did_you_mean;
 use ouro_rules::manifest::Attach;
+use ouro_rules::object::{globals, unknown_global};
 use serde_json::json;
 
 use crate::cli::{Deploy, Place, What};
@@ -23,7 +25,7 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
     session::leave_interrupts();
     ouro_deploy::limit_capabilities(&bpffs, &bundle.manifest.name).map_err(failure)?;
-    let options = Options { force: args.force };
+    let options = Options { force: args.force, btf: args.btf.clone() };
     if args.plan {
         let steps = ouro_deploy::plan(&bpffs, &bundle, &options);
         ouro_deploy::drop_capabilities().map_err(failure)?;
@@ -112,7 +114,32 @@ pub fn bundle_of(session: &Session, what: &What, bytes: &[u8], name: &str) -> Re
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }
-    Ok(bundle)
+    let findings: Vec<Diagnostic> = what.set.iter().filter_map(|text| set(&mut bundle, text).err()).collect();
+    if findings.is_empty() { Ok(bundle) } else { Err(CliError { kind: Kind::Usage, findings }) }
+}
+
+/// Gives a global variable a value: of one program, or of every program that has it.
+fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
+    let form = || {
+        Diagnostic::bare(format!("`--set {text}` sets nothing")).help("write `--set name=value` or `--set program.name=value`")
+    };
+    let (place, value) = text.split_once('=').ok_or_else(form)?;
+    let (program, name) = place.split_once('.').map_or((None, place), |(program, name)| (Some(program), name));
+    let programs = &mut bundle.manifest.programs;
+    if let Some(program) = program.filter(|wanted| programs.iter().all(|program| program.name != *wanted)) {
+        let near = did_you_mean(program, programs.iter().map(|program| program.name.as_str()));
+        return Err(Diagnostic::bare(format!("the chain has no program `{program}`")).maybe_help(near));
+    }
+    let (mut all, mut is_set) = (Vec::new(), false);
+    for one in programs.iter_mut().filter(|one| program.is_none_or(|program| one.name == program)) {
+        let globals = globals(bundle.objects.get(&one.object).map_or(&[][..], Vec::as_slice))?;
+        if let Some(global) = globals.iter().find(|global| global.name == name) {
+            one.globals.insert(name.to_owned(), global.parse(value).map_err(Diagnostic::bare)?);
+            is_set = true;
+        }
+        all.extend(globals);
+    }
+    if is_set { Ok(()) } else { Err(unknown_global(program.unwrap_or(&bundle.manifest.chain), name, &all)) }
 }
 
 /// Replaces the device of a chain's only attach point.

@@ -24,6 +24,7 @@ mod systemd;
 mod test;
 mod undeploy;
 mod universe;
+mod verify;
 
 use crate::cli::Command;
 use crate::error::CliError;
@@ -47,6 +48,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
         Command::Key(args) => key::run(session, &args),
+        Command::Verify(args) => verify::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
         Command::Systemd(args) => systemd::run(session, &args),
         Command::Status(args) => status::run(session, &args),

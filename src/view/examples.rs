@@ -21,6 +21,7 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         slot: if jumped_to(place) { slots.next() } else { None },
         maps: maps.to_vec(),
         hidden: false,
+        globals: std::collections::BTreeMap::new(),
     });
     let programs: Vec<Member> = programs.collect();
     let edge = |(from, to, on_miss, bound): &(u32, u32, i32, Option<u32>)| {

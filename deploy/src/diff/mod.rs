@@ -8,6 +8,7 @@ mod maps;
 mod remove;
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Manifest;
@@ -24,6 +25,9 @@ pub use remove::{RemoveOptions, remove};
 pub struct Options {
     /// Load a new generation even if the same bundle is live.
     pub force: bool,
+    /// A file with the types of the kernel that CO-RE relocations are made for, instead of the running kernel's. What is live is
+    /// not asked which it was made for.
+    pub btf: Option<PathBuf>,
 }
 
 /// The steps that make `bundle` live; none if it is.

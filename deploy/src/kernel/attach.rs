@@ -11,8 +11,8 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_a
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TcError, TcHandle};
 use ouro_rules::manifest::{Direction, XdpMode};
 
+use super::chain;
 use super::host::{self, Filter, TCX_INGRESS};
-use super::load::chain;
 use super::pins::{self, Kind};
 use super::sys;
 use crate::Error;

@@ -1,101 +1,228 @@
-//! Loads objects with aya: one program of an object at a time, on maps that are pinned already.
+//! Loads objects: maps are made or handed in, programs are verified on all cores and pinned.
 //!
 //! Knows nothing of slots and generations.
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use aya::maps::MapError;
-use aya::programs::{Program, ProgramError};
-use aya::{Ebpf, EbpfError, EbpfLoader};
+use ouro_rules::manifest::Scalar;
 
-use super::{elf, sys};
+use super::objects::{Opened, Shared};
+use super::prepare::{Kernel, Prepared};
+use super::verify::{self, Refused, Taken, Verified};
+use super::{pins, sys};
 use crate::Error;
-use crate::rejection::Rejection;
+use crate::object::Reason;
+use crate::rejection::{Rejection, is_statistic};
 
-/// Loads the objects of one deployment. There is one for all of them, as making one reads the kernel's BTF (about 20 ms).
+/// How objects are loaded.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LoadOptions {
+    /// A file with the types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    pub(crate) btf: Option<PathBuf>,
+    /// Whether the verifier is to write its log of programs it takes, too.
+    pub(crate) whole_log: bool,
+}
+
+/// One program to be loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Request<'a> {
+    /// The object's bytes.
+    pub(crate) object: &'a [u8],
+    /// The program's name, for messages.
+    pub(crate) program: Cow<'a, str>,
+    /// The C function.
+    pub(crate) function: Cow<'a, str>,
+    /// The values of its global variables, where they differ from the source's.
+    pub(crate) globals: &'a BTreeMap<String, Scalar>,
+    /// Where it is pinned; it goes with the loader if nowhere.
+    pub(crate) pin: Option<PathBuf>,
+}
+
+/// A program that the kernel took.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// What the verifier told of it.
+    pub(crate) verified: Verified,
+    /// What it wrote.
+    pub(crate) log: String,
+}
+
+/// Loads the objects of one deployment. There is one for all of them: the kernel's types are read at most once, and an object
+/// is decoded once however many programs it has.
 pub(crate) struct Loader<'a> {
-    aya: EbpfLoader<'a>,
+    kernel: Kernel,
+    shared: Shared,
+    /// By the place of their bytes, which stay where they are.
+    objects: BTreeMap<(usize, usize), Opened>,
+    whole_log: bool,
+    of: std::marker::PhantomData<&'a [u8]>,
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new() -> Loader<'a> {
+    pub(crate) fn new(options: LoadOptions) -> Loader<'a> {
         sys::lift_memory_limit();
-        let mut aya = EbpfLoader::new();
-        // Map types aya has no interface for are no less useful to programs.
-        aya.allow_unsupported_maps();
-        Loader { aya }
+        let mut kernel = Kernel::default();
+        kernel.types.core_file = options.btf;
+        let (shared, objects) = (Shared::default(), BTreeMap::new());
+        Loader { kernel, shared, objects, whole_log: options.whole_log, of: std::marker::PhantomData }
     }
 
     /// From now on a map of this name in an object is the one pinned at `pin`, whatever the object says of it.
-    pub(crate) fn hand_in(&mut self, map: &'a str, pin: PathBuf) {
-        self.aya.map_pin_path(map, pin);
+    pub(crate) fn hand_in(&mut self, map: &str, pin: PathBuf) {
+        self.shared.hand_in(map, pin);
     }
 
-    /// Loads one function of an object and pins it. `program` is its name, for messages.
-    pub(crate) fn load(&mut self, object: &[u8], program: &str, function: &str, pin: &Path) -> Result<(), Error> {
-        let mut object = self.open(object, program)?;
-        let missing = || Error::Object { of: program.to_owned(), reason: format!("it has no function `{function}`") };
-        let found = object.program_mut(function).ok_or_else(missing)?;
-        load_by_type(found).map_err(|error| not_loaded(program, error))?;
-        found.pin(pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), pin_error(error)))
+    /// From now on a map of this name in an object is this new one, which goes with the loader.
+    pub(crate) fn lend(&mut self, map: &str, fd: OwnedFd) {
+        self.shared.lend(map, fd);
     }
 
-    fn open(&mut self, object: &[u8], of: &str) -> Result<Ebpf, Error> {
-        self.aya.load(&elf::readable(object)).map_err(|error| not_opened(of, error))
+    /// From now on a map of this name is one as this object declares it, which goes with the loader; `None` if it does not.
+    pub(crate) fn lend_declared(&mut self, object: &'a [u8], map: &str) -> Result<Option<()>, Error> {
+        let opened = open(&mut self.objects, &self.kernel, object, map)?;
+        let Some(number) = opened.map_named(map) else { return Ok(None) };
+        let created = opened.create(number).map_err(|trouble| trouble.of(map))?;
+        self.lend(map, created);
+        Ok(Some(()))
     }
-}
 
-fn load_by_type(program: &mut Program) -> Result<(), ProgramError> {
-    match program {
-        Program::Xdp(program) => program.load(),
-        Program::SchedClassifier(program) => program.load(),
-        _ => Err(ProgramError::UnexpectedProgramType),
+    /// The programs of an object: function and section, in the order of the file. `of` is its name, for messages.
+    pub(crate) fn programs(&mut self, object: &'a [u8], of: &str) -> Result<Vec<(String, String)>, Error> {
+        let opened = open(&mut self.objects, &self.kernel, object, of)?;
+        Ok(opened.object.programs().map(|function| (function.name.clone(), function.section.clone())).collect())
     }
-}
 
-fn not_loaded(program: &str, error: ProgramError) -> Error {
-    match error {
-        ProgramError::LoadError { io_error, verifier_log } => {
-            let log = verifier_log.to_string();
-            if log.trim().is_empty() {
-                return Error::io(format!("cannot load `{program}`"), io_error);
+    /// Loads programs on all cores; a result for each, in order. What is wrong with one is no matter to the others.
+    pub(crate) fn load_all(&mut self, requests: &[Request<'a>]) -> Vec<Result<Loaded, Error>> {
+        let prepared: Vec<_> = requests.iter().map(|request| self.prepare(request)).collect();
+        let mut done = self.verify(&prepared.iter().flatten().collect::<Vec<_>>());
+        let mut results = Vec::new();
+        for (request, prepared) in requests.iter().zip(prepared) {
+            results.push(prepared.and_then(|prepared| {
+                let done = done.pop_front().expect("BUG: what is ready was loaded");
+                self.finish(request, done.map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?)
+            }));
+        }
+        results
+    }
+
+    /// One kind after another, in the order they are first asked for: the first program to use a table decides which kind it is
+    /// for, and which programs are refused must not be a matter of luck.
+    fn verify(&self, programs: &[&Prepared]) -> VecDeque<Result<Taken, Refused>> {
+        let mut kinds: Vec<(&str, Vec<usize>)> = Vec::new();
+        for (number, program) in programs.iter().enumerate() {
+            match kinds.iter_mut().find(|(kind, _)| *kind == program.kind()) {
+                Some((_, numbers)) => numbers.push(number),
+                None => kinds.push((program.kind(), vec![number])),
             }
-            Error::Rejected(Box::new(Rejection::new(program, &io_error, log)))
         }
-        ProgramError::UnexpectedProgramType => {
-            Error::Object { of: program.to_owned(), reason: "only XDP and TC programs can be deployed".to_owned() }
+        let load = |program: &Prepared| verify::load(&program.program(), program.calls(), self.whole_log);
+        let mut done: Vec<_> = kinds
+            .into_iter()
+            .flat_map(|(_, numbers)| {
+                let results = verify::on_all_cores(numbers.len(), |place| load(programs[numbers[place]]));
+                numbers.into_iter().zip(results).collect::<Vec<_>>()
+            })
+            .collect();
+        done.sort_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn prepare(&mut self, request: &Request<'a>) -> Result<Prepared, Error> {
+        let opened = open(&mut self.objects, &self.kernel, request.object, &request.program)?;
+        opened.set(request.object, request.globals).map_err(|reason| object_error(&request.program, reason))?;
+        let missing = || object_error(&request.program, format!("it has no function `{}`", request.function));
+        let function = opened.object.function(&request.function).ok_or_else(missing)?;
+        opened.prepare(function, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(&request.program))
+    }
+
+    fn finish(&mut self, request: &Request<'a>, taken: Taken) -> Result<Loaded, Error> {
+        let Taken { program, verified, log } = taken;
+        if let Some(pin) = &request.pin {
+            sys::pin(program.as_fd(), pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), error))?;
         }
-        other => Error::Object { of: program.to_owned(), reason: chain(&other) },
+        if let Some(opened) = self.objects.get_mut(&key(request.object)) {
+            opened.put(&request.function, program).map_err(|trouble| trouble.of(&request.program))?;
+        }
+        Ok(Loaded { verified, log })
     }
 }
 
-fn not_opened(of: &str, error: EbpfError) -> Error {
-    match error {
-        EbpfError::MapError(MapError::CreateError { name, io_error }) => {
-            Error::io(format!("cannot create the map `{name}` of `{of}`"), io_error)
+fn key(object: &[u8]) -> (usize, usize) {
+    (object.as_ptr() as usize, object.len())
+}
+
+/// The object of these bytes, decoded when first asked for.
+fn open<'o>(
+    objects: &'o mut BTreeMap<(usize, usize), Opened>,
+    kernel: &Kernel,
+    object: &[u8],
+    of: &str,
+) -> Result<&'o mut Opened, Error> {
+    match objects.entry(key(object)) {
+        std::collections::btree_map::Entry::Occupied(known) => Ok(known.into_mut()),
+        std::collections::btree_map::Entry::Vacant(new) => {
+            Ok(new.insert(Opened::new(object, kernel).map_err(|reason| object_error(of, reason))?))
         }
-        other => Error::Object { of: of.to_owned(), reason: chain(&other) },
     }
 }
 
-fn pin_error(error: aya::pin::PinError) -> io::Error {
-    match error {
-        aya::pin::PinError::SyscallError(error) => error.io_error,
-        other => io::Error::other(chain(&other)),
+fn object_error(of: &str, reason: Reason) -> Error {
+    Error::Object { of: of.to_owned(), reason }
+}
+
+/// Whether the verifier got as far as to an instruction.
+fn was_looked_at(log: &str) -> bool {
+    log.lines().any(|line| !is_statistic(line)) || log.contains("processed ") && !log.contains("processed 0 ")
+}
+
+/// The verifier says why it refuses a program; before it is asked, the kernel may refuse the program's kind without a word.
+fn not_loaded(program: &str, kind: &str, refused: Refused) -> Error {
+    if was_looked_at(&refused.log) {
+        return Error::Rejected(Box::new(Rejection::new(program, &refused.error, refused.log)));
+    }
+    match refused.error.raw_os_error() {
+        Some(libc::EINVAL | libc::EOPNOTSUPP) => {
+            let reason = format!("the kernel takes no `{kind}` programs: it is older than they are, or was made without them");
+            object_error(program, reason)
+        }
+        _ => Error::io(format!("cannot load `{program}`, a `{kind}` program"), refused.error),
     }
 }
 
-/// An error with everything that caused it.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
+/// Why a program or a map could not be made.
+pub(super) enum Trouble {
+    /// The object.
+    Object(Reason),
+    /// A system call: what was tried.
+    System(String, io::Error),
+    /// Anything else.
+    Other(Box<Error>),
+}
+
+impl From<Reason> for Trouble {
+    fn from(reason: Reason) -> Trouble {
+        Trouble::Object(reason)
     }
-    text
+}
+
+impl Trouble {
+    /// As the trouble of a program or a map of this name.
+    fn of(self, name: &str) -> Error {
+        match self {
+            Trouble::Object(reason) => object_error(name, reason),
+            Trouble::System(what, error) => Error::io(format!("{what} of `{name}`"), error),
+            Trouble::Other(error) => *error,
+        }
+    }
+}
+
+/// A pinned map.
+pub(super) fn pinned(pin: &Path) -> Result<Arc<OwnedFd>, Trouble> {
+    pins::require(pin, pins::Kind::Map).map(Arc::new).map_err(|error| Trouble::Other(Box::new(error)))
 }

@@ -16,6 +16,13 @@ const ARRAY: u32 = 2;
 const PROG_ARRAY: u32 = 3;
 const PERCPU_ARRAY: u32 = 6;
 
+/// A jump table and counts that go with their descriptors: for programs that are not to stay.
+pub(crate) fn passing(entries: u32, edges: u32) -> io::Result<(OwnedFd, OwnedFd)> {
+    let shape = |ty, value_size, max_entries: u32| MapShape { ty, key_size: 4, value_size, max_entries: max_entries.max(1) };
+    let table = sys::map_create("ouro_jumps", shape(PROG_ARRAY, 4, entries))?;
+    Ok((table, sys::map_create("ouro_counts", shape(PERCPU_ARRAY, 16, edges))?))
+}
+
 /// Creates and pins an empty jump table.
 pub(crate) fn create_table(path: &Path, entries: u32) -> Result<(), Error> {
     create("ouro_jumps", MapShape { ty: PROG_ARRAY, key_size: 4, value_size: 4, max_entries: entries }, path).map(drop)

@@ -6,15 +6,22 @@ mod attach;
 mod bpffs;
 mod caps;
 mod contents;
-mod elf;
 mod host;
+mod inflate;
 mod load;
 mod map_types;
 mod maps;
 mod netlink;
+mod numbers;
+mod objects;
 pub(crate) mod pins;
+mod prepare;
 mod probe;
+mod relocate;
+mod settings;
 mod sys;
+mod types;
+mod verify;
 
 pub(crate) use attach::{add_qdisc, attach, detach, find_filter, remove_link, remove_qdisc, switch};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
@@ -23,11 +30,12 @@ pub(crate) use caps::{follows_kernel, require as require_capabilities};
 pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
-pub(crate) use load::Loader;
+pub(crate) use load::{LoadOptions, Loaded, Loader, Request};
 pub(crate) use map_types::MapTypes;
-pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin, pin_again, read_bytes, write_bytes};
+pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, passing, pin, pin_again, read_bytes, write_bytes};
 pub use pins::MapFacts;
 pub use probe::{Feature, Has, features};
+pub use verify::Verified;
 
 /// Waits until no packet is inside a program that was detached or replaced before.
 pub(crate) fn settle() {
@@ -35,4 +43,18 @@ pub(crate) fn settle() {
     if sys::membarrier().is_err() {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+}
+
+/// An error with everything that caused it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }

@@ -2,8 +2,10 @@
 //!
 //! Knows numbers and layouts (include/uapi/linux/bpf.h), not chains.
 
+mod btf;
 mod elements;
 mod map;
+mod prog;
 
 use std::ffi::CString;
 use std::io;
@@ -11,8 +13,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-pub(super) use elements::{Batch, Write, delete_element, element, elements, load_types, next_key, put_element, put_elements};
-pub(super) use map::{NewMap, new_map};
+pub(super) use btf::{btf_load, module_btf};
+pub(super) use elements::{Batch, Write, delete_element, element, elements, next_key, put_element, put_elements};
+pub(super) use map::{NewMap, map_put, new_map};
+pub(super) use prog::{Program, prog_load};
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
@@ -35,6 +39,7 @@ const BPF_F_REPLACE: u32 = 4;
 const ATTR_SIZE: usize = 144;
 
 /// A `union bpf_attr`, filled by the offsets of its fields.
+#[derive(Clone)]
 #[repr(C, align(8))]
 struct Attr([u8; ATTR_SIZE]);
 
@@ -53,6 +58,11 @@ impl Attr {
 
     fn fd(self, offset: usize, fd: BorrowedFd<'_>) -> Attr {
         self.bytes(offset, &fd.as_raw_fd().to_ne_bytes())
+    }
+
+    /// What the kernel wrote there.
+    fn get_u32(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes(*self.0[offset..].first_chunk().expect("BUG: a field of the attribute"))
     }
 
     fn bytes(mut self, offset: usize, bytes: &[u8]) -> Attr {

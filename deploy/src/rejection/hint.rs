@@ -9,6 +9,9 @@ pub(super) fn find(message: &str) -> Option<&'static str> {
 
 /// Parts of a message, all of which it has, and what to change.
 const HINTS: &[(&[&str], &str)] = &[
+    // What stands where a relocation found nothing, as aya writes it, and where a weak function is missing, as we do.
+    (&["unknown#195896080"], "the kernel has no such type or member: ask with `bpf_core_field_exists` or its like first"),
+    (&["unknown#2001"], "the kernel has no such function: compare its address with NULL before calling it"),
     // Pointers.
     (&["invalid mem access 'map_value_or_null'"], "compare what the lookup returned with NULL before using it"),
     (&["invalid mem access '", "_or_null'"], "compare the pointer with NULL before using it: the helper may return none"),

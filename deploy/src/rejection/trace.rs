@@ -52,7 +52,8 @@ fn source_line(line: &str) -> Option<Place> {
     Some(with_place.unwrap_or_else(|| Place { text: text.trim().to_owned(), file: None, line: None }))
 }
 
-fn is_statistic(line: &str) -> bool {
+/// One of the lines at a log's end that say how much there was to do.
+pub(crate) fn is_statistic(line: &str) -> bool {
     ["processed ", "verification time ", "stack depth ", "max_states_per_insn ", "cur state:", "old state:"]
         .iter()
         .any(|start| line.starts_with(start))

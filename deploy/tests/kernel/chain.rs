@@ -122,6 +122,7 @@ impl Chain {
                 slot: slot(index),
                 object: path.clone(),
                 digest: Digest::of(&object).to_string(),
+                globals: BTreeMap::new(),
             });
             objects.insert(path, object);
         }

@@ -371,8 +371,12 @@ fn a_map_that_somebody_replaced_is_not_used() {
         deployed(lab, &chain.bundle(lab.folder()));
         let (seen, ring) = (path(lab, "seen"), path(lab, "ring"));
         replace(&ring, &seen);
-        let error =
-            ouro_deploy::deploy(&lab.bpffs, &chain.bundle(lab.folder()), &ouro_deploy::Options { force: true }, &mut |_| {});
+        let error = ouro_deploy::deploy(
+            &lab.bpffs,
+            &chain.bundle(lab.folder()),
+            &ouro_deploy::Options { force: true, ..Default::default() },
+            &mut |_| {},
+        );
         let Err(Error::Conflicts(found)) = error else { panic!("{error:?}") };
         assert!(matches!(&found[..], [Conflict::MapChanged { map, remedy: None, .. }] if map == "seen"), "{found:?}");
         assert!(found[0].help().contains("ouro undeploy fw"));

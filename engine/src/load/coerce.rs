@@ -52,7 +52,11 @@ impl Slot<'_> {
             AttrType::String => self.string(value.unpack_str()?, place),
             AttrType::Label => self.label(value.unpack_str()?, place),
             AttrType::List(item) => self.list(item, ListRef::from_value(value)?, place),
-            AttrType::Dict => self.dict(&DictRef::from_value(value)?, place),
+            AttrType::Dict => self.dict(&AttrType::String, &DictRef::from_value(value)?, place),
+            AttrType::Scalars => {
+                let scalar = AttrType::OneOf(vec![AttrType::Bool, AttrType::Int, AttrType::String]);
+                self.dict(&scalar, &DictRef::from_value(value)?, place)
+            }
             AttrType::Data => self.data(value, place, 0),
             AttrType::Record(_) => Some(Attr::Record((*value.downcast_ref::<RecordValue>()?.0).clone())),
             AttrType::OneOf(_) => None,
@@ -106,12 +110,12 @@ impl Slot<'_> {
         items.into_iter().collect::<Option<Vec<Spanned>>>().map(Attr::List)
     }
 
-    fn dict(&self, dict: &DictRef<'_>, place: Place<'_>) -> Option<Attr> {
+    fn dict(&self, value_type: &AttrType, dict: &DictRef<'_>, place: Place<'_>) -> Option<Attr> {
         // With an edge, the keys are what the edges lead to.
         let key_type = if self.attr.edge.is_some() { AttrType::Label } else { AttrType::String };
         let entries = dict.iter().enumerate().map(|(index, (key, value))| {
             let (key_place, value_place) = place.pair(index);
-            Some((self.entry(&key_type, key, key_place)?, self.entry(&AttrType::String, value, value_place)?))
+            Some((self.entry(&key_type, key, key_place)?, self.entry(value_type, value, value_place)?))
         });
         let entries: Vec<Option<(Spanned, Spanned)>> = entries.collect();
         entries.into_iter().collect::<Option<Vec<_>>>().map(Attr::Dict)
@@ -182,7 +186,7 @@ fn first_fit<'t>(ty: &'t AttrType, value: Value<'_>) -> Option<&'t AttrType> {
         AttrType::Int => value.get_type() == "int",
         AttrType::String | AttrType::Label => value.unpack_str().is_some(),
         AttrType::List(_) => ListRef::from_value(value).is_some(),
-        AttrType::Dict => DictRef::from_value(value).is_some(),
+        AttrType::Dict | AttrType::Scalars => DictRef::from_value(value).is_some(),
         AttrType::Data => ListRef::from_value(value).is_some() || DictRef::from_value(value).is_some(),
         AttrType::Record(kinds) => {
             value.downcast_ref::<RecordValue>().is_some_and(|made| kinds.iter().any(|kind| **kind == *made.0.kind))

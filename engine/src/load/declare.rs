@@ -166,7 +166,7 @@ impl Call<'_> {
             AttrType::List(_) => "[...]",
             AttrType::Bool => "True",
             AttrType::Int => "1",
-            AttrType::Dict => "{...}",
+            AttrType::Dict | AttrType::Scalars => "{...}",
             _ => "\"...\"",
         };
         let finding = Diagnostic::error(&self.site.span, format!("missing `{name}` of `{}`", self.schema.name));

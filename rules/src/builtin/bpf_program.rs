@@ -1,5 +1,6 @@
 //! `bpf_program`: one program, its maps and its jumps, compiled to one object.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attach::verdict;
@@ -14,7 +15,7 @@ use crate::chain::check_jump;
 use crate::diagnostic::{Diagnostic, Span, did_you_mean};
 use crate::hook::{self, HOOKS, Hook};
 use crate::label::Label;
-use crate::manifest::KERNEL_NAME;
+use crate::manifest::{KERNEL_NAME, Scalar};
 use crate::provider::{Headers, Jump, MapInfo, ProgramInfo, Providers};
 use crate::rule::{Analysis, Context, Rule};
 
@@ -54,6 +55,12 @@ impl BpfProgram {
             ),
             AttrSpec::new("slot", AttrType::Int, "Its place in the jump table; chosen by ouro when not given."),
             AttrSpec::new("function", AttrType::String, "The C function, when the sources hold several of the type."),
+            AttrSpec::new(
+                "globals",
+                AttrType::Scalars,
+                "Values of global variables: `{\"limit\": 100, \"strict\": True}`. They are written when the program is loaded.",
+            )
+            .default(Value::Dict(Vec::new())),
             AttrSpec::new("hidden", AttrType::Bool, "Whether drawings of the chain leave it out.").default(Value::Bool(false)),
             AttrSpec::new("defines", AttrType::String.list(), "`NAME` or `NAME=value`.").default(empty()),
             AttrSpec::new("copts", AttrType::String.list(), "More arguments for clang.").default(empty()),
@@ -219,6 +226,7 @@ fn analysis(
         maps,
         slot: ctx.target.get("slot").as_int().map(|slot| (slot, ctx.target.span_of("slot").clone())),
         hidden: ctx.target.get("hidden").as_bool().unwrap_or(false),
+        globals: globals(ctx),
         span: ctx.target.span.clone(),
     };
     actions.push(inspect_action(&program));
@@ -228,6 +236,17 @@ fn analysis(
     let mut shared = Vec::with_capacity(actions.len());
     shared.extend(actions.into_iter().map(Arc::new));
     Ok(Analysis { actions: shared, providers, warnings: shadowed.into_iter().collect() })
+}
+
+/// The values of the global variables; whether the object has these is seen when it is there.
+fn globals(ctx: &Context<'_>) -> BTreeMap<String, Scalar> {
+    let Value::Dict(entries) = ctx.target.get("globals") else { return BTreeMap::new() };
+    let scalar = |value: &Value| match value {
+        Value::Bool(value) => Scalar::Bool(*value),
+        Value::Int(value) => Scalar::Int(*value),
+        other => Scalar::Text(other.as_str().unwrap_or_default().to_owned()),
+    };
+    entries.iter().map(|(name, value)| (name.value.as_str().unwrap_or_default().to_owned(), scalar(&value.value))).collect()
 }
 
 /// The file with what is found in the target's object.

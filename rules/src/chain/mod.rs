@@ -16,7 +16,7 @@ use crate::attr::Spanned;
 use crate::contents::Given;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
-use crate::manifest::{Attach, Edge, MapSpec};
+use crate::manifest::{Attach, Edge, MapSpec, Scalar};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 
 pub use fit::check_jump;
@@ -68,6 +68,8 @@ pub struct Member {
     pub maps: Vec<u32>,
     /// Left out of drawings.
     pub hidden: bool,
+    /// The values of its global variables.
+    pub globals: BTreeMap<String, Scalar>,
 }
 
 /// A chain as declared.
@@ -158,6 +160,7 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
             slot: slots.of[*index],
             maps: used,
             hidden: program.hidden,
+            globals: program.globals.clone(),
         }
     };
     let mut edges: Vec<Edge> = graph.jumps.iter().map(|edge| manifest_edge(edge, &place)).collect();

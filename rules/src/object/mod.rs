@@ -17,12 +17,15 @@ mod value;
 
 mod calls;
 mod decoded;
+mod globals;
 mod jumps;
 mod layout;
 mod maps;
 mod program;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::globals::{Form, Global, check_globals, globals, unknown as unknown_global};
 
 use self::decoded::Decoded;
 use self::elf::{Image, Symbol};

@@ -9,7 +9,6 @@ use super::{Attr, MAP_LOOKUP, MAP_UPDATE};
 
 const MAP_DELETE: u32 = 3;
 const MAP_GET_NEXT_KEY: u32 = 4;
-const BTF_LOAD: u32 = 18;
 const MAP_LOOKUP_BATCH: u32 = 24;
 const MAP_UPDATE_BATCH: u32 = 26;
 
@@ -29,12 +28,6 @@ impl Write {
             Write::IfMissing => 1,
         }
     }
-}
-
-/// Gives the kernel the types of an object.
-pub(in crate::kernel) fn load_types(bytes: &[u8]) -> io::Result<std::os::fd::OwnedFd> {
-    let size = u32::try_from(bytes.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
-    Attr::new().pointer(0, bytes.as_ptr()).u32(16, size).call_fd(BTF_LOAD)
 }
 
 /// Reads an element into `value`, which has all bytes of one; false if there is none.

@@ -1,9 +1,9 @@
 //! BPF_MAP_CREATE with everything a map can be created with.
 
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use super::{Attr, MAP_CREATE};
+use super::{Attr, MAP_CREATE, map_update};
 
 /// What a map is created with.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,4 +42,9 @@ pub(in crate::kernel) fn new_map(map: &NewMap<'_>) -> io::Result<OwnedFd> {
         attr = attr.fd(48, btf).u32(52, key).u32(56, value);
     }
     attr.call_fd(MAP_CREATE)
+}
+
+/// Puts a program or a map behind a key.
+pub(in crate::kernel) fn map_put(map: BorrowedFd<'_>, key: u32, object: BorrowedFd<'_>) -> io::Result<()> {
+    map_update(map, key, &object.as_raw_fd().to_ne_bytes())
 }

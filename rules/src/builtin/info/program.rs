@@ -1,5 +1,6 @@
 //! The program a rule of a user makes: its type, its maps, its jumps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::JUMP;
@@ -48,6 +49,7 @@ pub(super) fn program(offer: &mut Offer<'_, '_>, attrs: Edges<'_>) -> Option<(Pr
         maps,
         slot: object.int("slot").map(|slot| (slot, target.span_of("slot").clone())),
         hidden: object.flag("hidden"),
+        globals: BTreeMap::new(),
         span: target.span.clone(),
     };
     let inspect = inspect_action(&program);

@@ -1,0 +1,95 @@
+//! Verify: has the kernel judge programs, and leaves nothing behind: nothing is pinned or attached.
+//!
+//! Knows bundles and objects, not deployments.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
+
+use crate::Error;
+use crate::kernel::{self, LoadOptions, Loader, Request, Verified};
+
+/// How programs are judged.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VerifyOptions {
+    /// A file with the types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    pub btf: Option<PathBuf>,
+    /// Whether the verifier is to write its log of programs it takes, too.
+    pub whole_log: bool,
+}
+
+/// What the kernel says of one program.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The program's name; of one in an object alone, the C function.
+    pub program: String,
+    /// Its ELF section, or its declared type.
+    pub section: String,
+    /// What the verifier told of it, or why it was refused.
+    pub outcome: Result<Verified, Error>,
+    /// What the verifier wrote; the whole log if that was asked for or the program was rejected.
+    pub log: String,
+}
+
+/// Judges the programs of a bundle, with a jump table and maps of their own. Fails only without the rights to try.
+pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
+    let manifest = &bundle.manifest;
+    kernel::require_capabilities(manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty)))?;
+    let mut loader = loader(options);
+    let edges = u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX);
+    let failed = |error| Error::io("cannot create the jump table", error);
+    let (table, counts) = kernel::passing(manifest.table_size, edges).map_err(failed)?;
+    loader.lend(TABLE_MAP, table);
+    loader.lend(COUNTS_MAP, counts);
+    let mut shared = Vec::new();
+    for map in &manifest.maps {
+        shared.extend(bundle.objects.values().find_map(|object| loader.lend_declared(object, &map.name).transpose()));
+    }
+    shared.into_iter().collect::<Result<(), Error>>()?;
+    let requests: Vec<Request<'_>> = manifest.programs.iter().map(|program| request(bundle, program)).collect();
+    let sections = manifest.programs.iter().map(|program| program.ty.clone());
+    Ok(judge(&mut loader, &requests, sections))
+}
+
+/// Judges every program of an object file called `name`.
+pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
+    let mut loader = loader(options);
+    let (functions, sections): (Vec<String>, Vec<String>) = loader.programs(object, name)?.into_iter().unzip();
+    kernel::require_capabilities(sections.iter().any(|section| kernel::follows_kernel(section)))?;
+    let none = BTreeMap::new();
+    let request = |function: String| {
+        let program = function.clone().into();
+        Request { object, program, function: function.into(), globals: &none, pin: None }
+    };
+    let requests: Vec<Request<'_>> = functions.into_iter().map(request).collect();
+    Ok(judge(&mut loader, &requests, sections.into_iter()))
+}
+
+fn loader<'a>(options: &VerifyOptions) -> Loader<'a> {
+    Loader::new(LoadOptions { btf: options.btf.clone(), whole_log: options.whole_log })
+}
+
+/// A program whose object the bundle does not have is one in an empty object.
+fn request<'a>(bundle: &'a Bundle, program: &'a ManifestProgram) -> Request<'a> {
+    let object = bundle.objects.get(&program.object).map_or(&[][..], Vec::as_slice);
+    let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
+    Request { object, program: name, function, globals: &program.globals, pin: None }
+}
+
+fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl Iterator<Item = String>) -> Vec<Verdict> {
+    let results = loader.load_all(requests);
+    let verdict = |((request, section), result): ((&Request<'_>, String), Result<kernel::Loaded, Error>)| {
+        let (outcome, log) = match result {
+            Ok(loaded) => (Ok(loaded.verified), loaded.log),
+            Err(Error::Rejected(rejection)) => {
+                let log = rejection.log.clone();
+                (Err(Error::Rejected(rejection)), log)
+            }
+            Err(error) => (Err(error), String::new()),
+        };
+        Verdict { program: request.program.to_string(), section, outcome, log }
+    };
+    requests.iter().zip(sections).zip(results).map(verdict).collect()
+}

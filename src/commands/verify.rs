@@ -1,0 +1,151 @@
+//! `ouro verify`
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ouro_deploy::{Error, ErrorKind, Verdict, Verified, VerifyOptions, verify_bundle, verify_object};
+use ouro_rules::Diagnostic;
+use serde_json::{Value, json};
+
+use crate::cli::Verify;
+use crate::commands::build::build;
+use crate::commands::bundle;
+use crate::error::{CliError, Kind, io};
+use crate::render::output::{Ink, paint};
+use crate::session::{self, Session};
+
+/// The verifier's own limits.
+const INSTRUCTIONS: u32 = 1_000_000;
+const STACK: u32 = 512;
+
+/// The programs of one file, or why there are none.
+struct Judged {
+    file: String,
+    verdicts: Result<Vec<Verdict>, Error>,
+}
+
+/// Has the kernel judge programs, and leaves nothing behind.
+pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
+    let files = if args.object.is_empty() { built(session, args)? } else { args.object.clone() };
+    if files.is_empty() {
+        return Err(CliError::new(Kind::Usage, "nothing that was named makes a program")
+            .help("name `bpf_program` or `bpf_chain` targets"));
+    }
+    let options = VerifyOptions { btf: args.btf.clone(), whole_log: args.verifier_log };
+    let judged: Vec<Judged> = files.iter().map(|file| judge(file, &options)).collect::<Result<_, CliError>>()?;
+    show(session, &judged, args)?;
+    let refusals: Vec<&Error> = judged.iter().flat_map(refusals).collect();
+    match refusals.iter().find(|error| error.kind() == ErrorKind::NotPermitted) {
+        Some(_) if judged.iter().all(|judged| judged.taken() == 0) => Err(CliError { kind: Kind::Refused, findings: Vec::new() }),
+        _ if refusals.is_empty() => Ok(()),
+        _ => Err(CliError { kind: Kind::Failed, findings: Vec::new() }),
+    }
+}
+
+/// The objects and bundles that the patterns make.
+fn built(session: &Session, args: &Verify) -> Result<Vec<PathBuf>, CliError> {
+    let workspace = session.workspace()?;
+    let patterns = session::patterns(&workspace, &args.patterns)?;
+    let built = build(session, &workspace, &patterns, &args.how)?;
+    let files = built.targets.iter().flat_map(|target| &target.files);
+    let programs = files.filter(|file| file.ends_with(".o") || file.ends_with(".bundle"));
+    Ok(programs.map(|file| workspace.root.join(file)).collect())
+}
+
+fn judge(file: &Path, options: &VerifyOptions) -> Result<Judged, CliError> {
+    let name = file.display().to_string();
+    let bytes = fs::read(file).map_err(io(format!("cannot read `{name}`")))?;
+    let verdicts = if name.ends_with(".bundle") {
+        verify_bundle(&bundle::read(&bytes, &name)?, options)
+    } else {
+        verify_object(&name, &bytes, options)
+    };
+    Ok(Judged { file: name, verdicts })
+}
+
+impl Judged {
+    fn taken(&self) -> usize {
+        self.verdicts.iter().flatten().filter(|verdict| verdict.outcome.is_ok()).count()
+    }
+}
+
+fn refusals(judged: &Judged) -> Vec<&Error> {
+    match &judged.verdicts {
+        Ok(verdicts) => verdicts.iter().filter_map(|verdict| verdict.outcome.as_ref().err()).collect(),
+        Err(error) => vec![error],
+    }
+}
+
+fn show(session: &Session, judged: &[Judged], args: &Verify) -> Result<(), CliError> {
+    if args.json {
+        let facts: Vec<Value> = judged.iter().flat_map(|judged| facts(judged, args.verifier_log)).collect();
+        return session.fact(&format!("{:#}\n", Value::Array(facts)));
+    }
+    for judged in judged {
+        let verdicts = judged.verdicts.as_deref().unwrap_or_default();
+        let table = table(verdicts, session.output.settings().out.color);
+        session.fact(&format!("{}\n{table}", judged.file))?;
+        for verdict in verdicts.iter().filter(|verdict| args.verifier_log && !verdict.log.is_empty()) {
+            session.fact(&format!("the verifier's log of `{}`:\n{}\n", verdict.program, verdict.log.trim_end()))?;
+        }
+        session.findings(&refusals(judged).into_iter().map(finding).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn finding(error: &Error) -> Diagnostic {
+    let finding = Diagnostic::bare(error.to_string()).maybe_help(error.help());
+    match error {
+        Error::Rejected(_) => finding.note("`--verifier-log` shows the verifier's whole log"),
+        _ => finding,
+    }
+}
+
+fn table(verdicts: &[Verdict], color: bool) -> String {
+    let rows: Vec<[String; 6]> = verdicts.iter().map(row).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |(row, verdict): (&[String; 6], &Verdict)| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let ink = if verdict.outcome.is_ok() { Ink::Dim } else { Ink::Red };
+        format!("  {}  {}\n", paint(color, ink, &cells[0]), cells[1..].join("  ").trim_end())
+    };
+    rows.iter().zip(verdicts).map(line).collect()
+}
+
+fn row(verdict: &Verdict) -> [String; 6] {
+    let (program, section) = (verdict.program.clone(), verdict.section.clone());
+    match &verdict.outcome {
+        Ok(verified) => {
+            let Verified { instructions, stack, states, microseconds, .. } = verified;
+            let share = f64::from(*instructions) * 100.0 / f64::from(INSTRUCTIONS);
+            let instructions = format!("{instructions} instructions ({share:.2} %)");
+            let time = format!("{:.2} ms", *microseconds as f64 / 1e3);
+            [program, section, instructions, format!("stack {stack} of {STACK}"), format!("{states} states"), time]
+        }
+        Err(Error::Rejected(_)) => [program, section, "rejected".to_owned(), String::new(), String::new(), String::new()],
+        Err(_) => [program, section, "not loaded".to_owned(), String::new(), String::new(), String::new()],
+    }
+}
+
+fn facts(judged: &Judged, with_log: bool) -> Vec<Value> {
+    match &judged.verdicts {
+        Ok(verdicts) => verdicts.iter().map(|verdict| fact(&judged.file, verdict, with_log)).collect(),
+        Err(error) => vec![json!({ "file": judged.file, "ok": false, "error": error.to_string(), "help": error.help() })],
+    }
+}
+
+fn fact(file: &str, verdict: &Verdict, with_log: bool) -> Value {
+    let mut fact = json!({ "file": file, "program": verdict.program, "section": verdict.section, "ok": verdict.outcome.is_ok() });
+    match &verdict.outcome {
+        Ok(verified) => fact["verified"] = json!(verified),
+        Err(error) => {
+            fact["error"] = json!(error.to_string());
+            fact["help"] = json!(error.help());
+        }
+    }
+    if with_log {
+        fact["log"] = json!(verdict.log);
+    }
+    fact
+}

@@ -65,6 +65,8 @@ pub enum KeyCommand {
         /// The private key.
         file: PathBuf,
     },
+}
+
 /// `ouro verify`
 #[derive(Debug, Args)]
 pub struct Verify {

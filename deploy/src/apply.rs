@@ -11,8 +11,10 @@ use crate::kernel::pins::Kind;
 use crate::kernel::{self, Host, Loader, pins};
 use crate::layout::Layout;
 use crate::map_check::differences;
-use crate::meta::Meta;
+use crate::meta::{self, Meta};
+use crate::rehearsal::rehearse;
 use crate::step::Step;
+use crate::trial;
 
 /// What steps are carried out on.
 pub(crate) struct Target<'a> {
@@ -66,6 +68,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
     let layout = target.layout;
     match step {
         Step::CreateFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::create_folder(path)),
+        Step::RunTests { .. } => rehearse(bundle(target), target.host, &mut |_| {}),
         Step::CreateGeneration { generation } => create_generation(layout, *generation),
         Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
         Step::CreateTable { generation, entries } => kernel::create_table(&layout.table(*generation), *entries),
@@ -83,6 +86,12 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::Switch { hook, from, to } => kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?),
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
+        Step::TakeBack { hook, generation, .. } => kernel::take_back(hook, &layout.link(hook), &entry(layout, *generation)?),
+        Step::MarkLive { generation, order } => {
+            meta::write_order(&layout.live(*generation), &layout.next_live(*generation), *order)
+        }
+        Step::AskConfirmation { generation, seconds } => trial::begin(&layout.unconfirmed(), *generation, *seconds),
+        Step::EndTrial => kernel::remove_pin(&layout.unconfirmed()),
         Step::Settle => {
             kernel::settle();
             Ok(())
@@ -104,8 +113,11 @@ fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     })
 }
 
-/// Removes what the meta names, the meta last, and then the folders unless somebody put something there.
+/// Removes what the meta names, the meta last, and then the folders unless somebody put something there. First of all nothing may
+/// go back to it any more.
 fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
+    kernel::remove_pin(&layout.live(generation))?;
+    kernel::remove_pin(&layout.next_live(generation))?;
     if let Some(Ok(meta)) = Meta::read(&layout.meta(generation))? {
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
         kernel::remove_pin(&layout.table(generation))?;

@@ -86,6 +86,21 @@ pub enum Conflict {
         /// The index of the device it is attached to.
         ifindex: u32,
     },
+    /// No generation was live before the one that is.
+    NothingBefore {
+        /// The deployment.
+        name: String,
+    },
+    /// No generation waits for its confirmation.
+    NothingOnTrial {
+        /// The deployment.
+        name: String,
+    },
+    /// What is live is on trial.
+    OnTrial {
+        /// The deployment.
+        name: String,
+    },
     /// A map is pinned that differs from its declaration.
     MapChanged {
         /// The deployment.
@@ -117,11 +132,18 @@ impl Conflict {
                 format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
             }
             Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
-            Conflict::Changed { .. } => "find out who did; then undeploy with `--force`, and deploy again".to_owned(),
+            Conflict::Changed { program, .. } => {
+                format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
+            }
             Conflict::OtherNamespace { .. } => {
                 "run ouro in that namespace (`ip netns exec ...`); if it is gone, undeploy with `--force`".to_owned()
             }
             Conflict::Moved { .. } => "undeploy it first".to_owned(),
+            Conflict::NothingBefore { name } => {
+                format!("one generation before the live one is kept; `ouro undeploy {name}` removes all there is")
+            }
+            Conflict::NothingOnTrial { name } => format!("`ouro status {name}` shows what is live"),
+            Conflict::OnTrial { name } => format!("`ouro confirm {name}` or `ouro rollback {name}` first"),
             Conflict::MapChanged { deployment, .. } => {
                 format!(
                     "undeploy first, which drops what the map holds: `ouro undeploy {deployment}`; or give the map another name"
@@ -149,6 +171,9 @@ impl fmt::Display for Conflict {
             Conflict::Moved { hook, ifindex } => {
                 write!(f, "{hook} is attached to device {ifindex}, which has another name now or left this network namespace")
             }
+            Conflict::NothingBefore { name } => write!(f, "`{name}` has no generation to go back to"),
+            Conflict::NothingOnTrial { name } => write!(f, "nothing of `{name}` waits for a confirmation"),
+            Conflict::OnTrial { name } => write!(f, "what is live of `{name}` is on trial"),
             Conflict::MapChanged { map, differences, .. } => {
                 let fields: Vec<String> = differences.iter().map(Difference::to_string).collect();
                 write!(f, "map `{map}` is pinned with another definition: {}", fields.join("; "))

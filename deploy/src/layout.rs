@@ -1,4 +1,4 @@
-//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps},maps,links,kept}`.
+//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,live},maps,links,kept,unconfirmed}`.
 //!
 //! Pure: makes paths, and refuses names that would lead elsewhere.
 
@@ -85,6 +85,16 @@ impl Layout {
         self.own_maps(number).join("meta")
     }
 
+    /// The sign that the generation was made live, and after which others.
+    pub fn live(&self, number: u32) -> PathBuf {
+        self.generation(number).join("live")
+    }
+
+    /// That sign before it takes the place of an older one.
+    pub(crate) fn next_live(&self, number: u32) -> PathBuf {
+        self.generation(number).join("live-next")
+    }
+
     /// The declared maps, which outlive generations.
     pub fn maps(&self) -> PathBuf {
         self.folder.join("maps")
@@ -108,6 +118,11 @@ impl Layout {
     /// The meta of a deployment of which only the maps were kept.
     pub fn kept(&self) -> PathBuf {
         self.folder.join("kept")
+    }
+
+    /// Which generation runs on trial, and until when.
+    pub fn unconfirmed(&self) -> PathBuf {
+        self.folder.join("unconfirmed")
     }
 }
 

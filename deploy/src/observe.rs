@@ -12,7 +12,8 @@ use crate::hook::Hook;
 use crate::kernel::pins::{self, Kind, LinkFacts};
 use crate::kernel::{self, Host, MapFacts};
 use crate::layout::Layout;
-use crate::meta::Meta;
+use crate::meta::{self, Meta};
+use crate::trial::{self, Trial};
 
 /// Everything there is of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +30,8 @@ pub struct Observed {
     pub maps: BTreeMap<String, MapFacts>,
     /// What the deployment was of which only the maps were kept.
     pub kept: Option<Meta>,
+    /// The trial that is under way.
+    pub trial: Option<Trial>,
     /// Paths in its folder that ouro did not make.
     pub foreign: Vec<PathBuf>,
     /// The machine.
@@ -50,6 +53,8 @@ pub struct Generation {
     pub slots: BTreeMap<u32, u32>,
     /// Its counts.
     pub counts: Option<MapFacts>,
+    /// Its place among all that were made live; none if its deploy did not come to its end, or nobody confirmed it.
+    pub went_live: Option<u64>,
 }
 
 /// A program attached by ouro.
@@ -101,6 +106,13 @@ pub(crate) fn counts_edges(manifest: &Manifest) -> bool {
     manifest.counting && !manifest.edges.is_empty()
 }
 
+impl Generation {
+    /// Its place among all that were made live, if it could be made live again.
+    pub(crate) fn order(&self) -> Option<u64> {
+        self.went_live.filter(|_| self.is_whole())
+    }
+}
+
 impl Observed {
     /// Every meta that was understood, of generations first.
     pub fn metas(&self) -> impl Iterator<Item = &Meta> {
@@ -118,15 +130,49 @@ impl Observed {
         if !attached.is_empty() {
             return attached;
         }
+        self.unattached_live().into_iter().collect()
+    }
+
+    /// Of whole generations that attach nowhere, the one that was made live last.
+    fn unattached_live(&self) -> Option<u32> {
         let unattached =
             |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(|meta| meta.hooks.is_empty());
-        self.generations
+        let on_trial = self.trial.map(|trial| trial.generation);
+        let all = self.generations.iter().filter(|(_, generation)| unattached(generation));
+        let made_live = all.filter(|(number, generation)| generation.went_live.is_some() || Some(**number) == on_trial);
+        made_live.max_by_key(|(number, _)| self.rank(**number)).map(|(number, _)| *number)
+    }
+
+    /// Of generations that run the same programs the one with the highest rank is meant: the one on trial, then the one that was
+    /// made live last, then the newest.
+    fn rank(&self, number: u32) -> (bool, Option<u64>, u32) {
+        let on_trial = self.trial.is_some_and(|trial| trial.generation == number);
+        (on_trial, self.generations.get(&number).and_then(|generation| generation.went_live), number)
+    }
+
+    /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.
+    fn expects(&self, hook: &Hook) -> bool {
+        let last = self
+            .generations
             .iter()
-            .rev()
-            .find(|(_, generation)| unattached(generation))
-            .map(|(number, _)| *number)
-            .into_iter()
-            .collect()
+            .filter(|(_, generation)| generation.meta.is_some())
+            .max_by_key(|(number, _)| self.rank(**number));
+        last.and_then(|(_, generation)| generation.meta.as_ref()).is_some_and(|meta| meta.hooks.contains(hook))
+    }
+
+    /// The generation people mean by "what is deployed": the live one; or, if none or several are, the one made live last.
+    pub fn current(&self) -> Option<u32> {
+        let live = self.live();
+        let among = |numbers: &mut dyn Iterator<Item = u32>| numbers.max_by_key(|number| self.rank(*number));
+        among(&mut live.iter().copied()).or_else(|| among(&mut self.generations.keys().copied()))
+    }
+
+    /// The generation that was live before: of all others the one that was made live last.
+    pub fn previous(&self) -> Option<u32> {
+        let (live, current) = (self.live(), self.current());
+        let others = self.generations.iter().filter(|(number, _)| !live.contains(number) && Some(**number) != current);
+        let was_live = others.filter_map(|(number, generation)| Some((generation.order()?, *number)));
+        was_live.max().map(|(_, number)| number)
     }
 }
 
@@ -140,6 +186,7 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
         observed.generations.insert(number, generation(&layout, number)?);
     }
     observed.kept = Meta::read(&layout.kept())?.and_then(Result::ok);
+    observed.trial = trial::read(&layout.unconfirmed())?;
     for (name, _) in kernel::entries(&layout.maps())? {
         if let Some(facts) = pins::map_facts(&layout.map(&name))? {
             observed.maps.insert(name, facts);
@@ -165,6 +212,7 @@ fn generation(layout: &Layout, number: u32) -> Result<Generation, Error> {
     found.table = pins::map_facts(&layout.table(number))?;
     found.slots = slots(layout, number, &meta)?;
     found.counts = pins::map_facts(&layout.counts(number))?;
+    found.went_live = meta::read_order(&layout.live(number))?;
     found.meta = Some(meta);
     Ok(found)
 }
@@ -183,25 +231,23 @@ fn slots(layout: &Layout, number: u32, meta: &Meta) -> Result<BTreeMap<u32, u32>
 
 /// Looks at every hook that any generation names.
 fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, Attachment>, Error> {
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, Attachment> = BTreeMap::new();
     for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
         let Some(facts) = attached(layout, observed, meta, hook)? else { continue };
-        // Two generations may name one hook in different modes; the one whose program runs is right.
-        // Of generations that share their programs, the newest that names the hook is the one it belongs to.
+        // Two generations may name one hook in different modes; the one whose program runs is right. Both may have the same
+        // programs, too.
         let runs = |generation: &Generation| generation.entry() == Some(facts.program);
         let names_it = |generation: &Generation| generation.meta.as_ref().is_some_and(|own| own.hooks.contains(hook));
-        let newest_first = || observed.generations.iter().rev();
-        let generation = newest_first().find(|(_, generation)| runs(generation) && names_it(generation));
-        if generation.is_some() || !newest_first().any(|(_, generation)| runs(generation)) {
-            let attachment = Attachment {
-                hook: hook.clone(),
-                link: hook.is_link().then_some(facts.id),
-                program: facts.program,
-                ifindex: facts.ifindex,
-                generation: generation.map(|(number, _)| *number),
-                namespace: meta.namespace,
-            };
-            found.insert(hook.name(), attachment);
+        let running = || observed.generations.iter().filter(|(_, generation)| runs(generation));
+        let naming = running().filter(|(_, generation)| names_it(generation)).map(|(number, _)| *number);
+        let generation = naming.max_by_key(|number| observed.rank(*number));
+        let known = found.get(&hook.name()).and_then(|known| known.generation);
+        let ours = generation.is_some_and(|number| known.is_none_or(|known| observed.rank(known) < observed.rank(number)));
+        let theirs = known.is_none() && running().next().is_none() && (hook.is_link() || observed.expects(hook));
+        if ours || theirs {
+            let link = hook.is_link().then_some(facts.id);
+            let (program, ifindex, namespace) = (facts.program, facts.ifindex, meta.namespace);
+            found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, ifindex, generation, namespace });
         }
     }
     Ok(found)
@@ -216,11 +262,12 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
 
 /// Everything in the folder that no meta names.
 fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
-    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept()]);
+    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed()]);
     for (number, generation) in &observed.generations {
         let number = *number;
         ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);
         ours.extend([layout.table(number), layout.counts(number), layout.meta(number)]);
+        ours.extend([layout.live(number), layout.next_live(number)]);
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
     }

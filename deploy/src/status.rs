@@ -26,6 +26,10 @@ pub struct DeploymentStatus {
     pub digest: String,
     /// The generation packets run through; none if nothing is live.
     pub generation: Option<u32>,
+    /// What a rollback makes live again.
+    pub previous: Option<PreviousStatus>,
+    /// The trial that is under way.
+    pub trial: Option<TrialStatus>,
     /// Its programs; the first is the entry.
     pub programs: Vec<ProgramStatus>,
     /// Its jumps.
@@ -38,6 +42,24 @@ pub struct DeploymentStatus {
     pub problems: Vec<Problem>,
     /// Paths in its folder that ouro did not make.
     pub foreign: Vec<PathBuf>,
+}
+
+/// A generation that was live before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PreviousStatus {
+    /// The generation.
+    pub generation: u32,
+    /// Its bundle's blake3.
+    pub digest: String,
+}
+
+/// A generation that waits for its confirmation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrialStatus {
+    /// The generation.
+    pub generation: u32,
+    /// Seconds that are left to confirm it.
+    pub seconds_left: u64,
 }
 
 /// A program.
@@ -131,8 +153,7 @@ pub fn status(bpffs: &Path) -> Result<Vec<DeploymentStatus>, Error> {
 
 /// The status of what was observed; none if there is nothing but folders.
 fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, Error> {
-    let live = observed.live();
-    let shown = live.last().or_else(|| observed.generations.keys().next_back()).copied();
+    let shown = observed.current();
     let generation = shown.and_then(|number| Some((number, observed.generations.get(&number)?)));
     let recorded = generation.and_then(|(number, generation)| Some((number, generation, generation.meta.as_ref()?)));
     let Some((number, generation, meta)) = recorded else { return Ok(without_generation(layout, observed)) };
@@ -141,7 +162,12 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
         name: layout.name().to_owned(),
         chain: manifest.chain.clone(),
         digest: meta.digest.clone(),
-        generation: live.last().copied(),
+        generation: shown.filter(|number| observed.live().contains(number)),
+        previous: previous(observed),
+        trial: observed.trial.map(|trial| TrialStatus {
+            generation: trial.generation,
+            seconds_left: trial.left.as_millis().div_ceil(1000) as u64,
+        }),
         programs: programs(layout, number, generation, manifest),
         edges: edges(layout, number, generation, manifest)?,
         hooks: meta.hooks.iter().map(|hook| hook_status(layout, observed, hook)).collect(),
@@ -163,6 +189,8 @@ fn without_generation(layout: &Layout, observed: &Observed) -> Option<Deployment
         chain,
         digest,
         generation: None,
+        previous: None,
+        trial: None,
         programs: Vec::new(),
         edges: Vec::new(),
         hooks: Vec::new(),
@@ -170,6 +198,12 @@ fn without_generation(layout: &Layout, observed: &Observed) -> Option<Deployment
         problems: leftovers(observed, None),
         foreign: observed.foreign.clone(),
     })
+}
+
+fn previous(observed: &Observed) -> Option<PreviousStatus> {
+    let generation = observed.previous()?;
+    let digest = observed.generations.get(&generation)?.meta.as_ref()?.digest.clone();
+    Some(PreviousStatus { generation, digest })
 }
 
 fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Manifest) -> Vec<ProgramStatus> {

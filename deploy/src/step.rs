@@ -14,6 +14,11 @@ use crate::hook::Hook;
 pub enum Step {
     /// Creates the deployment's folders.
     CreateFolders,
+    /// Tries the chain with packets, in a throw-away load with maps of its own.
+    RunTests {
+        /// The tests' names.
+        tests: Vec<String>,
+    },
     /// Creates a generation's folders.
     CreateGeneration {
         /// The generation.
@@ -114,6 +119,31 @@ pub enum Step {
         /// Where it was attached.
         hook: Hook,
     },
+    /// Makes a hook run a generation's first program, whatever program of others it runs.
+    TakeBack {
+        /// Where.
+        hook: Hook,
+        /// The program that is not ours.
+        program: u32,
+        /// The generation.
+        generation: u32,
+    },
+    /// Marks a generation as the one made live last. Until then the deploy counts as stopped before its end.
+    MarkLive {
+        /// The generation.
+        generation: u32,
+        /// Its place among all that were made live.
+        order: u64,
+    },
+    /// Puts what is about to go live on trial: unless it is confirmed in time, the deployer brings back what was live before.
+    AskConfirmation {
+        /// The generation.
+        generation: u32,
+        /// How long, from when this step is taken.
+        seconds: u64,
+    },
+    /// Ends the trial.
+    EndTrial,
     /// Waits until no packet is inside a replaced program. What comes after is not undone: the new state is live.
     Settle,
     /// Removes a clsact qdisc of ours, unless others use it.
@@ -153,13 +183,28 @@ impl Step {
             Step::Attach { hook, generation } => Step::Detach { hook: hook.clone(), generation: *generation },
             Step::Detach { hook, generation } => Step::Attach { hook: hook.clone(), generation: *generation },
             Step::Switch { hook, from, to } => Step::Switch { hook: hook.clone(), from: *to, to: *from },
+            // Only the id of the other program was known, and that brings nothing back.
+            Step::TakeBack { hook, generation, .. } => Step::Detach { hook: hook.clone(), generation: *generation },
+            Step::AskConfirmation { .. } => Step::EndTrial,
             _ => return None,
         })
     }
 
     /// Whether it takes a program off a hook, which packets may still be inside of.
     pub fn replaces(&self) -> bool {
-        matches!(self, Step::Switch { .. } | Step::Detach { .. } | Step::RemoveLink { .. })
+        matches!(self, Step::Switch { .. } | Step::TakeBack { .. } | Step::Detach { .. } | Step::RemoveLink { .. })
+    }
+
+    /// Whether it changes what a hook runs, or whether it runs anything: the hook.
+    pub fn moved_hook(&self) -> Option<&Hook> {
+        match self {
+            Step::Attach { hook, .. }
+            | Step::Switch { hook, .. }
+            | Step::TakeBack { hook, .. }
+            | Step::Detach { hook, .. }
+            | Step::RemoveLink { hook } => Some(hook),
+            _ => None,
+        }
     }
 }
 
@@ -167,6 +212,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::CreateFolders => write!(f, "create the deployment's folders"),
+            Step::RunTests { tests } => {
+                let count = u32::try_from(tests.len()).unwrap_or(u32::MAX);
+                write!(f, "try the chain with {count} {} on maps of its own", plural(count, "packet"))
+            }
             Step::CreateGeneration { generation } => write!(f, "create generation {generation}"),
             Step::WriteMeta { generation, .. } => write!(f, "record what generation {generation} is"),
             Step::CreateTable { entries, .. } => write!(f, "create a jump table with {entries} {}", plural(*entries, "slot")),
@@ -184,6 +233,14 @@ impl fmt::Display for Step {
             Step::Switch { hook, from, to } => write!(f, "switch {hook} from generation {from} to {to}"),
             Step::Detach { hook, generation } => write!(f, "detach generation {generation} from {hook}"),
             Step::RemoveLink { hook } => write!(f, "remove the link to {hook}"),
+            Step::TakeBack { hook, program, generation } => {
+                write!(f, "take {hook} back from program {program}, for generation {generation}")
+            }
+            Step::MarkLive { generation, .. } => write!(f, "mark generation {generation} as live"),
+            Step::AskConfirmation { generation, seconds } => {
+                write!(f, "put generation {generation} on trial: `ouro confirm` has {seconds} s")
+            }
+            Step::EndTrial => write!(f, "end the trial"),
             Step::Settle => write!(f, "wait until no packet is inside what was replaced"),
             Step::RemoveQdisc { interface } => write!(f, "remove the clsact qdisc of `{interface}` unless others use it"),
             Step::RemoveMap { map } => write!(f, "remove map `{map}` and what it holds"),

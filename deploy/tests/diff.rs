@@ -1,5 +1,10 @@
 //! Diffs, without a kernel: observations in, steps or conflicts out.
 
+#[path = "diff/changes.rs"]
+mod changes;
+#[path = "diff/generations.rs"]
+mod generations;
+
 use std::collections::BTreeMap;
 
 use ouro_deploy::{
@@ -53,6 +58,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         edges: vec![Edge { from: 0, to: 1, name: "block".to_owned(), on_miss: 1, bound: None }],
         maps: vec![map],
         attach: attach.to_vec(),
+        tests: Vec::new(),
     };
     Bundle { manifest, objects: BTreeMap::new(), digest: digest.to_owned() }
 }
@@ -88,6 +94,10 @@ fn generation(bundle: &Bundle, number: u32) -> Generation {
     }
 }
 
+fn made_live(generation: Generation, order: u64) -> Generation {
+    Generation { went_live: Some(order), ..generation }
+}
+
 fn attached(hook: Hook, generation: u32) -> (String, Attachment) {
     let ifindex = host().devices[hook.interface()].index;
     let attachment = Attachment {
@@ -106,7 +116,7 @@ fn deployed(bundle: &Bundle) -> Observed {
     let hooks = bundle.manifest.attach.iter().map(|attach| attached(Hook::new(attach, true), 1));
     Observed {
         has_folders: true,
-        generations: [(1, generation(bundle, 1))].into(),
+        generations: [(1, made_live(generation(bundle, 1), 1))].into(),
         attachments: hooks.collect(),
         maps: [("seen".to_owned(), seen())].into(),
         ..nothing()
@@ -114,7 +124,11 @@ fn deployed(bundle: &Bundle) -> Observed {
 }
 
 fn steps(bundle: &Bundle, observed: &Observed) -> Vec<Step> {
-    diff(bundle, observed, &Options::default()).unwrap()
+    diff(bundle, observed, &Options::default()).unwrap().steps
+}
+
+fn forced() -> Options {
+    Options { force: true, ..Options::default() }
 }
 
 fn conflicts(bundle: &Bundle, observed: &Observed) -> Vec<Conflict> {
@@ -143,12 +157,13 @@ fn a_first_deploy() {
             "put `block` into slot 0",
             "freeze the jump table",
             "attach generation 1 to native XDP of `eth0`",
+            "mark generation 1 as live",
         ]
     );
 }
 
 #[test]
-fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
+fn a_redeploy_switches_last_and_waits_and_keeps_the_old() {
     let found = steps(&bundle("b", &[xdp("eth0")]), &deployed(&bundle("a", &[xdp("eth0")])));
     assert_eq!(
         lines(&found),
@@ -163,8 +178,8 @@ fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
             "put `block` into slot 0",
             "freeze the jump table",
             "switch native XDP of `eth0` from generation 1 to 2",
+            "mark generation 2 as live",
             "wait until no packet is inside what was replaced",
-            "remove generation 1",
         ]
     );
 }
@@ -173,7 +188,7 @@ fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
 fn the_same_bundle_needs_nothing_unless_forced() {
     let bundle = bundle("a", &[xdp("eth0")]);
     assert_eq!(steps(&bundle, &deployed(&bundle)), []);
-    let forced = diff(&bundle, &deployed(&bundle), &Options { force: true }).unwrap();
+    let forced = diff(&bundle, &deployed(&bundle), &forced()).unwrap().steps;
     assert!(forced.contains(&Step::Switch { hook: hook("eth0"), from: 1, to: 2 }));
 }
 
@@ -221,7 +236,7 @@ fn a_deploy_killed_between_two_hooks_goes_on_or_back() {
     observed.attachments.extend([attached(hook("eth0"), 2)]);
     let (first, second) =
         (Step::Switch { hook: hook("eth1"), from: 1, to: 2 }, Step::Switch { hook: hook("eth0"), from: 2, to: 1 });
-    assert_eq!(steps(&new, &observed), [first, Step::Settle, Step::RemoveGeneration { generation: 1 }]);
+    assert_eq!(steps(&new, &observed), [first, Step::MarkLive { generation: 2, order: 2 }, Step::Settle]);
     assert_eq!(steps(&old, &observed), [second, Step::Settle, Step::RemoveGeneration { generation: 2 }]);
     let third = steps(&bundle("c", &[xdp("eth0"), xdp("eth1")]), &observed);
     assert_eq!(
@@ -229,8 +244,8 @@ fn a_deploy_killed_between_two_hooks_goes_on_or_back() {
         [
             Step::Switch { hook: hook("eth0"), from: 2, to: 3 },
             Step::Switch { hook: hook("eth1"), from: 1, to: 3 },
+            Step::MarkLive { generation: 3, order: 2 },
             Step::Settle,
-            Step::RemoveGeneration { generation: 1 },
             Step::RemoveGeneration { generation: 2 },
         ]
     );
@@ -254,8 +269,8 @@ fn attach_points_come_and_go() {
         [
             Step::Attach { hook: hook("eth1"), generation: 2 },
             Step::Detach { hook: hook("eth0"), generation: 1 },
+            Step::MarkLive { generation: 2, order: 2 },
             Step::Settle,
-            Step::RemoveGeneration { generation: 1 },
         ]
     );
 }
@@ -272,11 +287,11 @@ fn the_same_code_elsewhere_is_not_loaded_again() {
             "let generation 2 have what generation 1 loaded",
             "switch native XDP of `eth0` from generation 1 to 2",
             "attach generation 2 to native XDP of `eth1`",
+            "mark generation 2 as live",
             "wait until no packet is inside what was replaced",
-            "remove generation 1",
         ]
     );
-    let forced = diff(&two, &deployed(&one), &Options { force: true }).unwrap();
+    let forced = diff(&two, &deployed(&one), &forced()).unwrap().steps;
     assert!(forced.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "unless forced");
 }
 
@@ -311,9 +326,16 @@ fn clsact_needs_a_qdisc_and_remembers_whose_it_is() {
 
 #[test]
 fn a_dropped_map_goes_before_the_generation_that_records_it() {
-    let mut without = bundle("b", &[xdp("eth0")]);
-    without.manifest.maps.clear();
-    let found = steps(&without, &deployed(&bundle("a", &[xdp("eth0")])));
+    let without = |digest| {
+        let mut bundle = bundle(digest, &[xdp("eth0")]);
+        bundle.manifest.maps.clear();
+        bundle
+    };
+    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
+    assert_eq!(steps(&without("b"), &observed).last(), Some(&Step::Settle), "the previous generation needs it");
+    observed.generations.insert(2, made_live(generation(&without("b"), 2), 2));
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    let found = steps(&without("c"), &observed);
     assert_eq!(
         found[found.len() - 3..],
         [Step::Settle, Step::RemoveMap { map: "seen".to_owned() }, Step::RemoveGeneration { generation: 1 }]
@@ -430,6 +452,7 @@ fn every_inverse_leads_back() {
                 | Step::LoadProgram { .. }
                 | Step::FillSlot { .. }
                 | Step::FreezeTable { .. }
+                | Step::MarkLive { .. }
         );
         assert!(inside || step.inverse().is_some(), "{step} cannot be undone");
     }

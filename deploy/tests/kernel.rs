@@ -26,13 +26,13 @@ use support::Lab;
 
 /// Deploys; the steps taken.
 fn deploy(lab: &Lab, bundle: &Bundle) -> Result<Vec<Step>, Error> {
-    ouro_deploy::deploy(&lab.bpffs, bundle, &Options::default(), &mut |_| {})
+    ouro_deploy::deploy(&lab.bpffs, bundle, &Options::default(), &mut |_| {}).map(|plan| plan.steps)
 }
 
 /// Loads a new generation of what is live.
 fn redeployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
-    let steps = ouro_deploy::deploy(&lab.bpffs, bundle, &Options { force: true }, &mut |_| {});
-    steps.unwrap_or_else(|error| panic!("{error}"))
+    let force = Options { force: true, ..Options::default() };
+    ouro_deploy::deploy(&lab.bpffs, bundle, &force, &mut |_| {}).unwrap_or_else(|error| panic!("{error}")).steps
 }
 
 /// Deploys, which must succeed.

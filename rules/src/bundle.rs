@@ -130,6 +130,7 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
         edges: spec.edges.clone(),
         maps,
         attach: spec.attach.clone(),
+        tests: spec.tests.clone(),
     }
 }
 
@@ -282,6 +283,9 @@ fn bad_number(manifest: &Manifest) -> Option<String> {
     }
     if let Some(program) = programs.iter().find(|program| program.slot.is_some_and(|slot| slot >= table)) {
         return Some(format!("slot of `{}` is beyond the table", program.name));
+    }
+    if let Some(test) = manifest.tests.iter().find(|test| test.bytes().is_none()) {
+        return Some(format!("the packet `{}` has no bytes", test.name));
     }
     let slot_of = |program: u32| programs.get(program as usize).and_then(|program| program.slot);
     let astray = manifest.edges.iter().find(|edge| edge.from as usize >= programs.len() || slot_of(edge.to).is_none());

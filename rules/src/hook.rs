@@ -171,6 +171,21 @@ impl Hook {
         }
     }
 
+    /// The name of a verdict; the first, if it has several.
+    pub fn verdict_name(&self, number: i32) -> Option<&'static str> {
+        match self.verdicts {
+            Verdicts::Named(verdicts) => verdicts.iter().find(|(_, known)| *known == number).map(|(name, _)| *name),
+            Verdicts::Numbers(..) => None,
+        }
+    }
+
+    /// Whether the kernel can run a packet through it that never was on a wire (BPF_PROG_TEST_RUN).
+    pub fn takes_packets(&self) -> bool {
+        let types =
+            ["xdp", "sched_cls", "sched_act", "socket_filter", "cgroup_skb", "lwt_in", "lwt_out", "lwt_xmit", "flow_dissector"];
+        types.contains(&self.prog_type) && !matches!(self.attach_type, "XDP_DEVMAP" | "XDP_CPUMAP")
+    }
+
     /// The names of the verdicts, in order.
     pub fn verdict_names(&self) -> Vec<&'static str> {
         match self.verdicts {

@@ -4,14 +4,16 @@
 
 mod attach;
 mod map;
+mod packet;
 
 use serde::{Deserialize, Serialize};
 
 pub use attach::{Attach, Direction, TcVia, XdpMode};
 pub use map::MapSpec;
+pub use packet::{MAX_PACKET, MIN_PACKET, PacketTest};
 
 /// The version of the format; a deployer refuses what it does not know.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// The map in every object that stands for the chain's jump table.
 pub const TABLE_MAP: &str = "ouro_jumps";
@@ -52,6 +54,9 @@ pub struct Manifest {
     pub maps: Vec<MapSpec>,
     /// Where the entry is attached.
     pub attach: Vec<Attach>,
+    /// What the chain is tried with before it goes live.
+    #[serde(default)]
+    pub tests: Vec<PacketTest>,
 }
 
 impl Manifest {

@@ -16,7 +16,7 @@ pub use build::{
     Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
     SandboxKind, Test, TestOutput,
 };
-pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Mode, Place, Status, Undeploy, What};
+pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Manner, Mode, Named, Place, Plan, Status, Undeploy, What};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
@@ -31,8 +31,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or status found drift; 2 the command makes no sense here; \
-    3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 130 interrupted. `ouro run` of a program \
-    ends as that program does.";
+    3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 10 `plan --exit-code` found something to \
+    do; 130 interrupted. `ouro run` of a program ends as that program does.";
 
 const CONFIGURATION: &str = "Configuration";
 
@@ -130,8 +130,14 @@ pub enum Command {
     Cache(Cache),
     /// Build a chain and write its bundle.
     Bundle(Bundle),
+    /// Say what a deploy would change.
+    Plan(Plan),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
     Deploy(Deploy),
+    /// Say that what `deploy --confirm` made live is to stay.
+    Confirm(Named),
+    /// Make the generation live again that was live before; a second time leads forward again.
+    Rollback(Named),
     /// Show what is deployed.
     Status(Status),
     /// Detach a chain and remove what was pinned for it.

@@ -1,6 +1,6 @@
 //! `ouro attach` and `ouro detach`
 
-use ouro_deploy::Step;
+use ouro_deploy::{Plan, Step};
 use ouro_rules::manifest::{self, Manifest, TcVia, XdpMode};
 use serde_json::json;
 
@@ -13,19 +13,19 @@ use crate::session::Session;
 
 /// Attaches a live chain to one more device. The next `ouro deploy` goes back to what the BUILD file says.
 pub fn attach(session: &Session, args: &Attach) -> Result<(), CliError> {
-    let steps = change(session, &args.name, &args.place, &mut |live| {
+    let plan = change(session, &args.name, &args.place, &mut |live| {
         let mut attach: Vec<_> =
             live.attach.iter().filter(|point| device(point) != args.interface || is_other_way(point, args)).cloned().collect();
         attach.push(point(live, args));
         attach
     })?;
-    tell(session, &args.name, &args.place, &steps, &format!("attached `{}` to `{}`", args.name, args.interface))
+    tell(session, &args.name, &args.place, &plan.steps, &format!("attached `{}` to `{}`", args.name, args.interface))
 }
 
 /// Detaches a live chain from a device; what is loaded stays.
 pub fn detach(session: &Session, args: &Detach) -> Result<(), CliError> {
     let mut was_there = false;
-    let steps = change(session, &args.name, &args.place, &mut |live| {
+    let plan = change(session, &args.name, &args.place, &mut |live| {
         was_there = live.attach.iter().any(|point| device(point) == args.interface);
         live.attach.iter().filter(|point| device(point) != args.interface).cloned().collect()
     })?;
@@ -33,7 +33,7 @@ pub fn detach(session: &Session, args: &Detach) -> Result<(), CliError> {
         let message = format!("`{}` is not attached to `{}`", args.name, args.interface);
         return Err(CliError::new(Kind::Failed, message).help("`ouro status` shows where it is attached"));
     }
-    tell(session, &args.name, &args.place, &steps, &format!("detached `{}` from `{}`", args.name, args.interface))
+    tell(session, &args.name, &args.place, &plan.steps, &format!("detached `{}` from `{}`", args.name, args.interface))
 }
 
 fn change(
@@ -41,7 +41,7 @@ fn change(
     text: &str,
     place: &Place,
     to: &mut dyn FnMut(&Manifest) -> Vec<manifest::Attach>,
-) -> Result<Vec<Step>, CliError> {
+) -> Result<Plan, CliError> {
     let name = name(session, text)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;

@@ -3,59 +3,95 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ouro_deploy::{ErrorKind, Options, Rejection, Step};
+use ouro_deploy::{ErrorKind, Options, Plan, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Attach;
-use serde_json::json;
 
-use crate::cli::{Deploy, Place, What};
+use crate::cli::{Deploy, Manner, Place, What};
 use crate::commands::bundle::{self, built};
+use crate::commands::{confirm, plan};
 use crate::error::{CliError, Kind, io};
 use crate::netns;
 use crate::session::{self, Session};
 
 /// Makes a chain live, or shows how it would.
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
+    let options = options(&args.how);
+    if args.plan {
+        return plan::show(session, &args.what, &options, &args.place).map(drop);
+    }
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
-    session::leave_interrupts();
-    let options = Options { force: args.force };
-    if args.plan {
-        let steps = ouro_deploy::plan(&bpffs, &bundle, &options).map_err(failure)?;
-        return show_plan(session, &bundle, &steps, args.place.json);
+    if args.dry_run {
+        return dry_run(session, &bpffs, &bundle, &options, args.place.json);
     }
-    let steps = deploy(session, &bpffs, &bundle, &options)?;
-    if args.place.json { session.fact(&facts(&bundle, &steps)) } else { Ok(()) }
+    match options.confirm {
+        Some(_) => {
+            session::catch_interrupts();
+            session::outlive_terminal();
+        }
+        // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
+        None => session::leave_interrupts(),
+    }
+    let plan = deploy(session, &bpffs, &bundle, &options)?;
+    if args.place.json {
+        session.fact(&plan::facts(&bundle, &plan))?;
+    }
+    if options.confirm.is_some() { confirm::wait(session, &bpffs, &bundle.manifest.name) } else { Ok(()) }
+}
+
+/// What the flags ask for.
+pub fn options(how: &Manner) -> Options {
+    Options { force: how.force, force_links: how.force_links, no_tests: how.no_tests, confirm: how.confirm }
 }
 
 /// Makes a bundle live and says so.
-pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, CliError> {
+pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Plan, CliError> {
     let progress = &mut |step: &Step| session.detail(&step.to_string());
-    let steps = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| {
-        if let Some(rejection) = rejection(&error) {
-            session.detail(&format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log));
-        }
-        failure(error)
-    })?;
+    let plan = ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| with_log(session, error))?;
     let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
-    match steps.as_slice() {
-        [] => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
-        _ => session.output.status(&format!("deployed `{chain}` as `{name}`\n")),
+    match plan.is_empty() {
+        true => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
+        false => session.output.status(&format!("deployed `{chain}` as `{name}`: {}\n", plan::summary(&plan))),
     }
-    let attached: Vec<&str> = steps.iter().filter_map(|step| attached(step)).collect();
-    for step in &steps {
+    tell_detached(session, &plan.steps);
+    Ok(plan)
+}
+
+/// Loads and verifies a bundle, tries it, and says so; then all of it is gone again.
+fn dry_run(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, as_json: bool) -> Result<(), CliError> {
+    let progress = &mut |step: &Step| session.detail(&step.to_string());
+    let plan = ouro_deploy::rehearse(bpffs, bundle, options, progress).map_err(|error| with_log(session, error))?;
+    if as_json {
+        return session.fact(&plan::facts(bundle, &plan));
+    }
+    let (programs, tests) = (bundle.manifest.programs.len(), bundle.manifest.tests.len());
+    let tried = if tests == 0 { String::new() } else { format!(", and its tests ({tests}) pass") };
+    let text = format!("the kernel takes `{}`, programs: {programs}{tried}; nothing was changed\n", bundle.manifest.chain);
+    session.output.status(&text);
+    Ok(())
+}
+
+fn with_log(session: &Session, error: ouro_deploy::Error) -> CliError {
+    if let Some(rejection) = rejection(&error) {
+        session.detail(&format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log));
+    }
+    failure(error)
+}
+
+/// Nobody who runs a firewall wants to learn this from the traffic.
+fn tell_detached(session: &Session, steps: &[Step]) {
+    let attached: Vec<&str> = steps.iter().filter_map(attached).collect();
+    for step in steps {
         match step {
-            // Nobody who runs a firewall wants to learn this from the traffic.
             Step::Detach { hook, .. } if !attached.contains(&hook.interface()) => {
                 session.output.status(&format!("detached from {hook}, which the chain does not name\n"));
             }
             _ => {}
         }
     }
-    Ok(steps)
 }
 
 /// The verifier's word, if that is what went wrong.
@@ -112,22 +148,6 @@ pub fn bpffs(session: &Session, place: &Place) -> Result<PathBuf, CliError> {
     let workspace = session.workspace_if_any()?;
     let set = workspace.and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
     Ok(set.unwrap_or_else(|| PathBuf::from(ouro_deploy::BPFFS)))
-}
-
-fn show_plan(session: &Session, bundle: &Bundle, steps: &[Step], as_json: bool) -> Result<(), CliError> {
-    if as_json {
-        return session.fact(&facts(bundle, steps));
-    }
-    if steps.is_empty() {
-        return session.fact(&format!("`{}` is live already; nothing to do\n", bundle.manifest.chain));
-    }
-    let lines = steps.iter().zip(1..).map(|(step, number)| format!("{number:>4}  {step}\n"));
-    session.fact(&format!("plan for `{}` as `{}`:\n{}", bundle.manifest.chain, bundle.manifest.name, lines.collect::<String>()))
-}
-
-fn facts(bundle: &Bundle, steps: &[Step]) -> String {
-    let manifest = &bundle.manifest;
-    format!("{:#}\n", json!({ "name": manifest.name, "chain": manifest.chain, "digest": bundle.digest, "steps": steps }))
 }
 
 /// A deployer's error as the command's failure.

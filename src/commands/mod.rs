@@ -9,14 +9,17 @@ mod build;
 mod bundle;
 mod cache;
 mod clean;
+mod confirm;
 mod deploy;
 mod doctor;
 mod explain;
 mod generate;
 mod graph;
 mod init;
+mod plan;
 mod program;
 mod query;
+mod rollback;
 mod run;
 mod status;
 mod test;
@@ -44,7 +47,10 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Clean => clean::run(session),
         Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
+        Command::Plan(args) => plan::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
+        Command::Confirm(args) => confirm::run(session, &args),
+        Command::Rollback(args) => rollback::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
         Command::Attach(args) => attach::attach(session, &args),

@@ -45,6 +45,16 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     let generation = deployment.generation.map_or("not live".to_owned(), |number| format!("generation {number}"));
     let short = deployment.digest.get(..12).unwrap_or(&deployment.digest);
     let mut text = format!("{}  {}  {generation}  bundle {short}\n", paint(color, Ink::Bold, &deployment.name), deployment.chain);
+    if let Some(previous) = &deployment.previous {
+        let short = previous.digest.get(..12).unwrap_or(&previous.digest);
+        text += &format!("  previous: generation {}  bundle {short}\n", previous.generation);
+    }
+    if let Some(trial) = &deployment.trial {
+        let left = trial.seconds_left;
+        let line =
+            format!("generation {}: `ouro confirm {}` within {left} s, or it is taken back", trial.generation, deployment.name);
+        text += &format!("  {} {line}\n", paint(color, Ink::Yellow, "on trial:"));
+    }
     for problem in &deployment.problems {
         text += &format!("  {} {problem}\n", paint(color, Ink::Red, "drift:"));
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook as types;
 
+use super::Options;
 use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::kernel::find_filter;
@@ -14,17 +15,22 @@ use crate::layout::check_name;
 use crate::map_check::differences;
 use crate::observe::{Attachment, Observed};
 
-pub(super) fn check(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
+pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], options: &Options) -> Vec<Conflict> {
     let mut found = names(bundle);
     found.extend(program_types(bundle));
     found.extend(unreadable(observed));
     found.extend(other_chain(bundle, observed));
-    found.extend(twice(hooks));
-    found.extend(hooks.iter().filter_map(|hook| device(observed, hook)));
-    found.extend(hooks.iter().filter_map(|hook| place(observed, hook)));
-    found.extend(attachments(observed));
+    found.extend(twice(wanted));
+    found.extend(hooks(observed, wanted));
+    found.extend(attachments(observed).filter(|conflict| !options.force_links || !matches!(conflict, Conflict::Changed { .. })));
     found.extend(maps(bundle, observed));
     found
+}
+
+/// Whether there is something to attach to, and whether the place is free.
+pub(super) fn hooks(observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
+    let devices = hooks.iter().filter_map(|hook| device(observed, hook));
+    devices.chain(hooks.iter().filter_map(|hook| place(observed, hook))).collect()
 }
 
 fn names(bundle: &Bundle) -> Vec<Conflict> {

@@ -3,7 +3,10 @@
 //! The order of the steps is what makes them safe to stop anywhere: the meta comes before all it names and goes after, the new
 //! generation is whole before a hook runs it, and nothing is removed that a packet may still be in.
 
+mod back;
+mod changes;
 mod check;
+mod live;
 mod remove;
 
 use std::collections::BTreeSet;
@@ -11,11 +14,16 @@ use std::collections::BTreeSet;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Manifest;
 
+use crate::change::Plan;
 use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::observe::{Generation, Observed, counts_edges};
+use crate::rehearsal::takes_packets;
 use crate::step::Step;
 
+pub use back::{acceptance, way_back};
+use changes::changes;
+use live::{Goal, leftovers};
 pub use remove::{RemoveOptions, remove};
 
 /// What a deploy does beyond the bundle.
@@ -23,48 +31,46 @@ pub use remove::{RemoveOptions, remove};
 pub struct Options {
     /// Load a new generation even if the same bundle is live.
     pub force: bool,
+    /// Take hooks of ours back that somebody made run other programs.
+    pub force_links: bool,
+    /// Do not try the chain with its test packets.
+    pub no_tests: bool,
+    /// How many seconds `confirm` has before the previous generation is made live again; no trial if there are none.
+    pub confirm: Option<u64>,
 }
 
-/// The steps that make `bundle` live; none if it is.
-pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<Vec<Step>, Vec<Conflict>> {
+/// What makes `bundle` live; no steps if it is.
+pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<Plan, Vec<Conflict>> {
     let hooks: Vec<Hook> = bundle.manifest.attach.iter().map(|attach| Hook::new(attach, observed.host.tcx)).collect();
-    let conflicts = check::check(bundle, observed, &hooks);
+    let conflicts = check::check(bundle, observed, &hooks, options);
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let live = observed.live();
     let reusable = reusable(bundle, observed, &hooks).filter(|_| !options.force);
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
-    let mut steps = Vec::new();
-    let leftovers = observed.generations.keys().filter(|number| !live.contains(number) && **number != target);
-    steps.extend(leftovers.map(|number| Step::RemoveGeneration { generation: *number }));
-    if reusable.is_none() {
-        steps.extend(match same_code(bundle, observed).filter(|_| !options.force) {
-            Some(from) => adopt(observed, &hooks, from, target),
-            None => build(bundle, observed, &hooks, target),
-        });
+    let mut steps = leftovers(observed, target);
+    match (reusable, same_code(bundle, observed).filter(|_| !options.force)) {
+        (Some(known), _) if was_tried(observed, known) => {}
+        (Some(_), _) => steps.extend(run_tests(bundle, options)),
+        (None, Some(from)) => steps.extend(adopt(observed, &hooks, from, target)),
+        (None, None) => {
+            steps.extend(run_tests(bundle, options));
+            steps.extend(build(bundle, observed, &hooks, target));
+        }
     }
-    let moves = attach(observed, &hooks, target);
-    let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).collect();
-    let clean_up = clean_up(bundle, observed, &obsolete);
-    let settles = moves.iter().any(Step::replaces) || !clean_up.is_empty();
-    steps.extend(moves);
-    steps.extend(settles.then_some(Step::Settle));
-    steps.extend(clean_up);
-    Ok(steps)
+    steps.extend(Goal { target, manifest: &bundle.manifest, hooks: &hooks, confirm: options.confirm }.steps(observed));
+    let changes = changes(observed, target, &bundle.manifest, &steps);
+    Ok(Plan { steps, changes })
 }
 
-/// The newest whole generation of the same bundle.
+/// A whole generation of the same bundle: the one that is live, or the newest.
 fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32> {
     let same = |meta: &crate::Meta| meta.digest == bundle.digest && meta.manifest == bundle.manifest && meta.hooks == hooks;
     let maps_there = bundle.manifest.maps.iter().all(|map| observed.maps.contains_key(&map.name));
-    let mut newest_first = observed.generations.iter().rev();
-    newest_first
-        .find(|(_, generation)| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
-        .map(|(number, _)| *number)
+    newest(observed, |generation| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
 }
 
-/// The newest whole generation that differs from the bundle at most in where it is attached.
+/// A whole generation that differs from the bundle at most in where it is attached: the one that is live, or the newest.
 fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
     let same = |meta: &crate::Meta| {
         let attach = bundle.manifest.attach.clone();
@@ -72,7 +78,24 @@ fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
     };
     let whole = |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(same);
     let maps_there = bundle.manifest.maps.iter().all(|map| observed.maps.contains_key(&map.name));
-    observed.generations.iter().rev().find(|(_, generation)| maps_there && whole(generation)).map(|(number, _)| *number)
+    newest(observed, |generation| maps_there && whole(generation))
+}
+
+fn newest(observed: &Observed, fits: impl Fn(&Generation) -> bool) -> Option<u32> {
+    let (live, current) = (observed.live(), observed.current());
+    let fitting = observed.generations.iter().filter(|(_, generation)| fits(generation)).map(|(number, _)| *number);
+    fitting.max_by_key(|number| (live.contains(number), Some(*number) == current, *number))
+}
+
+/// Whether its deploy came far enough to have tried it: what a killed deploy left may be whole, and wrong.
+fn was_tried(observed: &Observed, generation: u32) -> bool {
+    observed.live().contains(&generation) || observed.generations[&generation].went_live.is_some()
+}
+
+fn run_tests(bundle: &Bundle, options: &Options) -> Option<Step> {
+    let tests: Vec<String> = bundle.manifest.tests.iter().map(|test| test.name.clone()).collect();
+    let runs = !tests.is_empty() && !options.no_tests && takes_packets(&bundle.manifest);
+    runs.then_some(Step::RunTests { tests })
 }
 
 /// Makes a generation of what another one loaded.
@@ -86,7 +109,7 @@ fn adopt(observed: &Observed, hooks: &[Hook], from: u32, generation: u32) -> Vec
 }
 
 /// Builds a generation that nothing runs yet.
-fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) -> Vec<Step> {
+pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) -> Vec<Step> {
     let manifest = &bundle.manifest;
     let mut steps = Vec::new();
     if !observed.has_folders {
@@ -133,27 +156,14 @@ fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
                     steps.push(Step::Attach { hook: hook.clone(), generation: target });
                 }
                 Some(from) if from != target => steps.push(Step::Switch { hook: hook.clone(), from, to: target }),
-                _ => {}
+                Some(_) => {}
+                None => steps.push(Step::TakeBack { hook: hook.clone(), program: attached.program, generation: target }),
             },
         }
     }
     let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
     let unwanted = observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
     steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
-    steps
-}
-
-/// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
-fn clean_up(bundle: &Bundle, observed: &Observed, obsolete: &[u32]) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let declared: BTreeSet<&String> = bundle.manifest.maps.iter().map(|map| &map.name).collect();
-    let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
-    let dropped = recorded.difference(&declared).filter(|name| observed.maps.contains_key(name.as_str()));
-    steps.extend(dropped.map(|map| Step::RemoveMap { map: (*map).clone() }));
-    steps.extend(obsolete.iter().map(|number| Step::RemoveGeneration { generation: *number }));
-    if observed.kept.is_some() {
-        steps.push(Step::DropKept);
-    }
     steps
 }
 

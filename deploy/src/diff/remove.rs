@@ -29,6 +29,7 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
     if !steps.is_empty() {
         steps.push(Step::Settle);
     }
+    steps.extend(observed.trial.map(|_| Step::EndTrial));
     steps.extend(recorded_qdiscs(observed).into_iter().map(|interface| Step::RemoveQdisc { interface }));
     let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
     let maps: Vec<&String> = recorded.into_iter().filter(|name| observed.maps.contains_key(*name)).collect();

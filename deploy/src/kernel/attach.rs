@@ -11,16 +11,15 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions, qdisc_a
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TcError, TcHandle};
 use ouro_rules::manifest::{Direction, XdpMode};
 
-use super::host::{self, Filter, TCX_INGRESS};
+use super::host::{self, Filter, TCX_EGRESS, TCX_INGRESS};
 use super::load::chain;
 use super::pins::{self, Kind};
 use super::sys;
 use crate::Error;
 use crate::hook::Hook;
 
-/// `BPF_XDP` and `BPF_TCX_EGRESS`.
+/// `BPF_XDP`.
 const XDP: u32 = 37;
-const TCX_EGRESS: u32 = 47;
 
 /// The handle of our filters: one number, so that a filter is found again by its place alone.
 pub(crate) const HANDLE: u32 = 1;
@@ -49,6 +48,15 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path) -> Result
         Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
         _ => not_attached(hook, error),
     })
+}
+
+/// Makes the hook run `new`, whatever it runs.
+pub(crate) fn take_back(hook: &Hook, link: &Path, new: &Path) -> Result<(), Error> {
+    if let Hook::Clsact { interface, direction, priority } = hook {
+        return replace_filter(hook, interface, *direction, *priority, new);
+    }
+    let fd = pins::require(link, Kind::Link)?;
+    sys::link_update(fd.as_fd(), open(new)?.as_fd()).map_err(|error| not_attached(hook, error))
 }
 
 /// Detaches `program`; fails if the hook runs another.

@@ -12,9 +12,11 @@ use ouro_rules::manifest::Direction;
 use super::netlink::{attribute, dump, request, word};
 use super::sys;
 use crate::Error;
+use crate::hook::Hook;
 
-/// `BPF_TCX_INGRESS`, of kernel 6.6.
+/// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`, of kernel 6.6.
 pub(super) const TCX_INGRESS: u32 = 46;
+pub(super) const TCX_EGRESS: u32 = 47;
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
@@ -51,6 +53,8 @@ pub struct Device {
     pub clsact: bool,
     /// The BPF filters of that qdisc.
     pub filters: Vec<Filter>,
+    /// The programs of its TCX hooks, in the order they run.
+    pub tcx: Vec<(Direction, u32)>,
 }
 
 /// A BPF filter of a clsact qdisc.
@@ -72,12 +76,11 @@ pub(crate) fn host() -> Result<Host, Error> {
     let mut devices = devices().map_err(failed)?;
     let any = devices.values().map(|device| device.index).min().unwrap_or(1);
     mark_clsact(&mut devices).map_err(failed)?;
-    Ok(Host {
-        devices,
-        tcx: sys::attach_type_known(any, TCX_INGRESS).map_err(failed)?,
-        namespace: namespace(),
-        page_size: sys::page_size(),
-    })
+    let tcx = sys::attach_type_known(any, TCX_INGRESS).map_err(failed)?;
+    if tcx {
+        devices.values_mut().try_for_each(mark_tcx).map_err(failed)?;
+    }
+    Ok(Host { devices, tcx, namespace: namespace(), page_size: sys::page_size() })
 }
 
 /// The inode of this thread's network namespace; 0 where /proc is missing.
@@ -111,6 +114,33 @@ fn mark_clsact(devices: &mut BTreeMap<String, Device>) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn mark_tcx(device: &mut Device) -> io::Result<()> {
+    for (direction, attach_type) in [(Direction::Ingress, TCX_INGRESS), (Direction::Egress, TCX_EGRESS)] {
+        match sys::attached_programs(device.index, attach_type) {
+            Ok(programs) => device.tcx.extend(programs.into_iter().map(|program| (direction, program))),
+            // Nothing was ever attached there; or the device has just gone.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The programs that run at the same place as a hook's.
+pub(crate) fn neighbours(host: &Host, hook: &Hook) -> Vec<u32> {
+    let Some(device) = host.devices.get(hook.interface()) else { return Vec::new() };
+    match hook {
+        Hook::Xdp { .. } => device.xdp.into_iter().collect(),
+        Hook::Tcx { direction, .. } => {
+            device.tcx.iter().filter(|(way, _)| way == direction).map(|(_, program)| *program).collect()
+        }
+        Hook::Clsact { direction, .. } => {
+            let filters = device.filters.iter().filter(|filter| filter.direction == *direction && filter.program != 0);
+            filters.map(|filter| filter.program).collect()
+        }
+    }
 }
 
 /// The filters of a device's clsact qdisc, of every kind.

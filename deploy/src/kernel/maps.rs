@@ -2,6 +2,7 @@
 //!
 //! Knows their layout, not what the numbers mean.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -38,6 +39,13 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sys::map_update(map.as_fd(), 0, &value).map_err(failed)?;
     sys::map_freeze(map.as_fd()).map_err(failed)?;
     sys::pin(map.as_fd(), path).map_err(failed)
+}
+
+/// The same, in place of what is pinned there: at any time there is one or the other. `beside` is where it is made.
+pub(crate) fn replace_bytes(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), Error> {
+    super::bpffs::remove_pin(beside)?;
+    write_bytes(beside, bytes)?;
+    fs::rename(beside, path).map_err(|error| Error::io(format!("cannot replace `{}`", path.display()), error))
 }
 
 /// The bytes [`write_bytes`] wrote; `None` if nothing is pinned there.

@@ -9,7 +9,7 @@ use std::process::Command;
 use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, XdpMode};
 
 use crate::support::NEAR;
 
@@ -33,6 +33,7 @@ pub struct Chain {
     pub table_size: Option<u32>,
     pub globals: String,
     pub slot_section: &'static str,
+    pub tests: Vec<PacketTest>,
 }
 
 pub fn xdp(interface: &str) -> Attach {
@@ -65,7 +66,17 @@ impl Chain {
     pub fn new(name: &str) -> Chain {
         let (label, name) = (format!("//test:{name}"), name.to_owned());
         let (programs, maps, globals) = (Vec::new(), Vec::new(), String::new());
-        Chain { label, name, programs, maps, attach: vec![xdp(NEAR)], table_size: None, globals, slot_section: LINK_SECTION }
+        Chain {
+            label,
+            name,
+            programs,
+            maps,
+            attach: vec![xdp(NEAR)],
+            table_size: None,
+            globals,
+            slot_section: LINK_SECTION,
+            tests: Vec::new(),
+        }
     }
 
     /// The chain most tests deploy: pings pass through `allow`, UDP is dropped by `block`, a missed jump drops.
@@ -125,6 +136,7 @@ impl Chain {
             edges,
             maps: self.maps.clone(),
             attach: self.attach.clone(),
+            tests: self.tests.clone(),
         };
         let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
         Bundle { manifest, objects, digest }

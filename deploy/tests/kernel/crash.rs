@@ -17,7 +17,7 @@ fn deploy_for_ever(arguments: &str) {
     let bundle = load(Path::new(folder));
     std::io::stdout().write_all(b"ready\n").unwrap();
     loop {
-        let force = ouro_deploy::Options { force: true };
+        let force = ouro_deploy::Options { force: true, ..Default::default() };
         ouro_deploy::deploy(Path::new(bpffs), &bundle, &force, &mut |_| {}).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! The constructors: `xdp()`, `tc()`, `tcx()` say where a chain is attached, `jump()` says more of a jump than its target.
+//! Constructors: `xdp()`, `tc()`, `tcx()` say where a chain is attached, `jump()` says more of a jump than its target.
 
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
 use crate::diagnostic::Diagnostic;

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attach::{ATTACH, attach};
+use super::packet::packets;
 use crate::action::{Action, ActionKind, Artifact};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::chain::{self, Draft};
 use crate::diagnostic::Diagnostic;
+use crate::hook;
 use crate::label::Label;
-use crate::manifest::{DEPLOYMENT_NAME, is_deployment_name};
+use crate::manifest::{DEPLOYMENT_NAME, PacketTest, is_deployment_name};
 use crate::native::Native;
 use crate::provider::{ChainInfo, ProgramInfo, Providers};
 use crate::rule::{Analysis, Context, Rule};
@@ -39,6 +41,12 @@ impl BpfChain {
                 "Whether each jump counts how often it was taken and missed. When off it costs nothing.",
             )
             .default(Value::Bool(true)),
+            AttrSpec::new(
+                "tests",
+                AttrType::Record(vec!["packet".to_owned()]).list(),
+                "Packets the chain is tried with before it goes live; a wrong verdict fails the deploy, and nothing changes.",
+            )
+            .default(empty()),
         ];
         BpfChain { attrs }
     }
@@ -63,6 +71,7 @@ impl Rule for BpfChain {
         let (attach, mut findings) = attach_points(ctx);
         findings.extend(name_finding(ctx));
         let listed = listed(ctx, &mut findings);
+        let tests = tests(ctx, &entry, &mut findings);
         let draft = Draft {
             workspace: ctx.config.workspace.as_deref(),
             chain: &ctx.target.label,
@@ -73,6 +82,7 @@ impl Rule for BpfChain {
             attach,
             table_size: ctx.target.get("table_size").as_int().map(|size| (size, ctx.target.span_of("table_size"))),
             counting: ctx.target.get("counting").as_bool().unwrap_or(true),
+            tests,
         };
         match chain::validate(&draft) {
             Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, &programs)),
@@ -137,6 +147,13 @@ fn listed<'a>(ctx: &Context<'a>, findings: &mut Vec<Diagnostic>) -> Vec<(Label, 
         }
     }
     programs
+}
+
+fn tests(ctx: &Context<'_>, entry: &ProgramInfo, findings: &mut Vec<Diagnostic>) -> Vec<PacketTest> {
+    let Some(hook) = hook::find(&entry.ty) else { return Vec::new() };
+    let (tests, more) = packets(ctx.target.get("tests").items(), hook);
+    findings.extend(more);
+    tests
 }
 
 fn attach_points<'a>(ctx: &Context<'a>) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {

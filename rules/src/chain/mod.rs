@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::attr::Spanned;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
-use crate::manifest::{Attach, Edge, MapSpec};
+use crate::manifest::{Attach, Edge, MapSpec, PacketTest};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 
 pub use fit::check_jump;
@@ -50,6 +50,8 @@ pub struct ChainSpec {
     pub table_size: u32,
     /// Whether edges count.
     pub counting: bool,
+    /// What it is tried with before it goes live.
+    pub tests: Vec<PacketTest>,
 }
 
 /// A program of a chain.
@@ -87,6 +89,8 @@ pub struct Draft<'a> {
     pub table_size: Option<(i64, &'a Span)>,
     /// Whether edges count.
     pub counting: bool,
+    /// What it is tried with before it goes live.
+    pub tests: Vec<PacketTest>,
 }
 
 /// The programs of a chain as a graph: the entry is node 0, the others follow sorted by label.
@@ -169,6 +173,7 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
         attach: draft.attach.iter().map(|(point, _)| point.clone()).collect(),
         table_size: slots.table_size,
         counting: draft.counting && slots.table_size > 0,
+        tests: draft.tests.clone(),
     }
 }
 

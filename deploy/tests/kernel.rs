@@ -10,6 +10,8 @@ mod devices;
 mod first;
 #[path = "kernel/jump.rs"]
 mod jump;
+#[path = "kernel/generations.rs"]
+mod generations;
 #[path = "kernel/raw.rs"]
 mod raw;
 #[path = "kernel/redeploy.rs"]
@@ -47,18 +49,35 @@ fn status(lab: &Lab) -> DeploymentStatus {
     all.remove(0)
 }
 
-/// Undeploys, after which nothing of it is left in the bpffs or in the kernel.
-fn undeployed(lab: &Lab, name: &str) {
-    let before = status(lab);
-    let done = ouro_deploy::undeploy(&lab.bpffs, name, &RemoveOptions::default(), &mut |_| {});
-    done.unwrap_or_else(|error| panic!("{error}"));
-    nothing_left(lab, &before);
+/// The folders of all generations of the only deployment.
+fn generation_folders(lab: &Lab) -> Vec<std::path::PathBuf> {
+    let all = support::sh(&format!(
+        "find {} -mindepth 2 -maxdepth 2 -name 'gen-*' 2>/dev/null || true",
+        lab.bpffs.join("ouro").display()
+    ));
+    all.lines().map(Into::into).collect()
 }
 
-/// Nothing that `before` names is left anywhere.
-fn nothing_left(lab: &Lab, before: &DeploymentStatus) {
+/// The programs of all generations.
+fn pinned_programs(lab: &Lab) -> Vec<u32> {
+    let pins =
+        generation_folders(lab).into_iter().filter_map(|generation| std::fs::read_dir(generation.join("progs")).ok()).flatten();
+    let id = |pin: &std::path::Path| support::bpftool(&["prog", "show", "pinned", pin.to_str().unwrap()])["id"].as_u64().unwrap();
+    pins.map(|pin| u32::try_from(id(&pin.unwrap().path())).unwrap()).collect()
+}
+
+/// Undeploys, after which nothing of it is left in the bpffs or in the kernel.
+fn undeployed(lab: &Lab, name: &str) {
+    let (before, programs) = (status(lab), pinned_programs(lab));
+    let done = ouro_deploy::undeploy(&lab.bpffs, name, &RemoveOptions::default(), &mut |_| {});
+    done.unwrap_or_else(|error| panic!("{error}"));
+    nothing_left(lab, &before, &programs);
+}
+
+/// Nothing that `before` names is left anywhere, nor any of these programs.
+fn nothing_left(lab: &Lab, before: &DeploymentStatus, programs: &[u32]) {
     assert!(!lab.bpffs.join("ouro").exists(), "{}", support::sh(&format!("find {}", lab.bpffs.display())));
-    let programs = before.programs.iter().filter_map(|program| Some(("prog", program.id?)));
+    let programs = before.programs.iter().filter_map(|program| program.id).chain(programs.iter().copied()).map(|id| ("prog", id));
     let links = before.hooks.iter().filter_map(|hook| Some(("link", hook.link?)));
     for (kind, id) in programs.chain(links).chain(before.maps.iter().map(|map| ("map", map.id))) {
         assert!(support::is_gone(kind, id), "{kind} {id} is left: {before:?}");

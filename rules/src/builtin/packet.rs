@@ -34,21 +34,25 @@ pub(super) fn packets(items: &[Spanned], hook: &'static Hook) -> (Vec<PacketTest
                 findings.push(Diagnostic::error(&item.span, message).help("rename one; reports name them"));
             }
             Ok(test) => tests.push(test),
-            Err(finding) => findings.push(finding),
+            Err(more) => findings.extend(more),
         }
     }
     (tests, findings)
 }
 
-fn packet(item: &Spanned, hook: &'static Hook) -> Result<PacketTest, Diagnostic> {
+fn packet(item: &Spanned, hook: &'static Hook) -> Result<PacketTest, Vec<Diagnostic>> {
     let Some(record) = item.value.as_record() else {
         let finding = Diagnostic::error(&item.span, "expected a packet");
-        return Err(finding.help("write `packet(\"name\", data = \"...\", verdict = \"drop\")`"));
+        return Err(vec![finding.help("write `packet(\"name\", data = \"...\", verdict = \"drop\")`")]);
     };
-    let bytes = data(record, item)?;
-    let verdict = record.field("verdict").map_or(Ok(0), |given| verdict_number(hook, given))?;
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(PacketTest { name: record.get("name").as_str().unwrap_or_default().to_owned(), data: digits, verdict })
+    let verdict = record.field("verdict").map_or(Ok(0), |given| verdict_number(hook, given));
+    match (data(record, item), verdict) {
+        (Ok(bytes), Ok(verdict)) => {
+            let data = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            Ok(PacketTest { name: record.get("name").as_str().unwrap_or_default().to_owned(), data, verdict })
+        }
+        (bytes, verdict) => Err([bytes.err(), verdict.err()].into_iter().flatten().collect()),
+    }
 }
 
 fn data(record: &Record, item: &Spanned) -> Result<Vec<u8>, Diagnostic> {

@@ -79,8 +79,12 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
         Step::AddQdisc { interface } => kernel::add_qdisc(interface),
-        Step::Attach { hook, generation } => kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook)),
-        Step::Switch { hook, from, to } => kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?),
+        Step::Attach { hook, generation } => {
+            kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook), &|map| layout.map(map))
+        }
+        Step::Switch { hook, from, to } => {
+            kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?, &|map| layout.map(map))
+        }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::Settle => {

@@ -15,6 +15,7 @@ mod meta;
 mod observe;
 mod problem;
 mod rejection;
+mod resolve;
 mod status;
 mod step;
 
@@ -27,14 +28,15 @@ use ouro_rules::manifest::{Attach, Manifest};
 pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, diff, remove};
 pub use error::{Error, ErrorKind};
-pub use hook::Hook;
-pub use kernel::{Device, Filter, Host, MapFacts};
+pub use hook::{Hook, Renewal};
+pub use kernel::{Device, Filter, Host, MapFacts, Missing};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
 pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
+pub use resolve::resolve;
 pub use status::{Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus, status};
 pub use step::Step;
 
@@ -46,7 +48,10 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 /// The steps [`deploy`] would take. Changes nothing.
 pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, Error> {
     require(bpffs)?;
-    diff(bundle, &observe(bpffs, &bundle.manifest.name)?, options).map_err(Error::Conflicts)
+    let layout = Layout::new(bpffs, &bundle.manifest.name)?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
+    diff(bundle, &observed, options).map_err(Error::Conflicts)
 }
 
 /// Makes a bundle live, and tells `progress` of each step before it is taken. Gives the steps taken; none if the bundle was
@@ -55,7 +60,8 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     require(bpffs)?;
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let _lock = Lock::take(layout.folder())?;
-    let observed = observe(bpffs, layout.name())?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
     let steps = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
     apply::apply(&mut target, &steps, progress)?;
@@ -74,10 +80,11 @@ pub fn reattach(
     let layout = Layout::new(bpffs, name)?;
     let not_deployed = || Error::NotDeployed(name.to_owned());
     let _lock = Lock::existing(layout.folder())?.ok_or_else(not_deployed)?;
-    let observed = observe(bpffs, name)?;
+    let mut observed = observe(bpffs, name)?;
     let live = observed.live().last().and_then(|number| observed.generations.get(number));
     let meta = live.and_then(|generation| generation.meta.clone()).ok_or_else(not_deployed)?;
     let manifest = Manifest { attach: change(&meta.manifest), ..meta.manifest };
+    observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), digest: meta.digest };
     let steps = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;

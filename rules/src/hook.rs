@@ -2,6 +2,8 @@
 //!
 //! Section names and expected attach types as in libbpf's section table; verdict numbers from the kernel's uapi headers.
 
+mod constructors;
+
 /// A program type as BUILD files and ELF sections name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
@@ -19,8 +21,6 @@ pub struct Hook {
     pub sleepable: bool,
     /// The return values with their names.
     pub verdicts: Verdicts,
-    /// The attach constructors that take it.
-    pub attach: &'static [&'static str],
 }
 
 /// What a program may return.
@@ -58,7 +58,7 @@ const ZERO: Verdicts = Verdicts::Numbers(0, 0);
 const ZERO_OR_ONE: Verdicts = Verdicts::Numbers(0, 1);
 
 const fn hook(prefix: &'static str, prog_type: &'static str, attach_type: &'static str, verdicts: Verdicts) -> Hook {
-    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts, attach: &[] }
+    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts }
 }
 
 const fn named(hook: Hook) -> Hook {
@@ -69,20 +69,16 @@ const fn sleepable(hook: Hook) -> Hook {
     Hook { sleepable: true, ..hook }
 }
 
-const fn at(hook: Hook, attach: &'static [&'static str]) -> Hook {
-    Hook { attach, ..hook }
-}
-
 /// Every type, sorted by nothing in particular; [`find`] takes the longest prefix.
 pub const HOOKS: &[Hook] = &[
-    at(hook("xdp", "xdp", "XDP", XDP), &["xdp"]),
-    at(Hook { frags: true, ..hook("xdp.frags", "xdp", "XDP", XDP) }, &["xdp"]),
+    hook("xdp", "xdp", "XDP", XDP),
+    Hook { frags: true, ..hook("xdp.frags", "xdp", "XDP", XDP) },
     hook("xdp/devmap", "xdp", "XDP_DEVMAP", XDP),
     hook("xdp/cpumap", "xdp", "XDP_CPUMAP", XDP),
-    at(hook("tc", "sched_cls", "", TC), &["tc", "tcx"]),
-    at(hook("classifier", "sched_cls", "", TC), &["tc", "tcx"]),
-    at(hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC), &["tcx"]),
-    at(hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC), &["tcx"]),
+    hook("tc", "sched_cls", "", TC),
+    hook("classifier", "sched_cls", "", TC),
+    hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC),
+    hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC),
     hook("netkit/primary", "sched_cls", "NETKIT_PRIMARY", TC),
     hook("netkit/peer", "sched_cls", "NETKIT_PEER", TC),
     hook("action", "sched_act", "", TC),
@@ -102,6 +98,15 @@ pub const HOOKS: &[Hook] = &[
     hook("cgroup/sendmsg6", "cgroup_sock_addr", "CGROUP_UDP6_SENDMSG", ALLOW),
     hook("cgroup/recvmsg4", "cgroup_sock_addr", "CGROUP_UDP4_RECVMSG", ONLY_ALLOW),
     hook("cgroup/recvmsg6", "cgroup_sock_addr", "CGROUP_UDP6_RECVMSG", ONLY_ALLOW),
+    hook("cgroup/getpeername4", "cgroup_sock_addr", "CGROUP_INET4_GETPEERNAME", ONLY_ALLOW),
+    hook("cgroup/getpeername6", "cgroup_sock_addr", "CGROUP_INET6_GETPEERNAME", ONLY_ALLOW),
+    hook("cgroup/getsockname4", "cgroup_sock_addr", "CGROUP_INET4_GETSOCKNAME", ONLY_ALLOW),
+    hook("cgroup/getsockname6", "cgroup_sock_addr", "CGROUP_INET6_GETSOCKNAME", ONLY_ALLOW),
+    hook("cgroup/connect_unix", "cgroup_sock_addr", "CGROUP_UNIX_CONNECT", ALLOW),
+    hook("cgroup/sendmsg_unix", "cgroup_sock_addr", "CGROUP_UNIX_SENDMSG", ALLOW),
+    hook("cgroup/recvmsg_unix", "cgroup_sock_addr", "CGROUP_UNIX_RECVMSG", ONLY_ALLOW),
+    hook("cgroup/getpeername_unix", "cgroup_sock_addr", "CGROUP_UNIX_GETPEERNAME", ONLY_ALLOW),
+    hook("cgroup/getsockname_unix", "cgroup_sock_addr", "CGROUP_UNIX_GETSOCKNAME", ONLY_ALLOW),
     hook("cgroup/dev", "cgroup_device", "CGROUP_DEVICE", ALLOW),
     hook("cgroup/sysctl", "cgroup_sysctl", "CGROUP_SYSCTL", ALLOW),
     hook("cgroup/getsockopt", "cgroup_sockopt", "CGROUP_GETSOCKOPT", ALLOW),
@@ -128,7 +133,9 @@ pub const HOOKS: &[Hook] = &[
     named(hook("fmod_ret", "tracing", "MODIFY_RETURN", ANY)),
     named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ZERO))),
     named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ZERO))),
+    named(sleepable(hook("fmod_ret.s", "tracing", "MODIFY_RETURN", ANY))),
     named(hook("iter", "tracing", "TRACE_ITER", ZERO_OR_ONE)),
+    named(sleepable(hook("iter.s", "tracing", "TRACE_ITER", ZERO_OR_ONE))),
     named(hook("lsm", "lsm", "LSM_MAC", LSM)),
     named(sleepable(hook("lsm.s", "lsm", "LSM_MAC", LSM))),
     named(hook("lsm_cgroup", "lsm", "LSM_CGROUP", ALLOW)),
@@ -137,6 +144,20 @@ pub const HOOKS: &[Hook] = &[
     named(hook("uprobe", "kprobe", "", ANY)),
     named(hook("uretprobe", "kprobe", "", ANY)),
     named(sleepable(hook("uprobe.s", "kprobe", "", ANY))),
+    named(sleepable(hook("uretprobe.s", "kprobe", "", ANY))),
+    named(hook("ksyscall", "kprobe", "", ANY)),
+    named(hook("kretsyscall", "kprobe", "", ANY)),
+    named(hook("kprobe.multi", "kprobe", "TRACE_KPROBE_MULTI", ANY)),
+    named(hook("kretprobe.multi", "kprobe", "TRACE_KPROBE_MULTI", ANY)),
+    named(hook("uprobe.multi", "kprobe", "TRACE_UPROBE_MULTI", ANY)),
+    named(hook("uretprobe.multi", "kprobe", "TRACE_UPROBE_MULTI", ANY)),
+    named(sleepable(hook("uprobe.multi.s", "kprobe", "TRACE_UPROBE_MULTI", ANY))),
+    named(sleepable(hook("uretprobe.multi.s", "kprobe", "TRACE_UPROBE_MULTI", ANY))),
+    named(hook("usdt", "kprobe", "", ANY)),
+    named(sleepable(hook("usdt.s", "kprobe", "", ANY))),
+    named(hook("freplace", "ext", "", ANY)),
+    named(hook("struct_ops", "struct_ops", "", ANY)),
+    named(sleepable(hook("struct_ops.s", "struct_ops", "", ANY))),
     hook("perf_event", "perf_event", "PERF_EVENT", ANY),
     sleepable(hook("syscall", "syscall", "", ANY)),
 ];

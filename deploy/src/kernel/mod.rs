@@ -3,24 +3,34 @@
 //! Works on paths of pins and on network devices; knows no bundles and no generations. Foreign types do not travel past it.
 
 mod attach;
+mod attach_type;
+mod binary;
 mod bpffs;
 mod caps;
+mod clsact;
 mod elf;
 mod host;
+mod links;
 mod load;
 mod maps;
 mod netlink;
 pub(crate) mod pins;
+mod places;
+mod preview;
+mod refusal;
 mod sys;
 
-pub(crate) use attach::{add_qdisc, attach, detach, find_filter, remove_link, remove_qdisc, switch};
+pub(crate) use attach::{attach, beside, detach, remove_link, switch};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub(crate) use caps::require as require_capabilities;
+pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
 pub(crate) use load::Loader;
 pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, write_bytes};
 pub use pins::MapFacts;
+pub use places::Missing;
+pub(crate) use preview::{group_program, look_at, others};
 
 /// Waits until no packet is inside a program that was detached or replaced before.
 pub(crate) fn settle() {

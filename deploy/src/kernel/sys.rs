@@ -8,6 +8,15 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+mod event;
+mod link;
+
+pub(super) use event::{Event, perf_event, trace_event};
+pub(super) use link::{
+    Relative, group_attach, group_detach, link_at, link_event, link_in_order, link_kprobes, link_map, link_netfilter,
+    link_uprobes, link_walk, query, raw_tracepoint,
+};
+
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
 const MAP_UPDATE: u32 = 2;
@@ -50,6 +59,11 @@ impl Attr {
     fn bytes(mut self, offset: usize, bytes: &[u8]) -> Attr {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
+    }
+
+    /// What the kernel wrote at an offset.
+    fn word(&self, offset: usize) -> u32 {
+        self.0[offset..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     }
 
     fn call(mut self, command: u32) -> io::Result<i32> {

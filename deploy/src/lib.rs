@@ -12,6 +12,7 @@ mod kernel;
 mod layout;
 mod map_check;
 mod meta;
+mod object;
 mod observe;
 mod problem;
 mod rejection;

@@ -85,8 +85,8 @@ fn point(live: &Manifest, args: &Attach) -> Option<manifest::Attach> {
     };
     let tcx = |interface, direction| manifest::Attach::Tcx { interface, direction, order: Order::Last, revision: None };
     Some(match live.program_type.as_str() {
-        "tcx/ingress" => tcx(interface, manifest::Direction::Ingress),
-        "tcx/egress" => tcx(interface, manifest::Direction::Egress),
+        "tcx/ingress" | "tc/ingress" => tcx(interface, manifest::Direction::Ingress),
+        "tcx/egress" | "tc/egress" => tcx(interface, manifest::Direction::Egress),
         "tc" | "classifier" => {
             let direction = way(args.direction);
             manifest::Attach::Tc { interface, direction, priority: 1, via: TcVia::Auto, handle: 1 }

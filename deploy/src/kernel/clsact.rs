@@ -10,8 +10,8 @@ use aya::programs::tc::{NlOptions, SchedClassifierLink, SchedClassifierLinkId, T
 use aya::programs::{ProgramError, SchedClassifier, TcAttachType, TcError, TcHandle};
 use ouro_rules::manifest::Direction;
 
+use super::chain;
 use super::host::{self, Filter};
-use super::load::chain;
 use super::{pins, sys};
 use crate::Error;
 

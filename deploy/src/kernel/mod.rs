@@ -8,17 +8,24 @@ mod binary;
 mod bpffs;
 mod caps;
 mod clsact;
-mod elf;
 mod host;
+mod inflate;
 mod links;
 mod load;
 mod maps;
 mod netlink;
+mod numbers;
+mod objects;
 pub(crate) mod pins;
 mod places;
+mod prepare;
 mod preview;
 mod refusal;
+mod relocate;
+mod settings;
 mod sys;
+mod types;
+mod verify;
 
 pub(crate) use attach::{attach, beside, detach, remove_link, switch};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
@@ -26,11 +33,12 @@ pub(crate) use caps::require as require_capabilities;
 pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
-pub(crate) use load::Loader;
+pub(crate) use load::{LoadOptions, Loader, Request};
 pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, write_bytes};
 pub use pins::MapFacts;
 pub use places::Missing;
 pub(crate) use preview::{group_program, look_at, others};
+pub use verify::Verified;
 
 /// Waits until no packet is inside a program that was detached or replaced before.
 pub(crate) fn settle() {
@@ -38,4 +46,18 @@ pub(crate) fn settle() {
     if sys::membarrier().is_err() {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+}
+
+/// An error with everything that caused it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }

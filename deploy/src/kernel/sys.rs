@@ -2,20 +2,26 @@
 //!
 //! Knows numbers and layouts (include/uapi/linux/bpf.h), not chains.
 
+mod btf;
+mod event;
+mod link;
+mod map;
+mod prog;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-mod event;
-mod link;
-
+pub(super) use btf::{btf_load, module_btf};
 pub(super) use event::{Event, perf_event, trace_event};
 pub(super) use link::{
     Relative, group_attach, group_detach, link_at, link_event, link_in_order, link_kprobes, link_map, link_netfilter,
     link_uprobes, link_walk, query, raw_tracepoint,
 };
+pub(super) use map::{NewMap, map_put, new_map};
+pub(super) use prog::{Program, prog_load};
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
@@ -36,6 +42,7 @@ const BPF_F_REPLACE: u32 = 4;
 const ATTR_SIZE: usize = 144;
 
 /// A `union bpf_attr`, filled by the offsets of its fields.
+#[derive(Clone)]
 #[repr(C, align(8))]
 struct Attr([u8; ATTR_SIZE]);
 
@@ -54,6 +61,11 @@ impl Attr {
 
     fn fd(self, offset: usize, fd: BorrowedFd<'_>) -> Attr {
         self.bytes(offset, &fd.as_raw_fd().to_ne_bytes())
+    }
+
+    /// What the kernel wrote there.
+    fn get_u32(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes(*self.0[offset..].first_chunk().expect("BUG: a field of the attribute"))
     }
 
     fn bytes(mut self, offset: usize, bytes: &[u8]) -> Attr {

@@ -140,8 +140,8 @@ fn point_map(graph: &Graph<'_>, point: &Attach, item: &Spanned) -> Option<Diagno
 fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<Diagnostic> {
     let (Attach::Tc { direction, .. } | Attach::Tcx { direction, .. }) = point else { return None };
     let (declared, fits) = match &*draft.entry.ty {
-        "tcx/ingress" => ("ingress", *direction == Direction::Ingress),
-        "tcx/egress" => ("egress", *direction == Direction::Egress),
+        "tcx/ingress" | "tc/ingress" => ("ingress", *direction == Direction::Ingress),
+        "tcx/egress" | "tc/egress" => ("egress", *direction == Direction::Egress),
         _ => return None,
     };
     if fits {

@@ -11,7 +11,7 @@ impl Hook {
         match self.prefix.trim_end_matches(".s") {
             "xdp" | "xdp.frags" => &["xdp"],
             "tc" | "classifier" => &["tc", "tcx", "netkit"],
-            "tcx/ingress" | "tcx/egress" => &["tcx"],
+            "tcx/ingress" | "tcx/egress" | "tc/ingress" | "tc/egress" => &["tcx"],
             "netkit/primary" | "netkit/peer" => &["netkit"],
             "sockops" => &["cgroup"],
             cgroup if cgroup.starts_with("cgroup") => &["cgroup"],
@@ -38,7 +38,8 @@ impl Hook {
             "perf_event" => &["perf_event"],
             "freplace" => &["freplace"],
             "struct_ops" => &["struct_ops"],
-            _ if matches!(self.prog_type, "sk_msg" | "sk_skb") => &["sockmap"],
+            // `sk_skb` alone does not say which of two things it is.
+            _ if matches!(self.prog_type, "sk_msg" | "sk_skb") && !self.attach_type.is_empty() => &["sockmap"],
             _ => &[],
         }
     }

@@ -40,12 +40,8 @@ fn every_module_stands_in_the_architecture() {
 /// One door for each heavy dependency: nobody else may name it.
 #[test]
 fn heavy_dependencies_have_one_door() {
-    let doors = [
-        ("starlark::", "engine/src/load"),
-        ("aya", "deploy/src/kernel"),
-        ("clap::", "src/cli"),
-        ("indicatif::", "src/render"),
-    ];
+    let doors =
+        [("starlark::", "engine/src/load"), ("aya", "deploy/src/kernel"), ("clap::", "src/cli"), ("indicatif::", "src/render")];
     for file in SOURCES.iter().flat_map(|folder| rust_files(&root().join(folder))) {
         let path = file.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&file).unwrap();

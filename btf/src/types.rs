@@ -227,6 +227,20 @@ impl Type {
     pub fn array(self) -> Option<(u32, u32)> {
         (self.kind == Kind::Array).then_some((self.size_or_type, self.count))
     }
+
+    /// Whether it is a truth value.
+    pub fn is_bool(self) -> bool {
+        self.kind == Kind::Int && self.first >> 24 & 4 != 0
+    }
+
+    /// Whether it is a number that may be negative.
+    pub fn is_signed(self) -> bool {
+        match self.kind {
+            Kind::Int => self.first >> 24 & 1 != 0,
+            Kind::Enum => self.flag,
+            _ => false,
+        }
+    }
 }
 
 impl Type {

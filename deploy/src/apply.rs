@@ -2,13 +2,15 @@
 //!
 //! Decides nothing; [`crate::diff`] did. Knows no conflicts.
 
+use std::collections::BTreeMap;
+
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, MapSpec, TABLE_MAP};
 
 use crate::Error;
 use crate::hook::Hook;
 use crate::kernel::pins::Kind;
-use crate::kernel::{self, Host, Loader, pins};
+use crate::kernel::{self, Host, LoadOptions, Loader, Request, pins};
 use crate::layout::Layout;
 use crate::map_check::differences;
 use crate::meta::{self, Meta};
@@ -22,12 +24,14 @@ pub(crate) struct Target<'a> {
     host: &'a Host,
     bundle: Option<&'a Bundle>,
     loader: Option<Loader<'a>>,
+    /// What became of programs whose turn has not come.
+    loaded: BTreeMap<&'a str, Result<(), Error>>,
 }
 
 impl<'a> Target<'a> {
     /// `bundle` is what generations are made from; none for steps that only remove.
     pub(crate) fn new(layout: &'a Layout, host: &'a Host, bundle: Option<&'a Bundle>) -> Target<'a> {
-        Target { layout, host, bundle, loader: None }
+        Target { layout, host, bundle, loader: None, loaded: BTreeMap::new() }
     }
 }
 
@@ -82,8 +86,12 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
         Step::AddQdisc { interface } => kernel::add_qdisc(interface),
-        Step::Attach { hook, generation } => kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook)),
-        Step::Switch { hook, from, to } => kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?),
+        Step::Attach { hook, generation } => {
+            kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook), &|map| layout.map(map))
+        }
+        Step::Switch { hook, from, to } => {
+            kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?, &|map| layout.map(map))
+        }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::TakeBack { hook, generation, .. } => kernel::take_back(hook, &layout.link(hook), &entry(layout, *generation)?),
@@ -177,7 +185,8 @@ fn create_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
     let mut created = false;
     for program in &bundle(target).manifest.programs {
         let object = object(target, program)?;
-        created = target.loader.get_or_insert_with(Loader::new).create_map(object, &spec.name, &path)?;
+        created =
+            target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default())).create_map(object, &spec.name, &path)?;
         if created {
             break;
         }
@@ -203,22 +212,35 @@ fn check_map(target: &mut Target<'_>, name: &str) -> Result<(), Error> {
             reason: format!("the map differs from the manifest: {}", fields.join("; ")),
         });
     }
-    target.loader.get_or_insert_with(Loader::new).hand_in(&spec.name, path);
+    target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default())).hand_in(&spec.name, path);
     Ok(())
 }
 
+/// Loads all programs of the manifest at once, on all cores, when the first is wanted; the others are there when it is their turn.
 fn load(target: &mut Target<'_>, generation: u32, name: &str) -> Result<(), Error> {
-    let manifest = &bundle(target).manifest;
+    if !target.loaded.contains_key(name) {
+        load_all(target, generation)?;
+    }
     let missing = || Error::Object { of: name.to_owned(), reason: "the manifest does not name it".to_owned() };
-    let program = manifest.programs.iter().find(|program| program.name == name).ok_or_else(missing)?;
-    let object = object(target, program)?;
+    target.loaded.remove(name).ok_or_else(missing)?
+}
+
+fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
+    let manifest = &bundle(target).manifest;
     let layout = target.layout;
-    let loader = target.loader.get_or_insert_with(Loader::new);
+    let request = |program: &'a ManifestProgram| {
+        let pin = Some(layout.program(generation, &program.name));
+        Ok(Request { object: object(target, program)?, program: &program.name, function: &program.function, pin })
+    };
+    let requests: Vec<Request<'a>> = manifest.programs.iter().map(request).collect::<Result<_, Error>>()?;
+    let loader = target.loader.get_or_insert_with(|| Loader::new(LoadOptions::default()));
     if manifest.table_size > 0 {
         loader.hand_in(TABLE_MAP, layout.table(generation));
     }
     if crate::observe::counts_edges(manifest) {
         loader.hand_in(COUNTS_MAP, layout.counts(generation));
     }
-    loader.load(object, name, &program.function, &layout.program(generation, name))
+    let results = loader.load_all(&requests).into_iter().map(|result| result.map(drop));
+    target.loaded = manifest.programs.iter().map(|program| program.name.as_str()).zip(results).collect();
+    Ok(())
 }

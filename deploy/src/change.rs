@@ -106,6 +106,11 @@ pub enum NotAtomic {
         /// How many.
         hooks: usize,
     },
+    /// Both programs run at a hook for a moment.
+    BothRun {
+        /// The hook.
+        hook: Hook,
+    },
     /// Nothing runs at a hook for a moment.
     Gap {
         /// The hook.
@@ -181,6 +186,7 @@ impl fmt::Display for NotAtomic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotAtomic::OneAfterAnother { hooks } => write!(f, "{hooks} hooks change one after another"),
+            NotAtomic::BothRun { hook } => write!(f, "both generations run at {hook} for a moment"),
             NotAtomic::Gap { hook } => write!(f, "nothing runs at {hook} for a moment"),
         }
     }

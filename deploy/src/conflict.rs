@@ -55,6 +55,15 @@ pub enum Conflict {
         /// The hook.
         hook: Hook,
     },
+    /// What a hook names is not there.
+    NoPlace {
+        /// The hook.
+        hook: Hook,
+        /// What is not there.
+        what: String,
+        /// What may be meant.
+        help: Option<String>,
+    },
     /// The kernel has no TCX.
     NoTcx {
         /// The hook.
@@ -84,7 +93,7 @@ pub enum Conflict {
         /// The hook.
         hook: Hook,
         /// The index of the device it is attached to.
-        ifindex: u32,
+        ifindex: u64,
     },
     /// No generation was live before the one that is.
     NothingBefore {
@@ -117,12 +126,16 @@ impl Conflict {
     pub fn help(&self) -> String {
         match self {
             Conflict::Name { .. } => "use letters, digits, `_` and `-`".to_owned(),
-            Conflict::ProgramType { .. } => "deploy chains of type `xdp` or `tc`".to_owned(),
+            Conflict::ProgramType { .. } => "`docs/rules.md` lists the types".to_owned(),
             Conflict::OtherChain { name, .. } => {
                 format!("undeploy it first: `ouro undeploy {name}`; or rename one of the chains")
             }
             Conflict::Unreadable { .. } => "undeploy it with the ouro that deployed it".to_owned(),
             Conflict::NoDevice { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
+            Conflict::NoDevice { existing, .. } if existing.is_empty() => {
+                "no device has a label; `ip link set dev eth0 alias uplink` gives it one".to_owned()
+            }
+            Conflict::NoPlace { help, .. } => help.clone().unwrap_or_else(|| "make it be there, or attach elsewhere".to_owned()),
             Conflict::NoDevice { existing, .. } => format!("there are: {}", existing.join(", ")),
             Conflict::Twice { .. } => "remove one of them".to_owned(),
             Conflict::NoTcx { .. } => {
@@ -164,6 +177,7 @@ impl fmt::Display for Conflict {
             Conflict::Unreadable { generation, why } => write!(f, "the record of generation {generation} cannot be read: {why}"),
             Conflict::NoDevice { interface, .. } => write!(f, "there is no network device `{interface}`"),
             Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
+            Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),

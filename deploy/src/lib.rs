@@ -13,10 +13,12 @@ mod kernel;
 mod layout;
 mod map_check;
 mod meta;
+mod object;
 mod observe;
 mod problem;
 mod rehearsal;
 mod rejection;
+mod resolve;
 mod status;
 mod step;
 mod trial;
@@ -31,14 +33,15 @@ pub use change::{Change, NotAtomic, Plan, What};
 pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use error::{Error, ErrorKind};
-pub use hook::Hook;
-pub use kernel::{Device, Filter, Host, MapFacts};
+pub use hook::{Hook, Renewal};
+pub use kernel::{Device, Filter, Host, MapFacts, Missing};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
 pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
+pub use resolve::resolve;
 pub use status::{
     Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, status,
 };
@@ -53,14 +56,19 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 /// What [`deploy`] would do. Changes nothing.
 pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     require(bpffs)?;
-    diff(bundle, &observe(bpffs, &bundle.manifest.name)?, options).map_err(Error::Conflicts)
+    let layout = Layout::new(bpffs, &bundle.manifest.name)?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
+    diff(bundle, &observed, options).map_err(Error::Conflicts)
 }
 
 /// Loads and verifies a bundle on maps and tables of its own, and runs its tests; then drops all of it. Gives what [`deploy`] would
 /// do. Changes nothing, and leaves nothing behind, however it ends.
 pub fn rehearse(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut dyn FnMut(&Step)) -> Result<Plan, Error> {
     require(bpffs)?;
-    let observed = observe(bpffs, &bundle.manifest.name)?;
+    let layout = Layout::new(bpffs, &bundle.manifest.name)?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
     let plan = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     rehearsal::rehearse(bundle, &observed.host, progress)?;
     Ok(plan)
@@ -72,7 +80,8 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     require(bpffs)?;
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let _lock = Lock::take(layout.folder())?;
-    let observed = observe(bpffs, layout.name())?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
     let plan = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
     apply::apply(&mut target, &plan.steps, progress)?;
@@ -112,7 +121,8 @@ fn change(
 ) -> Result<Plan, Error> {
     let layout = Layout::new(bpffs, name)?;
     let _lock = Lock::existing(layout.folder())?.ok_or_else(|| Error::NotDeployed(name.to_owned()))?;
-    let observed = observe(bpffs, name)?;
+    let mut observed = observe(bpffs, name)?;
+    observed.look_at_known(&layout);
     let plan = decide(&observed).map_err(Error::Conflicts)?;
     apply::apply(&mut apply::Target::new(&layout, &observed.host, None), &plan.steps, progress)?;
     Ok(plan)
@@ -130,13 +140,14 @@ pub fn reattach(
     let layout = Layout::new(bpffs, name)?;
     let not_deployed = || Error::NotDeployed(name.to_owned());
     let _lock = Lock::existing(layout.folder())?.ok_or_else(not_deployed)?;
-    let observed = observe(bpffs, name)?;
+    let mut observed = observe(bpffs, name)?;
     if observed.trial.is_some() {
         return Err(Error::Conflicts(vec![Conflict::OnTrial { name: name.to_owned() }]));
     }
     let live = observed.current().filter(|number| observed.live().contains(number));
     let meta = live.and_then(|number| observed.generations[&number].meta.clone()).ok_or_else(not_deployed)?;
     let manifest = Manifest { attach: change(&meta.manifest), ..meta.manifest };
+    observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), digest: meta.digest };
     let plan = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;

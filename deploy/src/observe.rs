@@ -5,14 +5,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::Manifest;
+use ouro_rules::manifest::{Attach, Manifest};
 
 use crate::Error;
 use crate::hook::Hook;
 use crate::kernel::pins::{self, Kind, LinkFacts};
-use crate::kernel::{self, Host, MapFacts};
+use crate::kernel::{self, Host, MapFacts, Missing};
 use crate::layout::Layout;
 use crate::meta::{self, Meta};
+use crate::resolve::resolve;
 use crate::trial::{self, Trial};
 
 /// Everything there is of one deployment.
@@ -34,6 +35,10 @@ pub struct Observed {
     pub trial: Option<Trial>,
     /// Paths in its folder that ouro did not make.
     pub foreign: Vec<PathBuf>,
+    /// The hooks that name something that is not there, by name.
+    pub absent: BTreeMap<String, Missing>,
+    /// The ids of programs of others at the same places, by hook name, in the order they run in.
+    pub foreign_programs: BTreeMap<String, Vec<u32>>,
     /// The machine.
     pub host: Host,
 }
@@ -62,12 +67,13 @@ pub struct Generation {
 pub struct Attachment {
     /// Where.
     pub hook: Hook,
-    /// The link's id; none for clsact.
+    /// The link's id; none for what has no link.
     pub link: Option<u32>,
     /// The program's id.
     pub program: u32,
-    /// The network device; 0 when it is gone, and the link dead.
-    pub ifindex: u32,
+    /// What it is attached to: a device's index, a control group's id, a namespace's inode, a map's id, and 0 where there is no
+    /// such number. None when that is gone, and the link dead.
+    pub target: Option<u64>,
     /// The generation the program belongs to; none if somebody attached another.
     pub generation: Option<u32>,
     /// The inode of the network namespace it was attached in.
@@ -75,9 +81,9 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Whether packets can still reach it.
+    /// Whether anything can still reach it.
     pub fn is_alive(&self) -> bool {
-        self.ifindex != 0
+        self.target.is_some()
     }
 }
 
@@ -176,6 +182,40 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// Looks at the places a chain is to be attached at, and at those it is attached at: what is not there, and who else is.
+    pub fn look_at(&mut self, layout: &Layout, attach: &[Attach]) {
+        self.look_at_hooks(layout, resolve(attach, &self.host).0);
+    }
+
+    /// The same of the places that generations name.
+    pub(crate) fn look_at_known(&mut self, layout: &Layout) {
+        self.look_at_hooks(layout, self.metas().flat_map(|meta| meta.hooks.clone()).collect());
+    }
+
+    fn look_at_hooks(&mut self, layout: &Layout, wanted: Vec<Hook>) {
+        let here = self.attachments.values().filter(|attached| attached.is_alive()).map(|attached| attached.hook.clone());
+        for hook in here.collect::<Vec<_>>() {
+            self.note_others(&hook);
+        }
+        for hook in wanted {
+            self.note_others(&hook);
+            let is_there = self.attachments.get(&hook.name()).is_some_and(Attachment::is_alive);
+            let missing = if is_there { None } else { kernel::look_at(&hook, &layout.link(&hook)) };
+            self.absent.extend(missing.map(|missing| (hook.name(), missing)));
+        }
+    }
+
+    fn note_others(&mut self, hook: &Hook) {
+        let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
+        let mut others = kernel::others(hook, &self.host);
+        others.retain(|program| Some(*program) != own);
+        if !others.is_empty() {
+            self.foreign_programs.insert(hook.name(), others);
+        }
+    }
+}
+
 /// Observes the deployment `name`, seen from the current network namespace.
 pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     let layout = Layout::new(bpffs, name)?;
@@ -246,18 +286,26 @@ fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, 
         let theirs = known.is_none() && running().next().is_none() && (hook.is_link() || observed.expects(hook));
         if ours || theirs {
             let link = hook.is_link().then_some(facts.id);
-            let (program, ifindex, namespace) = (facts.program, facts.ifindex, meta.namespace);
-            found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, ifindex, generation, namespace });
+            let (program, target, namespace) = (facts.program, facts.target, meta.namespace);
+            found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, target, generation, namespace });
         }
     }
     Ok(found)
 }
 
 fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> Result<Option<LinkFacts>, Error> {
-    let Hook::Clsact { interface, direction, priority } = hook else { return pins::link_facts(&layout.link(hook)) };
+    let (interface, direction, priority, handle) = match hook {
+        Hook::Clsact { interface, direction, priority, handle } => (interface, *direction, *priority, *handle),
+        Hook::Cgroup(place) if !hook.is_link() => {
+            let program = kernel::group_program(place);
+            return Ok(program.map(|program| LinkFacts { id: 0, program, target: Some(0) }));
+        }
+        _ => return pins::link_facts(&layout.link(hook)),
+    };
     let device = observed.host.devices.get(interface).filter(|_| meta.namespace == observed.host.namespace);
-    let filter = device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, *direction, *priority)?)));
-    Ok(filter.map(|(ifindex, filter)| LinkFacts { id: 0, program: filter.program, ifindex }))
+    let filter =
+        device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, direction, priority, handle)?)));
+    Ok(filter.map(|(index, filter)| LinkFacts { id: 0, program: filter.program, target: Some(index.into()) }))
 }
 
 /// Everything in the folder that no meta names.
@@ -274,6 +322,7 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
     for meta in observed.metas() {
         ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&map.name)));
         ours.extend(meta.hooks.iter().map(|hook| layout.link(hook)));
+        ours.extend(meta.hooks.iter().map(|hook| kernel::beside(&layout.link(hook))));
     }
     let mut found = Vec::new();
     collect_foreign(layout.folder(), &ours, &mut found)?;

@@ -71,7 +71,7 @@ pub enum Problem {
         /// The hook's name.
         hook: String,
     },
-    /// The network device is gone, and the link dead.
+    /// What it was attached to is gone, and the link dead.
     DeadLink {
         /// The hook's name.
         hook: String,
@@ -114,7 +114,7 @@ impl fmt::Display for Problem {
             Problem::NotFrozen => write!(f, "the jump table is not frozen: it can be changed"),
             Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
-            Problem::DeadLink { hook } => write!(f, "the network device of `{hook}` is gone; deploy again once it is back"),
+            Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
             Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
         }
     }

@@ -107,15 +107,17 @@ pub struct HookStatus {
     /// Where and how.
     #[serde(flatten)]
     pub hook: Hook,
-    /// The index of the network device; none if it is gone or nothing is attached.
+    /// The index of the network device; none if it is gone, nothing is attached or the hook is of no device.
     pub ifindex: Option<u32>,
-    /// The link's id; none for clsact.
+    /// What a link of another kind is attached to: a control group's id, a namespace's inode, a map's id.
+    pub target: Option<u64>,
+    /// The link's id; none for what has no link.
     pub link: Option<u32>,
     /// The id of the program it runs.
     pub program: Option<u32>,
-    /// Whether packets can reach it.
+    /// Whether anything can reach it.
     pub alive: bool,
-    /// The link's pin; none for clsact.
+    /// The link's pin; none for what has no link.
     pub path: Option<PathBuf>,
 }
 
@@ -234,10 +236,12 @@ fn edges(layout: &Layout, number: u32, generation: &Generation, manifest: &Manif
 
 fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus {
     let attached = observed.attachments.get(&hook.name());
+    let (target, is_device) = (attached.and_then(|attached| attached.target), hook.interface().is_some());
     HookStatus {
         name: hook.name(),
         hook: hook.clone(),
-        ifindex: attached.map(|attached| attached.ifindex).filter(|index| *index != 0),
+        ifindex: target.filter(|_| is_device).and_then(|index| u32::try_from(index).ok()),
+        target: target.filter(|target| !is_device && *target != 0),
         link: attached.and_then(|attached| attached.link),
         program: attached.map(|attached| attached.program),
         alive: attached.is_some_and(|attached| attached.is_alive()),

@@ -26,7 +26,7 @@ fn xdp(interface: &str) -> Attach {
 }
 
 fn tc(via: TcVia) -> Attach {
-    Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Ingress, priority: 9, via }
+    Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Ingress, priority: 9, via, handle: 1 }
 }
 
 fn hook(interface: &str) -> Hook {
@@ -66,7 +66,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
 fn host() -> Host {
     let device = |index| Device { index, ..Device::default() };
     let devices = [("lo", 1), ("eth0", 2), ("eth1", 3)].map(|(name, index)| (name.to_owned(), device(index)));
-    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096 }
+    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096, cpus: vec![0] }
 }
 
 fn nothing() -> Observed {
@@ -99,12 +99,12 @@ fn made_live(generation: Generation, order: u64) -> Generation {
 }
 
 fn attached(hook: Hook, generation: u32) -> (String, Attachment) {
-    let ifindex = host().devices[hook.interface()].index;
+    let ifindex = host().devices[hook.interface().unwrap()].index.into();
     let attachment = Attachment {
         hook: hook.clone(),
         link: Some(7),
         program: 10 * generation,
-        ifindex,
+        target: Some(ifindex),
         generation: Some(generation),
         namespace: NAMESPACE,
     };
@@ -255,7 +255,7 @@ fn a_deploy_killed_between_two_hooks_goes_on_or_back() {
 fn a_dead_link_is_made_again() {
     let bundle = bundle("a", &[xdp("eth0")]);
     let mut observed = deployed(&bundle);
-    observed.attachments.get_mut("xdp-eth0").unwrap().ifindex = 0;
+    observed.attachments.get_mut("xdp-eth0").unwrap().target = None;
     let attach = Step::Attach { hook: hook("eth0"), generation: 1 };
     assert_eq!(steps(&bundle, &observed), [Step::RemoveLink { hook: hook("eth0") }, attach, Step::Settle]);
 }
@@ -355,12 +355,12 @@ fn a_changed_map_is_refused_with_each_field() {
 fn every_conflict_is_told_at_once() {
     let mut wrong = bundle("b", &[xdp("eth0"), xdp("eth0"), xdp("eht1")]);
     wrong.manifest.chain = "//other:fw".to_owned();
-    wrong.manifest.programs[1].ty = "kprobe".to_owned();
+    wrong.manifest.programs[1].ty = "kprobes".to_owned();
     let text: Vec<String> = conflicts(&wrong, &deployed(&bundle("a", &[xdp("eth0")]))).iter().map(Conflict::to_string).collect();
     assert_eq!(
         text,
         [
-            "program `block` has type `kprobe`, which cannot be deployed",
+            "program `block` has type `kprobes`, which cannot be deployed",
             "the deployment `fw` belongs to the chain `//fw:fw`, not to `//other:fw`",
             "two attach points are native XDP of `eth0`",
             "there is no network device `eht1`",

@@ -12,7 +12,7 @@ use crate::chain::{ChainSpec, MAX_EDGES, MAX_TABLE, Member};
 use crate::diagnostic::Diagnostic;
 use crate::hook;
 use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
-use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
+use crate::manifest::{is_deployment_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
 
 const MANIFEST: &str = "manifest.json";
@@ -249,13 +249,10 @@ fn check(manifest: &Manifest) -> Result<(), BundleError> {
 
 fn bad_name(manifest: &Manifest) -> Option<String> {
     let mut pins = manifest.programs.iter().map(|program| &program.name).chain(manifest.maps.iter().map(|map| &map.name));
-    let mut interfaces = manifest.attach.iter().map(|point| match point {
-        Attach::Xdp { interface, .. } | Attach::Tc { interface, .. } => interface,
-    });
     let deployment = Some(&manifest.name).filter(|name| !is_deployment_name(name));
     let pin = || pins.find(|name| !is_kernel_name(name));
-    let device = || interfaces.find(|name| !is_interface_name(name)).map(|name| format!("`{name}` cannot name a network device"));
-    deployment.or_else(pin).map(|name| format!("`{name}` cannot name a pin")).or_else(device)
+    let point = || manifest.attach.iter().find_map(Attach::bad_name);
+    deployment.or_else(pin).map(|name| format!("`{name}` cannot name a pin")).or_else(point)
 }
 
 /// What stands for one thing must not stand twice.

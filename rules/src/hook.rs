@@ -2,6 +2,8 @@
 //!
 //! Section names and expected attach types as in libbpf's section table; verdict numbers from the kernel's uapi headers.
 
+mod constructors;
+
 /// A program type as BUILD files and ELF sections name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
@@ -19,8 +21,6 @@ pub struct Hook {
     pub sleepable: bool,
     /// The return values with their names.
     pub verdicts: Verdicts,
-    /// The attach constructors that take it.
-    pub attach: &'static [&'static str],
 }
 
 /// What a program may return.
@@ -58,7 +58,7 @@ const ZERO: Verdicts = Verdicts::Numbers(0, 0);
 const ZERO_OR_ONE: Verdicts = Verdicts::Numbers(0, 1);
 
 const fn hook(prefix: &'static str, prog_type: &'static str, attach_type: &'static str, verdicts: Verdicts) -> Hook {
-    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts, attach: &[] }
+    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts }
 }
 
 const fn named(hook: Hook) -> Hook {
@@ -69,76 +69,117 @@ const fn sleepable(hook: Hook) -> Hook {
     Hook { sleepable: true, ..hook }
 }
 
-const fn at(hook: Hook, attach: &'static [&'static str]) -> Hook {
-    Hook { attach, ..hook }
+const fn frags(hook: Hook) -> Hook {
+    Hook { frags: true, ..hook }
 }
 
-/// Every type, sorted by nothing in particular; [`find`] takes the longest prefix.
+/// Every type, in the order of libbpf's table; [`find`] takes the longest prefix.
 pub const HOOKS: &[Hook] = &[
-    at(hook("xdp", "xdp", "XDP", XDP), &["xdp"]),
-    at(Hook { frags: true, ..hook("xdp.frags", "xdp", "XDP", XDP) }, &["xdp"]),
-    hook("xdp/devmap", "xdp", "XDP_DEVMAP", XDP),
-    hook("xdp/cpumap", "xdp", "XDP_CPUMAP", XDP),
-    at(hook("tc", "sched_cls", "", TC), &["tc", "tcx"]),
-    at(hook("classifier", "sched_cls", "", TC), &["tc", "tcx"]),
-    at(hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC), &["tcx"]),
-    at(hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC), &["tcx"]),
+    hook("socket", "socket_filter", "", FILTER),
+    hook("sk_reuseport/migrate", "sk_reuseport", "SK_REUSEPORT_SELECT_OR_MIGRATE", SK),
+    hook("sk_reuseport", "sk_reuseport", "SK_REUSEPORT_SELECT", SK),
+    named(hook("kprobe", "kprobe", "", ANY)),
+    named(hook("uprobe", "kprobe", "", ANY)),
+    named(sleepable(hook("uprobe.s", "kprobe", "", ANY))),
+    named(hook("kretprobe", "kprobe", "", ANY)),
+    named(hook("uretprobe", "kprobe", "", ANY)),
+    named(sleepable(hook("uretprobe.s", "kprobe", "", ANY))),
+    named(hook("kprobe.multi", "kprobe", "TRACE_KPROBE_MULTI", ANY)),
+    named(hook("kretprobe.multi", "kprobe", "TRACE_KPROBE_MULTI", ANY)),
+    named(hook("kprobe.session", "kprobe", "TRACE_KPROBE_SESSION", ZERO_OR_ONE)),
+    named(hook("uprobe.multi", "kprobe", "TRACE_UPROBE_MULTI", ANY)),
+    named(hook("uretprobe.multi", "kprobe", "TRACE_UPROBE_MULTI", ANY)),
+    named(hook("uprobe.session", "kprobe", "TRACE_UPROBE_SESSION", ZERO_OR_ONE)),
+    named(sleepable(hook("uprobe.multi.s", "kprobe", "TRACE_UPROBE_MULTI", ANY))),
+    named(sleepable(hook("uretprobe.multi.s", "kprobe", "TRACE_UPROBE_MULTI", ANY))),
+    named(sleepable(hook("uprobe.session.s", "kprobe", "TRACE_UPROBE_SESSION", ZERO_OR_ONE))),
+    named(hook("ksyscall", "kprobe", "", ANY)),
+    named(hook("kretsyscall", "kprobe", "", ANY)),
+    named(hook("usdt", "kprobe", "", ANY)),
+    named(sleepable(hook("usdt.s", "kprobe", "", ANY))),
+    hook("tc/ingress", "sched_cls", "TCX_INGRESS", TC),
+    hook("tc/egress", "sched_cls", "TCX_EGRESS", TC),
+    hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC),
+    hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC),
+    hook("tc", "sched_cls", "", TC),
+    hook("classifier", "sched_cls", "", TC),
+    hook("action", "sched_act", "", TC),
     hook("netkit/primary", "sched_cls", "NETKIT_PRIMARY", TC),
     hook("netkit/peer", "sched_cls", "NETKIT_PEER", TC),
-    hook("action", "sched_act", "", TC),
-    hook("socket", "socket_filter", "", FILTER),
+    named(hook("tracepoint", "tracepoint", "", ANY)),
+    named(hook("tp", "tracepoint", "", ANY)),
+    named(hook("raw_tracepoint", "raw_tracepoint", "", ANY)),
+    named(hook("raw_tp", "raw_tracepoint", "", ANY)),
+    named(hook("raw_tracepoint.w", "raw_tracepoint_writable", "", ANY)),
+    named(hook("raw_tp.w", "raw_tracepoint_writable", "", ANY)),
+    named(hook("tp_btf", "tracing", "TRACE_RAW_TP", ANY)),
+    named(hook("fentry", "tracing", "TRACE_FENTRY", ZERO)),
+    named(hook("fmod_ret", "tracing", "MODIFY_RETURN", ANY)),
+    named(hook("fexit", "tracing", "TRACE_FEXIT", ZERO)),
+    named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ZERO))),
+    named(sleepable(hook("fmod_ret.s", "tracing", "MODIFY_RETURN", ANY))),
+    named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ZERO))),
+    named(hook("fsession", "tracing", "TRACE_FSESSION", ZERO_OR_ONE)),
+    named(sleepable(hook("fsession.s", "tracing", "TRACE_FSESSION", ZERO_OR_ONE))),
+    named(hook("freplace", "ext", "", ANY)),
+    named(hook("lsm", "lsm", "LSM_MAC", LSM)),
+    named(sleepable(hook("lsm.s", "lsm", "LSM_MAC", LSM))),
+    named(hook("lsm_cgroup", "lsm", "LSM_CGROUP", ALLOW)),
+    named(hook("iter", "tracing", "TRACE_ITER", ZERO_OR_ONE)),
+    named(sleepable(hook("iter.s", "tracing", "TRACE_ITER", ZERO_OR_ONE))),
+    sleepable(hook("syscall", "syscall", "", ANY)),
+    frags(hook("xdp.frags/devmap", "xdp", "XDP_DEVMAP", XDP)),
+    hook("xdp/devmap", "xdp", "XDP_DEVMAP", XDP),
+    frags(hook("xdp.frags/cpumap", "xdp", "XDP_CPUMAP", XDP)),
+    hook("xdp/cpumap", "xdp", "XDP_CPUMAP", XDP),
+    frags(hook("xdp.frags", "xdp", "XDP", XDP)),
+    hook("xdp", "xdp", "XDP", XDP),
+    hook("perf_event", "perf_event", "", ANY),
+    hook("lwt_in", "lwt_in", "", ANY),
+    hook("lwt_out", "lwt_out", "", ANY),
+    hook("lwt_xmit", "lwt_xmit", "", ANY),
+    hook("lwt_seg6local", "lwt_seg6local", "", ANY),
+    hook("sockops", "sock_ops", "CGROUP_SOCK_OPS", ZERO_OR_ONE),
+    hook("sk_skb/stream_parser", "sk_skb", "SK_SKB_STREAM_PARSER", ANY),
+    hook("sk_skb/stream_verdict", "sk_skb", "SK_SKB_STREAM_VERDICT", SK),
+    hook("sk_skb/verdict", "sk_skb", "SK_SKB_VERDICT", SK),
+    hook("sk_skb", "sk_skb", "", SK),
+    hook("sk_msg", "sk_msg", "SK_MSG_VERDICT", SK),
+    hook("lirc_mode2", "lirc_mode2", "LIRC_MODE2", ANY),
+    hook("flow_dissector", "flow_dissector", "FLOW_DISSECTOR", ANY),
     hook("cgroup_skb/ingress", "cgroup_skb", "CGROUP_INET_INGRESS", ALLOW),
     hook("cgroup_skb/egress", "cgroup_skb", "CGROUP_INET_EGRESS", ALLOW),
     hook("cgroup/skb", "cgroup_skb", "", ALLOW),
     hook("cgroup/sock_create", "cgroup_sock", "CGROUP_INET_SOCK_CREATE", ALLOW),
     hook("cgroup/sock_release", "cgroup_sock", "CGROUP_INET_SOCK_RELEASE", ALLOW),
+    hook("cgroup/sock", "cgroup_sock", "CGROUP_INET_SOCK_CREATE", ALLOW),
     hook("cgroup/post_bind4", "cgroup_sock", "CGROUP_INET4_POST_BIND", ALLOW),
     hook("cgroup/post_bind6", "cgroup_sock", "CGROUP_INET6_POST_BIND", ALLOW),
     hook("cgroup/bind4", "cgroup_sock_addr", "CGROUP_INET4_BIND", ALLOW),
     hook("cgroup/bind6", "cgroup_sock_addr", "CGROUP_INET6_BIND", ALLOW),
     hook("cgroup/connect4", "cgroup_sock_addr", "CGROUP_INET4_CONNECT", ALLOW),
     hook("cgroup/connect6", "cgroup_sock_addr", "CGROUP_INET6_CONNECT", ALLOW),
+    hook("cgroup/connect_unix", "cgroup_sock_addr", "CGROUP_UNIX_CONNECT", ALLOW),
     hook("cgroup/sendmsg4", "cgroup_sock_addr", "CGROUP_UDP4_SENDMSG", ALLOW),
     hook("cgroup/sendmsg6", "cgroup_sock_addr", "CGROUP_UDP6_SENDMSG", ALLOW),
+    hook("cgroup/sendmsg_unix", "cgroup_sock_addr", "CGROUP_UNIX_SENDMSG", ALLOW),
     hook("cgroup/recvmsg4", "cgroup_sock_addr", "CGROUP_UDP4_RECVMSG", ONLY_ALLOW),
     hook("cgroup/recvmsg6", "cgroup_sock_addr", "CGROUP_UDP6_RECVMSG", ONLY_ALLOW),
-    hook("cgroup/dev", "cgroup_device", "CGROUP_DEVICE", ALLOW),
+    hook("cgroup/recvmsg_unix", "cgroup_sock_addr", "CGROUP_UNIX_RECVMSG", ONLY_ALLOW),
+    hook("cgroup/getpeername4", "cgroup_sock_addr", "CGROUP_INET4_GETPEERNAME", ONLY_ALLOW),
+    hook("cgroup/getpeername6", "cgroup_sock_addr", "CGROUP_INET6_GETPEERNAME", ONLY_ALLOW),
+    hook("cgroup/getpeername_unix", "cgroup_sock_addr", "CGROUP_UNIX_GETPEERNAME", ONLY_ALLOW),
+    hook("cgroup/getsockname4", "cgroup_sock_addr", "CGROUP_INET4_GETSOCKNAME", ONLY_ALLOW),
+    hook("cgroup/getsockname6", "cgroup_sock_addr", "CGROUP_INET6_GETSOCKNAME", ONLY_ALLOW),
+    hook("cgroup/getsockname_unix", "cgroup_sock_addr", "CGROUP_UNIX_GETSOCKNAME", ONLY_ALLOW),
     hook("cgroup/sysctl", "cgroup_sysctl", "CGROUP_SYSCTL", ALLOW),
     hook("cgroup/getsockopt", "cgroup_sockopt", "CGROUP_GETSOCKOPT", ALLOW),
     hook("cgroup/setsockopt", "cgroup_sockopt", "CGROUP_SETSOCKOPT", ALLOW),
-    hook("sockops", "sock_ops", "CGROUP_SOCK_OPS", ZERO_OR_ONE),
-    hook("sk_msg", "sk_msg", "SK_MSG_VERDICT", SK),
-    hook("sk_skb/stream_parser", "sk_skb", "SK_SKB_STREAM_PARSER", ANY),
-    hook("sk_skb/stream_verdict", "sk_skb", "SK_SKB_STREAM_VERDICT", SK),
-    hook("sk_skb/verdict", "sk_skb", "SK_SKB_VERDICT", SK),
+    hook("cgroup/dev", "cgroup_device", "CGROUP_DEVICE", ALLOW),
+    named(hook("struct_ops", "struct_ops", "", ANY)),
+    named(sleepable(hook("struct_ops.s", "struct_ops", "", ANY))),
     hook("sk_lookup", "sk_lookup", "SK_LOOKUP", SK),
-    hook("sk_reuseport", "sk_reuseport", "SK_REUSEPORT_SELECT", SK),
-    hook("flow_dissector", "flow_dissector", "FLOW_DISSECTOR", ANY),
     hook("netfilter", "netfilter", "NETFILTER", NETFILTER),
-    hook("lwt_in", "lwt_in", "", ANY),
-    hook("lwt_out", "lwt_out", "", ANY),
-    hook("lwt_xmit", "lwt_xmit", "", ANY),
-    named(hook("tracepoint", "tracepoint", "", ANY)),
-    named(hook("tp", "tracepoint", "", ANY)),
-    named(hook("raw_tracepoint", "raw_tracepoint", "", ANY)),
-    named(hook("raw_tp", "raw_tracepoint", "", ANY)),
-    named(hook("tp_btf", "tracing", "TRACE_RAW_TP", ANY)),
-    named(hook("fentry", "tracing", "TRACE_FENTRY", ZERO)),
-    named(hook("fexit", "tracing", "TRACE_FEXIT", ZERO)),
-    named(hook("fmod_ret", "tracing", "MODIFY_RETURN", ANY)),
-    named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ZERO))),
-    named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ZERO))),
-    named(hook("iter", "tracing", "TRACE_ITER", ZERO_OR_ONE)),
-    named(hook("lsm", "lsm", "LSM_MAC", LSM)),
-    named(sleepable(hook("lsm.s", "lsm", "LSM_MAC", LSM))),
-    named(hook("lsm_cgroup", "lsm", "LSM_CGROUP", ALLOW)),
-    named(hook("kprobe", "kprobe", "", ANY)),
-    named(hook("kretprobe", "kprobe", "", ANY)),
-    named(hook("uprobe", "kprobe", "", ANY)),
-    named(hook("uretprobe", "kprobe", "", ANY)),
-    named(sleepable(hook("uprobe.s", "kprobe", "", ANY))),
-    hook("perf_event", "perf_event", "PERF_EVENT", ANY),
-    sleepable(hook("syscall", "syscall", "", ANY)),
 ];
 
 /// The type a declared `type` or an ELF section names: the longest prefix that fits.
@@ -159,7 +200,8 @@ impl Hook {
     /// Programs may share a jump table exactly when this is equal (kernel: owner of a prog array).
     /// `section` is the declared type: tracing programs of different functions differ.
     pub fn table_class(&self, section: &str) -> (&'static str, &'static str, bool, String) {
-        let function = if matches!(self.prog_type, "tracing" | "lsm") { section.to_owned() } else { String::new() };
+        let function =
+            if matches!(self.prog_type, "tracing" | "lsm" | "ext" | "struct_ops") { section.to_owned() } else { String::new() };
         (self.prog_type, self.attach_type, self.frags, function)
     }
 

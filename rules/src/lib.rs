@@ -32,6 +32,7 @@ pub mod manifest;
 pub mod map_type;
 pub mod native;
 pub mod object;
+pub mod perf_event;
 pub mod vmlinux;
 
 pub use action::{Action, ActionKind, Artifact, Fallback, Tool};

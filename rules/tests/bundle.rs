@@ -211,7 +211,7 @@ fn manifests_that_lead_astray_are_refused() {
     assert!(Bundle::read(&with(&|_| {})).is_ok());
     type Change = fn(&mut Manifest);
     let table: &[(Change, &str)] = &[
-        (|m| m.format = 3, "bundle has format 3; this ouro knows format 2"),
+        (|m| m.format = 9, "bundle has format 9; this ouro knows format 2"),
         (|m| m.name = "../x".to_owned(), "`../x` cannot name a pin"),
         (|m| m.name = "x".repeat(200), "cannot name a pin"),
         (|m| m.programs[0].name = "a/b".to_owned(), "`a/b` cannot name a pin"),

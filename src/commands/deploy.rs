@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ouro_deploy::{ErrorKind, Options, Plan, Rejection, Step};
+use ouro_deploy::{ErrorKind, Hook, Options, Plan, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Attach;
@@ -83,10 +83,14 @@ fn with_log(session: &Session, error: ouro_deploy::Error) -> CliError {
 
 /// Nobody who runs a firewall wants to learn this from the traffic.
 fn tell_detached(session: &Session, steps: &[Step]) {
-    let attached: Vec<&str> = steps.iter().filter_map(attached).collect();
+    let attached: Vec<&Hook> = steps.iter().filter_map(attached).collect();
+    let is_same_place = |one: &Hook, other: &Hook| match one.interface() {
+        Some(interface) => other.interface() == Some(interface),
+        None => one.name() == other.name(),
+    };
     for step in steps {
         match step {
-            Step::Detach { hook, .. } if !attached.contains(&hook.interface()) => {
+            Step::Detach { hook, .. } if !attached.iter().any(|other| is_same_place(hook, other)) => {
                 session.output.status(&format!("detached from {hook}, which the chain does not name\n"));
             }
             _ => {}
@@ -103,9 +107,9 @@ fn rejection(error: &ouro_deploy::Error) -> Option<&Rejection> {
     }
 }
 
-fn attached(step: &Step) -> Option<&str> {
+fn attached(step: &Step) -> Option<&Hook> {
     match step {
-        Step::Attach { hook, .. } => Some(hook.interface()),
+        Step::Attach { hook, .. } => Some(hook),
         _ => None,
     }
 }
@@ -132,11 +136,16 @@ pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliErr
 /// Replaces the device of a chain's only attach point.
 fn attach_to(attach: &mut [Attach], device: &str) -> Result<(), CliError> {
     let count = attach.len();
-    let [Attach::Xdp { interface, .. } | Attach::Tc { interface, .. }] = attach else {
+    let [point] = attach else {
         let message = format!("`--interface` replaces the device of one attach point, and the chain has {count}");
         return Err(CliError::new(Kind::Usage, message).help("name the devices in the BUILD file's `attach`"));
     };
-    device.clone_into(interface);
+    if point.interface().is_none() {
+        let (place, how) = point.words();
+        let message = format!("`--interface` replaces a network device, and the chain is attached to {place} ({how})");
+        return Err(CliError::new(Kind::Usage, message).help("leave `--interface` out"));
+    }
+    *point = point.on(device);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus};
+use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus};
 
 use crate::cli::Status;
 use crate::commands::deploy::{bpffs, failure};
@@ -73,16 +73,12 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
 }
 
 fn hook(status: &HookStatus) -> [String; 3] {
-    let what = match &status.hook {
-        Hook::Xdp { mode, .. } => format!("xdp {mode:?}").to_lowercase(),
-        Hook::Tcx { direction, .. } => format!("tcx {direction:?}").to_lowercase(),
-        Hook::Clsact { direction, priority, .. } => format!("clsact {direction:?} priority {priority}").to_lowercase(),
-    };
+    let (place, how) = status.hook.words();
     let state = match (status.alive, status.program) {
         (true, Some(program)) => format!("runs program {program}"),
         _ => "not attached".to_owned(),
     };
-    [status.hook.interface().to_owned(), what, state]
+    [place, how, state]
 }
 
 fn edge(edge: &EdgeStatus) -> [String; 3] {

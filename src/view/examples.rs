@@ -50,7 +50,13 @@ pub(super) fn one() -> ChainSpec {
 /// Two programs, the second jumping back, and itself.
 pub(super) fn two() -> ChainSpec {
     let mut spec = chain(&[("outer", &[]), ("strip", &[])], &[(0, 1, 2, None), (1, 0, 2, Some(4)), (1, 1, 2, Some(2))], vec![]);
-    spec.attach = vec![Attach::Tc { interface: "wan0".to_owned(), direction: Direction::Ingress, priority: 1, via: TcVia::Auto }];
+    spec.attach = vec![Attach::Tc {
+        interface: "wan0".to_owned(),
+        direction: Direction::Ingress,
+        priority: 1,
+        via: TcVia::Auto,
+        handle: 1,
+    }];
     spec.programs.iter_mut().for_each(|member| member.ty = "tc".to_owned());
     spec
 }

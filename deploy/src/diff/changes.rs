@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use ouro_rules::manifest::{Edge, Manifest, MapSpec};
 
 use crate::change::{Change, NotAtomic, What};
-use crate::hook::Hook;
-use crate::kernel::neighbours;
+use crate::hook::{Hook, Renewal};
 use crate::meta::Meta;
 use crate::observe::Observed;
 use crate::problem::problems;
@@ -195,7 +194,7 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let hooks =
         steps.iter().filter(|step| !matches!(step, Step::Detach { .. } | Step::RemoveLink { .. })).filter_map(Step::moved_hook);
     let found = hooks.filter_map(|hook| {
-        let mut programs = neighbours(&observed.host, hook);
+        let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
         programs.retain(|program| !ours.contains(program));
         (!programs.is_empty()).then(|| Change::Foreign { hook: hook.clone(), programs })
     });
@@ -213,7 +212,14 @@ fn not_atomic(steps: &[Step]) -> Vec<Change> {
         }
         _ => None,
     };
-    several.into_iter().chain(steps.windows(2).filter_map(gap)).map(|why| Change::NotAtomic { why }).collect()
+    let overlap = |step: &Step| match step {
+        Step::Switch { hook, .. } if !matches!(hook.renewal(), Renewal::Link | Renewal::Filter) => {
+            Some(NotAtomic::BothRun { hook: hook.clone() })
+        }
+        _ => None,
+    };
+    let each = steps.iter().filter_map(overlap).chain(steps.windows(2).filter_map(gap));
+    several.into_iter().chain(each).map(|why| Change::NotAtomic { why }).collect()
 }
 
 fn untried(manifest: &Manifest, steps: &[Step]) -> Option<Change> {

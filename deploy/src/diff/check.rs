@@ -10,7 +10,7 @@ use ouro_rules::hook as types;
 use super::Options;
 use crate::conflict::Conflict;
 use crate::hook::Hook;
-use crate::kernel::find_filter;
+use crate::kernel::{Missing, find_filter};
 use crate::layout::check_name;
 use crate::map_check::differences;
 use crate::observe::{Attachment, Observed};
@@ -41,8 +41,7 @@ fn names(bundle: &Bundle) -> Vec<Conflict> {
 }
 
 fn program_types(bundle: &Bundle) -> impl Iterator<Item = Conflict> {
-    let deployable = |ty: &str| types::find(ty).is_some_and(|hook| matches!(hook.prog_type, "xdp" | "sched_cls"));
-    let others = bundle.manifest.programs.iter().filter(move |program| !deployable(&program.ty));
+    let others = bundle.manifest.programs.iter().filter(|program| types::find(&program.ty).is_none());
     others.map(|program| Conflict::ProgramType { program: program.name.clone(), ty: program.ty.clone() })
 }
 
@@ -65,26 +64,36 @@ fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {
 
 fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
     let devices = &observed.host.devices;
-    let interface = hook.interface();
+    let Some(interface) = hook.interface() else {
+        let Missing { what, help } = observed.absent.get(&hook.name())?.clone();
+        return Some(Conflict::NoPlace { hook: hook.clone(), what, help });
+    };
     if devices.contains_key(interface) {
         let lacks_tcx = matches!(hook, Hook::Tcx { .. }) && !observed.host.tcx;
-        return lacks_tcx.then(|| Conflict::NoTcx { hook: hook.clone() });
+        if lacks_tcx {
+            return Some(Conflict::NoTcx { hook: hook.clone() });
+        }
+        let Missing { what, help } = observed.absent.get(&hook.name())?.clone();
+        return Some(Conflict::NoPlace { hook: hook.clone(), what, help });
     }
     let nearest = devices.keys().map(|name| (strsim::osa_distance(name, interface), name)).min();
     let similar = nearest.filter(|(distance, _)| *distance <= 2 && *distance < interface.len()).map(|(_, name)| name.clone());
     Some(Conflict::NoDevice { interface: interface.to_owned(), similar, existing: devices.keys().cloned().collect() })
 }
 
-/// A device runs one XDP program, and one filter at a priority and handle.
+/// A device runs one XDP program, and one filter at a priority and handle; a control group whose mode says so runs one program.
 fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
     if observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
         return None;
     }
-    let device = observed.host.devices.get(hook.interface())?;
-    let program = match hook {
-        Hook::Xdp { .. } => device.xdp?,
-        Hook::Tcx { .. } => return None,
-        Hook::Clsact { direction, priority, .. } => find_filter(&device.filters, *direction, *priority)?.program,
+    let device = hook.interface().and_then(|interface| observed.host.devices.get(interface));
+    let program = match (hook, device) {
+        (Hook::Xdp { .. }, Some(device)) => device.xdp?,
+        (Hook::Clsact { direction, priority, handle, .. }, Some(device)) => {
+            find_filter(&device.filters, *direction, *priority, *handle)?.program
+        }
+        (Hook::Cgroup(_), _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
+        _ => return None,
     };
     Some(Conflict::Taken { hook: hook.clone(), program })
 }
@@ -93,7 +102,8 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
 /// at all.
 pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict> {
     let elsewhere = observed.metas().filter(|meta| meta.namespace != observed.host.namespace);
-    let mut unseen: Vec<&Hook> = elsewhere.flat_map(|meta| &meta.hooks).filter(|hook| !hook.is_link()).collect();
+    let mut unseen: Vec<&Hook> =
+        elsewhere.flat_map(|meta| &meta.hooks).filter(|hook| !hook.is_link() && hook.is_of_namespace()).collect();
     unseen.dedup();
     let unseen = unseen.into_iter().map(|hook| Conflict::OtherNamespace { hook: hook.clone() });
     unseen.chain(observed.attachments.values().filter_map(|attached| attachment(observed, attached)))
@@ -106,12 +116,12 @@ fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
     if attached.generation.is_none() {
         return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.program });
     }
-    if attached.namespace != observed.host.namespace {
+    if attached.namespace != observed.host.namespace && attached.hook.is_of_namespace() {
         return Some(Conflict::OtherNamespace { hook: attached.hook.clone() });
     }
-    let index = observed.host.devices.get(attached.hook.interface()).map(|device| device.index);
-    let moved = || Conflict::Moved { hook: attached.hook.clone(), ifindex: attached.ifindex };
-    (index != Some(attached.ifindex)).then(moved)
+    let index = observed.host.devices.get(attached.hook.interface()?).map(|device| u64::from(device.index));
+    let moved = |ifindex| Conflict::Moved { hook: attached.hook.clone(), ifindex };
+    attached.target.filter(|ifindex| index != Some(*ifindex)).map(moved)
 }
 
 fn maps(bundle: &Bundle, observed: &Observed) -> impl Iterator<Item = Conflict> {

@@ -19,6 +19,7 @@ use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::observe::{Generation, Observed, counts_edges};
 use crate::rehearsal::takes_packets;
+use crate::resolve::resolve;
 use crate::step::Step;
 
 pub use back::{acceptance, way_back};
@@ -41,8 +42,8 @@ pub struct Options {
 
 /// What makes `bundle` live; no steps if it is.
 pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<Plan, Vec<Conflict>> {
-    let hooks: Vec<Hook> = bundle.manifest.attach.iter().map(|attach| Hook::new(attach, observed.host.tcx)).collect();
-    let conflicts = check::check(bundle, observed, &hooks, options);
+    let (hooks, mut conflicts) = resolve(&bundle.manifest.attach, &observed.host);
+    conflicts.extend(check::check(bundle, observed, &hooks, options));
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
@@ -170,7 +171,8 @@ fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
 /// Devices that need a clsact qdisc and have none.
 fn missing_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
     let lacks = |interface: &str| observed.host.devices.get(interface).is_some_and(|device| !device.clsact);
-    hooks.iter().filter(|hook| !hook.is_link() && lacks(hook.interface())).map(|hook| hook.interface().to_owned()).collect()
+    let filters = hooks.iter().filter(|hook| matches!(hook, Hook::Clsact { .. }));
+    filters.filter_map(Hook::interface).filter(|interface| lacks(interface)).map(str::to_owned).collect()
 }
 
 fn recorded_qdiscs(observed: &Observed) -> BTreeSet<String> {

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use super::{check, recorded_qdiscs};
 use crate::conflict::Conflict;
-use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
 use crate::step::Step;
 
@@ -66,7 +65,7 @@ pub(super) fn detach(attached: &Attachment) -> Option<Step> {
     let hook = attached.hook.clone();
     match (&hook, attached.generation) {
         (_, Some(generation)) if attached.is_alive() => Some(Step::Detach { hook, generation }),
-        (Hook::Clsact { .. }, _) => None,
+        (hook, _) if !hook.is_link() => None,
         _ => Some(Step::RemoveLink { hook }),
     }
 }

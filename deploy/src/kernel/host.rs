@@ -9,19 +9,18 @@ use std::os::unix::fs::MetadataExt;
 
 use ouro_rules::manifest::Direction;
 
-use super::netlink::{attribute, dump, request, word};
+use super::attach_type::TCX_INGRESS;
+use super::netlink::{attribute, attributes_of, dump, request, word};
 use super::sys;
 use crate::Error;
-use crate::hook::Hook;
-
-/// `BPF_TCX_INGRESS` and `BPF_TCX_EGRESS`, of kernel 6.6.
-pub(super) const TCX_INGRESS: u32 = 46;
-pub(super) const TCX_EGRESS: u32 = 47;
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_ID: u16 = 11;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_XDP: u16 = 43;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 const CLSACT_PARENT: u32 = 0xffff_fff1;
@@ -40,6 +39,8 @@ pub struct Host {
     pub namespace: u64,
     /// Bytes of a page.
     pub page_size: u32,
+    /// The CPUs that run.
+    pub cpus: Vec<u32>,
 }
 
 /// A network device.
@@ -47,14 +48,14 @@ pub struct Host {
 pub struct Device {
     /// Its index.
     pub index: u32,
+    /// What it is called besides: its alias first, then its other names.
+    pub labels: Vec<String>,
     /// The XDP program it runs.
     pub xdp: Option<u32>,
     /// Whether it has a clsact qdisc.
     pub clsact: bool,
     /// The BPF filters of that qdisc.
     pub filters: Vec<Filter>,
-    /// The programs of its TCX hooks, in the order they run.
-    pub tcx: Vec<(Direction, u32)>,
 }
 
 /// A BPF filter of a clsact qdisc.
@@ -76,11 +77,24 @@ pub(crate) fn host() -> Result<Host, Error> {
     let mut devices = devices().map_err(failed)?;
     let any = devices.values().map(|device| device.index).min().unwrap_or(1);
     mark_clsact(&mut devices).map_err(failed)?;
-    let tcx = sys::attach_type_known(any, TCX_INGRESS).map_err(failed)?;
-    if tcx {
-        devices.values_mut().try_for_each(mark_tcx).map_err(failed)?;
-    }
-    Ok(Host { devices, tcx, namespace: namespace(), page_size: sys::page_size() })
+    Ok(Host {
+        devices,
+        tcx: sys::attach_type_known(any, TCX_INGRESS).map_err(failed)?,
+        namespace: namespace(),
+        page_size: sys::page_size(),
+        cpus: cpus(),
+    })
+}
+
+/// The kernel writes ranges: `0-3,8`. The first CPU always runs.
+fn cpus() -> Vec<u32> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<u32>().ok()?..=last.parse().ok()?)
+    };
+    let found: Vec<u32> = text.trim().split(',').filter_map(range).flatten().collect();
+    if found.is_empty() { vec![0] } else { found }
 }
 
 /// The inode of this thread's network namespace; 0 where /proc is missing.
@@ -94,7 +108,10 @@ fn devices() -> io::Result<BTreeMap<String, Device>> {
         let (Some(index), Some(attributes)) = (word(&body, 4), body.get(IFINFOMSG..)) else { continue };
         let Some(name) = attribute(attributes, libc::IFLA_IFNAME).map(text) else { continue };
         let xdp = attribute(attributes, IFLA_XDP).and_then(|xdp| attribute(xdp, IFLA_XDP_PROG_ID)).and_then(|id| word(id, 0));
-        found.insert(name, Device { index, xdp: xdp.filter(|id| *id != 0), ..Device::default() });
+        let alias = attribute(attributes, IFLA_IFALIAS);
+        let others = attribute(attributes, IFLA_PROP_LIST).map(|list| attributes_of(list, IFLA_ALT_IFNAME)).unwrap_or_default();
+        let labels = alias.into_iter().chain(others).map(text).collect();
+        found.insert(name, Device { index, labels, xdp: xdp.filter(|id| *id != 0), ..Device::default() });
     }
     Ok(found)
 }
@@ -114,33 +131,6 @@ fn mark_clsact(devices: &mut BTreeMap<String, Device>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn mark_tcx(device: &mut Device) -> io::Result<()> {
-    for (direction, attach_type) in [(Direction::Ingress, TCX_INGRESS), (Direction::Egress, TCX_EGRESS)] {
-        match sys::attached_programs(device.index, attach_type) {
-            Ok(programs) => device.tcx.extend(programs.into_iter().map(|program| (direction, program))),
-            // Nothing was ever attached there; or the device has just gone.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// The programs that run at the same place as a hook's.
-pub(crate) fn neighbours(host: &Host, hook: &Hook) -> Vec<u32> {
-    let Some(device) = host.devices.get(hook.interface()) else { return Vec::new() };
-    match hook {
-        Hook::Xdp { .. } => device.xdp.into_iter().collect(),
-        Hook::Tcx { direction, .. } => {
-            device.tcx.iter().filter(|(way, _)| way == direction).map(|(_, program)| *program).collect()
-        }
-        Hook::Clsact { direction, .. } => {
-            let filters = device.filters.iter().filter(|filter| filter.direction == *direction && filter.program != 0);
-            filters.map(|filter| filter.program).collect()
-        }
-    }
 }
 
 /// The filters of a device's clsact qdisc, of every kind.

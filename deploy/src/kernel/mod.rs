@@ -3,30 +3,48 @@
 //! Works on paths of pins and on network devices; knows no bundles and no generations. Foreign types do not travel past it.
 
 mod attach;
+mod attach_type;
+mod binary;
 mod bpffs;
 mod caps;
-mod elf;
+mod clsact;
 mod host;
+mod inflate;
+mod links;
 mod load;
 mod maps;
 mod netlink;
+mod numbers;
+mod objects;
 pub(crate) mod pins;
+mod places;
+mod prepare;
+mod preview;
+mod refusal;
+mod relocate;
 mod run;
 mod scratch;
+mod settings;
 mod sys;
+mod types;
+mod verify;
 
-pub(crate) use attach::{add_qdisc, attach, detach, find_filter, remove_link, remove_qdisc, switch, take_back};
+pub(crate) use attach::{attach, beside, detach, remove_link, switch, take_back};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub(crate) use caps::require as require_capabilities;
+pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
+pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
-pub(crate) use host::{host, neighbours};
-pub(crate) use load::Loader;
+pub(crate) use load::{LoadOptions, Loader, Request};
 pub(crate) use maps::{
     counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, replace_bytes, write_bytes,
 };
 pub use pins::MapFacts;
+pub use places::Missing;
+pub(crate) use preview::{group_program, look_at, others};
 pub(crate) use run::run_packet;
 pub(crate) use scratch::Scratch;
+pub use verify::Verified;
 
 /// How long the machine has been up.
 pub(crate) fn uptime() -> std::time::Duration {
@@ -39,4 +57,18 @@ pub(crate) fn settle() {
     if sys::membarrier().is_err() {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
+}
+
+/// An error with everything that caused it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
 }

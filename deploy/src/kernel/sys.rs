@@ -2,12 +2,27 @@
 //!
 //! Knows numbers and layouts (include/uapi/linux/bpf.h), not chains.
 
+mod btf;
+mod event;
+mod link;
+mod map;
+mod prog;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
+
+pub(super) use btf::{btf_load, module_btf};
+pub(super) use event::{Event, perf_event, trace_event};
+pub(super) use link::{
+    Relative, group_attach, group_detach, link_at, link_event, link_in_order, link_kprobes, link_map, link_netfilter,
+    link_uprobes, link_walk, query, raw_tracepoint,
+};
+pub(super) use map::{NewMap, map_put, new_map};
+pub(super) use prog::{Program, prog_load};
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;
@@ -34,6 +49,7 @@ const BPF_F_REPLACE: u32 = 4;
 const ATTR_SIZE: usize = 144;
 
 /// A `union bpf_attr`, filled by the offsets of its fields.
+#[derive(Clone)]
 #[repr(C, align(8))]
 struct Attr([u8; ATTR_SIZE]);
 
@@ -54,9 +70,19 @@ impl Attr {
         self.bytes(offset, &fd.as_raw_fd().to_ne_bytes())
     }
 
+    /// What the kernel wrote there.
+    fn get_u32(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes(*self.0[offset..].first_chunk().expect("BUG: a field of the attribute"))
+    }
+
     fn bytes(mut self, offset: usize, bytes: &[u8]) -> Attr {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
+    }
+
+    /// What the kernel wrote at an offset.
+    fn word(&self, offset: usize) -> u32 {
+        self.0[offset..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     }
 
     fn call(mut self, command: u32) -> io::Result<i32> {
@@ -148,17 +174,6 @@ pub(super) fn attach_type_known(ifindex: u32, attach_type: u32) -> io::Result<bo
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-/// The ids of a device's programs of this attach type, in the order they run.
-pub(super) fn attached_programs(ifindex: u32, attach_type: u32) -> io::Result<Vec<u32>> {
-    // More than the kernel runs at one hook (`BPF_MPROG_MAX`).
-    let mut ids = [0u32; 64];
-    let room = u32::try_from(ids.len()).expect("BUG: 64");
-    let mut attr = Attr::new().u32(0, ifindex).u32(4, attach_type).pointer(16, ids.as_mut_ptr()).u32(24, room);
-    attr.call_mut(PROG_QUERY)?;
-    let count = u32::from_ne_bytes(*attr.0[24..].first_chunk().expect("BUG: the attribute is larger")) as usize;
-    Ok(ids[..count.min(ids.len())].to_vec())
 }
 
 pub(super) fn link_create(program: BorrowedFd<'_>, ifindex: u32, attach_type: u32, flags: u32) -> io::Result<OwnedFd> {

@@ -71,7 +71,7 @@ fn a_plan_with_steps_has_changes() {
     let mut leftover = deployed(&old);
     leftover.generations.insert(2, generation(&bundle("b", &[xdp("eth0")]), 2));
     let mut dead = deployed(&old);
-    dead.attachments.get_mut("xdp-eth0").unwrap().ifindex = 0;
+    dead.attachments.get_mut("xdp-eth0").unwrap().target = None;
     for observed in [unmarked, leftover, dead, deployed(&bundle("b", &[xdp("eth0")]))] {
         let plan = plan(&old, &observed);
         assert!(!plan.is_empty() && plan.counts() != [0; 3], "{plan:?}");
@@ -100,11 +100,10 @@ fn what_is_not_atomic_is_told() {
 
 #[test]
 fn programs_of_others_at_the_same_place_are_told() {
-    let tc = Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Ingress, priority: 9, via: TcVia::Tcx };
+    let tc = Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Ingress, priority: 9, handle: 1, via: TcVia::Tcx };
     let (old, new) = (bundle("a", std::slice::from_ref(&tc)), bundle("b", &[tc]));
     let mut observed = deployed(&old);
-    let device = observed.host.devices.get_mut("eth0").unwrap();
-    device.tcx = vec![(Direction::Ingress, 77), (Direction::Ingress, 10), (Direction::Egress, 78)];
+    observed.foreign_programs.insert("tcx-ingress-eth0".to_owned(), vec![77, 10]);
     let text = "! TCX ingress of `eth0` also runs programs of others, which stay: 77";
     assert!(lines(&plan(&new, &observed)).contains(&text.to_owned()));
 }

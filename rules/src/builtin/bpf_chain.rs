@@ -26,7 +26,12 @@ impl BpfChain {
         let points = AttrType::Record(ATTACH.iter().map(|name| (*name).to_owned()).collect());
         let attrs = vec![
             AttrSpec::new("entry", AttrType::Label, "The first program.").required().edge(EdgeKind::Entry),
-            AttrSpec::new("attach", points.list(), "Where the entry is attached: `xdp()`, `tc()`, `tcx()`.").default(empty()),
+            AttrSpec::new(
+                "attach",
+                points.list(),
+                "Where the entry is attached: `xdp()`, `tc()`, `cgroup()` and the others below.",
+            )
+            .default(empty()),
             AttrSpec::new(
                 "programs",
                 AttrType::Label.list(),
@@ -68,7 +73,7 @@ impl Rule for BpfChain {
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let entry = entry(ctx)?;
         let programs = reachable(ctx, &entry);
-        let (attach, mut findings) = attach_points(ctx);
+        let (attach, mut findings) = attach_points(ctx, &entry);
         findings.extend(name_finding(ctx));
         let listed = listed(ctx, &mut findings);
         let tests = tests(ctx, &entry, &mut findings);
@@ -156,10 +161,10 @@ fn tests(ctx: &Context<'_>, entry: &ProgramInfo, findings: &mut Vec<Diagnostic>)
     tests
 }
 
-fn attach_points<'a>(ctx: &Context<'a>) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
+fn attach_points<'a>(ctx: &Context<'a>, entry: &ProgramInfo) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
     let (mut points, mut findings) = (Vec::new(), Vec::new());
     for item in ctx.target.get("attach").items() {
-        match attach(item) {
+        match chain::check_point(entry, item).map_or_else(|| attach(item, &entry.ty), Err) {
             Ok(point) => points.push((point, item)),
             Err(finding) => findings.push(finding),
         }

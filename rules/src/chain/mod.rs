@@ -18,7 +18,7 @@ use crate::label::Label;
 use crate::manifest::{Attach, Edge, MapSpec, PacketTest};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 
-pub use fit::check_jump;
+pub use fit::{check_jump, check_point};
 
 /// Tail calls the kernel allows in one run after the entry (`MAX_TAIL_CALL_CNT`, the same on all kernels since 5.17).
 pub const MAX_DEPTH: u32 = 33;

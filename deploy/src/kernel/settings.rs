@@ -1,0 +1,77 @@
+//! How the running kernel was configured, for externs in `__kconfig`.
+//!
+//! Knows names and texts, not how objects want them written.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::OnceLock;
+
+use super::inflate::gunzip;
+
+/// The kernel's settings, read when first asked for.
+#[derive(Default)]
+pub(super) struct Settings {
+    configured: OnceLock<BTreeMap<String, String>>,
+}
+
+impl Settings {
+    /// A setting as the kernel's configuration writes it; none if it is not set, or nobody says.
+    pub(super) fn get(&self, name: &str) -> Option<String> {
+        let version = kernel_version();
+        let flag = |holds: bool| Some(if holds { "y" } else { "n" }.to_owned());
+        match name {
+            "LINUX_KERNEL_VERSION" => Some(version.to_string()),
+            "LINUX_HAS_BPF_COOKIE" => flag(version >= code(5, 15, 0)),
+            "LINUX_HAS_SYSCALL_WRAPPER" => {
+                let wraps = cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "s390x"));
+                flag(wraps && version >= code(4, 19, 0))
+            }
+            _ => self.configured.get_or_init(read).get(name).cloned(),
+        }
+    }
+}
+
+/// `KERNEL_VERSION(major, minor, patch)`; a patch beyond 255 is taken for that.
+fn code(major: u32, minor: u32, patch: u32) -> u32 {
+    (major << 16) + (minor << 8) + patch.min(255)
+}
+
+/// The version of the running kernel.
+fn kernel_version() -> u32 {
+    let release = release();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    code(next(), next(), next())
+}
+
+fn release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned()
+}
+
+/// Distributions keep the configuration beside the kernel; others have the kernel itself keep it.
+fn read() -> BTreeMap<String, String> {
+    let beside = fs::read(format!("/boot/config-{}", release())).ok();
+    let text = beside.or_else(|| gunzip(&fs::read("/proc/config.gz").ok()?)).unwrap_or_default();
+    let lines = String::from_utf8_lossy(&text);
+    lines.lines().filter(|line| line.starts_with("CONFIG_")).filter_map(|line| line.split_once('=')).map(own).collect()
+}
+
+fn own((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_says_how_it_was_made() {
+        let settings = Settings::default();
+        let version: u32 = settings.get("LINUX_KERNEL_VERSION").unwrap().parse().unwrap();
+        assert!(version > code(4, 0, 0) && version < code(100, 0, 0));
+        let says = fs::exists("/proc/config.gz").unwrap() || fs::exists(format!("/boot/config-{}", release())).unwrap();
+        // Every kernel these tests run on has BPF.
+        assert_eq!(settings.get("CONFIG_BPF_SYSCALL").as_deref(), says.then_some("y"));
+        assert_eq!(settings.get("CONFIG_NO_SUCH_THING"), None);
+    }
+}

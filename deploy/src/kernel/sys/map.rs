@@ -1,0 +1,50 @@
+//! BPF_MAP_CREATE with everything a map can be created with.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::{Attr, MAP_CREATE, map_update};
+
+/// What a map is created with.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::kernel) struct NewMap<'a> {
+    pub(in crate::kernel) name: &'a str,
+    pub(in crate::kernel) ty: u32,
+    pub(in crate::kernel) key_size: u32,
+    pub(in crate::kernel) value_size: u32,
+    pub(in crate::kernel) max_entries: u32,
+    pub(in crate::kernel) flags: u32,
+    pub(in crate::kernel) extra: u64,
+    pub(in crate::kernel) numa_node: u32,
+    /// The types of keys and values, in the BTF of an object.
+    pub(in crate::kernel) types: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// Of a map of maps, one such.
+    pub(in crate::kernel) inner: Option<BorrowedFd<'a>>,
+}
+
+/// Creates a map.
+pub(in crate::kernel) fn new_map(map: &NewMap<'_>) -> io::Result<OwnedFd> {
+    let known = |byte: &u8| byte.is_ascii_alphanumeric() || b"_.".contains(byte);
+    let name: Vec<u8> = map.name.bytes().filter(known).take(15).collect();
+    let mut attr = Attr::new()
+        .u32(0, map.ty)
+        .u32(4, map.key_size)
+        .u32(8, map.value_size)
+        .u32(12, map.max_entries)
+        .u32(16, map.flags)
+        .u32(24, map.numa_node)
+        .bytes(28, &name)
+        .bytes(64, &map.extra.to_ne_bytes());
+    if let Some(inner) = map.inner {
+        attr = attr.fd(20, inner);
+    }
+    if let Some((btf, key, value)) = map.types {
+        attr = attr.fd(48, btf).u32(52, key).u32(56, value);
+    }
+    attr.call_fd(MAP_CREATE)
+}
+
+/// Puts a program or a map behind a key.
+pub(in crate::kernel) fn map_put(map: BorrowedFd<'_>, key: u32, object: BorrowedFd<'_>) -> io::Result<()> {
+    map_update(map, key, &object.as_raw_fd().to_ne_bytes())
+}

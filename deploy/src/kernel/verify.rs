@@ -1,0 +1,138 @@
+//! Has the kernel verify programs, on all cores, and reads what its verifier tells of them.
+//!
+//! Knows finished programs, not objects.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use serde::Serialize;
+
+use super::sys;
+
+/// `BPF_LOG_LEVEL1`: every instruction; `BPF_LOG_STATS`: only the sums.
+const TRACE: u32 = 1;
+const SUMS: u32 = 4;
+/// The sums fit in here, with 256 functions.
+const SHORT_LOG: usize = 16 << 10;
+const LOG: usize = 64 << 10;
+/// A longer log is cut by the kernel; since 6.4 at its begin.
+const LONGEST_LOG: usize = 64 << 20;
+/// The most instructions that the verifier goes through.
+pub(crate) const LIMIT: u32 = 1_000_000;
+
+/// What the verifier tells of a program it took. What a kernel does not tell is 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Verified {
+    /// Instructions that were gone through, those of loops once for each turn; the limit is 1,000,000.
+    pub instructions: u32,
+    /// Bytes of stack of each function, the program's own first.
+    pub stack: Vec<u32>,
+    /// States that were looked at.
+    pub states: u32,
+    /// States held at once.
+    pub peak_states: u32,
+    /// How long it took, in microseconds.
+    pub microseconds: u64,
+}
+
+impl Verified {
+    fn read(log: &str) -> Verified {
+        let after = |word: &str| log.lines().rev().find_map(|line| line.split_once(word)).map(|(_, rest)| rest);
+        let number = |word: &str| {
+            let digits = after(word)?.split(|c: char| !c.is_ascii_digit()).next()?;
+            digits.parse::<u64>().ok()
+        };
+        let small = |word: &str| number(word).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        let stack = after("stack depth ").unwrap_or_default();
+        Verified {
+            instructions: small("processed "),
+            stack: stack.split('+').map_while(|depth| depth.trim().parse().ok()).collect(),
+            states: small("total_states "),
+            peak_states: small("peak_states "),
+            microseconds: number("verification time ").unwrap_or(0),
+        }
+    }
+}
+
+/// A program that was taken, with what the verifier wrote of it.
+pub(super) struct Taken {
+    pub(super) program: OwnedFd,
+    pub(super) verified: Verified,
+    pub(super) log: String,
+}
+
+/// A program that was not: why, and what the verifier wrote of it.
+pub(super) struct Refused {
+    pub(super) error: io::Error,
+    pub(super) log: String,
+}
+
+/// Loads a program. Its whole log is written only where it is asked for, or says why it was refused.
+pub(super) fn load(program: &sys::Program<'_>, whole_log: bool) -> Result<Taken, Refused> {
+    if !whole_log {
+        let mut log = vec![0; SHORT_LOG];
+        if let Ok(loaded) = sys::prog_load(program, SUMS, &mut log) {
+            return Ok(taken(loaded, &log));
+        }
+    }
+    let mut size = LOG;
+    loop {
+        let mut log = vec![0; size];
+        match sys::prog_load(program, TRACE | SUMS, &mut log) {
+            Ok(loaded) => return Ok(taken(loaded, &log)),
+            Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && size < LONGEST_LOG => size *= 8,
+            Err(error) => return Err(Refused { error, log: text(&log) }),
+        }
+    }
+}
+
+fn taken(program: OwnedFd, log: &[u8]) -> Taken {
+    let log = text(log);
+    Taken { program, verified: Verified::read(&log), log }
+}
+
+fn text(log: &[u8]) -> String {
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    String::from_utf8_lossy(&log[..end]).into_owned()
+}
+
+/// Does `work` for the numbers below `count` on all cores; the results are in order.
+pub(super) fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(count);
+    if threads <= 1 {
+        return (0..count).map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count));
+        numbers.map(|number| (number, work(number))).collect::<Vec<_>>()
+    };
+    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().expect("BUG: loading does not panic")).collect()
+    });
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sums_are_read() {
+        let log = "verification time 60 usec\nstack depth 8+0+32\n\
+                   processed 17 insns (limit 1000000) max_states_per_insn 1 total_states 3 peak_states 2 mark_read 1\n";
+        let verified = Verified { instructions: 17, stack: vec![8, 0, 32], states: 3, peak_states: 2, microseconds: 60 };
+        assert_eq!(Verified::read(log), verified);
+        assert_eq!(Verified::read(""), Verified::default());
+    }
+
+    #[test]
+    fn results_come_in_order() {
+        assert_eq!(on_all_cores(100, |number| number * 2), (0..100).map(|number| number * 2).collect::<Vec<_>>());
+        assert_eq!(on_all_cores(0, |number| number), Vec::<usize>::new());
+    }
+}

@@ -1,4 +1,5 @@
-//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,live},maps,links,kept,unconfirmed}`.
+//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,live},maps,links,root/<kind>/{stub,table},kept,
+//! unconfirmed}`.
 //!
 //! Pure: makes paths, and refuses names that would lead elsewhere.
 
@@ -113,6 +114,26 @@ impl Layout {
     /// A hook's link.
     pub fn link(&self, hook: &Hook) -> PathBuf {
         self.links().join(hook.name())
+    }
+
+    /// The root tables.
+    pub fn roots(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// A root table and its stub.
+    pub fn root(&self, root: &str) -> PathBuf {
+        self.roots().join(root)
+    }
+
+    /// What hooks of a root run.
+    pub fn stub(&self, root: &str) -> PathBuf {
+        self.root(root).join("stub")
+    }
+
+    /// Where its stub jumps.
+    pub fn root_table(&self, root: &str) -> PathBuf {
+        self.root(root).join("table")
     }
 
     /// The meta of a deployment of which only the maps were kept.

@@ -19,6 +19,7 @@ mod problem;
 mod rehearsal;
 mod rejection;
 mod resolve;
+mod root;
 mod status;
 mod step;
 mod trial;
@@ -42,10 +43,11 @@ pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use resolve::resolve;
+pub use root::Root;
 pub use status::{
     Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, status,
 };
-pub use step::Step;
+pub use step::{Runs, Step};
 pub use trial::Trial;
 
 use kernel::Lock;

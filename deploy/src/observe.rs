@@ -14,6 +14,7 @@ use crate::kernel::{self, Host, MapFacts, Missing};
 use crate::layout::Layout;
 use crate::meta::{self, Meta};
 use crate::resolve::resolve;
+use crate::root::Root;
 use crate::trial::{self, Trial};
 
 /// Everything there is of one deployment.
@@ -27,6 +28,8 @@ pub struct Observed {
     pub generations: BTreeMap<u32, Generation>,
     /// What is attached, by hook name.
     pub attachments: BTreeMap<String, Attachment>,
+    /// The root tables by name.
+    pub roots: BTreeMap<String, Root>,
     /// The declared maps that are pinned.
     pub maps: BTreeMap<String, MapFacts>,
     /// What the deployment was of which only the maps were kept.
@@ -69,8 +72,10 @@ pub struct Attachment {
     pub hook: Hook,
     /// The link's id; none for what has no link.
     pub link: Option<u32>,
-    /// The program's id.
+    /// The program's id; of a hook that runs a stub, the one the stub jumps to.
     pub program: u32,
+    /// The root whose stub it runs.
+    pub root: Option<String>,
     /// What it is attached to: a device's index, a control group's id, a namespace's inode, a map's id, and 0 where there is no
     /// such number. None when that is gone, and the link dead.
     pub target: Option<u64>,
@@ -151,7 +156,7 @@ impl Observed {
 
     /// Of generations that run the same programs the one with the highest rank is meant: the one on trial, then the one that was
     /// made live last, then the newest.
-    fn rank(&self, number: u32) -> (bool, Option<u64>, u32) {
+    pub(crate) fn rank(&self, number: u32) -> (bool, Option<u64>, u32) {
         let on_trial = self.trial.is_some_and(|trial| trial.generation == number);
         (on_trial, self.generations.get(&number).and_then(|generation| generation.went_live), number)
     }
@@ -232,6 +237,7 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
             observed.maps.insert(name, facts);
         }
     }
+    observed.roots = roots(&layout)?;
     observed.attachments = attachments(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
     Ok(observed)
@@ -269,11 +275,27 @@ fn slots(layout: &Layout, number: u32, meta: &Meta) -> Result<BTreeMap<u32, u32>
     Ok(found)
 }
 
+fn roots(layout: &Layout) -> Result<BTreeMap<String, Root>, Error> {
+    let mut found = BTreeMap::new();
+    for (name, _) in kernel::entries(&layout.roots())? {
+        let path = layout.root_table(&name);
+        let program = pins::open(&path, Kind::Map)?.map(|table| pins::slot(&table, 0)).transpose();
+        let program = program.map_err(|error| Error::io(format!("cannot read `{}`", path.display()), error))?.flatten();
+        let root = Root { stub: pins::program_id(&layout.stub(&name))?, table: pins::map_facts(&path)?, program };
+        found.insert(name, root);
+    }
+    Ok(found)
+}
+
 /// Looks at every hook that any generation names.
 fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, Attachment>, Error> {
     let mut found: BTreeMap<String, Attachment> = BTreeMap::new();
     for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
-        let Some(facts) = attached(layout, observed, meta, hook)? else { continue };
+        let Some(mut facts) = attached(layout, observed, meta, hook)? else { continue };
+        let root = observed.roots.iter().find(|(_, root)| root.stub == Some(facts.program));
+        if let Some((_, root)) = root {
+            facts.program = root.program.unwrap_or(0);
+        }
         // Two generations may name one hook in different modes; the one whose program runs is right. Both may have the same
         // programs, too.
         let runs = |generation: &Generation| generation.entry() == Some(facts.program);
@@ -287,7 +309,8 @@ fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, 
         if ours || theirs {
             let link = hook.is_link().then_some(facts.id);
             let (program, target, namespace) = (facts.program, facts.target, meta.namespace);
-            found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, target, generation, namespace });
+            let root = root.map(|(name, _)| name.clone());
+            found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, root, target, generation, namespace });
         }
     }
     Ok(found)
@@ -311,6 +334,9 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
 /// Everything in the folder that no meta names.
 fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
     let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed()]);
+    for root in observed.roots.keys() {
+        ours.extend([layout.roots(), layout.root(root), layout.stub(root), layout.root_table(root)]);
+    }
     for (number, generation) in &observed.generations {
         let number = *number;
         ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);

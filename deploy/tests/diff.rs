@@ -58,6 +58,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         edges: vec![Edge { from: 0, to: 1, name: "block".to_owned(), on_miss: 1, bound: None }],
         maps: vec![map],
         attach: attach.to_vec(),
+        atomic: false,
         tests: Vec::new(),
     };
     Bundle { manifest, objects: BTreeMap::new(), digest: digest.to_owned() }
@@ -104,6 +105,7 @@ fn attached(hook: Hook, generation: u32) -> (String, Attachment) {
         hook: hook.clone(),
         link: Some(7),
         program: 10 * generation,
+        root: None,
         target: Some(ifindex),
         generation: Some(generation),
         namespace: NAMESPACE,

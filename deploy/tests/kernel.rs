@@ -19,6 +19,8 @@ mod redeploy;
 #[path = "kernel/refused.rs"]
 mod refused;
 mod support;
+#[path = "kernel/root.rs"]
+mod root;
 #[path = "kernel/traffic.rs"]
 mod traffic;
 

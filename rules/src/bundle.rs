@@ -130,6 +130,7 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
         edges: spec.edges.clone(),
         maps,
         attach: spec.attach.clone(),
+        atomic: spec.atomic,
         tests: spec.tests.clone(),
     }
 }

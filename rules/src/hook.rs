@@ -228,6 +228,12 @@ impl Hook {
         types.contains(&self.prog_type) && !matches!(self.attach_type, "XDP_DEVMAP" | "XDP_CPUMAP")
     }
 
+    /// Whether its links take no other program, so that a deploy leads to programs through a table (see `bpf_chain(atomic)`).
+    pub fn needs_root(&self) -> bool {
+        let types = ["tracepoint", "raw_tracepoint", "tracing", "kprobe", "perf_event", "lsm", "netfilter"];
+        !self.sleepable && types.contains(&self.prog_type) && !matches!(self.attach_type, "TRACE_ITER" | "LSM_CGROUP")
+    }
+
     /// The names of the verdicts, in order.
     pub fn verdict_names(&self) -> Vec<&'static str> {
         match self.verdicts {

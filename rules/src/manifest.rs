@@ -60,6 +60,9 @@ pub struct Manifest {
     pub maps: Vec<MapSpec>,
     /// Where the entry is attached.
     pub attach: Vec<Attach>,
+    /// Whether all its hooks switch at one instant, through a root table.
+    #[serde(default)]
+    pub atomic: bool,
     /// What the chain is tried with before it goes live.
     #[serde(default)]
     pub tests: Vec<PacketTest>,

@@ -59,6 +59,7 @@ fn chain(name: &str, slot: u32) -> ChainSpec {
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         table_size: slot + 1,
         counting: true,
+        atomic: false,
         tests: Vec::new(),
     }
 }

@@ -38,6 +38,7 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         maps,
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         counting: true,
+        atomic: false,
         tests: Vec::new(),
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps:
         found.extend(compare(What::Setting, &settings(before), &settings(after)));
     }
     found.extend(steps.iter().filter_map(removed_map));
-    found.extend(attach_points(steps));
+    found.extend(attach_points(observed, steps));
     found.extend(steps.iter().filter_map(|step| generation(observed, step, steps)));
     found.extend(drift(observed));
     found.extend(foreign(observed, steps));
@@ -117,28 +117,39 @@ fn settings(manifest: &Manifest) -> Things {
     all.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn attach_points(steps: &[Step]) -> Vec<Change> {
+fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let what = What::AttachPoint;
-    let mut found = Vec::new();
-    let moved = |hook: &Hook, is: fn(&Step) -> bool| {
-        steps.iter().any(|step| is(step) && step.moved_hook().map(Hook::name) == Some(hook.name()))
+    let comes_back = |hook: &Hook| {
+        let attaches = |step: &Step| matches!(step, Step::Attach { hook: other, .. } | Step::AttachRoot { hook: other, .. } if other.name() == hook.name());
+        steps.iter().any(attaches)
     };
+    let mut found = Vec::new();
     for step in steps {
+        let changed =
+            |hook: &Hook, before: String, after: String| Change::Changed { what, name: hook.to_string(), before, after };
         match step {
             Step::Attach { hook, generation } => {
-                let after = format!("runs generation {generation}");
-                found.push(Change::Added { what, name: hook.to_string(), after });
+                found.push(Change::Added { what, name: hook.to_string(), after: format!("runs generation {generation}") });
+            }
+            Step::AttachRoot { hook, .. } => {
+                found.push(Change::Added { what, name: hook.to_string(), after: "follows the root table".to_owned() });
             }
             Step::Switch { hook, from, to } => {
-                let (before, after) = (format!("generation {from}"), format!("generation {to}"));
-                found.push(Change::Changed { what, name: hook.to_string(), before, after });
+                found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
             }
+            Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {
-                let (before, after) = (format!("program {program}, which is not ours"), format!("generation {generation}"));
-                found.push(Change::Changed { what, name: hook.to_string(), before, after });
+                found.push(changed(hook, format!("program {program}, which is not ours"), format!("generation {generation}")));
             }
-            Step::Detach { hook, .. } => found.push(Change::Removed { what, name: hook.to_string(), before: String::new() }),
-            Step::RemoveLink { hook } if !moved(hook, |step| matches!(step, Step::Attach { .. })) => {
+            Step::SwitchRoot { root, from, to } => {
+                let before = from.map_or("a program that is not ours".to_owned(), |from| format!("generation {from}"));
+                let through = observed.attachments.values().filter(|attached| attached.root.as_ref() == Some(root));
+                found.extend(through.map(|attached| changed(&attached.hook, before.clone(), format!("generation {to}"))));
+            }
+            Step::Detach { hook, .. } | Step::DetachRoot { hook, .. } => {
+                found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
+            }
+            Step::RemoveLink { hook } if !comes_back(hook) => {
                 found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
             }
             _ => {}
@@ -205,15 +216,18 @@ fn not_atomic(steps: &[Step]) -> Vec<Change> {
     let mut moved: Vec<String> = steps.iter().filter_map(Step::moved_hook).map(Hook::name).collect();
     moved.sort();
     moved.dedup();
-    let several = (moved.len() > 1).then_some(NotAtomic::OneAfterAnother { hooks: moved.len() });
+    // All that follow a root table are one.
+    let instants = moved.len() + steps.iter().filter(|step| matches!(step, Step::SwitchRoot { .. })).count();
+    let several = (instants > 1).then_some(NotAtomic::OneAfterAnother { hooks: instants });
     let gap = |pair: &[Step]| match pair {
-        [Step::Detach { hook: old, .. }, Step::Attach { hook, .. }] if old.name() == hook.name() => {
-            Some(NotAtomic::Gap { hook: hook.clone() })
-        }
+        [
+            Step::Detach { hook: old, .. } | Step::DetachRoot { hook: old, .. },
+            Step::Attach { hook, .. } | Step::AttachRoot { hook, .. },
+        ] if old.name() == hook.name() => Some(NotAtomic::Gap { hook: hook.clone() }),
         _ => None,
     };
     let overlap = |step: &Step| match step {
-        Step::Switch { hook, .. } if !matches!(hook.renewal(), Renewal::Link | Renewal::Filter) => {
+        Step::Switch { hook, .. } | Step::Exchange { hook, .. } if !matches!(hook.renewal(), Renewal::Link | Renewal::Filter) => {
             Some(NotAtomic::BothRun { hook: hook.clone() })
         }
         _ => None,

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use ouro_rules::manifest::Manifest;
 
-use super::attach;
+use super::moves::Moves;
 use crate::hook::Hook;
 use crate::observe::Observed;
 use crate::step::Step;
@@ -23,7 +23,7 @@ pub(super) struct Goal<'a> {
 impl Goal<'_> {
     /// Leads every hook to it. With a trial it is not marked as live, and all that was there stays until it is confirmed.
     pub(super) fn steps(&self, observed: &Observed) -> Vec<Step> {
-        let moves = attach(observed, self.hooks, self.target);
+        let moves = self.moves(observed).steps(self.hooks);
         let trial = self.confirm.filter(|_| !is_last(observed, self.target));
         let mut steps = Vec::new();
         // Before the first hook: whoever finds the new generation running finds that nobody has confirmed it.
@@ -34,6 +34,10 @@ impl Goal<'_> {
         steps.extend((replaces || !clean_up.is_empty()).then_some(Step::Settle));
         steps.extend(clean_up);
         steps
+    }
+
+    fn moves<'b>(&'b self, observed: &'b Observed) -> Moves<'b> {
+        Moves::new(observed, self.manifest, self.hooks, self.target)
     }
 
     /// Marks it as live for good; gives what is removed then.
@@ -49,7 +53,7 @@ impl Goal<'_> {
     /// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
     fn clean_up(&self, observed: &Observed) -> Vec<Step> {
         let kept = kept(observed, self.target);
-        let mut steps = Vec::new();
+        let mut steps = self.moves(observed).obsolete_roots();
         let before = kept.and_then(|kept| observed.generations[&kept].meta.as_ref()).map(|meta| &meta.manifest);
         let wanted: BTreeSet<&String> = [Some(self.manifest), before]
             .into_iter()

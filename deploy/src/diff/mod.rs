@@ -7,6 +7,7 @@ mod back;
 mod changes;
 mod check;
 mod live;
+mod moves;
 mod remove;
 
 use std::collections::BTreeSet;
@@ -134,37 +135,6 @@ pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], genera
     if manifest.table_size > 0 {
         steps.push(Step::FreezeTable { generation });
     }
-    steps
-}
-
-/// Leads every hook to `target`, and away from hooks that are wanted no more. A device runs one XDP program at a time, so where
-/// a hook changes its mode it is detached first.
-fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for interface in missing_qdiscs(observed, hooks) {
-        steps.push(Step::AddQdisc { interface });
-    }
-    for hook in hooks {
-        match observed.attachments.get(&hook.name()) {
-            None => steps.push(Step::Attach { hook: hook.clone(), generation: target }),
-            Some(attached) if !attached.is_alive() => {
-                steps.push(Step::RemoveLink { hook: attached.hook.clone() });
-                steps.push(Step::Attach { hook: hook.clone(), generation: target });
-            }
-            Some(attached) => match attached.generation {
-                Some(from) if attached.hook != *hook => {
-                    steps.push(Step::Detach { hook: attached.hook.clone(), generation: from });
-                    steps.push(Step::Attach { hook: hook.clone(), generation: target });
-                }
-                Some(from) if from != target => steps.push(Step::Switch { hook: hook.clone(), from, to: target }),
-                Some(_) => {}
-                None => steps.push(Step::TakeBack { hook: hook.clone(), program: attached.program, generation: target }),
-            },
-        }
-    }
-    let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
-    let unwanted = observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
-    steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
     steps
 }
 

@@ -28,6 +28,7 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
     if !steps.is_empty() {
         steps.push(Step::Settle);
     }
+    steps.extend(observed.roots.keys().map(|root| Step::RemoveRoot { root: root.clone() }));
     steps.extend(observed.trial.map(|_| Step::EndTrial));
     steps.extend(recorded_qdiscs(observed).into_iter().map(|interface| Step::RemoveQdisc { interface }));
     let recorded: BTreeSet<&String> = observed.metas().flat_map(|meta| &meta.manifest.maps).map(|map| &map.name).collect();
@@ -64,7 +65,10 @@ fn blocked(observed: &Observed, options: &RemoveOptions) -> impl Iterator<Item =
 pub(super) fn detach(attached: &Attachment) -> Option<Step> {
     let hook = attached.hook.clone();
     match (&hook, attached.generation) {
-        (_, Some(generation)) if attached.is_alive() => Some(Step::Detach { hook, generation }),
+        (_, Some(generation)) if attached.is_alive() => Some(match &attached.root {
+            Some(root) => Step::DetachRoot { hook, root: root.clone() },
+            None => Step::Detach { hook, generation },
+        }),
         (hook, _) if !hook.is_link() => None,
         _ => Some(Step::RemoveLink { hook }),
     }

@@ -22,6 +22,11 @@ pub(crate) fn create_table(path: &Path, entries: u32) -> Result<(), Error> {
     create("ouro_jumps", MapShape { ty: PROG_ARRAY, key_size: 4, value_size: 4, max_entries: entries }, path).map(drop)
 }
 
+/// Creates and pins the table of a root, which has one slot.
+pub(crate) fn create_root_table(path: &Path) -> Result<(), Error> {
+    create("ouro_root", MapShape { ty: PROG_ARRAY, key_size: 4, value_size: 4, max_entries: 1 }, path).map(drop)
+}
+
 /// Creates and pins counts for this many edges, all zero.
 pub(crate) fn create_counts(path: &Path, edges: u32) -> Result<(), Error> {
     create("ouro_counts", MapShape { ty: PERCPU_ARRAY, key_size: 4, value_size: 16, max_entries: edges }, path).map(drop)

@@ -25,6 +25,7 @@ mod relocate;
 mod run;
 mod scratch;
 mod settings;
+mod stub;
 mod sys;
 mod types;
 mod verify;
@@ -44,6 +45,7 @@ pub use places::Missing;
 pub(crate) use preview::{group_program, look_at, others};
 pub(crate) use run::run_packet;
 pub(crate) use scratch::Scratch;
+pub(crate) use stub::create_root;
 pub use verify::Verified;
 
 /// How long the machine has been up.

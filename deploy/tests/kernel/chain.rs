@@ -33,6 +33,7 @@ pub struct Chain {
     pub table_size: Option<u32>,
     pub globals: String,
     pub slot_section: &'static str,
+    pub atomic: bool,
     pub tests: Vec<PacketTest>,
 }
 
@@ -75,6 +76,7 @@ impl Chain {
             table_size: None,
             globals,
             slot_section: LINK_SECTION,
+            atomic: false,
             tests: Vec::new(),
         }
     }
@@ -136,6 +138,7 @@ impl Chain {
             edges,
             maps: self.maps.clone(),
             attach: self.attach.clone(),
+            atomic: self.atomic,
             tests: self.tests.clone(),
         };
         let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
@@ -183,8 +186,11 @@ impl Chain {
             )
             .expect("a string");
         }
-        let context = hook::find(&program.section)
-            .map_or("xdp_md", |hook| if hook.prog_type == "sched_cls" { "__sk_buff" } else { "xdp_md" });
+        let context = match hook::find(&program.section).map(|hook| hook.prog_type) {
+            Some("sched_cls") => "__sk_buff",
+            Some("raw_tracepoint") => "bpf_raw_tracepoint_args",
+            _ => "xdp_md",
+        };
         let Program { name, section, body, .. } = program;
         let globals = &self.globals;
         write!(text, "{globals}\nSEC(\"{section}\") int {name}(struct {context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")

@@ -47,6 +47,12 @@ impl BpfChain {
             )
             .default(Value::Bool(true)),
             AttrSpec::new(
+                "atomic",
+                AttrType::Bool,
+                "Whether all hooks switch to a new generation at one instant. Costs one of the 33 tail calls of a run.",
+            )
+            .default(Value::Bool(false)),
+            AttrSpec::new(
                 "tests",
                 AttrType::Record(vec!["packet".to_owned()]).list(),
                 "Packets the chain is tried with before it goes live; a wrong verdict fails the deploy, and nothing changes.",
@@ -87,6 +93,7 @@ impl Rule for BpfChain {
             attach,
             table_size: ctx.target.get("table_size").as_int().map(|size| (size, ctx.target.span_of("table_size"))),
             counting: ctx.target.get("counting").as_bool().unwrap_or(true),
+            atomic: ctx.target.get("atomic").as_bool().unwrap_or(false),
             tests,
         };
         match chain::validate(&draft) {

@@ -50,6 +50,8 @@ pub struct ChainSpec {
     pub table_size: u32,
     /// Whether edges count.
     pub counting: bool,
+    /// Whether all its hooks switch at one instant, through a root table.
+    pub atomic: bool,
     /// What it is tried with before it goes live.
     pub tests: Vec<PacketTest>,
 }
@@ -89,6 +91,8 @@ pub struct Draft<'a> {
     pub table_size: Option<(i64, &'a Span)>,
     /// Whether edges count.
     pub counting: bool,
+    /// Whether all its hooks switch at one instant, through a root table.
+    pub atomic: bool,
     /// What it is tried with before it goes live.
     pub tests: Vec<PacketTest>,
 }
@@ -173,6 +177,7 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
         attach: draft.attach.iter().map(|(point, _)| point.clone()).collect(),
         table_size: slots.table_size,
         counting: draft.counting && slots.table_size > 0,
+        atomic: draft.atomic,
         tests: draft.tests.clone(),
     }
 }

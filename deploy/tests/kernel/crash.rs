@@ -47,6 +47,17 @@ fn change_all(bpffs: &Path, bundle: &Bundle) {
     ouro_deploy::withdraw(bpffs, name, generation, &mut |_| {}).unwrap();
 }
 
+/// To a root table, by it, and away from it.
+fn change_root(bpffs: &Path, bundle: &Bundle) {
+    let mut atomic = bundle.clone();
+    (atomic.manifest.atomic, atomic.digest) = (true, format!("{}a", bundle.digest));
+    deploy_anew(bpffs, &atomic);
+    deploy_anew(bpffs, &atomic);
+    ouro_deploy::rollback(bpffs, &bundle.manifest.name, &mut |_| {}).unwrap();
+    deploy_anew(bpffs, bundle);
+    ouro_deploy::rollback(bpffs, &bundle.manifest.name, &mut |_| {}).unwrap();
+}
+
 fn come_and_go(bpffs: &Path, bundle: &Bundle) {
     deploy_anew(bpffs, bundle);
     deploy_on_trial(bpffs, bundle);
@@ -83,6 +94,14 @@ fn killed_rollbacks_and_trials_lose_no_packet() {
         return for_ever(&arguments, change_all);
     }
     survives("crash::killed_rollbacks_and_trials_lose_no_packet", 80);
+}
+
+#[test]
+fn killed_switches_of_a_root_lose_no_packet() {
+    if let Ok(arguments) = std::env::var(CHILD) {
+        return for_ever(&arguments, change_root);
+    }
+    survives("crash::killed_switches_of_a_root_lose_no_packet", 60);
 }
 
 /// Kills the child of `test` this often. No packet is lost meanwhile, and afterwards nothing is left that should not be.

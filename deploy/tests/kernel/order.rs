@@ -36,7 +36,9 @@ fn order_of(lab: &Lab, names: &[&str]) -> Vec<String> {
     bundle.manifest.name = "zz".to_owned();
     let ids = foreign(lab, &bundle);
     let name = |id: &u32| {
-        let of = |name: &&&str| ouro_deploy::status(&lab.bpffs).unwrap().iter().any(|found| found.name == **name && found.programs[0].id == Some(*id));
+        let of = |name: &&&str| {
+            ouro_deploy::status(&lab.bpffs).unwrap().iter().any(|found| found.name == **name && found.programs[0].id == Some(*id))
+        };
         names.iter().find(of).map_or_else(String::new, |name| (*name).to_owned())
     };
     ids.iter().map(name).collect()

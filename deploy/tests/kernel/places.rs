@@ -77,8 +77,10 @@ fn status_namespace() -> u64 {
 #[test]
 fn flow_dissectors_see_packets() {
     lab(|lab| {
-        // The flower classifier looks into every packet, and so has it dissected.
-        sh("tc qdisc add dev near0 clsact && tc filter add dev near0 ingress protocol ip flower ip_proto udp action pass");
+        // A device that spreads what it receives over CPUs looks into every packet, and so has it dissected.
+        let sys = lab.folder().join("sys").display().to_string();
+        let spread = format!("echo 3 > {sys}/class/net/near0/queues/rx-0/rps_cpus");
+        sh(&format!("mkdir {sys} && mount -t sysfs sysfs {sys} && {spread}; done=$?; umount {sys}; exit $done"));
         let attach = Attach::Netns(Netns { attach_type: "FLOW_DISSECTOR".to_owned(), path: None });
         // BPF_FLOW_DISSECTOR_CONTINUE: the kernel's own goes on.
         let body = format!("{}return 129;", count("seen"));
@@ -105,7 +107,11 @@ fn messages_of_sockets_in_a_map_are_seen() {
         return;
     }
     lab(|lab| {
-        for (section, attach_type) in [("sk_msg", "SK_MSG_VERDICT"), ("sk_skb/verdict", "SK_SKB_VERDICT"), ("sk_skb/stream_verdict", "SK_SKB_STREAM_VERDICT")] {
+        for (section, attach_type) in [
+            ("sk_msg", "SK_MSG_VERDICT"),
+            ("sk_skb/verdict", "SK_SKB_VERDICT"),
+            ("sk_skb/stream_verdict", "SK_SKB_STREAM_VERDICT"),
+        ] {
             let attach = Attach::Sockmap(Sockmap { map: "socks".to_owned(), attach_type: attach_type.to_owned() });
             let socks = ouro_rules::manifest::MapSpec { value: "__u32".to_owned(), value_size: 4, ..map("socks", "sockmap", 4) };
             let chain: Chain = counting(section, &format!("{}return 1;", count("seen")), attach).map(socks);

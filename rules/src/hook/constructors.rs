@@ -49,3 +49,24 @@ impl Hook {
         self.takes_name && matches!(self.prog_type, "tracing" | "lsm" | "ext" | "struct_ops")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::builtin::attach::ATTACH;
+    use crate::hook::{HOOKS, find};
+
+    /// A constructor that no type takes could never be used, and one that is not in the table could not be written.
+    #[test]
+    fn types_and_constructors_know_each_other() {
+        let named: std::collections::BTreeSet<&str> = HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
+        let written: std::collections::BTreeSet<&str> = ATTACH.iter().copied().collect();
+        assert_eq!(named, written);
+    }
+
+    #[test]
+    fn names_are_needed_where_nothing_else_can_say_them() {
+        let needs = |ty: &str| find(ty).unwrap().needs_name();
+        assert!(needs("fentry") && needs("lsm") && needs("iter") && needs("tp_btf"));
+        assert!(!needs("kprobe") && !needs("uprobe.s") && !needs("tracepoint") && !needs("xdp"));
+    }
+}

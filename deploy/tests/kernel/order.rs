@@ -66,7 +66,7 @@ fn deployments_stand_in_the_order_they_ask_for() {
         assert_eq!(order_of(lab, &["a", "b", "c", "d", "e"]), ["a", "b", "c", "d", "e"]);
         // A new generation takes the place of the old one.
         let again = chain("c", Order::Before("d".to_owned())).bundle(lab.folder());
-        ouro_deploy::deploy(&lab.bpffs, &again, &Options { force: true, ..Options::default() }, &mut |_| {}).unwrap();
+        ouro_deploy::deploy(&lab.bpffs, &again, &Options { force: true }, &mut |_| {}).unwrap();
         assert_eq!(order_of(lab, &["a", "b", "c", "d", "e"]), ["a", "b", "c", "d", "e"]);
         let error = deploy(lab, &chain("x", Order::After("bb".to_owned())).bundle(lab.folder())).unwrap_err();
         assert!(error.to_string().contains("nothing is deployed as `bb`"), "{error}");

@@ -8,10 +8,18 @@ mod crash;
 mod devices;
 #[path = "kernel/first.rs"]
 mod first;
+#[path = "kernel/groups.rs"]
+mod groups;
 #[path = "kernel/jump.rs"]
 mod jump;
 #[path = "kernel/generations.rs"]
 mod generations;
+#[path = "kernel/order.rs"]
+mod order;
+#[path = "kernel/places.rs"]
+mod places;
+#[path = "kernel/probes.rs"]
+mod probes;
 #[path = "kernel/raw.rs"]
 mod raw;
 #[path = "kernel/redeploy.rs"]
@@ -26,6 +34,7 @@ mod traffic;
 
 use ouro_deploy::{DeploymentStatus, Error, Options, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::Attach;
 use support::Lab;
 
 /// Deploys; the steps taken.
@@ -42,6 +51,40 @@ fn redeployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
 /// Deploys, which must succeed.
 fn deployed(lab: &Lab, bundle: &Bundle) -> Vec<Step> {
     deploy(lab, bundle).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A chain of one program that counts in the map `seen`, runs `body` and is attached to one place.
+fn counting(section: &str, body: &str, attach: Attach) -> chain::Chain {
+    let chain = chain::Chain::new("fw").map(chain::map("seen", "array", 1));
+    chain.program("watch", section, body, &[]).attach(&[attach])
+}
+
+/// The counter of [`counting`].
+fn seen(lab: &Lab) -> u64 {
+    let path = lab.bpffs.join("ouro/fw/maps/seen");
+    let dump = support::bpftool(&["map", "dump", "pinned", path.to_str().unwrap()]);
+    dump[0]["formatted"]["value"].as_u64().unwrap_or_else(|| panic!("the map has BTF: {dump}"))
+}
+
+/// Deploys a chain of [`counting`] twice and removes it. `happen` makes happen what the program counts, so often as it returns, by
+/// the first generation and by the second alike.
+fn fires(lab: &Lab, chain: &chain::Chain, happen: &dyn Fn() -> u64) {
+    let bundle = chain.bundle(lab.folder());
+    deployed(lab, &bundle);
+    let before = status(lab);
+    assert_eq!((before.generation, &before.problems), (Some(1), &vec![]), "{before:?}");
+    assert!(before.hooks.iter().all(|hook| hook.alive), "{before:?}");
+    let times = happen();
+    assert_eq!(seen(lab), times, "the first generation");
+    let steps = redeployed(lab, &bundle);
+    assert!(steps.iter().any(|step| matches!(step, Step::Switch { .. })), "{steps:?}");
+    let after = status(lab);
+    assert_eq!((after.generation, &after.problems), (Some(2), &vec![]), "{after:?}");
+    assert_ne!(before.programs[0].id, after.programs[0].id);
+    let so_far = seen(lab);
+    let times = happen();
+    assert_eq!(seen(lab) - so_far, times, "the second generation");
+    undeployed(lab, "fw");
 }
 
 /// The status of the only deployment.

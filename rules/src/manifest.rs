@@ -145,7 +145,9 @@ pub fn is_pattern(text: &str) -> bool {
 
 /// Whether a name is one of those a pattern stands for.
 pub fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let plain = pattern.find(['*', '?']).unwrap_or(pattern.len());
+    let Some(name) = name.strip_prefix(&pattern[..plain]) else { return false };
+    let pattern: Vec<char> = pattern[plain..].chars().collect();
     // `open` has each place in the pattern that the part of the name seen so far can lead to.
     let mut open = vec![false; pattern.len() + 1];
     let skip_stars = |open: &mut Vec<bool>| {
@@ -153,7 +155,7 @@ pub fn matches(pattern: &str, name: &str) -> bool {
     };
     open[0] = true;
     skip_stars(&mut open);
-    for c in name {
+    for c in name.chars() {
         let mut next = vec![false; pattern.len() + 1];
         for at in (0..pattern.len()).filter(|at| open[*at]) {
             match pattern[at] {

@@ -42,7 +42,7 @@ pub enum Format {
 ///
 /// - `chain`, `name`: the chain's label and the name of its deployment; `table_size`: entries of its jump table; `counting`:
 ///   whether its jumps count.
-/// - `attach`: where the entry is attached. Objects with `hook`, the constructor's name (`"xdp"`, `"tc"`, `"cgroup"`), and what
+/// - `attach`: where the entry is attached. Objects with `hook` (`"xdp"`, `"tc"`, `"cgroup"`, ...) and what
 ///   it was given: for `xdp` an `interface` and a `mode` (`"generic"`, `"native"`, `"offload"`); for `tc` an `interface`, a
 ///   `direction` (`"ingress"`, `"egress"`), a `priority`, a `handle` and `via` (`"auto"`, `"tcx"`, `"clsact"`).
 /// - `programs`: objects with `label`, `type`, `entry` (a boolean), `slot` (null for an entry nobody jumps to), `maps` (names)

@@ -177,25 +177,26 @@ pub(super) fn user_function(path: &str, function: Option<&str>, offset: u64) -> 
     let binary = binary(path)?;
     let Some(function) = function else { return Ok(offset) };
     let functions = binary.functions();
-    let found = functions.get(function).and_then(|begin| begin.checked_add(offset));
-    found.ok_or_else(|| {
+    let begin = functions.iter().find(|(name, _)| *name == function).and_then(|(_, address)| binary.offset(*address));
+    begin.and_then(|begin| begin.checked_add(offset)).ok_or_else(|| {
         Missing::new(format!("`{path}` has no function `{function}`"))
             .help("a file without symbols tells only what it exports; name an offset instead")
-            .near(function, functions.keys().map(String::as_str))
+            .near(function, functions.into_iter().map(|(name, _)| name))
     })
 }
 
 /// The offsets of all functions of a file that a pattern stands for.
 pub(super) fn user_functions(path: &str, pattern: &str) -> Found<Vec<u64>> {
-    let functions = binary(path)?.functions();
-    let mut found: Vec<u64> = functions.iter().filter(|(name, _)| matches(pattern, name)).map(|(_, offset)| *offset).collect();
+    let binary = binary(path)?;
+    let functions = binary.functions();
+    let fitting = functions.iter().filter(|(name, _)| matches(pattern, name));
+    let mut found: Vec<u64> = fitting.filter_map(|(_, address)| binary.offset(*address)).collect();
     // One function may have several names.
     found.sort_unstable();
     found.dedup();
     match found.len() {
-        0 => {
-            Err(Missing::new(format!("`{path}` has no function `{pattern}`")).near(pattern, functions.keys().map(String::as_str)))
-        }
+        0 => Err(Missing::new(format!("`{path}` has no function `{pattern}`"))
+            .near(pattern, functions.into_iter().map(|(name, _)| name))),
         1..=MOST => Ok(found),
         many => Err(Missing::new(format!("`{pattern}` stands for {many} functions; at most {MOST} can be probed at once"))),
     }

@@ -186,16 +186,30 @@ impl Chain {
             )
             .expect("a string");
         }
-        let context = match hook::find(&program.section).map(|hook| hook.prog_type) {
-            Some("sched_cls") => "__sk_buff",
-            Some("raw_tracepoint") => "bpf_raw_tracepoint_args",
-            _ => "xdp_md",
-        };
+        let context = hook::find(&program.section).map_or("struct xdp_md", |hook| context(hook.prog_type));
         let Program { name, section, body, .. } = program;
         let globals = &self.globals;
-        write!(text, "{globals}\nSEC(\"{section}\") int {name}(struct {context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")
+        write!(text, "{globals}\nSEC(\"{section}\") int {name}({context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")
             .expect("a string");
         text
+    }
+}
+
+/// What a program of a type is given.
+fn context(prog_type: &str) -> &'static str {
+    match prog_type {
+        "xdp" => "struct xdp_md",
+        "sched_cls" | "cgroup_skb" | "sk_skb" | "flow_dissector" | "socket_filter" => "struct __sk_buff",
+        "cgroup_sock_addr" => "struct bpf_sock_addr",
+        "cgroup_sock" => "struct bpf_sock",
+        "cgroup_device" => "struct bpf_cgroup_dev_ctx",
+        "cgroup_sysctl" => "struct bpf_sysctl",
+        "cgroup_sockopt" => "struct bpf_sockopt",
+        "sock_ops" => "struct bpf_sock_ops",
+        "sk_lookup" => "struct bpf_sk_lookup",
+        "sk_msg" => "struct sk_msg_md",
+        "raw_tracepoint" | "tracing" => "unsigned long long",
+        _ => "void",
     }
 }
 

@@ -371,3 +371,18 @@ fn revision() -> AttrSpec {
 pub(super) fn verdict() -> AttrType {
     AttrType::OneOf(vec![AttrType::String, AttrType::Int])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{ATTACH, records};
+    use crate::hook::HOOKS;
+
+    /// A constructor that no type takes could never be used, and one that is not in the table could not be written.
+    #[test]
+    fn types_and_constructors_know_each_other() {
+        let named: std::collections::BTreeSet<&str> = HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
+        let written: std::collections::BTreeSet<&str> = ATTACH.iter().copied().collect();
+        assert_eq!(named, written);
+        assert!(ATTACH.iter().all(|name| records().iter().any(|record| record.name == *name)));
+    }
+}

@@ -49,3 +49,15 @@ impl Hook {
         self.takes_name && matches!(self.prog_type, "tracing" | "lsm" | "ext" | "struct_ops")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::hook::find;
+
+    #[test]
+    fn names_are_needed_where_nothing_else_can_say_them() {
+        let needs = |ty: &str| find(ty).unwrap().needs_name();
+        assert!(needs("fentry") && needs("lsm") && needs("iter") && needs("tp_btf"));
+        assert!(!needs("kprobe") && !needs("uprobe.s") && !needs("tracepoint") && !needs("xdp"));
+    }
+}

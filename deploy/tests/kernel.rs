@@ -77,7 +77,7 @@ fn fires(lab: &Lab, chain: &chain::Chain, happen: &dyn Fn() -> u64) {
     let times = happen();
     assert_eq!(seen(lab), times, "the first generation");
     let steps = redeployed(lab, &bundle);
-    assert!(steps.iter().any(|step| matches!(step, Step::Switch { .. })), "{steps:?}");
+    assert!(steps.iter().any(|step| matches!(step, Step::Switch { .. } | Step::SwitchRoot { .. })), "{steps:?}");
     let after = status(lab);
     assert_eq!((after.generation, &after.problems), (Some(2), &vec![]), "{after:?}");
     assert_ne!(before.programs[0].id, after.programs[0].id);

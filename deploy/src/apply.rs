@@ -2,6 +2,8 @@
 //!
 //! Decides nothing; [`crate::diff`] did. Knows no conflicts.
 
+mod roots;
+
 use std::collections::BTreeMap;
 
 use ouro_rules::bundle::Bundle;
@@ -15,7 +17,6 @@ use crate::layout::Layout;
 use crate::map_check::differences;
 use crate::meta::{self, Meta};
 use crate::rehearsal::rehearse;
-use crate::root;
 use crate::step::{Runs, Step};
 use crate::trial;
 
@@ -95,15 +96,15 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
-        Step::CreateRoot { root, generation } => create_root(layout, root, *generation),
+        Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
         Step::AttachRoot { hook, root } => kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| layout.map(map)),
-        Step::SwitchRoot { root, from, to } => switch_root(layout, root, *from, *to),
+        Step::SwitchRoot { root, from, to } => roots::switch(layout, root, *from, *to),
         Step::Exchange { hook, from, to } => {
             let (from, to) = (program_of(layout, from)?, program_of(layout, to)?);
             kernel::switch(hook, &layout.link(hook), &from, &to, &|map| layout.map(map))
         }
         Step::DetachRoot { hook, root } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
-        Step::RemoveRoot { root } => remove_root(layout, root),
+        Step::RemoveRoot { root } => roots::remove(layout, root),
         Step::TakeBack { hook, generation, .. } => kernel::take_back(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::MarkLive { generation, order } => {
             meta::write_order(&layout.live(*generation), &layout.next_live(*generation), *order)
@@ -144,35 +145,6 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     }
     let folders = [layout.programs(generation), layout.own_maps(generation), layout.generation(generation)];
     folders.iter().try_for_each(|path| kernel::remove_folder(path))
-}
-
-fn create_root(layout: &Layout, root: &str, generation: u32) -> Result<(), Error> {
-    let section = meta_of(layout, generation)?.manifest.programs.first().map_or_else(String::new, |program| program.ty.clone());
-    let (stub, table) = (layout.stub(root), layout.root_table(root));
-    kernel::create_folder(&layout.root(root))?;
-    let created = kernel::create_root(&section, root::verdict(&section), &stub, &table, &entry(layout, generation)?);
-    created.inspect_err(|_| {
-        // What failed once is no reason to fail again; the next command removes what is left.
-        let _ = remove_root(layout, root);
-    })
-}
-
-/// Overwrites the only slot. The kernel has no compare-and-swap for it; the deployment's lock keeps others away.
-fn switch_root(layout: &Layout, root: &str, from: Option<u32>, to: u32) -> Result<(), Error> {
-    let table = layout.root_table(root);
-    let Some(from) = from else { return kernel::fill_slot(&table, 0, &entry(layout, to)?) };
-    let there = pins::open(&table, Kind::Map)?.map(|map| pins::slot(&map, 0)).transpose();
-    let there = there.map_err(|error| Error::io(format!("cannot read `{}`", table.display()), error))?.flatten();
-    if there.is_none() || there != pins::program_id(&entry(layout, from)?)? {
-        let reason = "it leads to a program that is not ours: somebody changed it".to_owned();
-        return Err(Error::Attach { hook: "the root table".to_owned(), reason });
-    }
-    kernel::fill_slot(&table, 0, &entry(layout, to)?)
-}
-
-fn remove_root(layout: &Layout, root: &str) -> Result<(), Error> {
-    [layout.stub(root), layout.root_table(root)].iter().try_for_each(|path| kernel::remove_pin(path))?;
-    [layout.root(root), layout.roots()].iter().try_for_each(|path| kernel::remove_folder(path))
 }
 
 fn program_of(layout: &Layout, runs: &Runs) -> Result<std::path::PathBuf, Error> {

@@ -11,6 +11,7 @@ mod error;
 mod hook;
 mod kernel;
 mod layout;
+mod live;
 mod map_check;
 mod meta;
 mod object;

@@ -76,6 +76,11 @@ pub enum Problem {
         /// The hook's name.
         hook: String,
     },
+    /// The root table that a hook's stub jumps by is gone or empty.
+    RootGone {
+        /// The hook's name.
+        hook: String,
+    },
     /// A hook runs a program that is not ours.
     ForeignProgram {
         /// The hook's name.
@@ -115,6 +120,7 @@ impl fmt::Display for Problem {
             Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
             Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
+            Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
             Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
         }
     }
@@ -191,6 +197,7 @@ fn hook_problem(observed: &Observed, hook: &Hook) -> Option<Problem> {
     match observed.attachments.get(&name) {
         None => Some(Problem::NotAttached { hook: name }),
         Some(attached) if !attached.is_alive() => Some(Problem::DeadLink { hook: name }),
+        Some(attached) if attached.is_emptied() => Some(Problem::RootGone { hook: name }),
         Some(attached) if attached.generation.is_none() => {
             Some(Problem::ForeignProgram { hook: name, program: attached.program })
         }

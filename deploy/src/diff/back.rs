@@ -28,16 +28,20 @@ pub fn acceptance(observed: &Observed) -> Result<Plan, Vec<Conflict>> {
     }
 }
 
-/// Where a rollback leads. If something was stopped half-way, a rollback goes on where it was stopped, and a deploy goes back.
+/// Where a rollback leads. From a trial it leads to what was live for good. If something else was stopped half-way, a rollback
+/// goes on where it was stopped, and a deploy goes back.
 fn goal(observed: &Observed) -> Option<u32> {
-    let live = observed.live();
     let order = |number: &u32| observed.generations[number].order();
-    let never_began = observed.trial.is_some_and(|trial| !live.contains(&trial.generation));
-    let last = observed.generations.keys().filter_map(order).max();
-    let going_back = live.iter().filter(|number| order(number) < last).min_by_key(|number| order(number));
+    let last = |numbers: &mut dyn Iterator<Item = u32>| numbers.filter(|number| order(number).is_some()).max_by_key(order);
+    if let Some(trial) = observed.trial {
+        return last(&mut observed.generations.keys().copied().filter(|number| *number != trial.generation));
+    }
+    let live = observed.live();
+    let newest = observed.generations.keys().filter_map(order).max();
+    let going_back = live.iter().filter(|number| order(number) < newest).min_by_key(|number| order(number));
     match going_back {
         Some(number) if live.iter().all(|number| order(number).is_some()) => Some(*number),
-        _ if live.len() > 1 || never_began => live.into_iter().filter(|number| order(number).is_some()).max_by_key(order),
+        _ if live.len() > 1 => last(&mut live.into_iter()),
         _ => observed.previous(),
     }
 }

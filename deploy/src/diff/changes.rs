@@ -113,6 +113,7 @@ fn settings(manifest: &Manifest) -> Things {
         ("type", manifest.program_type.clone()),
         ("table_size", manifest.table_size.to_string()),
         ("counting", manifest.counting.to_string()),
+        ("atomic", manifest.atomic.to_string()),
     ];
     all.map(|(name, value)| (name.to_owned(), value)).into()
 }

@@ -110,7 +110,7 @@ pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict>
 }
 
 fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
-    if !attached.is_alive() {
+    if !attached.is_alive() || attached.is_emptied() {
         return None;
     }
     if attached.generation.is_none() {

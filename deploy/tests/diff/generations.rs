@@ -136,6 +136,18 @@ fn a_trial_that_never_began_is_only_forgotten() {
 }
 
 #[test]
+fn a_trial_of_what_was_live_before_goes_back_to_what_was_live_last() {
+    let mut observed = two();
+    let options = Options { confirm: Some(60), ..Options::default() };
+    let begin = [Step::AskConfirmation { generation: 1, seconds: 60 }, switch(2, 1), Step::Settle];
+    assert_eq!(diff(&bundle("a", &[xdp("eth0")]), &observed, &options).unwrap().steps, begin);
+    observed.attachments.extend([attached(hook("eth0"), 1)]);
+    observed.trial = Some(Trial { generation: 1, left: Duration::from_secs(10) });
+    assert_eq!(back(&observed), [switch(1, 2), Step::EndTrial, Step::Settle]);
+    assert_eq!(acceptance(&observed).unwrap().steps, [Step::MarkLive { generation: 1, order: 3 }, Step::EndTrial]);
+}
+
+#[test]
 fn of_a_first_deploy_on_trial_nothing_stays() {
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.generations.get_mut(&1).unwrap().went_live = None;
@@ -152,6 +164,16 @@ fn a_chain_that_attaches_nowhere_goes_back_by_its_mark() {
     observed.generations.insert(2, Generation { went_live: Some(2), ..generation(&bundle("b", &[]), 2) });
     assert_eq!((observed.live(), observed.previous()), ([2].into(), Some(1)));
     assert_eq!(back(&observed), [Step::MarkLive { generation: 1, order: 3 }]);
+}
+
+#[test]
+fn a_previous_generation_that_attaches_nowhere_is_not_live_because_devices_are_gone() {
+    let mut observed = deployed(&bundle("a", &[]));
+    observed.generations.insert(2, made_live(generation(&bundle("b", &[xdp("eth0")]), 2), 2));
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    assert_eq!(observed.live(), [2].into());
+    observed.attachments.get_mut("xdp-eth0").unwrap().target = None;
+    assert_eq!((observed.live(), observed.current()), ([].into(), Some(2)));
 }
 
 #[test]

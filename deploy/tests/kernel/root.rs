@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ouro_deploy::{Change, NotAtomic, Options, Step};
+use ouro_deploy::{Change, NotAtomic, Options, Problem, Step};
 use ouro_rules::manifest::{Attach, Direction, RawTracepoint, TcVia};
 
 use crate::chain::{Chain, count, if_udp, map, xdp};
@@ -93,6 +93,22 @@ fn a_chain_goes_over_to_a_root_and_back_without_loss() {
         assert_eq!(sent, received);
         let now = status(lab);
         assert_eq!((now.hooks[0].link, now.problems, now.foreign), (link, vec![], vec![]));
+        undeployed(lab, "fw");
+    });
+}
+
+#[test]
+fn a_root_that_lost_its_pins_is_made_anew() {
+    lab(|lab| {
+        let bundle = Chain { atomic: true, ..Chain::firewall() }.bundle(lab.folder());
+        deployed(lab, &bundle);
+        std::fs::remove_file(root(lab, "xdp-XDP").join("table")).unwrap();
+        let gone = Problem::RootGone { hook: "xdp-near0".to_owned() };
+        assert!(status(lab).problems.contains(&gone), "{:?}", status(lab).problems);
+        deployed(lab, &bundle);
+        assert_eq!((lab.ping(3), status(lab).problems), (3, vec![]));
+        lab.udp(4000, 3);
+        assert_eq!(status(lab).edges[0].counts.unwrap().taken, 3);
         undeployed(lab, "fw");
     });
 }

@@ -34,6 +34,27 @@ fn tracepoints_count_every_event() {
     });
 }
 
+/// A deploy that is killed between two links leaves the new one pinned beside the old one; the next removes it.
+#[test]
+fn a_link_that_was_left_beside_another_goes() {
+    lab(|lab| {
+        let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
+        let bundle = counting("tracepoint", &own("return 0;"), attach).bundle(lab.folder());
+        deployed(lab, &bundle);
+        let links = lab.bpffs.join("ouro/fw/links");
+        let link = std::fs::read_dir(&links).unwrap().next().unwrap().unwrap().path();
+        let beside = links.join(format!("{}%new", link.file_name().unwrap().to_str().unwrap()));
+        // A second pin of the same link stands for one that a killed deploy left.
+        std::fs::hard_link(&link, &beside).unwrap();
+        assert_eq!(status(lab).foreign, Vec::<std::path::PathBuf>::new(), "it is ours");
+        redeployed(lab, &bundle);
+        assert!(!beside.exists());
+        assert_eq!(call(5), seen(lab));
+        std::fs::hard_link(&link, &beside).unwrap();
+        undeployed(lab, "fw");
+    });
+}
+
 #[test]
 fn raw_tracepoints_count_every_event() {
     lab(|lab| {

@@ -12,12 +12,12 @@ use crate::support::{kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
 
 /// Counts what this process does, and nothing of others.
-fn own(rest: &str) -> String {
+pub fn own(rest: &str) -> String {
     format!("if (bpf_get_current_pid_tgid() >> 32 != {}) return 0;\n{}{rest}", std::process::id(), count("seen"))
 }
 
 /// A system call that nothing else in this process makes.
-fn call(times: u64) -> u64 {
+pub fn call(times: u64) -> u64 {
     for _ in 0..times {
         // SAFETY: no pointers.
         unsafe { libc::getpgid(0) };

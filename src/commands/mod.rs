@@ -14,6 +14,7 @@ mod doctor;
 mod explain;
 mod generate;
 mod graph;
+mod hooks;
 mod init;
 mod program;
 mod query;
@@ -45,6 +46,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Cache(args) => cache::run(session, &args),
         Command::Bundle(args) => bundle::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
+        Command::Hooks(args) => hooks::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
         Command::Attach(args) => attach::attach(session, &args),

@@ -1,8 +1,10 @@
 //! Tracepoints, probes, counters and iterators: what is attached to fires exactly as often as it happens.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 
-use ouro_deploy::Error;
+use ouro_deploy::{Error, Offered};
+use ouro_rules::hook;
 use ouro_rules::manifest::{
     Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
@@ -331,4 +333,26 @@ fn functions_of_the_kernel_fire_or_are_refused() {
             }
         }
     });
+}
+
+#[test]
+fn the_kernel_says_what_it_offers() {
+    let offers = ouro_deploy::offered();
+    let named: BTreeSet<&str> = offers.iter().map(|offer| offer.constructor).collect();
+    let mut wanted: BTreeSet<&str> = hook::HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
+    // Nobody can tell of these before it is done.
+    for unknown in ["socket", "freplace", "struct_ops"] {
+        wanted.remove(unknown);
+    }
+    assert_eq!(named, wanted);
+    let state = |name: &str| offers.iter().find(|offer| offer.constructor == name).map(|offer| offer.state).unwrap();
+    for name in ["xdp", "tc", "cgroup", "netns", "tracepoint", "raw_tracepoint", "tp_btf", "uprobe", "perf_event", "iter"] {
+        assert_eq!(state(name), Offered::Available, "{name}");
+    }
+    for (name, (major, minor)) in [("tcx", (6, 6)), ("netfilter", (6, 4)), ("uprobe_multi", (6, 6)), ("sockmap", (6, 10))] {
+        assert_eq!(state(name) == Offered::Available, kernel_is_at_least(major, minor), "{name}");
+    }
+    let has_kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    assert_eq!(state("kprobe") == Offered::Available, has_kprobes);
+    assert!(offers.iter().all(|offer| (offer.state == Offered::Available) == offer.why.is_none()), "{offers:?}");
 }

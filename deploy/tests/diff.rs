@@ -414,7 +414,7 @@ fn a_pattern_follows_the_devices() {
 #[test]
 fn what_is_of_no_namespace_is_seen_from_any() {
     let place = Attach::Tracepoint(Tracepoint { category: "sched".to_owned(), name: "sched_switch".to_owned() });
-    let wanted = bundle("a", &[place.clone()]);
+    let wanted = bundle("a", std::slice::from_ref(&place));
     let mut observed = nothing();
     observed.generations.insert(1, generation(&wanted, 1));
     let hook = Hook::new(&place, true);

@@ -37,8 +37,11 @@ pub struct Offer {
     pub why: Option<String>,
 }
 
-/// The type that stands for a constructor, what in the kernel's types its program is for, and what is tried besides.
-const PROBES: &[(&str, &str, Option<(&str, Kind)>, Try)] = &[
+/// What a program is for, in the kernel's types.
+type Target = Option<(&'static str, Kind)>;
+
+/// A constructor, the type that stands for it, what its program is for, and what is tried besides.
+const PROBES: &[(&str, &str, Target, Try)] = &[
     ("xdp", "xdp", None, Try::Nothing),
     ("tc", "tc", None, Try::Nothing),
     ("tcx", "tcx/ingress", None, Try::Link("TCX_INGRESS")),
@@ -107,7 +110,7 @@ fn missing(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, why.into())
 }
 
-fn probe(types: &KernelTypes, ty: &str, target: Option<(&str, Kind)>, more: Try) -> io::Result<()> {
+fn probe(types: &KernelTypes, ty: &str, target: Target, more: Try) -> io::Result<()> {
     let program = load(types, ty, target)?;
     let program = program.as_fd();
     match more {
@@ -144,7 +147,7 @@ fn looked(answer: io::Result<OwnedFd>) -> io::Result<()> {
 }
 
 /// Loads `return 0;`.
-fn load(types: &KernelTypes, ty: &str, target: Option<(&str, Kind)>) -> io::Result<OwnedFd> {
+fn load(types: &KernelTypes, ty: &str, target: Target) -> io::Result<OwnedFd> {
     // r0 = 0; exit
     const INSNS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
     let unknown = || missing(format!("ouro has no number for `{ty}`"));

@@ -133,11 +133,13 @@ fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
 }
 
 /// Removes what the meta names, the meta last, and then the folders unless somebody put something there. First of all nothing may
-/// go back to it any more.
+/// go back to it any more. A link that waits to take another one's place is left of a deploy that was stopped: a hook would run
+/// two programs.
 fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     kernel::remove_pin(&layout.live(generation))?;
     kernel::remove_pin(&layout.next_live(generation))?;
     if let Some(Ok(meta)) = Meta::read(&layout.meta(generation))? {
+        meta.hooks.iter().try_for_each(|hook| kernel::remove_link(&kernel::beside(&layout.link(hook))))?;
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
         kernel::remove_pin(&layout.table(generation))?;
         kernel::remove_pin(&layout.counts(generation))?;

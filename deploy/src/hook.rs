@@ -314,6 +314,37 @@ mod tests {
         assert_ne!(name("a.b"), name("a%2eb"));
     }
 
+    /// Status shows a hook's fields and its own side by side; one name for two things would hide one of them.
+    #[test]
+    fn no_field_has_a_name_that_status_has() {
+        let (of, none) = (String::new, None);
+        let (path, attach_type) = (of(), of());
+        let places = [
+            Hook::Cgroup(Cgroup {
+                path,
+                attach_type,
+                function: none,
+                mode: CgroupMode::Multi,
+                order: Order::Last,
+                revision: None,
+            }),
+            Hook::Netns(Netns { attach_type: of(), path: None }),
+            Hook::Tracepoint(Tracepoint { category: of(), name: of() }),
+            Hook::RawTracepoint(RawTracepoint { name: of() }),
+            Hook::Trace(Trace { kind: of(), target: of(), sleepable: false }),
+            Hook::Ksyscall(Ksyscall { name: of(), returns: false }),
+            Hook::Iter(Iter { target: of(), map: None, cgroup: None, pid: None, sleepable: false }),
+            Hook::Freplace(Freplace { program: of(), function: of() }),
+        ];
+        for hook in places {
+            let json = serde_json::to_value(&hook).unwrap();
+            for taken in ["name", "ifindex", "target", "link", "program", "alive", "path"] {
+                assert!(json.get(taken).is_none(), "{json} has `{taken}`");
+            }
+            assert_eq!(serde_json::from_value::<Hook>(json).unwrap(), hook);
+        }
+    }
+
     #[test]
     fn no_two_places_share_a_pin() {
         let uprobe = |binary: &str, function: &str, pid, returns| {

@@ -36,7 +36,7 @@ pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use error::{Error, ErrorKind};
 pub use hook::{Hook, Renewal};
-pub use kernel::{Device, Filter, Host, MapFacts, Missing};
+pub use kernel::{Device, Filter, Host, MapFacts, Missing, Offer, Offered, offered};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;

@@ -141,6 +141,14 @@ pub struct Status {
     pub place: Place,
 }
 
+/// `ouro hooks`
+#[derive(Debug, Args)]
+pub struct Hooks {
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// `ouro undeploy`
 #[derive(Debug, Args)]
 pub struct Undeploy {

@@ -16,7 +16,7 @@ pub use build::{
     Add, Build, BuildFlags, BuildMode, Cache, CacheCommand, CacheGc, CachePlace, ConfigFlags, Doctor, Generate, Init, Run,
     SandboxKind, Test, TestOutput,
 };
-pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Manner, Mode, Named, Place, Plan, Status, Undeploy, What};
+pub use deploy::{Attach, Bundle, Deploy, Detach, Direction, Hooks, Manner, Mode, Named, Place, Plan, Status, Undeploy, What};
 
 /// Build and deploy chained eBPF programs.
 #[derive(Debug, Parser)]
@@ -140,6 +140,8 @@ pub enum Command {
     Rollback(Named),
     /// Show what is deployed.
     Status(Status),
+    /// Say which attach constructors this kernel has.
+    Hooks(Hooks),
     /// Detach a chain and remove what was pinned for it.
     Undeploy(Undeploy),
     /// Attach a live chain to one more device, until the next deploy.

@@ -15,6 +15,7 @@ mod doctor;
 mod explain;
 mod generate;
 mod graph;
+mod hooks;
 mod init;
 mod plan;
 mod program;
@@ -51,6 +52,7 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Deploy(args) => deploy::run(session, &args),
         Command::Confirm(args) => confirm::run(session, &args),
         Command::Rollback(args) => rollback::run(session, &args),
+        Command::Hooks(args) => hooks::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
         Command::Attach(args) => attach::attach(session, &args),

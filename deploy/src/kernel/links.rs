@@ -99,7 +99,11 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
         Hook::Usdt(place) => usdt(place, program)?,
         Hook::PerfEvent(place) => perf_event(place, program)?,
         Hook::Iter(place) => iter(place, program, site)?,
-        Hook::StructOps(place) => sys::link_map(site.open_map(&place.map)?.as_fd())?,
+        Hook::StructOps(place) => {
+            let table =
+                pins::open(&(site.map)(&place.map), Kind::Map).ok().flatten().ok_or_else(|| Missing::no_table(&place.map))?;
+            sys::link_map(table.as_fd())?
+        }
         Hook::Clsact { .. } | Hook::Socket(_) => return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP).into()),
     })
 }

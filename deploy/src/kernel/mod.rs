@@ -16,6 +16,7 @@ mod maps;
 mod netlink;
 mod numbers;
 mod objects;
+mod offered;
 pub(crate) mod pins;
 mod places;
 mod prepare;
@@ -40,6 +41,7 @@ pub(crate) use load::{LoadOptions, Loader, Request};
 pub(crate) use maps::{
     counts, create_counts, create_table, fill_slot, freeze, pin_again, read_bytes, replace_bytes, write_bytes,
 };
+pub use offered::{Offer, Offered, offered};
 pub use pins::MapFacts;
 pub use places::Missing;
 pub(crate) use preview::{group_program, look_at, others};

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use ouro_deploy::Options;
 use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::{Attach, Tracepoint};
 
 use crate::chain::{Chain, load, save};
+use crate::probes::{call, own};
 use crate::support::{Lab, lab};
-use crate::{deployed, nothing_left, status, undeployed};
+use crate::{counting, deployed, nothing_left, seen, status, undeployed};
 
 const CHILD: &str = "OURO_TEST_KILLED";
 
@@ -149,5 +151,33 @@ fn killed_first_deploys_and_removals_can_be_undeployed() {
             }
             assert_eq!(lab.ping(2), 2);
         }
+    });
+}
+
+/// A tracepoint's link takes no other program, so its stub stays and the root table leads elsewhere: no event is ever missed, and
+/// none is counted twice.
+#[test]
+fn killed_redeploys_miss_no_event() {
+    if let Ok(arguments) = std::env::var(CHILD) {
+        return for_ever(&arguments, deploy_anew);
+    }
+    lab(|lab| {
+        let place = Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() };
+        let bundle = counting("tracepoint", &own("return 0;"), Attach::Tracepoint(place)).bundle(lab.folder());
+        save(&bundle, lab.folder());
+        deployed(lab, &bundle);
+        for round in 0..40 {
+            kill_after(lab, "crash::killed_redeploys_miss_no_event", Duration::from_micros(round * 1709 % 60_000));
+            let before = seen(lab);
+            call(10);
+            assert_eq!(seen(lab) - before, 10, "{before} before");
+            deployed(lab, &bundle);
+            let before = seen(lab);
+            call(10);
+            assert_eq!(seen(lab) - before, 10, "{:?}", status(lab));
+        }
+        let status = status(lab);
+        assert_eq!((&status.problems, &status.foreign), (&vec![], &vec![]));
+        undeployed(lab, "fw");
     });
 }

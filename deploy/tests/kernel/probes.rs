@@ -1,8 +1,10 @@
 //! Tracepoints, probes, counters and iterators: what is attached to fires exactly as often as it happens.
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 
-use ouro_deploy::Error;
+use ouro_deploy::{Error, Offered};
+use ouro_rules::hook;
 use ouro_rules::manifest::{
     Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
@@ -12,12 +14,12 @@ use crate::support::{kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
 
 /// Counts what this process does, and nothing of others.
-fn own(rest: &str) -> String {
+pub fn own(rest: &str) -> String {
     format!("if (bpf_get_current_pid_tgid() >> 32 != {}) return 0;\n{}{rest}", std::process::id(), count("seen"))
 }
 
 /// A system call that nothing else in this process makes.
-fn call(times: u64) -> u64 {
+pub fn call(times: u64) -> u64 {
     for _ in 0..times {
         // SAFETY: no pointers.
         unsafe { libc::getpgid(0) };
@@ -31,6 +33,27 @@ fn tracepoints_count_every_event() {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
         let chain = counting("tracepoint/syscalls/sys_enter_getpgid", &own("return 0;"), attach);
         fires(lab, &chain, &|| call(37));
+    });
+}
+
+/// A deploy that is killed between two links leaves the new one pinned beside the old one; the next removes it.
+#[test]
+fn a_link_that_was_left_beside_another_goes() {
+    lab(|lab| {
+        let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
+        let bundle = counting("tracepoint", &own("return 0;"), attach).bundle(lab.folder());
+        deployed(lab, &bundle);
+        let links = lab.bpffs.join("ouro/fw/links");
+        let link = std::fs::read_dir(&links).unwrap().next().unwrap().unwrap().path();
+        let beside = links.join(format!("{}%new", link.file_name().unwrap().to_str().unwrap()));
+        // A second pin of the same link stands for one that a killed deploy left.
+        std::fs::hard_link(&link, &beside).unwrap();
+        assert_eq!(status(lab).foreign, Vec::<std::path::PathBuf>::new(), "it is ours");
+        redeployed(lab, &bundle);
+        assert!(!beside.exists());
+        assert_eq!(call(5), seen(lab));
+        std::fs::hard_link(&link, &beside).unwrap();
+        undeployed(lab, "fw");
     });
 }
 
@@ -310,4 +333,26 @@ fn functions_of_the_kernel_fire_or_are_refused() {
             }
         }
     });
+}
+
+#[test]
+fn the_kernel_says_what_it_offers() {
+    let offers = ouro_deploy::offered();
+    let named: BTreeSet<&str> = offers.iter().map(|offer| offer.constructor).collect();
+    let mut wanted: BTreeSet<&str> = hook::HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
+    // Nobody can tell of these before it is done.
+    for unknown in ["socket", "freplace", "struct_ops"] {
+        wanted.remove(unknown);
+    }
+    assert_eq!(named, wanted);
+    let state = |name: &str| offers.iter().find(|offer| offer.constructor == name).map(|offer| offer.state).unwrap();
+    for name in ["xdp", "tc", "cgroup", "netns", "tracepoint", "raw_tracepoint", "tp_btf", "uprobe", "perf_event", "iter"] {
+        assert_eq!(state(name), Offered::Available, "{name}");
+    }
+    for (name, (major, minor)) in [("tcx", (6, 6)), ("netfilter", (6, 4)), ("uprobe_multi", (6, 6)), ("sockmap", (6, 10))] {
+        assert_eq!(state(name) == Offered::Available, kernel_is_at_least(major, minor), "{name}");
+    }
+    let has_kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    assert_eq!(state("kprobe") == Offered::Available, has_kprobes);
+    assert!(offers.iter().all(|offer| (offer.state == Offered::Available) == offer.why.is_none()), "{offers:?}");
 }

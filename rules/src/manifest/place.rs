@@ -1,6 +1,7 @@
 //! Places programs are attached at that are no network devices.
 //!
-//! Plain data that a manifest holds and a deployment records; each says in words where and how.
+//! Plain data that a manifest holds and a deployment records; each says in words where and how. Status shows them among facts of
+//! their attachment, so what is called `name`, `path`, `program` or `target` there has another name here.
 
 use std::fmt;
 
@@ -36,6 +37,7 @@ impl Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cgroup {
     /// Its folder, from the mount of the cgroup2 file system; empty for the root.
+    #[serde(rename = "group")]
     pub path: String,
     /// What is attached to, as the kernel names it, without `BPF_`: `CGROUP_INET_INGRESS`.
     pub attach_type: String,
@@ -112,6 +114,7 @@ pub struct Netns {
     /// `SK_LOOKUP` or `FLOW_DISSECTOR`.
     pub attach_type: String,
     /// The file it is mounted at; the namespace of the deploy when not given.
+    #[serde(rename = "of_namespace")]
     pub path: Option<String>,
 }
 
@@ -139,6 +142,7 @@ pub struct Tracepoint {
     /// Its category: `sched`.
     pub category: String,
     /// Its name: `sched_switch`.
+    #[serde(rename = "event")]
     pub name: String,
 }
 
@@ -146,6 +150,7 @@ pub struct Tracepoint {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawTracepoint {
     /// Its name: `sched_switch`.
+    #[serde(rename = "event")]
     pub name: String,
 }
 
@@ -155,6 +160,7 @@ pub struct Trace {
     /// The program type without its name: `tp_btf`, `fentry`, `fexit`, `fmod_ret`, `lsm`.
     pub kind: String,
     /// The tracepoint, function or hook.
+    #[serde(rename = "function")]
     pub target: String,
     /// Whether the program may sleep, and so cannot be jumped to.
     #[serde(default)]
@@ -178,6 +184,7 @@ pub struct Kprobe {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ksyscall {
     /// Its name: `openat`.
+    #[serde(rename = "call")]
     pub name: String,
     /// Whether it runs when the call returns.
     #[serde(default)]
@@ -276,6 +283,7 @@ pub enum Sample {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Iter {
     /// What it goes through: `task`, `bpf_map_elem`.
+    #[serde(rename = "through")]
     pub target: String,
     /// A map of the chain whose elements it goes through.
     #[serde(default)]
@@ -295,6 +303,7 @@ pub struct Iter {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freplace {
     /// The program: the path of its pin, or `id:<number>`.
+    #[serde(rename = "of")]
     pub program: String,
     /// Its function.
     pub function: String,

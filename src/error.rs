@@ -26,6 +26,8 @@ pub enum Kind {
     TestsFailed,
     /// 5: there was no test to run.
     NoTests,
+    /// 10: there is something to do.
+    Changes,
     /// 130: interrupted.
     Interrupted,
 }
@@ -39,6 +41,7 @@ impl Kind {
             Kind::Refused => 3,
             Kind::TestsFailed => 4,
             Kind::NoTests => 5,
+            Kind::Changes => 10,
             Kind::Interrupted => 130,
         }
     }

@@ -188,6 +188,12 @@ pub fn leave_interrupts() {
     }
 }
 
+/// From now on the process outlives its terminal: a connection that is lost takes nothing with it.
+pub fn outlive_terminal() {
+    // SAFETY: ignores a signal; no handler is involved.
+    unsafe { libc::signal(libc::SIGHUP, libc::SIG_IGN) };
+}
+
 /// From now on Ctrl-C sets a flag; a second one ends the process.
 pub fn catch_interrupts() {
     extern "C" fn remember(signal: libc::c_int) {

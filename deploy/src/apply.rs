@@ -2,6 +2,8 @@
 //!
 //! Decides nothing; [`crate::diff`] did. Knows no conflicts.
 
+mod roots;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -15,8 +17,10 @@ use crate::kernel::{self, Host, LoadOptions, Loader, Request, pins};
 use crate::layout::Layout;
 use crate::map_check::differences;
 use crate::maps::{self, Copied};
-use crate::meta::Meta;
-use crate::step::Step;
+use crate::meta::{self, Meta};
+use crate::rehearsal::rehearse;
+use crate::step::{Runs, Step};
+use crate::trial;
 
 /// What steps are carried out on.
 pub(crate) struct Target<'a> {
@@ -70,7 +74,7 @@ pub(crate) fn apply(target: &mut Target<'_>, steps: &[Step], progress: &mut dyn 
 fn undo(target: &mut Target<'_>, done: &[Step]) -> Result<(), Error> {
     let mut packets_inside = false;
     for inverse in done.iter().rev().filter_map(Step::inverse) {
-        if packets_inside && matches!(inverse, Step::RemoveGeneration { .. }) {
+        if packets_inside && matches!(inverse, Step::RemoveGeneration { .. } | Step::RemoveRoot { .. }) {
             kernel::settle();
         }
         run(target, &inverse)?;
@@ -84,6 +88,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
     let layout = target.layout;
     match step {
         Step::CreateFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::create_folder(path)),
+        Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.btf.clone(), &mut |_| {}),
         Step::CreateGeneration { generation } => create_generation(layout, *generation),
         Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
         Step::CreateTable { generation, entries } => kernel::create_table(&layout.table(*generation), *entries),
@@ -106,10 +111,29 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
         Step::AddQdisc { interface } => kernel::add_qdisc(interface),
-        Step::Attach { hook, generation } => kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook)),
-        Step::Switch { hook, from, to } => kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?),
+        Step::Attach { hook, generation } => {
+            kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook), &|map| layout.map(map))
+        }
+        Step::Switch { hook, from, to } => {
+            kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?, &|map| layout.map(map))
+        }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
+        Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
+        Step::AttachRoot { hook, root } => kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| layout.map(map)),
+        Step::SwitchRoot { root, from, to } => roots::switch(layout, root, *from, *to),
+        Step::Exchange { hook, from, to } => {
+            let (from, to) = (program_of(layout, from)?, program_of(layout, to)?);
+            kernel::switch(hook, &layout.link(hook), &from, &to, &|map| layout.map(map))
+        }
+        Step::DetachRoot { hook, root } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
+        Step::RemoveRoot { root } => roots::remove(layout, root),
+        Step::TakeBack { hook, generation, .. } => kernel::take_back(hook, &layout.link(hook), &entry(layout, *generation)?),
+        Step::MarkLive { generation, order } => {
+            meta::write_order(&layout.live(*generation), &layout.next_live(*generation), *order)
+        }
+        Step::AskConfirmation { generation, seconds } => trial::begin(&layout.unconfirmed(), *generation, *seconds),
+        Step::EndTrial => kernel::remove_pin(&layout.unconfirmed()),
         Step::Settle => {
             kernel::settle();
             Ok(())
@@ -131,9 +155,14 @@ fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     })
 }
 
-/// Removes what the meta names, the meta last, and then the folders unless somebody put something there.
+/// Removes what the meta names, the meta last, and then the folders unless somebody put something there. First of all nothing may
+/// go back to it any more. A link that waits to take another one's place is left of a deploy that was stopped: a hook would run
+/// two programs.
 fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
+    kernel::remove_pin(&layout.live(generation))?;
+    kernel::remove_pin(&layout.next_live(generation))?;
     if let Some(Ok(meta)) = Meta::read(&layout.meta(generation))? {
+        meta.hooks.iter().try_for_each(|hook| kernel::remove_link(&kernel::beside(&layout.link(hook))))?;
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
         kernel::remove_pin(&layout.table(generation))?;
         kernel::remove_pin(&layout.counts(generation))?;
@@ -143,11 +172,21 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     folders.iter().try_for_each(|path| kernel::remove_folder(path))
 }
 
+fn program_of(layout: &Layout, runs: &Runs) -> Result<std::path::PathBuf, Error> {
+    match runs {
+        Runs::Generation(generation) => entry(layout, *generation),
+        Runs::Root(root) => Ok(layout.stub(root)),
+    }
+}
+
 /// The pin of a generation's first program.
 fn entry(layout: &Layout, generation: u32) -> Result<std::path::PathBuf, Error> {
+    Ok(layout.program(generation, meta_of(layout, generation)?.entry()))
+}
+
+fn meta_of(layout: &Layout, generation: u32) -> Result<Meta, Error> {
     let gone = || Error::Object { of: format!("generation {generation}"), reason: "its record is gone".to_owned() };
-    let meta = Meta::read(&layout.meta(generation))?.and_then(Result::ok).ok_or_else(gone)?;
-    Ok(layout.program(generation, meta.entry()))
+    Meta::read(&layout.meta(generation))?.and_then(Result::ok).ok_or_else(gone)
 }
 
 fn bundle<'a>(target: &Target<'a>) -> &'a Bundle {

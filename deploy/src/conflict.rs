@@ -56,6 +56,15 @@ pub enum Conflict {
         /// The hook.
         hook: Hook,
     },
+    /// What a hook names is not there.
+    NoPlace {
+        /// The hook.
+        hook: Hook,
+        /// What is not there.
+        what: String,
+        /// What may be meant.
+        help: Option<String>,
+    },
     /// The kernel has no TCX.
     NoTcx {
         /// The hook.
@@ -85,7 +94,22 @@ pub enum Conflict {
         /// The hook.
         hook: Hook,
         /// The index of the device it is attached to.
-        ifindex: u32,
+        ifindex: u64,
+    },
+    /// No generation was live before the one that is.
+    NothingBefore {
+        /// The deployment.
+        name: String,
+    },
+    /// No generation waits for its confirmation.
+    NothingOnTrial {
+        /// The deployment.
+        name: String,
+    },
+    /// What is live is on trial.
+    OnTrial {
+        /// The deployment.
+        name: String,
     },
     /// A map is pinned that differs from its declaration.
     MapChanged {
@@ -114,12 +138,16 @@ impl Conflict {
     pub fn help(&self) -> String {
         match self {
             Conflict::Name { .. } => "use letters, digits, `_` and `-`".to_owned(),
-            Conflict::ProgramType { .. } => "deploy chains of type `xdp` or `tc`".to_owned(),
+            Conflict::ProgramType { .. } => "`docs/rules.md` lists the types".to_owned(),
             Conflict::OtherChain { name, .. } => {
                 format!("undeploy it first: `ouro undeploy {name}`; or rename one of the chains")
             }
             Conflict::Unreadable { .. } => "undeploy it with the ouro that deployed it".to_owned(),
             Conflict::NoDevice { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
+            Conflict::NoDevice { existing, .. } if existing.is_empty() => {
+                "no device has a label; `ip link set dev eth0 alias uplink` gives it one".to_owned()
+            }
+            Conflict::NoPlace { help, .. } => help.clone().unwrap_or_else(|| "make it be there, or attach elsewhere".to_owned()),
             Conflict::NoDevice { existing, .. } => format!("there are: {}", existing.join(", ")),
             Conflict::Twice { .. } => "remove one of them".to_owned(),
             Conflict::NoTcx { .. } => {
@@ -129,11 +157,18 @@ impl Conflict {
                 format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
             }
             Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
-            Conflict::Changed { .. } => "find out who did; then undeploy with `--force`, and deploy again".to_owned(),
+            Conflict::Changed { program, .. } => {
+                format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
+            }
             Conflict::OtherNamespace { .. } => {
                 "run ouro in that namespace (`ip netns exec ...`); if it is gone, undeploy with `--force`".to_owned()
             }
             Conflict::Moved { .. } => "undeploy it first".to_owned(),
+            Conflict::NothingBefore { name } => {
+                format!("one generation before the live one is kept; `ouro undeploy {name}` removes all there is")
+            }
+            Conflict::NothingOnTrial { name } => format!("`ouro status {name}` shows what is live"),
+            Conflict::OnTrial { name } => format!("`ouro confirm {name}` or `ouro rollback {name}` first"),
             Conflict::MapChanged { deployment, remedy: None, .. } => {
                 format!(
                     "undeploy first, which drops what the map holds: `ouro undeploy {deployment}`; or give the map another name"
@@ -165,6 +200,7 @@ impl fmt::Display for Conflict {
             Conflict::Unreadable { generation, why } => write!(f, "the record of generation {generation} cannot be read: {why}"),
             Conflict::NoDevice { interface, .. } => write!(f, "there is no network device `{interface}`"),
             Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
+            Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
@@ -172,6 +208,9 @@ impl fmt::Display for Conflict {
             Conflict::Moved { hook, ifindex } => {
                 write!(f, "{hook} is attached to device {ifindex}, which has another name now or left this network namespace")
             }
+            Conflict::NothingBefore { name } => write!(f, "`{name}` has no generation to go back to"),
+            Conflict::NothingOnTrial { name } => write!(f, "nothing of `{name}` waits for a confirmation"),
+            Conflict::OnTrial { name } => write!(f, "what is live of `{name}` is on trial"),
             Conflict::MapChanged { map, differences, .. } => {
                 let fields: Vec<String> = differences.iter().map(Difference::to_string).collect();
                 write!(f, "map `{map}` is pinned with another definition: {}", fields.join("; "))

@@ -24,6 +24,19 @@ pub enum Error {
         /// Whether the chain has programs that follow the kernel itself.
         follows_kernel: bool,
     },
+    /// The process may not mount a BPF file system to try programs in.
+    #[error("not permitted: programs are tried in a BPF file system of their own, and mounting one takes CAP_SYS_ADMIN")]
+    NoScratch,
+    /// A test of the chain did not end as it should.
+    #[error("test `{test}`: the chain says {verdict} instead of {expected}")]
+    Test {
+        /// The test's name.
+        test: String,
+        /// The verdict it should give.
+        expected: String,
+        /// The verdict it gives.
+        verdict: String,
+    },
     /// The folder is not on a bpffs.
     #[error("`{}` is not on a BPF file system", .0.display())]
     NoBpffs(PathBuf),
@@ -113,7 +126,7 @@ impl Error {
     /// What it means for the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::NotPermitted(_) | Error::Capabilities { .. } | Error::NoBpffs(_) => ErrorKind::NotPermitted,
+            Error::NotPermitted(_) | Error::Capabilities { .. } | Error::NoScratch | Error::NoBpffs(_) => ErrorKind::NotPermitted,
             Error::Failed { cause, .. } => cause.kind(),
             _ => ErrorKind::Failed,
         }
@@ -128,6 +141,8 @@ impl Error {
                     .to_owned(),
             ),
             Error::Capabilities { follows_kernel, .. } => Some(grant(&kernel::needed_capabilities(*follows_kernel))),
+            Error::NoScratch => Some("run it as root; or deploy with `--no-tests`, where the chain has tests".to_owned()),
+            Error::Test { .. } => Some("correct the programs or the test; nothing was changed".to_owned()),
             Error::NoBpffs(path) => Some(format!("mount one: `mount -t bpf bpf {}`", path.display())),
             Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),
             Error::Rejected(rejection) => rejection.help.clone(),

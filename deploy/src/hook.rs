@@ -1,10 +1,13 @@
-//! Hooks: where a chain is attached, with the mechanism decided.
+//! Hooks: where a chain is attached, with the mechanism decided. Each is one attachment of the kernel.
 //!
-//! Pure; how to attach is the kernel module's business.
+//! Pure; how to attach is the kernel module's business, what a BUILD file's attach point means here is [`crate::resolve`]'s.
 
 use std::fmt;
 
-use ouro_rules::manifest::{Attach, Direction, TcVia, XdpMode};
+use ouro_rules::manifest::{
+    Attach, Cgroup, CgroupMode, Direction, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetkitEnd, Netns, Order,
+    PerfEvent, RawTracepoint, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt, XdpMode,
+};
 use serde::{Deserialize, Serialize};
 
 /// A place a chain is attached at, and how.
@@ -24,6 +27,12 @@ pub enum Hook {
         interface: String,
         /// Which way packets go.
         direction: Direction,
+        /// Its place among the other programs.
+        #[serde(default, skip_serializing_if = "is_last")]
+        order: Order,
+        /// The revision the place must have when it is attached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
     },
     /// A filter of the clsact qdisc.
     Clsact {
@@ -33,7 +42,86 @@ pub enum Hook {
         direction: Direction,
         /// Its place; lower runs first.
         priority: u16,
+        /// Its number at this place.
+        #[serde(default = "one", skip_serializing_if = "is_one")]
+        handle: u32,
     },
+    /// A netkit link; kernel 6.7.
+    Netkit {
+        /// The primary network device.
+        interface: String,
+        /// Which of the two devices sends the packets.
+        end: NetkitEnd,
+        /// Its place among the other programs.
+        #[serde(default, skip_serializing_if = "is_last")]
+        order: Order,
+        /// The revision the place must have when it is attached.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+    },
+    /// A link of a control group, kernel 5.7; an attachment without one for modes other than multi.
+    Cgroup(Cgroup),
+    /// A netfilter link; kernel 6.4.
+    Netfilter(Netfilter),
+    /// A link of a network namespace; kernel 5.8.
+    Netns(Netns),
+    /// A link of a map of sockets; kernel 6.10.
+    Sockmap(Sockmap),
+    /// A filter of one socket, which has no link.
+    Socket(Socket),
+    /// A link of a tracepoint's event; kernel 5.15.
+    Tracepoint(Tracepoint),
+    /// A raw tracepoint's link.
+    RawTracepoint(RawTracepoint),
+    /// A link of what the program was loaded for.
+    Trace(Trace),
+    /// A link of a probe's event; kernel 5.15.
+    Kprobe(Kprobe),
+    /// A link of a probe's event at a system call; kernel 5.15.
+    Ksyscall(Ksyscall),
+    /// A link of many probes; kernel 5.18.
+    KprobeMulti(KprobeMulti),
+    /// A link of a probe's event; kernel 5.15.
+    Uprobe(Uprobe),
+    /// A link of many probes; kernel 6.6.
+    UprobeMulti(UprobeMulti),
+    /// A link of a probe's event, or of many where the probe stands in several places.
+    Usdt(Usdt),
+    /// A link of a counter's event; kernel 5.15.
+    PerfEvent(PerfEvent),
+    /// An iterator's link.
+    Iter(Iter),
+    /// A link of another program's function.
+    Freplace(Freplace),
+    /// A link of a table of functions; kernel 6.4.
+    StructOps(StructOps),
+}
+
+/// How a hook's program is replaced by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Renewal {
+    /// Its link is updated, atomically and only if it runs what is expected.
+    Link,
+    /// What is attached without a link is compared and then replaced.
+    Filter,
+    /// Its link takes no other program, but what is attached may jump to one.
+    Root,
+    /// Its link takes no other program and what is attached cannot jump: both run for a moment.
+    Overlap,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+fn is_last(order: &Order) -> bool {
+    *order == Order::Last
 }
 
 impl Hook {
@@ -41,58 +129,163 @@ impl Hook {
     pub fn new(attach: &Attach, tcx: bool) -> Hook {
         match attach.clone() {
             Attach::Xdp { interface, mode } => Hook::Xdp { interface, mode },
-            Attach::Tc { interface, direction, via: TcVia::Tcx, .. } => Hook::Tcx { interface, direction },
-            Attach::Tc { interface, direction, via: TcVia::Auto, .. } if tcx => Hook::Tcx { interface, direction },
-            Attach::Tc { interface, direction, priority, .. } => Hook::Clsact { interface, direction, priority },
+            Attach::Tc { interface, direction, via, .. } if via == TcVia::Tcx || (via == TcVia::Auto && tcx) => {
+                Hook::Tcx { interface, direction, order: Order::Last, revision: None }
+            }
+            Attach::Tc { interface, direction, priority, handle, .. } => Hook::Clsact { interface, direction, priority, handle },
+            Attach::Tcx { interface, direction, order, revision } => Hook::Tcx { interface, direction, order, revision },
+            Attach::Netkit { interface, end, order, revision } => Hook::Netkit { interface, end, order, revision },
+            Attach::Cgroup(place) => Hook::Cgroup(place),
+            Attach::Netfilter(place) => Hook::Netfilter(place),
+            Attach::Netns(place) => Hook::Netns(place),
+            Attach::Sockmap(place) => Hook::Sockmap(place),
+            Attach::Socket(place) => Hook::Socket(place),
+            Attach::Tracepoint(place) => Hook::Tracepoint(place),
+            Attach::RawTracepoint(place) => Hook::RawTracepoint(place),
+            Attach::Trace(place) => Hook::Trace(place),
+            Attach::Kprobe(place) => Hook::Kprobe(place),
+            Attach::Ksyscall(place) => Hook::Ksyscall(place),
+            Attach::KprobeMulti(place) => Hook::KprobeMulti(place),
+            Attach::Uprobe(place) => Hook::Uprobe(place),
+            Attach::UprobeMulti(place) => Hook::UprobeMulti(place),
+            Attach::Usdt(place) => Hook::Usdt(place),
+            Attach::PerfEvent(place) => Hook::PerfEvent(place),
+            Attach::Iter(place) => Hook::Iter(place),
+            Attach::Freplace(place) => Hook::Freplace(place),
+            Attach::StructOps(place) => Hook::StructOps(place),
         }
     }
 
     /// The network device.
-    pub fn interface(&self) -> &str {
+    pub fn interface(&self) -> Option<&str> {
         match self {
-            Hook::Xdp { interface, .. } | Hook::Tcx { interface, .. } | Hook::Clsact { interface, .. } => interface,
+            Hook::Xdp { interface, .. }
+            | Hook::Tcx { interface, .. }
+            | Hook::Clsact { interface, .. }
+            | Hook::Netkit { interface, .. } => Some(interface),
+            _ => None,
         }
     }
 
-    /// The name of its pin, one for each place a program can be attached at. The bpffs allows no `.`, devices such as
-    /// `eth0.100` have one; no two devices get the same name.
-    pub fn name(&self) -> String {
-        let interface = self.interface().replace('%', "%25").replace('.', "%2e");
+    /// How its program is replaced.
+    pub fn renewal(&self) -> Renewal {
         match self {
-            Hook::Xdp { .. } => format!("xdp-{interface}"),
-            Hook::Tcx { direction, .. } => format!("tcx-{}-{interface}", word(*direction)),
-            Hook::Clsact { direction, priority, .. } => format!("clsact-{}-{priority}-{interface}", word(*direction)),
+            Hook::Clsact { .. } => Renewal::Filter,
+            Hook::Cgroup(place) if place.mode != CgroupMode::Multi => Renewal::Filter,
+            Hook::Xdp { .. } | Hook::Tcx { .. } | Hook::Netkit { .. } | Hook::Cgroup(_) | Hook::Netns(_) | Hook::Sockmap(_) => {
+                Renewal::Link
+            }
+            Hook::Iter(_) => Renewal::Link,
+            Hook::Trace(Trace { sleepable: true, .. })
+            | Hook::Uprobe(Uprobe { sleepable: true, .. })
+            | Hook::UprobeMulti(UprobeMulti { sleepable: true, .. })
+            | Hook::Freplace(_)
+            | Hook::Socket(_)
+            | Hook::StructOps(_) => Renewal::Overlap,
+            _ => Renewal::Root,
         }
     }
 
     /// Whether it is a link, which can be pinned.
     pub fn is_link(&self) -> bool {
-        !matches!(self, Hook::Clsact { .. })
+        self.renewal() != Renewal::Filter && !matches!(self, Hook::Socket(_))
+    }
+
+    /// Whether it is a place of the network namespace of the deploy, and not seen from another one.
+    pub fn is_of_namespace(&self) -> bool {
+        self.interface().is_some() || matches!(self, Hook::Netfilter(_) | Hook::Netns(Netns { path: None, .. }))
+    }
+
+    /// Where, and how: `("eth0", "xdp native")`.
+    pub fn words(&self) -> (String, String) {
+        match self {
+            Hook::Xdp { interface, mode } => (interface.clone(), format!("xdp {mode}")),
+            Hook::Tcx { interface, direction, .. } => (interface.clone(), format!("tcx {direction}")),
+            Hook::Clsact { interface, direction, priority, .. } => {
+                (interface.clone(), format!("clsact {direction} priority {priority}"))
+            }
+            Hook::Netkit { interface, end, .. } => (interface.clone(), format!("netkit {end}")),
+            Hook::Cgroup(place) => place.words(),
+            Hook::Netfilter(place) => place.words(),
+            Hook::Netns(place) => place.words(),
+            Hook::Sockmap(place) => place.words(),
+            Hook::Socket(place) => place.words(),
+            Hook::Tracepoint(place) => place.words(),
+            Hook::RawTracepoint(place) => place.words(),
+            Hook::Trace(place) => place.words(),
+            Hook::Kprobe(place) => place.words(),
+            Hook::Ksyscall(place) => place.words(),
+            Hook::KprobeMulti(place) => place.words(),
+            Hook::Uprobe(place) => place.words(),
+            Hook::UprobeMulti(place) => place.words(),
+            Hook::Usdt(place) => place.words(),
+            Hook::PerfEvent(place) => place.words(),
+            Hook::Iter(place) => place.words(),
+            Hook::Freplace(place) => place.words(),
+            Hook::StructOps(place) => place.words(),
+        }
+    }
+
+    /// The name of its pin, one for each place a program can be attached at. The bpffs allows no `.`, devices such as
+    /// `eth0.100` have one; no two places get the same name.
+    pub fn name(&self) -> String {
+        let parts = match self {
+            Hook::Xdp { interface, .. } => vec!["xdp", interface],
+            Hook::Tcx { interface, direction, .. } => return name(&["tcx", &direction.to_string(), interface]),
+            Hook::Clsact { interface, direction, priority, handle: 1 } => {
+                return name(&["clsact", &direction.to_string(), &priority.to_string(), interface]);
+            }
+            Hook::Clsact { interface, direction, priority, handle } => {
+                return name(&["clsact", &direction.to_string(), &format!("{priority}_{handle}"), interface]);
+            }
+            Hook::Netkit { interface, end, .. } => return name(&["netkit", &end.to_string(), interface]),
+            Hook::Cgroup(place) => return name(&["cgroup", &place.what(), &place.path]),
+            Hook::Freplace(place) => vec!["freplace", &place.function, &place.program],
+            Hook::StructOps(place) => vec!["struct_ops", &place.map],
+            other => {
+                let (place, how) = other.words();
+                return name(&[&how, &place]);
+            }
+        };
+        name(&parts)
     }
 }
 
-fn word(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Ingress => "ingress",
-        Direction::Egress => "egress",
+/// Longest name of a file, but for what is put behind the name of a link that is to take another's place.
+const LONGEST: usize = 250;
+
+/// Parts joined by `-`, without what the bpffs refuses; paths keep their look. What is too long ends in a number made from all
+/// of it.
+fn name(parts: &[&str]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-@=,*?".contains(c);
+    let mut text = String::new();
+    for c in parts.join("-").chars() {
+        match c {
+            ' ' => text.push('+'),
+            '/' => text.push(':'),
+            c if plain(c) => text.push(c),
+            c => c.to_string().bytes().for_each(|byte| text.push_str(&format!("%{byte:02x}"))),
+        }
     }
+    if text.len() <= LONGEST {
+        return text;
+    }
+    // FNV-1a with 64 bits: paths are not chosen to collide, and those that do are told as two hooks of one name.
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    format!("{}%{hash:016x}", &text[..LONGEST - 17])
 }
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let interface = self.interface();
         match self {
-            Hook::Xdp { mode, .. } => {
-                let mode = match mode {
-                    XdpMode::Generic => "generic",
-                    XdpMode::Native => "native",
-                    XdpMode::Offload => "offload",
-                };
-                write!(f, "{mode} XDP of `{interface}`")
+            Hook::Xdp { interface, mode } => write!(f, "{mode} XDP of `{interface}`"),
+            Hook::Tcx { interface, direction, .. } => write!(f, "TCX {direction} of `{interface}`"),
+            Hook::Clsact { interface, direction, priority, .. } => {
+                write!(f, "clsact {direction} of `{interface}`, priority {priority}")
             }
-            Hook::Tcx { direction, .. } => write!(f, "TCX {} of `{interface}`", word(*direction)),
-            Hook::Clsact { direction, priority, .. } => {
-                write!(f, "clsact {} of `{interface}`, priority {priority}", word(*direction))
+            other => {
+                let (place, how) = other.words();
+                write!(f, "{how} of `{place}`")
             }
         }
     }
@@ -103,7 +296,7 @@ mod tests {
     use super::*;
 
     fn tc(via: TcVia) -> Attach {
-        Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Egress, priority: 7, via }
+        Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Egress, priority: 7, via, handle: 1 }
     }
 
     #[test]
@@ -119,5 +312,60 @@ mod tests {
         let name = |interface: &str| Hook::Xdp { interface: interface.to_owned(), mode: XdpMode::Native }.name();
         assert_eq!(name("eth0.100"), "xdp-eth0%2e100");
         assert_ne!(name("a.b"), name("a%2eb"));
+    }
+
+    /// Status shows a hook's fields and its own side by side; one name for two things would hide one of them.
+    #[test]
+    fn no_field_has_a_name_that_status_has() {
+        let (of, none) = (String::new, None);
+        let (path, attach_type) = (of(), of());
+        let places = [
+            Hook::Cgroup(Cgroup {
+                path,
+                attach_type,
+                function: none,
+                mode: CgroupMode::Multi,
+                order: Order::Last,
+                revision: None,
+            }),
+            Hook::Netns(Netns { attach_type: of(), path: None }),
+            Hook::Tracepoint(Tracepoint { category: of(), name: of() }),
+            Hook::RawTracepoint(RawTracepoint { name: of() }),
+            Hook::Trace(Trace { kind: of(), target: of(), sleepable: false }),
+            Hook::Ksyscall(Ksyscall { name: of(), returns: false }),
+            Hook::Iter(Iter { target: of(), map: None, cgroup: None, pid: None, sleepable: false }),
+            Hook::Freplace(Freplace { program: of(), function: of() }),
+        ];
+        for hook in places {
+            let json = serde_json::to_value(&hook).unwrap();
+            for taken in ["name", "ifindex", "target", "link", "program", "alive", "path"] {
+                assert!(json.get(taken).is_none(), "{json} has `{taken}`");
+            }
+            assert_eq!(serde_json::from_value::<Hook>(json).unwrap(), hook);
+        }
+    }
+
+    #[test]
+    fn no_two_places_share_a_pin() {
+        let uprobe = |binary: &str, function: &str, pid, returns| {
+            let (binary, function) = (binary.to_owned(), Some(function.to_owned()));
+            Hook::Uprobe(Uprobe { binary, function, offset: 0, pid, returns, sleepable: false })
+        };
+        let long = "x".repeat(400);
+        let hooks = [
+            uprobe("/bin/sh", "main", None, false),
+            uprobe("/bin/sh", "main", None, true),
+            uprobe("/bin/sh", "main", Some(7), false),
+            uprobe("/bin:sh", "main", None, false),
+            uprobe("/bin/sh", &format!("{long}a"), None, false),
+            uprobe("/bin/sh", &format!("{long}b"), None, false),
+            Hook::Tracepoint(Tracepoint { category: "sched".to_owned(), name: "sched_switch".to_owned() }),
+            Hook::RawTracepoint(RawTracepoint { name: "sched_switch".to_owned() }),
+        ];
+        let names: std::collections::BTreeSet<String> = hooks.iter().map(Hook::name).collect();
+        assert_eq!(names.len(), hooks.len(), "{names:?}");
+        assert!(names.iter().all(|name| name.len() <= LONGEST && !name.contains(['/', '.', '\0'])), "{names:?}");
+        assert_eq!(hooks[0].name(), "uprobe-main+of+:bin:sh");
+        assert_eq!(hooks[6].name(), "tracepoint-sched:sched_switch");
     }
 }

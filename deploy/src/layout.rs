@@ -1,4 +1,5 @@
-//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps},maps,links,kept}`.
+//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,live},maps,links,root/<kind>/{stub,table},kept,
+//! unconfirmed}`.
 //!
 //! Pure: makes paths, and refuses names that would lead elsewhere.
 
@@ -90,6 +91,16 @@ impl Layout {
         self.own_maps(number).join("meta")
     }
 
+    /// The sign that the generation was made live, and after which others.
+    pub fn live(&self, number: u32) -> PathBuf {
+        self.generation(number).join("live")
+    }
+
+    /// That sign before it takes the place of an older one.
+    pub(crate) fn next_live(&self, number: u32) -> PathBuf {
+        self.generation(number).join("live-next")
+    }
+
     /// The declared maps, which outlive generations.
     pub fn maps(&self) -> PathBuf {
         self.folder.join("maps")
@@ -110,9 +121,34 @@ impl Layout {
         self.links().join(hook.name())
     }
 
+    /// The root tables.
+    pub fn roots(&self) -> PathBuf {
+        self.folder.join("root")
+    }
+
+    /// A root table and its stub.
+    pub fn root(&self, root: &str) -> PathBuf {
+        self.roots().join(root)
+    }
+
+    /// What hooks of a root run.
+    pub fn stub(&self, root: &str) -> PathBuf {
+        self.root(root).join("stub")
+    }
+
+    /// Where its stub jumps.
+    pub fn root_table(&self, root: &str) -> PathBuf {
+        self.root(root).join("table")
+    }
+
     /// The meta of a deployment of which only the maps were kept.
     pub fn kept(&self) -> PathBuf {
         self.folder.join("kept")
+    }
+
+    /// Which generation runs on trial, and until when.
+    pub fn unconfirmed(&self) -> PathBuf {
+        self.folder.join("unconfirmed")
     }
 }
 

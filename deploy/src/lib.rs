@@ -4,12 +4,14 @@
 //! is all that is known of a deployment, so nothing can go stale, and a reboot forgets it with the kernel.
 
 mod apply;
+mod change;
 mod conflict;
 mod diff;
 mod error;
 mod hook;
 mod kernel;
 mod layout;
+mod live;
 mod map_check;
 mod maps;
 mod meta;
@@ -17,9 +19,13 @@ mod migrate;
 mod object;
 mod observe;
 mod problem;
+mod rehearsal;
 mod rejection;
+mod resolve;
+mod root;
 mod status;
 mod step;
+mod trial;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -28,11 +34,12 @@ use std::path::{Path, PathBuf};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Manifest};
 
+pub use change::{Change, NotAtomic, Plan, What};
 pub use conflict::Conflict;
-pub use diff::{Options, RemoveOptions, diff, remove};
+pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use error::{Error, ErrorKind};
-pub use hook::Hook;
-pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, Verified, features};
+pub use hook::{Hook, Renewal};
+pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, Missing, Offer, Offered, Verified, features, offered};
 pub use kernel::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub use layout::Layout;
 pub use map_check::Difference;
@@ -40,8 +47,13 @@ pub use meta::Meta;
 pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
-pub use status::{Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus, status};
-pub use step::Step;
+pub use resolve::resolve;
+pub use root::Root;
+pub use status::{
+    Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, status,
+};
+pub use step::{Runs, Step};
+pub use trial::Trial;
 pub use verify::{Verdict, VerifyOptions, verify_bundle, verify_object};
 
 use kernel::Lock;
@@ -49,47 +61,107 @@ use kernel::Lock;
 /// Where the bpffs is on nearly every machine.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// The steps [`deploy`] would take. Changes nothing.
-pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Vec<Step>, Error> {
+/// What [`deploy`] would do. Changes nothing.
+pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     require_for(bpffs, bundle)?;
-    diff(bundle, &observe(bpffs, &bundle.manifest.name)?, options).map_err(Error::Conflicts)
+    let layout = Layout::new(bpffs, &bundle.manifest.name)?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
+    diff(bundle, &observed, options).map_err(Error::Conflicts)
 }
 
-/// Makes a bundle live, and tells `progress` of each step before it is taken. Gives the steps taken; none if the bundle was
-/// live. On failure what was live is live still. Links go to devices of the current network namespace.
-pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut dyn FnMut(&Step)) -> Result<Vec<Step>, Error> {
+/// Loads and verifies a bundle on maps and tables of its own, and runs its tests; then drops all of it. Gives what [`deploy`] would
+/// do. Changes nothing, and leaves nothing behind, however it ends.
+pub fn rehearse(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut dyn FnMut(&Step)) -> Result<Plan, Error> {
+    require_for(bpffs, bundle)?;
+    let layout = Layout::new(bpffs, &bundle.manifest.name)?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
+    let plan = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
+    rehearsal::rehearse(bundle, &observed.host, options.btf.clone(), progress)?;
+    Ok(plan)
+}
+
+/// Makes a bundle live, and tells `progress` of each step before it is taken. Gives what was done; nothing if the bundle was live.
+/// On failure what was live is live still. Links go to devices of the current network namespace.
+pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut dyn FnMut(&Step)) -> Result<Plan, Error> {
     require_for(bpffs, bundle)?;
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let _lock = Lock::take(layout.folder())?;
-    let observed = observe(bpffs, layout.name())?;
-    let steps = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
+    let mut observed = observe(bpffs, layout.name())?;
+    observed.look_at(&layout, &bundle.manifest.attach);
+    let plan = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
     target.load_with(options.btf.clone());
-    apply::apply(&mut target, &steps, progress)?;
-    Ok(steps)
+    apply::apply(&mut target, &plan.steps, progress)?;
+    Ok(plan)
 }
 
-/// Changes where a live chain is attached, and loads nothing. `change` gets the attach points the manifest has. Gives the steps
-/// taken. The next [`deploy`] attaches it again where its bundle says.
+/// Makes the generation live again that was live before; nothing is loaded. Gives what was done.
+pub fn rollback(bpffs: &Path, name: &str, progress: &mut dyn FnMut(&Step)) -> Result<Plan, Error> {
+    require(bpffs)?;
+    change(bpffs, name, &way_back, progress)
+}
+
+/// Makes the generation on trial live for good. Gives what was done.
+pub fn confirm(bpffs: &Path, name: &str, progress: &mut dyn FnMut(&Step)) -> Result<Plan, Error> {
+    require(bpffs)?;
+    change(bpffs, name, &acceptance, progress)
+}
+
+/// The trial that is under way. For who waits for its end.
+pub fn trial(bpffs: &Path, name: &str) -> Result<Option<Trial>, Error> {
+    trial::read(&Layout::new(bpffs, name)?.unconfirmed())
+}
+
+/// Rolls back if this generation is on trial still. Gives what was done.
+pub fn withdraw(bpffs: &Path, name: &str, generation: u32, progress: &mut dyn FnMut(&Step)) -> Result<Plan, Error> {
+    let still = |observed: &Observed| observed.trial.is_some_and(|trial| trial.generation == generation);
+    let decide = |observed: &Observed| if still(observed) { way_back(observed) } else { Ok(Plan::default()) };
+    change(bpffs, name, &decide, progress)
+}
+
+/// Carries out what `decide` makes of what there is.
+fn change(
+    bpffs: &Path,
+    name: &str,
+    decide: &dyn Fn(&Observed) -> Result<Plan, Vec<Conflict>>,
+    progress: &mut dyn FnMut(&Step),
+) -> Result<Plan, Error> {
+    let layout = Layout::new(bpffs, name)?;
+    let _lock = Lock::existing(layout.folder())?.ok_or_else(|| Error::NotDeployed(name.to_owned()))?;
+    let mut observed = observe(bpffs, name)?;
+    observed.look_at_known(&layout);
+    let plan = decide(&observed).map_err(Error::Conflicts)?;
+    apply::apply(&mut apply::Target::new(&layout, &observed.host, None), &plan.steps, progress)?;
+    Ok(plan)
+}
+
+/// Changes where a live chain is attached, and loads nothing. `change` gets the attach points the manifest has. Gives what was
+/// done. The next [`deploy`] attaches it again where its bundle says.
 pub fn reattach(
     bpffs: &Path,
     name: &str,
     change: &mut dyn FnMut(&Manifest) -> Vec<Attach>,
     progress: &mut dyn FnMut(&Step),
-) -> Result<Vec<Step>, Error> {
+) -> Result<Plan, Error> {
     require(bpffs)?;
     let layout = Layout::new(bpffs, name)?;
     let not_deployed = || Error::NotDeployed(name.to_owned());
     let _lock = Lock::existing(layout.folder())?.ok_or_else(not_deployed)?;
-    let observed = observe(bpffs, name)?;
-    let live = observed.live().last().and_then(|number| observed.generations.get(number));
-    let meta = live.and_then(|generation| generation.meta.clone()).ok_or_else(not_deployed)?;
+    let mut observed = observe(bpffs, name)?;
+    if observed.trial.is_some() {
+        return Err(Error::Conflicts(vec![Conflict::OnTrial { name: name.to_owned() }]));
+    }
+    let live = observed.current().filter(|number| observed.live().contains(number));
+    let meta = live.and_then(|number| observed.generations[&number].meta.clone()).ok_or_else(not_deployed)?;
     let manifest = Manifest { attach: change(&meta.manifest), ..meta.manifest };
+    observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), digest: meta.digest };
-    let steps = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
-    apply::apply(&mut apply::Target::new(&layout, &observed.host, Some(&bundle)), &steps, progress)?;
-    Ok(steps)
+    let plan = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
+    apply::apply(&mut apply::Target::new(&layout, &observed.host, Some(&bundle)), &plan.steps, progress)?;
+    Ok(plan)
 }
 
 /// What [`undeploy`] did.

@@ -15,6 +15,17 @@ const FORMAT: u32 = 2;
 /// The oldest version that is understood.
 const OLDEST: u32 = 1;
 
+/// Marks a generation as the one of this place among all that were made live.
+pub(crate) fn write_order(path: &Path, beside: &Path, order: u64) -> Result<(), Error> {
+    kernel::replace_bytes(path, beside, order.to_string().as_bytes())
+}
+
+/// A generation's place among all that were made live; none if it never was.
+pub(crate) fn read_order(path: &Path) -> Result<Option<u64>, Error> {
+    let parse = |bytes: Vec<u8>| String::from_utf8(bytes).ok()?.parse().ok();
+    Ok(kernel::read_bytes(path)?.and_then(parse))
+}
+
 /// What a generation is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {

@@ -5,14 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::Manifest;
+use ouro_rules::manifest::{Attach, Manifest};
 
 use crate::Error;
 use crate::hook::Hook;
 use crate::kernel::pins::{self, Kind, LinkFacts};
-use crate::kernel::{self, Host, MapFacts};
+use crate::kernel::{self, Host, MapFacts, Missing};
 use crate::layout::Layout;
-use crate::meta::Meta;
+use crate::meta::{self, Meta};
+use crate::resolve::resolve;
+use crate::root::Root;
+use crate::trial::{self, Trial};
 
 /// Everything there is of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,12 +28,20 @@ pub struct Observed {
     pub generations: BTreeMap<u32, Generation>,
     /// What is attached, by hook name.
     pub attachments: BTreeMap<String, Attachment>,
+    /// The root tables by name.
+    pub roots: BTreeMap<String, Root>,
     /// The declared maps that are there, by their pins.
     pub maps: BTreeMap<String, MapFacts>,
     /// What the deployment was of which only the maps were kept.
     pub kept: Option<Meta>,
+    /// The trial that is under way.
+    pub trial: Option<Trial>,
     /// Paths in its folder that ouro did not make.
     pub foreign: Vec<PathBuf>,
+    /// The hooks that name something that is not there, by name.
+    pub absent: BTreeMap<String, Missing>,
+    /// The ids of programs of others at the same places, by hook name, in the order they run in.
+    pub foreign_programs: BTreeMap<String, Vec<u32>>,
     /// The machine.
     pub host: Host,
 }
@@ -50,6 +61,8 @@ pub struct Generation {
     pub slots: BTreeMap<u32, u32>,
     /// Its counts.
     pub counts: Option<MapFacts>,
+    /// Its place among all that were made live; none if its deploy did not come to its end, or nobody confirmed it.
+    pub went_live: Option<u64>,
 }
 
 /// A program attached by ouro.
@@ -57,12 +70,15 @@ pub struct Generation {
 pub struct Attachment {
     /// Where.
     pub hook: Hook,
-    /// The link's id; none for clsact.
+    /// The link's id; none for what has no link.
     pub link: Option<u32>,
-    /// The program's id.
+    /// The program's id; of a hook that runs a stub, the one the stub jumps to.
     pub program: u32,
-    /// The network device; 0 when it is gone, and the link dead.
-    pub ifindex: u32,
+    /// The root whose stub it runs.
+    pub root: Option<String>,
+    /// What it is attached to: a device's index, a control group's id, a namespace's inode, a map's id, and 0 where there is no
+    /// such number. None when that is gone, and the link dead.
+    pub target: Option<u64>,
     /// The generation the program belongs to; none if somebody attached another.
     pub generation: Option<u32>,
     /// The inode of the network namespace it was attached in.
@@ -70,9 +86,14 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Whether packets can still reach it.
+    /// Whether it runs a stub that jumps nowhere.
+    pub fn is_emptied(&self) -> bool {
+        self.root.is_some() && self.program == 0
+    }
+
+    /// Whether anything can still reach it.
     pub fn is_alive(&self) -> bool {
-        self.ifindex != 0
+        self.target.is_some()
     }
 }
 
@@ -102,31 +123,36 @@ pub(crate) fn counts_edges(manifest: &Manifest) -> bool {
 }
 
 impl Observed {
-    /// Every meta that was understood, of generations first.
-    pub fn metas(&self) -> impl Iterator<Item = &Meta> {
-        self.generations.values().filter_map(|generation| generation.meta.as_ref()).chain(&self.kept)
+    /// Looks at the places a chain is to be attached at, and at those it is attached at: what is not there, and who else is.
+    pub fn look_at(&mut self, layout: &Layout, attach: &[Attach]) {
+        self.look_at_hooks(layout, resolve(attach, &self.host).0);
     }
 
-    /// The generations packets run through: those attached, or the newest whole one of a chain that attaches nowhere.
-    pub fn live(&self) -> BTreeSet<u32> {
-        let attached: BTreeSet<u32> = self
-            .attachments
-            .values()
-            .filter(|attachment| attachment.is_alive())
-            .filter_map(|attachment| attachment.generation)
-            .collect();
-        if !attached.is_empty() {
-            return attached;
+    /// The same of the places that generations name.
+    pub(crate) fn look_at_known(&mut self, layout: &Layout) {
+        self.look_at_hooks(layout, self.metas().flat_map(|meta| meta.hooks.clone()).collect());
+    }
+
+    fn look_at_hooks(&mut self, layout: &Layout, wanted: Vec<Hook>) {
+        let here = self.attachments.values().filter(|attached| attached.is_alive()).map(|attached| attached.hook.clone());
+        for hook in here.collect::<Vec<_>>() {
+            self.note_others(&hook);
         }
-        let unattached =
-            |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(|meta| meta.hooks.is_empty());
-        self.generations
-            .iter()
-            .rev()
-            .find(|(_, generation)| unattached(generation))
-            .map(|(number, _)| *number)
-            .into_iter()
-            .collect()
+        for hook in wanted {
+            self.note_others(&hook);
+            let is_there = self.attachments.get(&hook.name()).is_some_and(Attachment::is_alive);
+            let missing = if is_there { None } else { kernel::look_at(&hook, &layout.link(&hook)) };
+            self.absent.extend(missing.map(|missing| (hook.name(), missing)));
+        }
+    }
+
+    fn note_others(&mut self, hook: &Hook) {
+        let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
+        let mut others = kernel::others(hook, &self.host);
+        others.retain(|program| Some(*program) != own);
+        if !others.is_empty() {
+            self.foreign_programs.insert(hook.name(), others);
+        }
     }
 }
 
@@ -140,11 +166,13 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
         observed.generations.insert(number, generation(&layout, number)?);
     }
     observed.kept = Meta::read(&layout.kept())?.and_then(Result::ok);
+    observed.trial = trial::read(&layout.unconfirmed())?;
     for (name, _) in kernel::entries(&layout.maps())? {
         if let Some(facts) = pins::map_facts(&layout.map(&name))? {
             observed.maps.insert(name, facts);
         }
     }
+    observed.roots = roots(&layout)?;
     observed.attachments = attachments(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
     Ok(observed)
@@ -165,6 +193,7 @@ fn generation(layout: &Layout, number: u32) -> Result<Generation, Error> {
     found.table = pins::map_facts(&layout.table(number))?;
     found.slots = slots(layout, number, &meta)?;
     found.counts = pins::map_facts(&layout.counts(number))?;
+    found.went_live = meta::read_order(&layout.live(number))?;
     found.meta = Some(meta);
     Ok(found)
 }
@@ -181,52 +210,80 @@ fn slots(layout: &Layout, number: u32, meta: &Meta) -> Result<BTreeMap<u32, u32>
     Ok(found)
 }
 
+fn roots(layout: &Layout) -> Result<BTreeMap<String, Root>, Error> {
+    let mut found = BTreeMap::new();
+    for (name, _) in kernel::entries(&layout.roots())? {
+        let path = layout.root_table(&name);
+        let program = pins::open(&path, Kind::Map)?.map(|table| pins::slot(&table, 0)).transpose();
+        let program = program.map_err(|error| Error::io(format!("cannot read `{}`", path.display()), error))?.flatten();
+        let root = Root { stub: pins::program_id(&layout.stub(&name))?, table: pins::map_facts(&path)?, program };
+        found.insert(name, root);
+    }
+    Ok(found)
+}
+
 /// Looks at every hook that any generation names.
 fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, Attachment>, Error> {
-    let mut found = BTreeMap::new();
+    let mut found: BTreeMap<String, Attachment> = BTreeMap::new();
     for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
-        let Some(facts) = attached(layout, observed, meta, hook)? else { continue };
-        // Two generations may name one hook in different modes; the one whose program runs is right.
-        // Of generations that share their programs, the newest that names the hook is the one it belongs to.
+        let Some(mut facts) = attached(layout, observed, meta, hook)? else { continue };
+        let root = observed.roots.iter().find(|(_, root)| root.stub == Some(facts.program));
+        if let Some((_, root)) = root {
+            facts.program = root.program.unwrap_or(0);
+        }
+        // Two generations may name one hook in different modes; the one whose program runs is right. Both may have the same
+        // programs, too.
         let runs = |generation: &Generation| generation.entry() == Some(facts.program);
         let names_it = |generation: &Generation| generation.meta.as_ref().is_some_and(|own| own.hooks.contains(hook));
-        let newest_first = || observed.generations.iter().rev();
-        let generation = newest_first().find(|(_, generation)| runs(generation) && names_it(generation));
-        if generation.is_some() || !newest_first().any(|(_, generation)| runs(generation)) {
-            let attachment = Attachment {
-                hook: hook.clone(),
-                link: hook.is_link().then_some(facts.id),
-                program: facts.program,
-                ifindex: facts.ifindex,
-                generation: generation.map(|(number, _)| *number),
-                namespace: meta.namespace,
-            };
-            found.insert(hook.name(), attachment);
+        let running = || observed.generations.iter().filter(|(_, generation)| runs(generation));
+        let naming = running().filter(|(_, generation)| names_it(generation)).map(|(number, _)| *number);
+        let generation = naming.max_by_key(|number| observed.rank(*number));
+        let known = found.get(&hook.name()).and_then(|known| known.generation);
+        let ours = generation.is_some_and(|number| known.is_none_or(|known| observed.rank(known) < observed.rank(number)));
+        let theirs = known.is_none() && running().next().is_none() && (hook.is_link() || observed.expects(hook));
+        if ours || theirs {
+            let link = hook.is_link().then_some(facts.id);
+            let (program, target, namespace) = (facts.program, facts.target, meta.namespace);
+            let root = root.map(|(name, _)| name.clone());
+            found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, root, target, generation, namespace });
         }
     }
     Ok(found)
 }
 
 fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> Result<Option<LinkFacts>, Error> {
-    let Hook::Clsact { interface, direction, priority } = hook else { return pins::link_facts(&layout.link(hook)) };
+    let (interface, direction, priority, handle) = match hook {
+        Hook::Clsact { interface, direction, priority, handle } => (interface, *direction, *priority, *handle),
+        Hook::Cgroup(place) if !hook.is_link() => {
+            let program = kernel::group_program(place);
+            return Ok(program.map(|program| LinkFacts { id: 0, program, target: Some(0) }));
+        }
+        _ => return pins::link_facts(&layout.link(hook)),
+    };
     let device = observed.host.devices.get(interface).filter(|_| meta.namespace == observed.host.namespace);
-    let filter = device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, *direction, *priority)?)));
-    Ok(filter.map(|(ifindex, filter)| LinkFacts { id: 0, program: filter.program, ifindex }))
+    let filter =
+        device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, direction, priority, handle)?)));
+    Ok(filter.map(|(index, filter)| LinkFacts { id: 0, program: filter.program, target: Some(index.into()) }))
 }
 
 /// Everything in the folder that no meta names.
 fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
-    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept()]);
+    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed()]);
+    for root in observed.roots.keys() {
+        ours.extend([layout.roots(), layout.root(root), layout.stub(root), layout.root_table(root)]);
+    }
     for (number, generation) in &observed.generations {
         let number = *number;
         ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);
         ours.extend([layout.table(number), layout.counts(number), layout.meta(number)]);
+        ours.extend([layout.live(number), layout.next_live(number)]);
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
     }
     for meta in observed.metas() {
         ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&meta.manifest.pin_of(map))));
         ours.extend(meta.hooks.iter().map(|hook| layout.link(hook)));
+        ours.extend(meta.hooks.iter().map(|hook| kernel::beside(&layout.link(hook))));
     }
     let mut found = Vec::new();
     collect_foreign(layout.folder(), &ours, &mut found)?;

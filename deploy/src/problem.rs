@@ -21,6 +21,16 @@ pub enum Problem {
         /// The generations.
         generations: Vec<u32>,
     },
+    /// The one that runs was not marked as live: a deploy or a rollback was stopped right before its end.
+    Unfinished {
+        /// The generation.
+        generation: u32,
+    },
+    /// The time to confirm it is over, and nobody went back.
+    Unconfirmed {
+        /// The generation.
+        generation: u32,
+    },
     /// A generation that nothing runs.
     Leftover {
         /// The generation.
@@ -61,8 +71,13 @@ pub enum Problem {
         /// The hook's name.
         hook: String,
     },
-    /// The network device is gone, and the link dead.
+    /// What it was attached to is gone, and the link dead.
     DeadLink {
+        /// The hook's name.
+        hook: String,
+    },
+    /// The root table that a hook's stub jumps by is gone or empty.
+    RootGone {
         /// The hook's name.
         hook: String,
     },
@@ -75,11 +90,24 @@ pub enum Problem {
     },
 }
 
+impl Problem {
+    /// Whether it is about a generation that nothing runs.
+    pub(crate) fn is_leftover(&self) -> bool {
+        matches!(self, Problem::Leftover { .. } | Problem::Unreadable { .. })
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::NothingLive => write!(f, "nothing is live: deploy again, or undeploy"),
             Problem::Mixed { generations } => write!(f, "hooks run different generations {generations:?}: deploy again"),
+            Problem::Unfinished { generation } => {
+                write!(f, "generation {generation} runs, but its deploy was stopped before its end: deploy again, or roll back")
+            }
+            Problem::Unconfirmed { generation } => {
+                write!(f, "nobody confirmed generation {generation} in time, and its deployer is gone: roll back, or confirm it")
+            }
             Problem::Leftover { generation } => write!(f, "generation {generation} is left over; the next deploy removes it"),
             Problem::Unreadable { generation, why } => write!(f, "the record of generation {generation} cannot be read: {why}"),
             Problem::ProgramGone { program } => write!(f, "the pin of program `{program}` is gone"),
@@ -91,7 +119,8 @@ impl fmt::Display for Problem {
             Problem::NotFrozen => write!(f, "the jump table is not frozen: it can be changed"),
             Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
-            Problem::DeadLink { hook } => write!(f, "the network device of `{hook}` is gone; deploy again once it is back"),
+            Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
+            Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
             Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
         }
     }
@@ -107,6 +136,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     if live.len() > 1 {
         found.push(Problem::Mixed { generations: live.iter().copied().collect() });
     }
+    found.extend(unfinished(observed));
     found.extend(leftovers(observed, live.is_empty().then_some(generation)));
     found.extend(table_problems(generation, manifest));
     let gone = manifest.maps.iter().filter(|map| !observed.maps.contains_key(&manifest.pin_of(map)));
@@ -115,10 +145,24 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     found
 }
 
+/// Whether the last deploy or rollback did not come to its end.
+fn unfinished(observed: &Observed) -> Option<Problem> {
+    if let Some(trial) = observed.trial {
+        let generation = trial.generation;
+        return trial.left.is_zero().then_some(Problem::Unconfirmed { generation });
+    }
+    let live = observed.live();
+    let [generation] = live.iter().copied().collect::<Vec<_>>()[..] else { return None };
+    let last = observed.generations.values().map(|generation| generation.went_live).max().flatten();
+    let order = observed.generations[&generation].went_live;
+    (order.is_none() || order < last).then_some(Problem::Unfinished { generation })
+}
+
 /// What nothing runs. `shown` is the generation the rest of the status is about, when it is not live.
 pub(crate) fn leftovers(observed: &Observed, shown: Option<&Generation>) -> Vec<Problem> {
     let live = observed.live();
-    let others = observed.generations.iter().filter(|(number, _)| !live.contains(number));
+    let previous = observed.previous();
+    let others = observed.generations.iter().filter(|(number, _)| !live.contains(number) && Some(**number) != previous);
     let others = others.filter(|(_, generation)| shown.is_none_or(|shown| !std::ptr::eq(shown, *generation)));
     let problem = |(number, generation): (&u32, &Generation)| match &generation.unreadable {
         Some(why) => Problem::Unreadable { generation: *number, why: why.clone() },
@@ -153,6 +197,7 @@ fn hook_problem(observed: &Observed, hook: &Hook) -> Option<Problem> {
     match observed.attachments.get(&name) {
         None => Some(Problem::NotAttached { hook: name }),
         Some(attached) if !attached.is_alive() => Some(Problem::DeadLink { hook: name }),
+        Some(attached) if attached.is_emptied() => Some(Problem::RootGone { hook: name }),
         Some(attached) if attached.generation.is_none() => {
             Some(Problem::ForeignProgram { hook: name, program: attached.program })
         }

@@ -31,6 +31,10 @@ pub struct DeploymentStatus {
     pub digest: String,
     /// The generation packets run through; none if nothing is live.
     pub generation: Option<u32>,
+    /// What a rollback makes live again.
+    pub previous: Option<PreviousStatus>,
+    /// The trial that is under way.
+    pub trial: Option<TrialStatus>,
     /// Its programs; the first is the entry.
     pub programs: Vec<ProgramStatus>,
     /// Its jumps.
@@ -43,6 +47,24 @@ pub struct DeploymentStatus {
     pub problems: Vec<Problem>,
     /// Paths in its folder that ouro did not make.
     pub foreign: Vec<PathBuf>,
+}
+
+/// A generation that was live before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PreviousStatus {
+    /// The generation.
+    pub generation: u32,
+    /// Its bundle's blake3.
+    pub digest: String,
+}
+
+/// A generation that waits for its confirmation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrialStatus {
+    /// The generation.
+    pub generation: u32,
+    /// Seconds that are left to confirm it.
+    pub seconds_left: u64,
 }
 
 /// A program.
@@ -90,15 +112,17 @@ pub struct HookStatus {
     /// Where and how.
     #[serde(flatten)]
     pub hook: Hook,
-    /// The index of the network device; none if it is gone or nothing is attached.
+    /// The index of the network device; none if it is gone, nothing is attached or the hook is of no device.
     pub ifindex: Option<u32>,
-    /// The link's id; none for clsact.
+    /// What a link of another kind is attached to: a control group's id, a namespace's inode, a map's id.
+    pub target: Option<u64>,
+    /// The link's id; none for what has no link.
     pub link: Option<u32>,
     /// The id of the program it runs.
     pub program: Option<u32>,
-    /// Whether packets can reach it.
+    /// Whether anything can reach it.
     pub alive: bool,
-    /// The link's pin; none for clsact.
+    /// The link's pin; none for what has no link.
     pub path: Option<PathBuf>,
 }
 
@@ -144,8 +168,7 @@ pub fn status(bpffs: &Path) -> Result<Vec<DeploymentStatus>, Error> {
 
 /// The status of what was observed; none if there is nothing but folders.
 fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, Error> {
-    let live = observed.live();
-    let shown = live.last().or_else(|| observed.generations.keys().next_back()).copied();
+    let shown = observed.current();
     let generation = shown.and_then(|number| Some((number, observed.generations.get(&number)?)));
     let recorded = generation.and_then(|(number, generation)| Some((number, generation, generation.meta.as_ref()?)));
     let Some((number, generation, meta)) = recorded else { return without_generation(layout, observed) };
@@ -154,7 +177,12 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
         name: layout.name().to_owned(),
         chain: manifest.chain.clone(),
         digest: meta.digest.clone(),
-        generation: live.last().copied(),
+        generation: shown.filter(|number| observed.live().contains(number)),
+        previous: previous(observed),
+        trial: observed.trial.map(|trial| TrialStatus {
+            generation: trial.generation,
+            seconds_left: trial.left.as_millis().div_ceil(1000) as u64,
+        }),
         programs: programs(layout, number, generation, manifest),
         edges: edges(layout, number, generation, manifest)?,
         hooks: meta.hooks.iter().map(|hook| hook_status(layout, observed, hook)).collect(),
@@ -176,6 +204,8 @@ fn without_generation(layout: &Layout, observed: &Observed) -> Result<Option<Dep
         chain,
         digest,
         generation: None,
+        previous: None,
+        trial: None,
         programs: Vec::new(),
         edges: Vec::new(),
         hooks: Vec::new(),
@@ -183,6 +213,12 @@ fn without_generation(layout: &Layout, observed: &Observed) -> Result<Option<Dep
         problems: leftovers(observed, None),
         foreign: observed.foreign.clone(),
     }))
+}
+
+fn previous(observed: &Observed) -> Option<PreviousStatus> {
+    let generation = observed.previous()?;
+    let digest = observed.generations.get(&generation)?.meta.as_ref()?.digest.clone();
+    Some(PreviousStatus { generation, digest })
 }
 
 fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Manifest) -> Vec<ProgramStatus> {
@@ -213,10 +249,12 @@ fn edges(layout: &Layout, number: u32, generation: &Generation, manifest: &Manif
 
 fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus {
     let attached = observed.attachments.get(&hook.name());
+    let (target, is_device) = (attached.and_then(|attached| attached.target), hook.interface().is_some());
     HookStatus {
         name: hook.name(),
         hook: hook.clone(),
-        ifindex: attached.map(|attached| attached.ifindex).filter(|index| *index != 0),
+        ifindex: target.filter(|_| is_device).and_then(|index| u32::try_from(index).ok()),
+        target: target.filter(|target| !is_device && *target != 0),
         link: attached.and_then(|attached| attached.link),
         program: attached.map(|attached| attached.program),
         alive: attached.is_some_and(|attached| attached.is_alive()),

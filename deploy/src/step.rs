@@ -9,12 +9,36 @@ use serde::Serialize;
 use crate::hook::Hook;
 use crate::layout::map_name;
 
+/// What a hook runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Runs {
+    /// A generation's first program.
+    Generation(u32),
+    /// A root's stub.
+    Root(String),
+}
+
+impl fmt::Display for Runs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Runs::Generation(number) => write!(f, "generation {number}"),
+            Runs::Root(_) => write!(f, "the stub of the root table"),
+        }
+    }
+}
+
 /// One change. `generation` is always a number under the deployment's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     /// Creates the deployment's folders.
     CreateFolders,
+    /// Tries the chain with packets, in a throw-away load with maps of its own.
+    RunTests {
+        /// The tests' names.
+        tests: Vec<String>,
+    },
     /// Creates a generation's folders.
     CreateGeneration {
         /// The generation.
@@ -143,6 +167,75 @@ pub enum Step {
         /// Where it was attached.
         hook: Hook,
     },
+    /// Makes a root table that leads to a generation, and its stub.
+    CreateRoot {
+        /// The root.
+        root: String,
+        /// The generation.
+        generation: u32,
+    },
+    /// Attaches a root's stub.
+    AttachRoot {
+        /// Where.
+        hook: Hook,
+        /// The root.
+        root: String,
+    },
+    /// Leads all hooks of a root to another generation at one instant.
+    SwitchRoot {
+        /// The root.
+        root: String,
+        /// The generation it leads to; none if somebody made it lead elsewhere.
+        from: Option<u32>,
+        /// The generation it is to lead to.
+        to: u32,
+    },
+    /// Makes a hook run a stub instead of a generation, or the other way round, if it still runs what is expected.
+    Exchange {
+        /// Where.
+        hook: Hook,
+        /// What it runs.
+        from: Runs,
+        /// What it is to run.
+        to: Runs,
+    },
+    /// Detaches a root's stub.
+    DetachRoot {
+        /// Where.
+        hook: Hook,
+        /// The root.
+        root: String,
+    },
+    /// Removes a root that no hook runs.
+    RemoveRoot {
+        /// The root.
+        root: String,
+    },
+    /// Makes a hook run a generation's first program, whatever program of others it runs.
+    TakeBack {
+        /// Where.
+        hook: Hook,
+        /// The program that is not ours.
+        program: u32,
+        /// The generation.
+        generation: u32,
+    },
+    /// Marks a generation as the one made live last. Until then the deploy counts as stopped before its end.
+    MarkLive {
+        /// The generation.
+        generation: u32,
+        /// Its place among all that were made live.
+        order: u64,
+    },
+    /// Puts what is about to go live on trial: unless it is confirmed in time, the deployer brings back what was live before.
+    AskConfirmation {
+        /// The generation.
+        generation: u32,
+        /// How long, from when this step is taken.
+        seconds: u64,
+    },
+    /// Ends the trial.
+    EndTrial,
     /// Waits until no packet is inside a replaced program. What comes after is not undone: the new state is live.
     Settle,
     /// Removes a clsact qdisc of ours, unless others use it.
@@ -184,13 +277,39 @@ impl Step {
             Step::Attach { hook, generation } => Step::Detach { hook: hook.clone(), generation: *generation },
             Step::Detach { hook, generation } => Step::Attach { hook: hook.clone(), generation: *generation },
             Step::Switch { hook, from, to } => Step::Switch { hook: hook.clone(), from: *to, to: *from },
+            Step::CreateRoot { root, .. } => Step::RemoveRoot { root: root.clone() },
+            Step::AttachRoot { hook, root } => Step::DetachRoot { hook: hook.clone(), root: root.clone() },
+            Step::DetachRoot { hook, root } => Step::AttachRoot { hook: hook.clone(), root: root.clone() },
+            Step::SwitchRoot { root, from: Some(from), to } => {
+                Step::SwitchRoot { root: root.clone(), from: Some(*to), to: *from }
+            }
+            Step::Exchange { hook, from, to } => Step::Exchange { hook: hook.clone(), from: to.clone(), to: from.clone() },
+            // Only the id of the other program was known, and that brings nothing back.
+            Step::TakeBack { hook, generation, .. } => Step::Detach { hook: hook.clone(), generation: *generation },
+            Step::AskConfirmation { .. } => Step::EndTrial,
             _ => return None,
         })
     }
 
     /// Whether it takes a program off a hook, which packets may still be inside of.
     pub fn replaces(&self) -> bool {
-        matches!(self, Step::Switch { .. } | Step::Detach { .. } | Step::RemoveLink { .. })
+        let adds = matches!(self, Step::Attach { .. } | Step::AttachRoot { .. });
+        matches!(self, Step::SwitchRoot { .. }) || (self.moved_hook().is_some() && !adds)
+    }
+
+    /// Whether it changes what a hook runs, or whether it runs anything: the hook.
+    pub fn moved_hook(&self) -> Option<&Hook> {
+        match self {
+            Step::Attach { hook, .. }
+            | Step::Switch { hook, .. }
+            | Step::AttachRoot { hook, .. }
+            | Step::Exchange { hook, .. }
+            | Step::DetachRoot { hook, .. }
+            | Step::TakeBack { hook, .. }
+            | Step::Detach { hook, .. }
+            | Step::RemoveLink { hook } => Some(hook),
+            _ => None,
+        }
     }
 }
 
@@ -198,6 +317,10 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Step::CreateFolders => write!(f, "create the deployment's folders"),
+            Step::RunTests { tests } => {
+                let count = u32::try_from(tests.len()).unwrap_or(u32::MAX);
+                write!(f, "try the chain with {count} {} on maps of its own", plural(count, "packet"))
+            }
             Step::CreateGeneration { generation } => write!(f, "create generation {generation}"),
             Step::WriteMeta { generation, .. } => write!(f, "record what generation {generation} is"),
             Step::CreateTable { entries, .. } => write!(f, "create a jump table with {entries} {}", plural(*entries, "slot")),
@@ -229,6 +352,21 @@ impl fmt::Display for Step {
             Step::Switch { hook, from, to } => write!(f, "switch {hook} from generation {from} to {to}"),
             Step::Detach { hook, generation } => write!(f, "detach generation {generation} from {hook}"),
             Step::RemoveLink { hook } => write!(f, "remove the link to {hook}"),
+            Step::CreateRoot { generation, .. } => write!(f, "create a root table that leads to generation {generation}"),
+            Step::AttachRoot { hook, .. } => write!(f, "attach the stub of the root table to {hook}"),
+            Step::SwitchRoot { from: Some(from), to, .. } => write!(f, "switch the root table from generation {from} to {to}"),
+            Step::SwitchRoot { from: None, to, .. } => write!(f, "take the root table back, for generation {to}"),
+            Step::Exchange { hook, from, to } => write!(f, "switch {hook} from {from} to {to}"),
+            Step::DetachRoot { hook, .. } => write!(f, "detach the stub of the root table from {hook}"),
+            Step::RemoveRoot { .. } => write!(f, "remove the root table that nothing runs"),
+            Step::TakeBack { hook, program, generation } => {
+                write!(f, "take {hook} back from program {program}, for generation {generation}")
+            }
+            Step::MarkLive { generation, .. } => write!(f, "mark generation {generation} as live"),
+            Step::AskConfirmation { generation, seconds } => {
+                write!(f, "put generation {generation} on trial: `ouro confirm` has {seconds} s")
+            }
+            Step::EndTrial => write!(f, "end the trial"),
             Step::Settle => write!(f, "wait until no packet is inside what was replaced"),
             Step::RemoveQdisc { interface } => write!(f, "remove the clsact qdisc of `{interface}` unless others use it"),
             Step::RemoveMap { map } => write!(f, "remove map `{map}` and what it holds"),

@@ -1,12 +1,20 @@
 //! Diffs, without a kernel: observations in, steps or conflicts out.
 
+#[path = "diff/changes.rs"]
+mod changes;
+#[path = "diff/generations.rs"]
+mod generations;
+
 use std::collections::BTreeMap;
 
 use ouro_deploy::{
-    Attachment, Conflict, Device, Generation, Hook, Host, MapFacts, Meta, Observed, Options, RemoveOptions, Step, diff, remove,
+    Attachment, Conflict, Device, Generation, Hook, Host, MapFacts, Meta, Missing, Observed, Options, RemoveOptions, Step, diff,
+    remove,
 };
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Direction, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, OnChange, TcVia, XdpMode};
+use ouro_rules::manifest::{
+    Attach, Direction, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, OnChange, TcVia, Tracepoint, XdpMode,
+};
 
 const NAMESPACE: u64 = 4026531840;
 
@@ -21,7 +29,7 @@ fn xdp(interface: &str) -> Attach {
 }
 
 fn tc(via: TcVia) -> Attach {
-    Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Ingress, priority: 9, via }
+    Attach::Tc { interface: "eth0".to_owned(), direction: Direction::Ingress, priority: 9, via, handle: 1 }
 }
 
 fn hook(interface: &str) -> Hook {
@@ -54,6 +62,8 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         edges: vec![Edge { from: 0, to: 1, name: "block".to_owned(), on_miss: 1, bound: None }],
         maps: vec![map],
         attach: attach.to_vec(),
+        atomic: false,
+        tests: Vec::new(),
     };
     Bundle { manifest, objects: BTreeMap::new(), digest: digest.to_owned() }
 }
@@ -61,7 +71,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
 fn host() -> Host {
     let device = |index| Device { index, ..Device::default() };
     let devices = [("lo", 1), ("eth0", 2), ("eth1", 3)].map(|(name, index)| (name.to_owned(), device(index)));
-    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096 }
+    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096, cpus: vec![0] }
 }
 
 fn nothing() -> Observed {
@@ -94,13 +104,18 @@ fn generation(bundle: &Bundle, number: u32) -> Generation {
     }
 }
 
+fn made_live(generation: Generation, order: u64) -> Generation {
+    Generation { went_live: Some(order), ..generation }
+}
+
 fn attached(hook: Hook, generation: u32) -> (String, Attachment) {
-    let ifindex = host().devices[hook.interface()].index;
+    let ifindex = host().devices[hook.interface().unwrap()].index.into();
     let attachment = Attachment {
         hook: hook.clone(),
         link: Some(7),
         program: 10 * generation,
-        ifindex,
+        root: None,
+        target: Some(ifindex),
         generation: Some(generation),
         namespace: NAMESPACE,
     };
@@ -112,7 +127,7 @@ fn deployed(bundle: &Bundle) -> Observed {
     let hooks = bundle.manifest.attach.iter().map(|attach| attached(Hook::new(attach, true), 1));
     Observed {
         has_folders: true,
-        generations: [(1, generation(bundle, 1))].into(),
+        generations: [(1, made_live(generation(bundle, 1), 1))].into(),
         attachments: hooks.collect(),
         maps: bundle.manifest.maps.iter().map(|map| (map.pin(), seen())).collect(),
         ..nothing()
@@ -120,7 +135,11 @@ fn deployed(bundle: &Bundle) -> Observed {
 }
 
 fn steps(bundle: &Bundle, observed: &Observed) -> Vec<Step> {
-    diff(bundle, observed, &Options::default()).unwrap()
+    diff(bundle, observed, &Options::default()).unwrap().steps
+}
+
+fn forced() -> Options {
+    Options { force: true, ..Options::default() }
 }
 
 fn conflicts(bundle: &Bundle, observed: &Observed) -> Vec<Conflict> {
@@ -149,12 +168,13 @@ fn a_first_deploy() {
             "put `block` into slot 0",
             "freeze the jump table",
             "attach generation 1 to native XDP of `eth0`",
+            "mark generation 1 as live",
         ]
     );
 }
 
 #[test]
-fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
+fn a_redeploy_switches_last_and_waits_and_keeps_the_old() {
     let found = steps(&bundle("b", &[xdp("eth0")]), &deployed(&bundle("a", &[xdp("eth0")])));
     assert_eq!(
         lines(&found),
@@ -169,8 +189,8 @@ fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
             "put `block` into slot 0",
             "freeze the jump table",
             "switch native XDP of `eth0` from generation 1 to 2",
+            "mark generation 2 as live",
             "wait until no packet is inside what was replaced",
-            "remove generation 1",
         ]
     );
 }
@@ -179,7 +199,7 @@ fn a_redeploy_switches_last_and_removes_the_old_after_a_wait() {
 fn the_same_bundle_needs_nothing_unless_forced() {
     let bundle = bundle("a", &[xdp("eth0")]);
     assert_eq!(steps(&bundle, &deployed(&bundle)), []);
-    let forced = diff(&bundle, &deployed(&bundle), &Options { force: true, ..Options::default() }).unwrap();
+    let forced = diff(&bundle, &deployed(&bundle), &forced()).unwrap().steps;
     assert!(forced.contains(&Step::Switch { hook: hook("eth0"), from: 1, to: 2 }));
 }
 
@@ -227,7 +247,7 @@ fn a_deploy_killed_between_two_hooks_goes_on_or_back() {
     observed.attachments.extend([attached(hook("eth0"), 2)]);
     let (first, second) =
         (Step::Switch { hook: hook("eth1"), from: 1, to: 2 }, Step::Switch { hook: hook("eth0"), from: 2, to: 1 });
-    assert_eq!(steps(&new, &observed), [first, Step::Settle, Step::RemoveGeneration { generation: 1 }]);
+    assert_eq!(steps(&new, &observed), [first, Step::MarkLive { generation: 2, order: 2 }, Step::Settle]);
     assert_eq!(steps(&old, &observed), [second, Step::Settle, Step::RemoveGeneration { generation: 2 }]);
     let third = steps(&bundle("c", &[xdp("eth0"), xdp("eth1")]), &observed);
     assert_eq!(
@@ -235,8 +255,8 @@ fn a_deploy_killed_between_two_hooks_goes_on_or_back() {
         [
             Step::Switch { hook: hook("eth0"), from: 2, to: 3 },
             Step::Switch { hook: hook("eth1"), from: 1, to: 3 },
+            Step::MarkLive { generation: 3, order: 2 },
             Step::Settle,
-            Step::RemoveGeneration { generation: 1 },
             Step::RemoveGeneration { generation: 2 },
         ]
     );
@@ -246,7 +266,7 @@ fn a_deploy_killed_between_two_hooks_goes_on_or_back() {
 fn a_dead_link_is_made_again() {
     let bundle = bundle("a", &[xdp("eth0")]);
     let mut observed = deployed(&bundle);
-    observed.attachments.get_mut("xdp-eth0").unwrap().ifindex = 0;
+    observed.attachments.get_mut("xdp-eth0").unwrap().target = None;
     let attach = Step::Attach { hook: hook("eth0"), generation: 1 };
     assert_eq!(steps(&bundle, &observed), [Step::RemoveLink { hook: hook("eth0") }, attach, Step::Settle]);
 }
@@ -260,8 +280,8 @@ fn attach_points_come_and_go() {
         [
             Step::Attach { hook: hook("eth1"), generation: 2 },
             Step::Detach { hook: hook("eth0"), generation: 1 },
+            Step::MarkLive { generation: 2, order: 2 },
             Step::Settle,
-            Step::RemoveGeneration { generation: 1 },
         ]
     );
 }
@@ -278,11 +298,11 @@ fn the_same_code_elsewhere_is_not_loaded_again() {
             "let generation 2 have what generation 1 loaded",
             "switch native XDP of `eth0` from generation 1 to 2",
             "attach generation 2 to native XDP of `eth1`",
+            "mark generation 2 as live",
             "wait until no packet is inside what was replaced",
-            "remove generation 1",
         ]
     );
-    let forced = diff(&two, &deployed(&one), &Options { force: true, ..Options::default() }).unwrap();
+    let forced = diff(&two, &deployed(&one), &forced()).unwrap().steps;
     assert!(forced.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "unless forced");
 }
 
@@ -317,9 +337,16 @@ fn clsact_needs_a_qdisc_and_remembers_whose_it_is() {
 
 #[test]
 fn a_dropped_map_goes_before_the_generation_that_records_it() {
-    let mut without = bundle("b", &[xdp("eth0")]);
-    without.manifest.maps.clear();
-    let found = steps(&without, &deployed(&bundle("a", &[xdp("eth0")])));
+    let without = |digest| {
+        let mut bundle = bundle(digest, &[xdp("eth0")]);
+        bundle.manifest.maps.clear();
+        bundle
+    };
+    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
+    assert_eq!(steps(&without("b"), &observed).last(), Some(&Step::Settle), "the previous generation needs it");
+    observed.generations.insert(2, made_live(generation(&without("b"), 2), 2));
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    let found = steps(&without("c"), &observed);
     assert_eq!(
         found[found.len() - 3..],
         [Step::Settle, Step::RemoveMap { map: pin(&bundle("a", &[])) }, Step::RemoveGeneration { generation: 1 }]
@@ -402,12 +429,12 @@ fn maps_of_an_earlier_version_are_adopted_with_what_they_hold() {
 fn every_conflict_is_told_at_once() {
     let mut wrong = bundle("b", &[xdp("eth0"), xdp("eth0"), xdp("eht1")]);
     wrong.manifest.chain = "//other:fw".to_owned();
-    wrong.manifest.programs[1].ty = "kprobe".to_owned();
+    wrong.manifest.programs[1].ty = "kprobes".to_owned();
     let text: Vec<String> = conflicts(&wrong, &deployed(&bundle("a", &[xdp("eth0")]))).iter().map(Conflict::to_string).collect();
     assert_eq!(
         text,
         [
-            "program `block` has type `kprobe`, which cannot be deployed",
+            "program `block` has type `kprobes`, which cannot be deployed",
             "the deployment `fw` belongs to the chain `//fw:fw`, not to `//other:fw`",
             "two attach points are native XDP of `eth0`",
             "there is no network device `eht1`",
@@ -445,6 +472,61 @@ fn another_namespace_has_other_devices() {
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.devices.get_mut("eth0").unwrap().index = 9;
     assert_eq!(conflicts(&wanted, &observed), [Conflict::Moved { hook: hook("eth0"), ifindex: 2 }]);
+}
+
+#[test]
+fn a_place_that_is_not_there_is_a_conflict() {
+    let place = Tracepoint { category: "sched".to_owned(), name: "sched_swich".to_owned() };
+    let wanted = bundle("a", &[Attach::Tracepoint(place)]);
+    let mut observed = nothing();
+    assert!(diff(&wanted, &observed, &Options::default()).is_ok(), "nobody looked");
+    let missing = Missing { what: "the kernel has no such tracepoint".to_owned(), help: Some("did you mean this?".to_owned()) };
+    observed.absent.insert("tracepoint-sched:sched_swich".to_owned(), missing);
+    let found = conflicts(&wanted, &observed);
+    assert_eq!(found[0].to_string(), "cannot attach to tracepoint of `sched/sched_swich`: the kernel has no such tracepoint");
+    assert_eq!(found[0].help(), "did you mean this?");
+}
+
+/// A pattern means other devices as they come and go; each is a hook of its own.
+#[test]
+fn a_pattern_follows_the_devices() {
+    let wanted = bundle("a", &[xdp("eth*")]);
+    let mut observed = nothing();
+    let attached_to = |steps: &[Step]| {
+        let of = |step: &Step| match step {
+            Step::Attach { hook, .. } => Some(hook.name()),
+            _ => None,
+        };
+        steps.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    assert_eq!(attached_to(&steps(&wanted, &observed)), ["xdp-eth0", "xdp-eth1"]);
+    observed.host.devices.insert("eth2".to_owned(), Device { index: 9, ..Device::default() });
+    assert_eq!(attached_to(&steps(&wanted, &observed)), ["xdp-eth0", "xdp-eth1", "xdp-eth2"]);
+    assert!(matches!(conflicts(&bundle("a", &[xdp("wan*")]), &observed)[..], [Conflict::NoDevice { .. }]));
+}
+
+/// Tracepoints are of the whole machine, devices of one network namespace.
+#[test]
+fn what_is_of_no_namespace_is_seen_from_any() {
+    let place = Attach::Tracepoint(Tracepoint { category: "sched".to_owned(), name: "sched_switch".to_owned() });
+    let wanted = bundle("a", std::slice::from_ref(&place));
+    let mut observed = nothing();
+    observed.generations.insert(1, generation(&wanted, 1));
+    let hook = Hook::new(&place, true);
+    let attachment = Attachment {
+        hook: hook.clone(),
+        link: Some(7),
+        program: 10,
+        root: None,
+        target: Some(0),
+        generation: Some(1),
+        namespace: NAMESPACE,
+    };
+    observed.attachments.insert(hook.name(), attachment);
+    observed.maps.insert("seen".to_owned(), seen());
+    observed.host.namespace += 1;
+    let found = steps(&bundle("b", &[place]), &observed);
+    assert!(found.iter().any(|step| step.moved_hook() == Some(&hook)), "{found:?}");
 }
 
 #[test]
@@ -499,6 +581,7 @@ fn every_inverse_leads_back() {
                 | Step::LoadProgram { .. }
                 | Step::FillSlot { .. }
                 | Step::FreezeTable { .. }
+                | Step::MarkLive { .. }
         );
         assert!(inside || step.inverse().is_some(), "{step} cannot be undone");
     }

@@ -14,7 +14,7 @@ use crate::diagnostic::Diagnostic;
 use crate::hook;
 use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
 use crate::manifest::{Content, Element, Layout};
-use crate::manifest::{is_deployment_name, is_interface_name, is_kernel_name};
+use crate::manifest::{is_deployment_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
 use crate::signature::{self, PublicKey};
 
@@ -143,6 +143,8 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
         edges: spec.edges.clone(),
         maps,
         attach: spec.attach.clone(),
+        atomic: spec.atomic,
+        tests: spec.tests.clone(),
     }
 }
 
@@ -314,13 +316,10 @@ fn check(manifest: &Manifest) -> Result<(), BundleError> {
 
 fn bad_name(manifest: &Manifest) -> Option<String> {
     let mut pins = manifest.programs.iter().map(|program| &program.name).chain(manifest.maps.iter().map(|map| &map.name));
-    let mut interfaces = manifest.attach.iter().map(|point| match point {
-        Attach::Xdp { interface, .. } | Attach::Tc { interface, .. } => interface,
-    });
     let deployment = Some(&manifest.name).filter(|name| !is_deployment_name(name));
     let pin = || pins.find(|name| !is_kernel_name(name));
-    let device = || interfaces.find(|name| !is_interface_name(name)).map(|name| format!("`{name}` cannot name a network device"));
-    deployment.or_else(pin).map(|name| format!("`{name}` cannot name a pin")).or_else(device)
+    let point = || manifest.attach.iter().find_map(Attach::bad_name);
+    deployment.or_else(pin).map(|name| format!("`{name}` cannot name a pin")).or_else(point)
 }
 
 /// What stands for one thing must not stand twice.
@@ -348,6 +347,9 @@ fn bad_number(manifest: &Manifest) -> Option<String> {
     }
     if let Some(program) = programs.iter().find(|program| program.slot.is_some_and(|slot| slot >= table)) {
         return Some(format!("slot of `{}` is beyond the table", program.name));
+    }
+    if let Some(test) = manifest.tests.iter().find(|test| test.bytes().is_none()) {
+        return Some(format!("the packet `{}` has no bytes", test.name));
     }
     let slot_of = |program: u32| programs.get(program as usize).and_then(|program| program.slot);
     let astray = manifest.edges.iter().find(|edge| edge.from as usize >= programs.len() || slot_of(edge.to).is_none());

@@ -2,6 +2,8 @@
 //!
 //! Section names and expected attach types as in libbpf's section table; verdict numbers from the kernel's uapi headers.
 
+mod constructors;
+
 /// A program type as BUILD files and ELF sections name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hook {
@@ -19,8 +21,6 @@ pub struct Hook {
     pub sleepable: bool,
     /// The return values with their names.
     pub verdicts: Verdicts,
-    /// The attach constructors that take it.
-    pub attach: &'static [&'static str],
 }
 
 /// What a program may return.
@@ -58,7 +58,7 @@ const ZERO: Verdicts = Verdicts::Numbers(0, 0);
 const ZERO_OR_ONE: Verdicts = Verdicts::Numbers(0, 1);
 
 const fn hook(prefix: &'static str, prog_type: &'static str, attach_type: &'static str, verdicts: Verdicts) -> Hook {
-    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts, attach: &[] }
+    Hook { prefix, takes_name: false, prog_type, attach_type, frags: false, sleepable: false, verdicts }
 }
 
 const fn named(hook: Hook) -> Hook {
@@ -71,10 +71,6 @@ const fn sleepable(hook: Hook) -> Hook {
 
 const fn frags(hook: Hook) -> Hook {
     Hook { frags: true, ..hook }
-}
-
-const fn at(hook: Hook, attach: &'static [&'static str]) -> Hook {
-    Hook { attach, ..hook }
 }
 
 /// Every type, in the order of libbpf's table; [`find`] takes the longest prefix.
@@ -101,12 +97,12 @@ pub const HOOKS: &[Hook] = &[
     named(hook("kretsyscall", "kprobe", "", ANY)),
     named(hook("usdt", "kprobe", "", ANY)),
     named(sleepable(hook("usdt.s", "kprobe", "", ANY))),
-    at(hook("tc/ingress", "sched_cls", "TCX_INGRESS", TC), &["tcx"]),
-    at(hook("tc/egress", "sched_cls", "TCX_EGRESS", TC), &["tcx"]),
-    at(hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC), &["tcx"]),
-    at(hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC), &["tcx"]),
-    at(hook("tc", "sched_cls", "", TC), &["tc", "tcx"]),
-    at(hook("classifier", "sched_cls", "", TC), &["tc", "tcx"]),
+    hook("tc/ingress", "sched_cls", "TCX_INGRESS", TC),
+    hook("tc/egress", "sched_cls", "TCX_EGRESS", TC),
+    hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC),
+    hook("tcx/egress", "sched_cls", "TCX_EGRESS", TC),
+    hook("tc", "sched_cls", "", TC),
+    hook("classifier", "sched_cls", "", TC),
     hook("action", "sched_act", "", TC),
     hook("netkit/primary", "sched_cls", "NETKIT_PRIMARY", TC),
     hook("netkit/peer", "sched_cls", "NETKIT_PEER", TC),
@@ -136,8 +132,8 @@ pub const HOOKS: &[Hook] = &[
     hook("xdp/devmap", "xdp", "XDP_DEVMAP", XDP),
     frags(hook("xdp.frags/cpumap", "xdp", "XDP_CPUMAP", XDP)),
     hook("xdp/cpumap", "xdp", "XDP_CPUMAP", XDP),
-    at(frags(hook("xdp.frags", "xdp", "XDP", XDP)), &["xdp"]),
-    at(hook("xdp", "xdp", "XDP", XDP), &["xdp"]),
+    frags(hook("xdp.frags", "xdp", "XDP", XDP)),
+    hook("xdp", "xdp", "XDP", XDP),
     hook("perf_event", "perf_event", "", ANY),
     hook("lwt_in", "lwt_in", "", ANY),
     hook("lwt_out", "lwt_out", "", ANY),
@@ -215,6 +211,27 @@ impl Hook {
             Verdicts::Named(verdicts) => verdicts.iter().find(|(known, _)| *known == name).map(|(_, number)| *number),
             Verdicts::Numbers(..) => None,
         }
+    }
+
+    /// The name of a verdict; the first, if it has several.
+    pub fn verdict_name(&self, number: i32) -> Option<&'static str> {
+        match self.verdicts {
+            Verdicts::Named(verdicts) => verdicts.iter().find(|(_, known)| *known == number).map(|(name, _)| *name),
+            Verdicts::Numbers(..) => None,
+        }
+    }
+
+    /// Whether the kernel can run a packet through it that never was on a wire (BPF_PROG_TEST_RUN).
+    pub fn takes_packets(&self) -> bool {
+        let types =
+            ["xdp", "sched_cls", "sched_act", "socket_filter", "cgroup_skb", "lwt_in", "lwt_out", "lwt_xmit", "flow_dissector"];
+        types.contains(&self.prog_type) && !matches!(self.attach_type, "XDP_DEVMAP" | "XDP_CPUMAP")
+    }
+
+    /// Whether its links take no other program, so that a deploy leads to programs through a table (see `bpf_chain(atomic)`).
+    pub fn needs_root(&self) -> bool {
+        let types = ["tracepoint", "raw_tracepoint", "tracing", "kprobe", "perf_event", "lsm", "netfilter"];
+        !self.sleepable && types.contains(&self.prog_type) && !matches!(self.attach_type, "TRACE_ITER" | "LSM_CGROUP")
     }
 
     /// The names of the verdicts, in order.

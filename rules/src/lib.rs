@@ -33,6 +33,7 @@ pub mod manifest;
 pub mod map_type;
 pub mod native;
 pub mod object;
+pub mod perf_event;
 pub mod signature;
 pub mod vmlinux;
 

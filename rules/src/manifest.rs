@@ -6,16 +6,24 @@ mod attach;
 mod bytes;
 mod layout;
 mod map;
+mod packet;
+mod place;
 mod scalar;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use attach::{Attach, Direction, TcVia, XdpMode};
+pub(crate) use attach::is_device;
+pub use attach::{Attach, Direction, NetkitEnd, TcVia, XdpMode};
 pub use bytes::Bytes;
 pub use layout::{Layout, Member};
 pub use map::{Content, Element, MapSpec, OnChange};
+pub use packet::{MAX_PACKET, MIN_PACKET, PacketTest};
+pub use place::{
+    Cgroup, CgroupMode, Family, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, Netns, Order, PerfEvent,
+    RawTracepoint, Sample, Socket, Sockmap, StructOps, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+};
 pub use scalar::Scalar;
 
 /// The version of the format; a deployer refuses what it does not know.
@@ -62,6 +70,12 @@ pub struct Manifest {
     pub maps: Vec<MapSpec>,
     /// Where the entry is attached.
     pub attach: Vec<Attach>,
+    /// Whether all its hooks switch at one instant, through a root table.
+    #[serde(default)]
+    pub atomic: bool,
+    /// What the chain is tried with before it goes live.
+    #[serde(default)]
+    pub tests: Vec<PacketTest>,
 }
 
 impl Manifest {
@@ -133,8 +147,58 @@ pub(crate) fn is_kernel_name(name: &str) -> bool {
     (1..=KERNEL_NAME).contains(&name.len()) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// Whether a network device can have this name (`dev_valid_name`).
+/// What leads in front of the label of a network device.
+pub const LABEL: &str = "label:";
+
+/// Whether a network device can have this name (`dev_valid_name`). A pattern of names is one, too.
 pub(crate) fn is_interface_name(name: &str) -> bool {
     let is_bad = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
     !matches!(name, "" | "." | "..") && name.len() <= KERNEL_NAME && !name.contains(is_bad)
+}
+
+/// Whether a text stands for several things: `*` for any characters, `?` for one.
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
+/// Whether a name is one of those a pattern stands for.
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let plain = pattern.find(['*', '?']).unwrap_or(pattern.len());
+    let Some(name) = name.strip_prefix(&pattern[..plain]) else { return false };
+    let pattern: Vec<char> = pattern[plain..].chars().collect();
+    // `open` has each place in the pattern that the part of the name seen so far can lead to.
+    let mut open = vec![false; pattern.len() + 1];
+    let skip_stars = |open: &mut Vec<bool>| {
+        (0..pattern.len()).for_each(|at| open[at + 1] |= open[at] && pattern[at] == '*');
+    };
+    open[0] = true;
+    skip_stars(&mut open);
+    for c in name.chars() {
+        let mut next = vec![false; pattern.len() + 1];
+        for at in (0..pattern.len()).filter(|at| open[*at]) {
+            match pattern[at] {
+                '*' => next[at] = true,
+                known => next[at + 1] |= known == '?' || known == c,
+            }
+        }
+        skip_stars(&mut next);
+        open = next;
+    }
+    open[pattern.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn patterns_stand_for_names() {
+        for (pattern, name) in [("eth*", "eth0"), ("eth*", "eth"), ("*", ""), ("e?h*0", "eth10"), ("a*b*c", "aXbYbc"), ("x", "x")]
+        {
+            assert!(matches(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("eth*", "veth0"), ("eth?", "eth"), ("eth?", "eth10"), ("a*b", "abc"), ("", "x"), ("x", "")] {
+            assert!(!matches(pattern, name), "{pattern} {name}");
+        }
+    }
 }

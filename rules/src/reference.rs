@@ -34,7 +34,10 @@ pub fn markdown(table: &RuleTable) -> String {
 }
 
 fn section(text: &mut String, name: &str, doc: &str, attrs: &[AttrSpec]) {
-    let _ = write!(text, "\n## {name}\n\n{doc}\n\n| attribute | takes | default | |\n|---|---|---|---|\n");
+    let _ = write!(text, "\n## {name}\n\n{doc}\n");
+    if !attrs.is_empty() {
+        *text += "\n| attribute | takes | default | |\n|---|---|---|---|\n";
+    }
     for attr in attrs {
         let takes = match attr.ty {
             _ if attr.allowed.is_empty() => attr.ty.describe(),
@@ -66,10 +69,14 @@ fn shown(value: &Value) -> String {
 }
 
 fn hooks(text: &mut String) {
-    *text += "\n# Program types\n\nWhat `type` takes; those with `/...` need a name. Only types with an attach constructor are deployed by ouro.\n\n\
+    *text += "\n# Program types\n\nWhat `type` takes; those with `/...` need a name, those with `[/...]` when their constructor does not say it.\n\n\
         | type | verdicts | attached by |\n|---|---|---|\n";
     for hook in HOOKS {
-        let suffix = if hook.takes_name { "/..." } else { "" };
+        let suffix = match (hook.takes_name, hook.needs_name()) {
+            (false, _) => "",
+            (true, true) => "/...",
+            (true, false) => "[/...]",
+        };
         let verdicts = match hook.verdicts {
             Verdicts::Named(names) => {
                 names.iter().map(|(name, number)| format!("{name} ({number})")).collect::<Vec<_>>().join(", ")
@@ -78,7 +85,7 @@ fn hooks(text: &mut String) {
             Verdicts::Numbers(first, last) if first == last => first.to_string(),
             Verdicts::Numbers(first, last) => format!("{first} to {last}; 0 on a miss"),
         };
-        let attach = hook.attach.iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(", ");
+        let attach = hook.attach().iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| `{}{suffix}` | {verdicts} | {attach} |", hook.prefix);
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
 use ouro_rules::header::HeaderSpec;
-use ouro_rules::manifest::{Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, XdpMode};
 use ouro_rules::object::{Expected, link_symbols};
 use ouro_rules::{Diagnostic, Label};
 
@@ -74,6 +74,8 @@ fn chain(name: &str, slot: u32) -> ChainSpec {
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         table_size: slot + 1,
         counting: true,
+        atomic: false,
+        tests: Vec::new(),
     }
 }
 
@@ -225,7 +227,7 @@ fn manifests_that_lead_astray_are_refused() {
     assert!(Bundle::read(&with(&|_| {})).is_ok());
     type Change = fn(&mut Manifest);
     let table: &[(Change, &str)] = &[
-        (|m| m.format = 3, "bundle has format 3; this ouro knows format 2"),
+        (|m| m.format = 9, "bundle has format 9; this ouro knows format 2"),
         (|m| m.name = "../x".to_owned(), "`../x` cannot name a pin"),
         (|m| m.name = "x".repeat(200), "cannot name a pin"),
         (|m| m.programs[0].name = "a/b".to_owned(), "`a/b` cannot name a pin"),
@@ -249,6 +251,10 @@ fn manifests_that_lead_astray_are_refused() {
             "`..` cannot name a network device",
         ),
         (|m| m.programs.clear(), "it has no program"),
+        (
+            |m| m.tests = vec![PacketTest { name: "odd".to_owned(), data: "0".to_owned(), verdict: 0 }],
+            "the packet `odd` has no bytes",
+        ),
         (|m| m.programs[0].name = "next".to_owned(), "two programs are named `next`"),
         (|m| m.programs[0].object = "objects/next.o".to_owned(), "two programs share `objects/next.o`"),
         (|m| m.programs[0].slot = Some(0), "two programs have slot 0"),

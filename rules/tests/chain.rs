@@ -57,6 +57,8 @@ fn findings(programs: Vec<Arc<ProgramInfo>>) -> Vec<String> {
         attach: Vec::new(),
         table_size: None,
         counting: true,
+        atomic: false,
+        tests: Vec::new(),
     };
     validate(&draft).map_or_else(|findings| findings.into_iter().map(|finding| finding.message).collect(), |_| Vec::new())
 }

@@ -130,24 +130,87 @@ pub struct What {
     pub how: BuildFlags,
 }
 
+/// How it is deployed.
+#[derive(Debug, Clone, Args)]
+pub struct Manner {
+    /// Make a new generation even when the same bundle is live.
+    #[arg(long)]
+    pub force: bool,
+    /// Take hooks back that somebody made run other programs.
+    #[arg(long)]
+    pub force_links: bool,
+    /// Do not try the chain with its test packets first.
+    #[arg(long)]
+    pub no_tests: bool,
+    /// Go back to what was live before unless `ouro confirm` comes within this time: `60s`, `5m`.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub confirm: Option<u64>,
+    /// The types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+    /// When the verifier rejects a program, show its whole log.
+    #[arg(long)]
+    pub verifier_log: bool,
+}
+
+/// Seconds, from `90`, `90s`, `5m` or `1h`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let each = match &text[digits.len()..] {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("write a number with `s`, `m` or `h`".to_owned()),
+    };
+    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(each));
+    seconds.filter(|seconds| (1..=WEEK).contains(seconds)).ok_or_else(|| "write a time from `1s` to `168h`".to_owned())
+}
+
+/// The longest trial, in seconds.
+const WEEK: u64 = 7 * 24 * 3600;
+
 /// `ouro deploy`
 #[derive(Debug, Args)]
 pub struct Deploy {
     /// What is deployed.
     #[command(flatten)]
     pub what: What,
-    /// Show the steps and take none.
-    #[arg(long)]
+    /// The same as `ouro plan`.
+    #[arg(long, conflicts_with = "dry_run")]
     pub plan: bool,
-    /// Make a new generation even when the same bundle is live.
+    /// Load and verify everything, and leave nothing behind.
     #[arg(long)]
-    pub force: bool,
-    /// When the verifier rejects a program, show its whole log.
+    pub dry_run: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: Manner,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `ouro plan`
+#[derive(Debug, Args)]
+pub struct Plan {
+    /// What would be deployed.
+    #[command(flatten)]
+    pub what: What,
+    /// End with 10 when there is something to do.
     #[arg(long)]
-    pub verifier_log: bool,
-    /// The types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
-    #[arg(long, value_name = "FILE")]
-    pub btf: Option<PathBuf>,
+    pub exit_code: bool,
+    /// How.
+    #[command(flatten)]
+    pub how: Manner,
+    /// Where.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// `ouro rollback` and `ouro confirm`
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The deployment's name, or its chain's label.
+    pub name: String,
     /// Where.
     #[command(flatten)]
     pub place: Place,
@@ -181,6 +244,14 @@ pub struct Status {
     /// Where.
     #[command(flatten)]
     pub place: Place,
+}
+
+/// `ouro hooks`
+#[derive(Debug, Args)]
+pub struct Hooks {
+    /// Facts as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `ouro undeploy`

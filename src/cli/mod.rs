@@ -17,7 +17,8 @@ pub use build::{
     SandboxKind, Test, TestOutput,
 };
 pub use deploy::{
-    Attach, Bundle, Deploy, Detach, Direction, Key, KeyCommand, Mode, Place, Status, Systemd, Trust, Undeploy, Verify, What,
+    Attach, Bundle, Deploy, Detach, Direction, Hooks, Key, KeyCommand, Manner, Mode, Named, Place, Plan, Status, Systemd, Trust,
+    Undeploy, Verify, What,
 };
 
 /// Build and deploy chained eBPF programs.
@@ -33,8 +34,8 @@ pub struct Cli {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 ok; 1 the build or deploy failed, or status found drift; 2 the command makes no sense here; \
-    3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 130 interrupted. `ouro run` of a program \
-    ends as that program does.";
+    3 not allowed or not supported here; 4 tests did not pass; 5 there was no test to run; 10 `plan --exit-code` found something to \
+    do; 130 interrupted. `ouro run` of a program ends as that program does.";
 
 const CONFIGURATION: &str = "Configuration";
 
@@ -136,12 +137,20 @@ pub enum Command {
     Key(Key),
     /// Have the kernel's verifier judge programs; nothing is attached or stays.
     Verify(Verify),
+    /// Say what a deploy would change.
+    Plan(Plan),
     /// Load a chain into the kernel and attach it, replacing the one that runs.
     Deploy(Deploy),
+    /// Say that what `deploy --confirm` made live is to stay.
+    Confirm(Named),
+    /// Make the generation live again that was live before; a second time leads forward again.
+    Rollback(Named),
     /// Write a unit of systemd's that deploys a chain at every boot, and the bundle beside it.
     Systemd(Systemd),
     /// Show what is deployed.
     Status(Status),
+    /// Say which attach constructors this kernel has.
+    Hooks(Hooks),
     /// Detach a chain and remove what was pinned for it.
     Undeploy(Undeploy),
     /// Attach a live chain to one more device, until the next deploy.

@@ -1,7 +1,7 @@
 //! `ouro attach` and `ouro detach`
 
-use ouro_deploy::Step;
-use ouro_rules::manifest::{self, Manifest, TcVia, XdpMode};
+use ouro_deploy::{Plan, Step};
+use ouro_rules::manifest::{self, Manifest, Order, TcVia, XdpMode};
 use serde_json::json;
 
 use crate::cli::{Attach, Detach, Direction, Mode, Place};
@@ -13,27 +13,40 @@ use crate::session::Session;
 
 /// Attaches a live chain to one more device. The next `ouro deploy` goes back to what the BUILD file says.
 pub fn attach(session: &Session, args: &Attach) -> Result<(), CliError> {
-    let steps = change(session, &args.name, &args.place, &mut |live| {
-        let mut attach: Vec<_> =
-            live.attach.iter().filter(|point| device(point) != args.interface || is_other_way(point, args)).cloned().collect();
-        attach.push(point(live, args));
+    let mut other_type = None;
+    let plan = change(session, &args.name, &args.place, &mut |live| {
+        let Some(point) = point(live, args) else {
+            other_type = Some(live.program_type.clone());
+            return live.attach.clone();
+        };
+        let mut attach: Vec<_> = live
+            .attach
+            .iter()
+            .filter(|point| point.interface() != Some(&args.interface) || is_other_way(point, args))
+            .cloned()
+            .collect();
+        attach.push(point);
         attach
     })?;
-    tell(session, &args.name, &args.place, &steps, &format!("attached `{}` to `{}`", args.name, args.interface))
+    if let Some(ty) = other_type {
+        let message = format!("`{}` is of type `{ty}`, which is attached to no network device", args.name);
+        return Err(CliError::new(Kind::Failed, message).help("say where it is attached in its BUILD file's `attach`"));
+    }
+    tell(session, &args.name, &args.place, &plan.steps, &format!("attached `{}` to `{}`", args.name, args.interface))
 }
 
 /// Detaches a live chain from a device; what is loaded stays.
 pub fn detach(session: &Session, args: &Detach) -> Result<(), CliError> {
     let mut was_there = false;
-    let steps = change(session, &args.name, &args.place, &mut |live| {
-        was_there = live.attach.iter().any(|point| device(point) == args.interface);
-        live.attach.iter().filter(|point| device(point) != args.interface).cloned().collect()
+    let plan = change(session, &args.name, &args.place, &mut |live| {
+        was_there = live.attach.iter().any(|point| point.interface() == Some(&args.interface));
+        live.attach.iter().filter(|point| point.interface() != Some(&args.interface)).cloned().collect()
     })?;
     if !was_there {
         let message = format!("`{}` is not attached to `{}`", args.name, args.interface);
         return Err(CliError::new(Kind::Failed, message).help("`ouro status` shows where it is attached"));
     }
-    tell(session, &args.name, &args.place, &steps, &format!("detached `{}` from `{}`", args.name, args.interface))
+    tell(session, &args.name, &args.place, &plan.steps, &format!("detached `{}` from `{}`", args.name, args.interface))
 }
 
 fn change(
@@ -41,25 +54,19 @@ fn change(
     text: &str,
     place: &Place,
     to: &mut dyn FnMut(&Manifest) -> Vec<manifest::Attach>,
-) -> Result<Vec<Step>, CliError> {
+) -> Result<Plan, CliError> {
     let name = name(session, text)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;
-    ouro_deploy::limit_capabilities(&bpffs, &name).map_err(failure)?;
+    ouro_deploy::limit_capabilities(&bpffs, &name, true).map_err(failure)?;
     require(&bpffs, &name)?;
     ouro_deploy::reattach(&bpffs, &name, to, &mut |step| session.detail(&format!("{step}"))).map_err(failure)
 }
 
-/// The device of an attach point.
-pub fn device(point: &manifest::Attach) -> &str {
-    match point {
-        manifest::Attach::Xdp { interface, .. } | manifest::Attach::Tc { interface, .. } => interface,
-    }
-}
-
 /// Traffic control has two hooks on each device.
 fn is_other_way(point: &manifest::Attach, args: &Attach) -> bool {
-    matches!(point, manifest::Attach::Tc { direction, .. } if *direction != way(args.direction))
+    let (manifest::Attach::Tc { direction, .. } | manifest::Attach::Tcx { direction, .. }) = point else { return false };
+    *direction != way(args.direction)
 }
 
 fn way(direction: Direction) -> manifest::Direction {
@@ -69,21 +76,25 @@ fn way(direction: Direction) -> manifest::Direction {
     }
 }
 
-fn point(live: &Manifest, args: &Attach) -> manifest::Attach {
+/// The attach point of a chain that devices run; none of any other.
+fn point(live: &Manifest, args: &Attach) -> Option<manifest::Attach> {
     let interface = args.interface.clone();
     let mode = match args.mode {
         Mode::Native => XdpMode::Native,
         Mode::Generic => XdpMode::Generic,
         Mode::Offload => XdpMode::Offload,
     };
-    match live.program_type.as_str() {
-        "tcx/ingress" => {
-            manifest::Attach::Tc { interface, direction: manifest::Direction::Ingress, priority: 1, via: TcVia::Tcx }
+    let tcx = |interface, direction| manifest::Attach::Tcx { interface, direction, order: Order::Last, revision: None };
+    Some(match live.program_type.as_str() {
+        "tcx/ingress" | "tc/ingress" => tcx(interface, manifest::Direction::Ingress),
+        "tcx/egress" | "tc/egress" => tcx(interface, manifest::Direction::Egress),
+        "tc" | "classifier" => {
+            let direction = way(args.direction);
+            manifest::Attach::Tc { interface, direction, priority: 1, via: TcVia::Auto, handle: 1 }
         }
-        "tcx/egress" => manifest::Attach::Tc { interface, direction: manifest::Direction::Egress, priority: 1, via: TcVia::Tcx },
-        "tc" | "classifier" => manifest::Attach::Tc { interface, direction: way(args.direction), priority: 1, via: TcVia::Auto },
-        _ => manifest::Attach::Xdp { interface, mode },
-    }
+        "xdp" | "xdp.frags" => manifest::Attach::Xdp { interface, mode },
+        _ => return None,
+    })
 }
 
 fn tell(session: &Session, name: &str, place: &Place, steps: &[Step], done: &str) -> Result<(), CliError> {

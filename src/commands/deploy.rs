@@ -2,16 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use ouro_deploy::{ErrorKind, Options, Rejection, Step};
+use ouro_deploy::{ErrorKind, Hook, Options, Plan, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::diagnostic::did_you_mean;
 use ouro_rules::manifest::Attach;
 use ouro_rules::object::{globals, unknown_global};
-use serde_json::json;
 
-use crate::cli::{Deploy, Place, What};
+use crate::cli::{Deploy, Manner, Place, What};
 use crate::commands::bundle::{self, built};
+use crate::commands::{confirm, plan};
 use crate::error::{CliError, Kind};
 use crate::netns;
 use crate::session::{self, Session};
@@ -19,49 +19,104 @@ use crate::trust::Trust;
 
 /// Makes a chain live, or shows how it would.
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
+    let options = options(&args.how);
+    if args.plan {
+        return plan::show(session, &args.what, &options, &args.place).map(drop);
+    }
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
-    session::leave_interrupts();
-    ouro_deploy::limit_capabilities(&bpffs, &bundle.manifest.name).map_err(failure)?;
-    let options = Options { force: args.force, btf: args.btf.clone() };
-    if args.plan {
-        let steps = ouro_deploy::plan(&bpffs, &bundle, &options);
-        ouro_deploy::drop_capabilities().map_err(failure)?;
-        return show_plan(session, &bundle, &steps.map_err(failure)?, args.place.json);
-    }
-    let steps = deploy(session, &bpffs, &bundle, &options, args.verifier_log);
+    limit(&bpffs, &bundle, &options, args.dry_run)?;
+    let done = if args.dry_run {
+        dry_run(session, &bpffs, &bundle, &options, args)
+    } else {
+        make_live(session, &bpffs, &bundle, &options, args)
+    };
     ouro_deploy::drop_capabilities().map_err(failure)?;
-    let steps = steps?;
-    tell(session, &bundle, &steps);
-    if args.place.json { session.fact(&facts(&bundle, &steps)) } else { Ok(()) }
+    done
+}
+
+/// Gives up the rights that this deploy does not take. Trying programs takes a file system of their own, and hooks beyond devices
+/// ask the kernel more.
+fn limit(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run: bool) -> Result<(), CliError> {
+    let manifest = &bundle.manifest;
+    let tries = dry_run || (!manifest.tests.is_empty() && !options.no_tests);
+    let administers = tries || manifest.attach.iter().any(|point| point.interface().is_none());
+    ouro_deploy::limit_capabilities(bpffs, &manifest.name, administers).map_err(failure)
+}
+
+fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, args: &Deploy) -> Result<(), CliError> {
+    match options.confirm {
+        Some(_) => {
+            session::catch_interrupts();
+            session::outlive_terminal();
+        }
+        // The build is over. A deploy may be stopped anywhere: what was live stays, and the next command removes the rest.
+        None => session::leave_interrupts(),
+    }
+    let plan = deploy(session, bpffs, bundle, options, args.how.verifier_log)?;
+    tell(session, bundle, &plan);
+    if args.place.json {
+        session.fact(&plan::facts(bundle, &plan))?;
+    }
+    if options.confirm.is_some() { confirm::wait(session, bpffs, &bundle.manifest.name) } else { Ok(()) }
+}
+
+/// What the flags ask for.
+pub fn options(how: &Manner) -> Options {
+    let Manner { force, force_links, no_tests, confirm, btf, .. } = how.clone();
+    Options { force, btf, force_links, no_tests, confirm }
 }
 
 /// Makes a bundle live; shows the log of a program that the verifier rejects, if it is wanted.
-pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, log: bool) -> Result<Vec<Step>, CliError> {
+pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, log: bool) -> Result<Plan, CliError> {
     let progress = &mut |step: &Step| session.detail(&step.to_string());
-    ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| {
-        if let Some(rejection) = rejection(&error) {
-            let text = format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log);
-            if log { session.output.status(&text) } else { session.detail(&text) }
-        }
-        failure(error)
-    })
+    ouro_deploy::deploy(bpffs, bundle, options, progress).map_err(|error| with_log(session, error, log))
 }
 
 /// Says what was done.
-pub fn tell(session: &Session, bundle: &Bundle, steps: &[Step]) {
+pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
     let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
-    match steps {
-        [] => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
-        _ => session.output.status(&format!("deployed `{chain}` as `{name}`\n")),
+    match plan.is_empty() {
+        true => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
+        false => session.output.status(&format!("deployed `{chain}` as `{name}`: {}\n", plan::summary(plan))),
     }
-    let attached: Vec<&str> = steps.iter().filter_map(|step| attached(step)).collect();
+    tell_detached(session, &plan.steps);
+}
+
+/// Loads and verifies a bundle, tries it, and says so; then all of it is gone again.
+fn dry_run(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, args: &Deploy) -> Result<(), CliError> {
+    let progress = &mut |step: &Step| session.detail(&step.to_string());
+    let plan = ouro_deploy::rehearse(bpffs, bundle, options, progress)
+        .map_err(|error| with_log(session, error, args.how.verifier_log))?;
+    if args.place.json {
+        return session.fact(&plan::facts(bundle, &plan));
+    }
+    let (programs, tests) = (bundle.manifest.programs.len(), bundle.manifest.tests.len());
+    let tried = if tests == 0 { String::new() } else { format!(", and its tests ({tests}) pass") };
+    let text = format!("the kernel takes `{}`, programs: {programs}{tried}; nothing was changed\n", bundle.manifest.chain);
+    session.output.status(&text);
+    Ok(())
+}
+
+fn with_log(session: &Session, error: ouro_deploy::Error, log: bool) -> CliError {
+    if let Some(rejection) = rejection(&error) {
+        let text = format!("the verifier's log of `{}`:\n{}", rejection.program, rejection.log);
+        if log { session.output.status(&text) } else { session.detail(&text) }
+    }
+    failure(error)
+}
+
+/// Nobody who runs a firewall wants to learn this from the traffic.
+fn tell_detached(session: &Session, steps: &[Step]) {
+    let attached: Vec<&Hook> = steps.iter().filter_map(attached).collect();
+    let is_same_place = |one: &Hook, other: &Hook| match one.interface() {
+        Some(interface) => other.interface() == Some(interface),
+        None => one.name() == other.name(),
+    };
     for step in steps {
         match step {
-            // Nobody who runs a firewall wants to learn this from the traffic.
-            Step::Detach { hook, .. } if !attached.contains(&hook.interface()) => {
+            Step::Detach { hook, .. } if !attached.iter().any(|other| is_same_place(hook, other)) => {
                 session.output.status(&format!("detached from {hook}, which the chain does not name\n"));
             }
             _ => {}
@@ -78,9 +133,9 @@ fn rejection(error: &ouro_deploy::Error) -> Option<&Rejection> {
     }
 }
 
-fn attached(step: &Step) -> Option<&str> {
+fn attached(step: &Step) -> Option<&Hook> {
     match step {
-        Step::Attach { hook, .. } => Some(hook.interface()),
+        Step::Attach { hook, .. } => Some(hook),
         _ => None,
     }
 }
@@ -145,11 +200,16 @@ fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
 /// Replaces the device of a chain's only attach point.
 fn attach_to(attach: &mut [Attach], device: &str) -> Result<(), CliError> {
     let count = attach.len();
-    let [Attach::Xdp { interface, .. } | Attach::Tc { interface, .. }] = attach else {
+    let [point] = attach else {
         let message = format!("`--interface` replaces the device of one attach point, and the chain has {count}");
         return Err(CliError::new(Kind::Usage, message).help("name the devices in the BUILD file's `attach`"));
     };
-    device.clone_into(interface);
+    if point.interface().is_none() {
+        let (place, how) = point.words();
+        let message = format!("`--interface` replaces a network device, and the chain is attached to {place} ({how})");
+        return Err(CliError::new(Kind::Usage, message).help("leave `--interface` out"));
+    }
+    *point = point.on(device);
     Ok(())
 }
 
@@ -161,22 +221,6 @@ pub fn bpffs(session: &Session, place: &Place) -> Result<PathBuf, CliError> {
     let workspace = session.workspace_if_any()?;
     let set = workspace.and_then(|workspace| workspace.settings.deploy.bpffs.map(|folder| workspace.root.join(folder)));
     Ok(set.unwrap_or_else(|| PathBuf::from(ouro_deploy::BPFFS)))
-}
-
-fn show_plan(session: &Session, bundle: &Bundle, steps: &[Step], as_json: bool) -> Result<(), CliError> {
-    if as_json {
-        return session.fact(&facts(bundle, steps));
-    }
-    if steps.is_empty() {
-        return session.fact(&format!("`{}` is live already; nothing to do\n", bundle.manifest.chain));
-    }
-    let lines = steps.iter().zip(1..).map(|(step, number)| format!("{number:>4}  {step}\n"));
-    session.fact(&format!("plan for `{}` as `{}`:\n{}", bundle.manifest.chain, bundle.manifest.name, lines.collect::<String>()))
-}
-
-fn facts(bundle: &Bundle, steps: &[Step]) -> String {
-    let manifest = &bundle.manifest;
-    format!("{:#}\n", json!({ "name": manifest.name, "chain": manifest.chain, "digest": bundle.digest, "steps": steps }))
 }
 
 /// A deployer's error as the command's failure.

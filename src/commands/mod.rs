@@ -9,15 +9,19 @@ mod build;
 mod bundle;
 mod cache;
 mod clean;
+mod confirm;
 mod deploy;
 mod doctor;
 mod explain;
 mod generate;
 mod graph;
+mod hooks;
 mod init;
 mod key;
+mod plan;
 mod program;
 mod query;
+mod rollback;
 mod run;
 mod status;
 mod systemd;
@@ -49,8 +53,12 @@ pub fn run(command: Command, session: &Session) -> Result<(), CliError> {
         Command::Bundle(args) => bundle::run(session, &args),
         Command::Key(args) => key::run(session, &args),
         Command::Verify(args) => verify::run(session, &args),
+        Command::Plan(args) => plan::run(session, &args),
         Command::Deploy(args) => deploy::run(session, &args),
+        Command::Confirm(args) => confirm::run(session, &args),
+        Command::Rollback(args) => rollback::run(session, &args),
         Command::Systemd(args) => systemd::run(session, &args),
+        Command::Hooks(args) => hooks::run(session, &args),
         Command::Status(args) => status::run(session, &args),
         Command::Undeploy(args) => undeploy::run(session, &args),
         Command::Attach(args) => attach::attach(session, &args),

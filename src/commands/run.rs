@@ -40,9 +40,9 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     }
     session::catch_interrupts();
     // Undeploying takes them, too.
-    ouro_deploy::limit_capabilities(&bpffs, name).map_err(failure)?;
-    let steps = deploy(session, &bpffs, &bundle, &Options::default(), false)?;
-    tell(session, &bundle, &steps);
+    ouro_deploy::limit_capabilities(&bpffs, name, true).map_err(failure)?;
+    let plan = deploy(session, &bpffs, &bundle, &Options::default(), false)?;
+    tell(session, &bundle, &plan);
     session.output.status("press Ctrl-C to undeploy\n");
     let followed = follow(session, &bpffs, name, args.place.json);
     // Whatever ended the following, nothing is left behind.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus, MapStatus};
+use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus};
 use ouro_rules::manifest::OnChange;
 
 use crate::cli::Status;
@@ -46,6 +46,16 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     let generation = deployment.generation.map_or("not live".to_owned(), |number| format!("generation {number}"));
     let short = deployment.digest.get(..12).unwrap_or(&deployment.digest);
     let mut text = format!("{}  {}  {generation}  bundle {short}\n", paint(color, Ink::Bold, &deployment.name), deployment.chain);
+    if let Some(previous) = &deployment.previous {
+        let short = previous.digest.get(..12).unwrap_or(&previous.digest);
+        text += &format!("  previous: generation {}  bundle {short}\n", previous.generation);
+    }
+    if let Some(trial) = &deployment.trial {
+        let left = trial.seconds_left;
+        let line =
+            format!("generation {}: `ouro confirm {}` within {left} s, or it is taken back", trial.generation, deployment.name);
+        text += &format!("  {} {line}\n", paint(color, Ink::Yellow, "on trial:"));
+    }
     for problem in &deployment.problems {
         text += &format!("  {} {problem}\n", paint(color, Ink::Red, "drift:"));
     }
@@ -60,16 +70,12 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
 }
 
 fn hook(status: &HookStatus) -> [String; 3] {
-    let what = match &status.hook {
-        Hook::Xdp { mode, .. } => format!("xdp {mode:?}").to_lowercase(),
-        Hook::Tcx { direction, .. } => format!("tcx {direction:?}").to_lowercase(),
-        Hook::Clsact { direction, priority, .. } => format!("clsact {direction:?} priority {priority}").to_lowercase(),
-    };
+    let (place, how) = status.hook.words();
     let state = match (status.alive, status.program) {
         (true, Some(program)) => format!("runs program {program}"),
         _ => "not attached".to_owned(),
     };
-    [status.hook.interface().to_owned(), what, state]
+    [place, how, state]
 }
 
 fn edge(edge: &EdgeStatus) -> [String; 3] {

@@ -8,7 +8,6 @@ use ouro_deploy::needed_capabilities;
 use ouro_rules::manifest::Manifest;
 
 use crate::cli::Systemd;
-use crate::commands::attach::device;
 use crate::commands::bundle;
 use crate::commands::deploy::{bundle_of, bytes, trusted};
 use crate::error::{CliError, Kind, io};
@@ -92,7 +91,9 @@ impl Unit<'_> {
 
     /// Behind the devices it attaches to, and the file systems it uses.
     fn order(&self, text: &mut String) -> Result<(), CliError> {
-        let devices: BTreeSet<&str> = self.manifest.attach.iter().map(device).collect();
+        // Which devices a pattern or a label means is not known before the boot.
+        let is_name = |name: &&str| !name.contains(['*', '?', '[', ':']);
+        let devices: BTreeSet<&str> = self.manifest.attach.iter().filter_map(|point| point.interface()).filter(is_name).collect();
         // The devices of another namespace have no units.
         for name in devices.iter().filter(|_| self.args.netns.is_none()) {
             let unit = format!("sys-subsystem-net-devices-{}.device", escaped(name, ""));

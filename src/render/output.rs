@@ -106,8 +106,12 @@ pub enum Ink {
     Bold,
     /// What may be overlooked.
     Dim,
-    /// Failure.
+    /// Failure, and what goes.
     Red,
+    /// What is new.
+    Green,
+    /// What changes, and what one should know.
+    Yellow,
     /// Something to type or to find again.
     Cyan,
 }
@@ -118,6 +122,8 @@ pub fn paint(color: bool, ink: Ink, text: &str) -> String {
         Ink::Bold => "1",
         Ink::Dim => "2",
         Ink::Red => "1;31",
+        Ink::Green => "32",
+        Ink::Yellow => "33",
         Ink::Cyan => "36",
     };
     if color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }

@@ -4,7 +4,7 @@
 
 use ouro_rules::chain::{ChainSpec, Member};
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Direction, Edge, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Edge, MapSpec};
 
 /// A chain as boxes and arrows.
 pub(super) struct Drawing {
@@ -70,7 +70,7 @@ impl Drawing {
 }
 
 fn attach_box(place: usize, point: &Attach) -> Box {
-    let (title, detail) = attach_words(point);
+    let (title, detail) = point.words();
     Box { id: format!("a{place}"), kind: BoxKind::Attach, title, details: vec![detail] }
 }
 
@@ -111,27 +111,6 @@ pub(super) fn size(spec: &ChainSpec) -> String {
 pub(super) fn short_label(spec: &ChainSpec, member: &Member) -> String {
     let near = member.label.repo == spec.chain.repo && member.label.package == spec.chain.package;
     if near { member.label.name.to_string() } else { member.label.to_string() }
-}
-
-/// The interface, and how it is attached to: `("eth0", "xdp native")`.
-pub(super) fn attach_words(point: &Attach) -> (String, String) {
-    match point {
-        Attach::Xdp { interface, mode } => {
-            let mode = match mode {
-                XdpMode::Generic => "generic",
-                XdpMode::Native => "native",
-                XdpMode::Offload => "offload",
-            };
-            (interface.clone(), format!("xdp {mode}"))
-        }
-        Attach::Tc { interface, direction, .. } => {
-            let direction = match direction {
-                Direction::Ingress => "ingress",
-                Direction::Egress => "egress",
-            };
-            (interface.clone(), format!("tc {direction}"))
-        }
-    }
 }
 
 /// `entry`, `slot 3`, or both for an entry that programs jump back to.

@@ -40,6 +40,8 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         contents: Default::default(),
         attach: vec![Attach::Xdp { interface: "eth0".to_owned(), mode: XdpMode::Native }],
         counting: true,
+        atomic: false,
+        tests: Vec::new(),
     }
 }
 
@@ -51,7 +53,13 @@ pub(super) fn one() -> ChainSpec {
 /// Two programs, the second jumping back, and itself.
 pub(super) fn two() -> ChainSpec {
     let mut spec = chain(&[("outer", &[]), ("strip", &[])], &[(0, 1, 2, None), (1, 0, 2, Some(4)), (1, 1, 2, Some(2))], vec![]);
-    spec.attach = vec![Attach::Tc { interface: "wan0".to_owned(), direction: Direction::Ingress, priority: 1, via: TcVia::Auto }];
+    spec.attach = vec![Attach::Tc {
+        interface: "wan0".to_owned(),
+        direction: Direction::Ingress,
+        priority: 1,
+        via: TcVia::Auto,
+        handle: 1,
+    }];
     spec.programs.iter_mut().for_each(|member| member.ty = "tc".to_owned());
     spec
 }

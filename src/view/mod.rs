@@ -42,9 +42,9 @@ pub enum Format {
 ///
 /// - `chain`, `name`: the chain's label and the name of its deployment; `table_size`: entries of its jump table; `counting`:
 ///   whether its jumps count.
-/// - `attach`: where the entry is attached. Objects with `hook` (`"xdp"` or `"tc"`) and `interface`; for `xdp` a `mode`
-///   (`"generic"`, `"native"`, `"offload"`); for `tc` a `direction` (`"ingress"`, `"egress"`), a `priority` and `via`
-///   (`"auto"`, `"tcx"`, `"clsact"`).
+/// - `attach`: where the entry is attached. Objects with `hook` (`"xdp"`, `"tc"`, `"cgroup"`, ...) and what
+///   it was given: for `xdp` an `interface` and a `mode` (`"generic"`, `"native"`, `"offload"`); for `tc` an `interface`, a
+///   `direction` (`"ingress"`, `"egress"`), a `priority`, a `handle` and `via` (`"auto"`, `"tcx"`, `"clsact"`).
 /// - `programs`: objects with `label`, `type`, `entry` (a boolean), `slot` (null for an entry nobody jumps to), `maps` (names)
 ///   and `hidden` (left out of the pictures). The entry is the first.
 /// - `jumps`: objects with `from` and `to` (labels), `name` (in the C source), `on_miss` (the return value), `verdict` (its

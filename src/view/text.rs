@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use ouro_rules::chain::ChainSpec;
 use ouro_rules::manifest::{Edge, MapSpec};
 
-use super::drawing::{attach_words, jump_words, map_size, map_types, short_label, size, slot_words};
+use super::drawing::{jump_words, map_size, map_types, short_label, size, slot_words};
 use crate::render::output::{Ink, paint};
 
 /// The tree with two columns beside it, then the maps and who uses them.
@@ -18,8 +18,8 @@ pub(super) fn draw(spec: &ChainSpec, color: bool) -> String {
     }
     let mut text = format!("{}  {}\n", paint(color, Ink::Bold, &spec.chain.to_string()), paint(color, Ink::Dim, &size(spec)));
     for point in &spec.attach {
-        let (interface, how) = attach_words(point);
-        text.push_str(&format!("{} {}\n", paint(color, Ink::Cyan, &interface), paint(color, Ink::Dim, &how)));
+        let (place, how) = point.words();
+        text.push_str(&format!("{} {}\n", paint(color, Ink::Cyan, &place), paint(color, Ink::Dim, &how)));
     }
     text.push_str(&columns(&tree.rows, color));
     if !spec.maps.is_empty() {

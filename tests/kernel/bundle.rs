@@ -20,8 +20,8 @@ fn a_bundle_deploys_without_workspace_or_compiler() {
             assert_eq!(said.code, 0, "ouro {arguments:?}\n{}{}", said.out, said.err);
             said
         };
-        let plan = run(&["deploy", "--bundle", bundle.to_str().unwrap(), "--interface", NEAR, "--plan"]).out;
-        assert!(plan.contains("load program `parse`") && plan.contains("attach"), "{plan}");
+        let plan = run(&["plan", "--bundle", bundle.to_str().unwrap(), "--interface", NEAR]).out;
+        assert!(plan.contains("+ program `parse`") && plan.contains("attach"), "{plan}");
         assert!(!lab.bpffs.join("ouro").exists(), "a plan changes nothing");
         run(&["deploy", "--bundle", bundle.to_str().unwrap(), "--interface", NEAR]);
         assert_eq!(lab.ping(5), 5);

@@ -6,6 +6,7 @@ mod lab;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod generations;
 mod packets;
 mod live;
 mod run;

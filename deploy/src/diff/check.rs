@@ -7,24 +7,29 @@ use std::collections::BTreeSet;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook as types;
 
-use super::maps;
+use super::{Options, maps};
 use crate::conflict::Conflict;
 use crate::hook::Hook;
-use crate::kernel::find_filter;
+use crate::kernel::{Missing, find_filter};
 use crate::layout::check_name;
 use crate::observe::{Attachment, Observed};
 
-pub(super) fn check(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
+pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], options: &Options) -> Vec<Conflict> {
     let mut found = names(bundle);
     found.extend(program_types(bundle));
     found.extend(unreadable(observed));
     found.extend(other_chain(bundle, observed));
-    found.extend(twice(hooks));
-    found.extend(hooks.iter().filter_map(|hook| device(observed, hook)));
-    found.extend(hooks.iter().filter_map(|hook| place(observed, hook)));
-    found.extend(attachments(observed));
+    found.extend(twice(wanted));
+    found.extend(hooks(observed, wanted));
+    found.extend(attachments(observed).filter(|conflict| !options.force_links || !matches!(conflict, Conflict::Changed { .. })));
     found.extend(maps::conflicts(bundle, observed));
     found
+}
+
+/// Whether there is something to attach to, and whether the place is free.
+pub(super) fn hooks(observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
+    let devices = hooks.iter().filter_map(|hook| device(observed, hook));
+    devices.chain(hooks.iter().filter_map(|hook| place(observed, hook))).collect()
 }
 
 fn names(bundle: &Bundle) -> Vec<Conflict> {
@@ -35,8 +40,7 @@ fn names(bundle: &Bundle) -> Vec<Conflict> {
 }
 
 fn program_types(bundle: &Bundle) -> impl Iterator<Item = Conflict> {
-    let deployable = |ty: &str| types::find(ty).is_some_and(|hook| matches!(hook.prog_type, "xdp" | "sched_cls"));
-    let others = bundle.manifest.programs.iter().filter(move |program| !deployable(&program.ty));
+    let others = bundle.manifest.programs.iter().filter(|program| types::find(&program.ty).is_none());
     others.map(|program| Conflict::ProgramType { program: program.name.clone(), ty: program.ty.clone() })
 }
 
@@ -59,26 +63,36 @@ fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {
 
 fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
     let devices = &observed.host.devices;
-    let interface = hook.interface();
+    let Some(interface) = hook.interface() else {
+        let Missing { what, help } = observed.absent.get(&hook.name())?.clone();
+        return Some(Conflict::NoPlace { hook: hook.clone(), what, help });
+    };
     if devices.contains_key(interface) {
         let lacks_tcx = matches!(hook, Hook::Tcx { .. }) && !observed.host.tcx;
-        return lacks_tcx.then(|| Conflict::NoTcx { hook: hook.clone() });
+        if lacks_tcx {
+            return Some(Conflict::NoTcx { hook: hook.clone() });
+        }
+        let Missing { what, help } = observed.absent.get(&hook.name())?.clone();
+        return Some(Conflict::NoPlace { hook: hook.clone(), what, help });
     }
     let nearest = devices.keys().map(|name| (strsim::osa_distance(name, interface), name)).min();
     let similar = nearest.filter(|(distance, _)| *distance <= 2 && *distance < interface.len()).map(|(_, name)| name.clone());
     Some(Conflict::NoDevice { interface: interface.to_owned(), similar, existing: devices.keys().cloned().collect() })
 }
 
-/// A device runs one XDP program, and one filter at a priority and handle.
+/// A device runs one XDP program, and one filter at a priority and handle; a control group whose mode says so runs one program.
 fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
     if observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
         return None;
     }
-    let device = observed.host.devices.get(hook.interface())?;
-    let program = match hook {
-        Hook::Xdp { .. } => device.xdp?,
-        Hook::Tcx { .. } => return None,
-        Hook::Clsact { direction, priority, .. } => find_filter(&device.filters, *direction, *priority)?.program,
+    let device = hook.interface().and_then(|interface| observed.host.devices.get(interface));
+    let program = match (hook, device) {
+        (Hook::Xdp { .. }, Some(device)) => device.xdp?,
+        (Hook::Clsact { direction, priority, handle, .. }, Some(device)) => {
+            find_filter(&device.filters, *direction, *priority, *handle)?.program
+        }
+        (Hook::Cgroup(_), _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
+        _ => return None,
     };
     Some(Conflict::Taken { hook: hook.clone(), program })
 }
@@ -87,23 +101,24 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
 /// at all.
 pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict> {
     let elsewhere = observed.metas().filter(|meta| meta.namespace != observed.host.namespace);
-    let mut unseen: Vec<&Hook> = elsewhere.flat_map(|meta| &meta.hooks).filter(|hook| !hook.is_link()).collect();
+    let mut unseen: Vec<&Hook> =
+        elsewhere.flat_map(|meta| &meta.hooks).filter(|hook| !hook.is_link() && hook.is_of_namespace()).collect();
     unseen.dedup();
     let unseen = unseen.into_iter().map(|hook| Conflict::OtherNamespace { hook: hook.clone() });
     unseen.chain(observed.attachments.values().filter_map(|attached| attachment(observed, attached)))
 }
 
 fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
-    if !attached.is_alive() {
+    if !attached.is_alive() || attached.is_emptied() {
         return None;
     }
     if attached.generation.is_none() {
         return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.program });
     }
-    if attached.namespace != observed.host.namespace {
+    if attached.namespace != observed.host.namespace && attached.hook.is_of_namespace() {
         return Some(Conflict::OtherNamespace { hook: attached.hook.clone() });
     }
-    let index = observed.host.devices.get(attached.hook.interface()).map(|device| device.index);
-    let moved = || Conflict::Moved { hook: attached.hook.clone(), ifindex: attached.ifindex };
-    (index != Some(attached.ifindex)).then(moved)
+    let index = observed.host.devices.get(attached.hook.interface()?).map(|device| u64::from(device.index));
+    let moved = |ifindex| Conflict::Moved { hook: attached.hook.clone(), ifindex };
+    attached.target.filter(|ifindex| index != Some(*ifindex)).map(moved)
 }

@@ -105,13 +105,15 @@ fn recorded_by_generations(observed: &Observed, of: impl Fn(&u32) -> bool) -> BT
     metas.flat_map(|meta| pins(&meta.manifest)).collect()
 }
 
-/// What went live, the newest first: generations that packets run through, or all when there are none (their devices may be
-/// gone), and what was kept of an older deployment.
+/// What went live, the newest first: generations that packets run through, those that were made live before, and what was kept
+/// of an older deployment.
 fn went_live(observed: &Observed) -> impl Iterator<Item = &Meta> {
     let live = observed.live();
-    let is_live = move |number: &u32| live.is_empty() || live.contains(number);
-    let generations = observed.generations.iter().rev().filter(move |(number, _)| is_live(number));
-    generations.filter_map(|(_, generation)| generation.meta.as_ref()).chain(&observed.kept)
+    let mut numbers: Vec<u32> = observed.generations.keys().copied().collect();
+    let place = |number: &u32| (live.contains(number), observed.generations[number].order(), *number);
+    numbers.retain(|number| live.contains(number) || observed.generations[number].order().is_some());
+    numbers.sort_by_key(|number| std::cmp::Reverse(place(number)));
+    numbers.into_iter().filter_map(|number| observed.generations[&number].meta.as_ref()).chain(&observed.kept)
 }
 
 /// The maps of this name that went live and are there, the newest first: pin and definition.

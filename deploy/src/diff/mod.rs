@@ -3,8 +3,12 @@
 //! The order of the steps is what makes them safe to stop anywhere: the meta comes before all it names and goes after, the new
 //! generation is whole before a hook runs it, and nothing is removed that a packet may still be in.
 
+mod back;
+mod changes;
 mod check;
+mod live;
 mod maps;
+mod moves;
 mod remove;
 
 use std::collections::BTreeSet;
@@ -13,11 +17,17 @@ use std::path::PathBuf;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Manifest;
 
+use crate::change::Plan;
 use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::observe::{Generation, Observed, counts_edges};
+use crate::rehearsal::takes_packets;
+use crate::resolve::resolve;
 use crate::step::Step;
 
+pub use back::{acceptance, way_back};
+use changes::changes;
+use live::{Goal, leftovers};
 pub use remove::{RemoveOptions, remove};
 
 /// What a deploy does beyond the bundle.
@@ -28,56 +38,48 @@ pub struct Options {
     /// A file with the types of the kernel that CO-RE relocations are made for, instead of the running kernel's. What is live is
     /// not asked which it was made for.
     pub btf: Option<PathBuf>,
+    /// Take hooks of ours back that somebody made run other programs.
+    pub force_links: bool,
+    /// Do not try the chain with its test packets.
+    pub no_tests: bool,
+    /// How many seconds `confirm` has before the previous generation is made live again; no trial if there are none.
+    pub confirm: Option<u64>,
 }
 
-/// The steps that make `bundle` live; none if it is.
-pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<Vec<Step>, Vec<Conflict>> {
-    let hooks: Vec<Hook> = bundle.manifest.attach.iter().map(|attach| Hook::new(attach, observed.host.tcx)).collect();
-    let conflicts = check::check(bundle, observed, &hooks);
+/// What makes `bundle` live; no steps if it is.
+pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<Plan, Vec<Conflict>> {
+    let (hooks, mut conflicts) = resolve(&bundle.manifest.attach, &observed.host);
+    conflicts.extend(check::check(bundle, observed, &hooks, options));
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let live = observed.live();
     let reusable = reusable(bundle, observed, &hooks).filter(|_| !options.force);
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
-    let leftovers = observed.generations.keys().copied().filter(|number| !live.contains(number) && *number != target);
-    // When nothing is live, the maps of what was are used again, and stay recorded until they are.
-    let (last, leftovers): (BTreeSet<u32>, BTreeSet<u32>) =
-        leftovers.partition(|number| live.is_empty() && has_maps(observed, *number));
-    let mut steps = maps::abandoned(observed, &leftovers);
-    steps.extend(leftovers.iter().map(|number| Step::RemoveGeneration { generation: *number }));
-    if reusable.is_none() {
-        steps.extend(match same_code(bundle, observed).filter(|_| !options.force) {
-            Some(from) => adopt(observed, &hooks, from, target),
-            None => build(bundle, observed, &hooks, target),
-        });
+    let mut steps = leftovers(observed, target);
+    match (reusable, same_code(bundle, observed).filter(|_| !options.force)) {
+        (Some(known), _) if was_tried(observed, known) => {}
+        (Some(_), _) => steps.extend(run_tests(bundle, options)),
+        (None, Some(from)) => steps.extend(adopt(observed, &hooks, from, target)),
+        (None, None) => {
+            steps.extend(run_tests(bundle, options));
+            steps.extend(build(bundle, observed, &hooks, target));
+        }
     }
-    let moves = attach(observed, &hooks, target);
-    let obsolete: Vec<u32> = live.into_iter().filter(|number| *number != target).chain(last).collect();
-    let mut clean_up = maps::catch_up(&steps);
-    clean_up.extend(clean_up_after(bundle, observed, &obsolete).into_iter().filter(|step| !steps.contains(step)));
-    let settles = moves.iter().any(Step::replaces) || !clean_up.is_empty();
-    steps.extend(moves);
-    steps.extend(settles.then_some(Step::Settle));
-    steps.extend(clean_up);
-    Ok(steps)
+    let catch_up = maps::catch_up(&steps);
+    let goal = Goal { target, manifest: &bundle.manifest, hooks: &hooks, catch_up, confirm: options.confirm };
+    steps.extend(goal.steps(observed));
+    let changes = changes(observed, target, &bundle.manifest, &steps);
+    Ok(Plan { steps, changes })
 }
 
-fn has_maps(observed: &Observed, generation: u32) -> bool {
-    observed.generations[&generation].meta.as_ref().is_some_and(|meta| !meta.manifest.maps.is_empty())
-}
-
-/// The newest whole generation of the same bundle.
+/// A whole generation of the same bundle: the one that is live, or the newest.
 fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32> {
     let same = |meta: &crate::Meta| meta.digest == bundle.digest && meta.manifest == bundle.manifest && meta.hooks == hooks;
     let maps_there = maps::are_there(bundle, observed);
-    let mut newest_first = observed.generations.iter().rev();
-    newest_first
-        .find(|(_, generation)| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
-        .map(|(number, _)| *number)
+    newest(observed, |generation| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
 }
 
-/// The newest whole generation that differs from the bundle at most in where it is attached.
+/// A whole generation that differs from the bundle at most in where it is attached: the one that is live, or the newest.
 fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
     let same = |meta: &crate::Meta| {
         let attach = bundle.manifest.attach.clone();
@@ -85,7 +87,24 @@ fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
     };
     let whole = |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(same);
     let maps_there = maps::are_there(bundle, observed);
-    observed.generations.iter().rev().find(|(_, generation)| maps_there && whole(generation)).map(|(number, _)| *number)
+    newest(observed, |generation| maps_there && whole(generation))
+}
+
+fn newest(observed: &Observed, fits: impl Fn(&Generation) -> bool) -> Option<u32> {
+    let (live, current) = (observed.live(), observed.current());
+    let fitting = observed.generations.iter().filter(|(_, generation)| fits(generation)).map(|(number, _)| *number);
+    fitting.max_by_key(|number| (live.contains(number), Some(*number) == current, *number))
+}
+
+/// Whether its deploy came far enough to have tried it: what a killed deploy left may be whole, and wrong.
+fn was_tried(observed: &Observed, generation: u32) -> bool {
+    observed.live().contains(&generation) || observed.generations[&generation].went_live.is_some()
+}
+
+fn run_tests(bundle: &Bundle, options: &Options) -> Option<Step> {
+    let tests: Vec<String> = bundle.manifest.tests.iter().map(|test| test.name.clone()).collect();
+    let runs = !tests.is_empty() && !options.no_tests && takes_packets(&bundle.manifest);
+    runs.then_some(Step::RunTests { tests })
 }
 
 /// Makes a generation of what another one loaded.
@@ -99,7 +118,7 @@ fn adopt(observed: &Observed, hooks: &[Hook], from: u32, generation: u32) -> Vec
 }
 
 /// Builds a generation that nothing runs yet.
-fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) -> Vec<Step> {
+pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) -> Vec<Step> {
     let manifest = &bundle.manifest;
     let mut steps = Vec::new();
     if !observed.has_folders {
@@ -123,50 +142,11 @@ fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) 
     steps
 }
 
-/// Leads every hook to `target`, and away from hooks that are wanted no more. A device runs one XDP program at a time, so where
-/// a hook changes its mode it is detached first.
-fn attach(observed: &Observed, hooks: &[Hook], target: u32) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for interface in missing_qdiscs(observed, hooks) {
-        steps.push(Step::AddQdisc { interface });
-    }
-    for hook in hooks {
-        match observed.attachments.get(&hook.name()) {
-            None => steps.push(Step::Attach { hook: hook.clone(), generation: target }),
-            Some(attached) if !attached.is_alive() => {
-                steps.push(Step::RemoveLink { hook: attached.hook.clone() });
-                steps.push(Step::Attach { hook: hook.clone(), generation: target });
-            }
-            Some(attached) => match attached.generation {
-                Some(from) if attached.hook != *hook => {
-                    steps.push(Step::Detach { hook: attached.hook.clone(), generation: from });
-                    steps.push(Step::Attach { hook: hook.clone(), generation: target });
-                }
-                Some(from) if from != target => steps.push(Step::Switch { hook: hook.clone(), from, to: target }),
-                _ => {}
-            },
-        }
-    }
-    let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
-    let unwanted = observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
-    steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
-    steps
-}
-
-/// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
-fn clean_up_after(bundle: &Bundle, observed: &Observed, obsolete: &[u32]) -> Vec<Step> {
-    let mut steps = maps::unused(observed, &bundle.manifest, &BTreeSet::new());
-    steps.extend(obsolete.iter().map(|number| Step::RemoveGeneration { generation: *number }));
-    if observed.kept.is_some() {
-        steps.push(Step::DropKept);
-    }
-    steps
-}
-
 /// Devices that need a clsact qdisc and have none.
 fn missing_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
     let lacks = |interface: &str| observed.host.devices.get(interface).is_some_and(|device| !device.clsact);
-    hooks.iter().filter(|hook| !hook.is_link() && lacks(hook.interface())).map(|hook| hook.interface().to_owned()).collect()
+    let filters = hooks.iter().filter(|hook| matches!(hook, Hook::Clsact { .. }));
+    filters.filter_map(Hook::interface).filter(|interface| lacks(interface)).map(str::to_owned).collect()
 }
 
 fn recorded_qdiscs(observed: &Observed) -> BTreeSet<String> {

@@ -8,7 +8,6 @@ use ouro_rules::manifest::Manifest;
 
 use super::{check, maps, recorded_qdiscs};
 use crate::conflict::Conflict;
-use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
 use crate::step::Step;
 
@@ -31,6 +30,8 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
     if !steps.is_empty() {
         steps.push(Step::Settle);
     }
+    steps.extend(observed.roots.keys().map(|root| Step::RemoveRoot { root: root.clone() }));
+    steps.extend(observed.trial.map(|_| Step::EndTrial));
     steps.extend(recorded_qdiscs(observed).into_iter().map(|interface| Step::RemoveQdisc { interface }));
     let recorded = maps::recorded(observed, |_| true).into_iter().filter(|pin| observed.maps.contains_key(pin));
     let (recorded, last) = (recorded.collect::<BTreeSet<String>>(), last(observed));
@@ -74,8 +75,11 @@ fn blocked(observed: &Observed, options: &RemoveOptions) -> impl Iterator<Item =
 pub(super) fn detach(attached: &Attachment) -> Option<Step> {
     let hook = attached.hook.clone();
     match (&hook, attached.generation) {
-        (_, Some(generation)) if attached.is_alive() => Some(Step::Detach { hook, generation }),
-        (Hook::Clsact { .. }, _) => None,
+        (_, Some(generation)) if attached.is_alive() => Some(match &attached.root {
+            Some(root) => Step::DetachRoot { hook, root: root.clone() },
+            None => Step::Detach { hook, generation },
+        }),
+        (hook, _) if !hook.is_link() => None,
         _ => Some(Step::RemoveLink { hook }),
     }
 }

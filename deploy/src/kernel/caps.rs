@@ -52,9 +52,10 @@ fn held() -> Result<u64, Error> {
 }
 
 /// From here on this thread, and those it starts, can do no more than change this deployment. Whoever has not even that keeps what
-/// there is, and is told by [`require`].
-pub fn limit_capabilities(bpffs: &Path, name: &str) -> Result<(), Error> {
+/// there is, and is told by [`require`]. `administers` keeps what mounting, and asking for objects by their ids, takes.
+pub fn limit_capabilities(bpffs: &Path, name: &str, administers: bool) -> Result<(), Error> {
     let mut keep = vec![CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON];
+    keep.extend(administers.then_some(CAP_SYS_ADMIN));
     if held()? & (1 << CAP_BPF) == 0 {
         keep.extend([CAP_SYS_ADMIN, CAP_SYS_RESOURCE]);
     }

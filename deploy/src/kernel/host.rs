@@ -9,17 +9,18 @@ use std::os::unix::fs::MetadataExt;
 
 use ouro_rules::manifest::Direction;
 
-use super::netlink::{attribute, dump, request, word};
+use super::attach_type::TCX_INGRESS;
+use super::netlink::{attribute, attributes_of, dump, request, word};
 use super::sys;
 use crate::Error;
-
-/// `BPF_TCX_INGRESS`, of kernel 6.6.
-pub(super) const TCX_INGRESS: u32 = 46;
 
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_ID: u16 = 11;
+const IFLA_IFALIAS: u16 = 20;
 const IFLA_XDP: u16 = 43;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_XDP_PROG_ID: u16 = 4;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 const CLSACT_PARENT: u32 = 0xffff_fff1;
@@ -38,6 +39,8 @@ pub struct Host {
     pub namespace: u64,
     /// Bytes of a page.
     pub page_size: u32,
+    /// The CPUs that run.
+    pub cpus: Vec<u32>,
 }
 
 /// A network device.
@@ -45,6 +48,8 @@ pub struct Host {
 pub struct Device {
     /// Its index.
     pub index: u32,
+    /// What it is called besides: its alias first, then its other names.
+    pub labels: Vec<String>,
     /// The XDP program it runs.
     pub xdp: Option<u32>,
     /// Whether it has a clsact qdisc.
@@ -77,7 +82,19 @@ pub(crate) fn host() -> Result<Host, Error> {
         tcx: sys::attach_type_known(any, TCX_INGRESS).map_err(failed)?,
         namespace: namespace(),
         page_size: sys::page_size(),
+        cpus: cpus(),
     })
+}
+
+/// The kernel writes ranges: `0-3,8`. The first CPU always runs.
+fn cpus() -> Vec<u32> {
+    let text = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.parse::<u32>().ok()?..=last.parse().ok()?)
+    };
+    let found: Vec<u32> = text.trim().split(',').filter_map(range).flatten().collect();
+    if found.is_empty() { vec![0] } else { found }
 }
 
 /// The inode of this thread's network namespace; 0 where /proc is missing.
@@ -91,7 +108,10 @@ fn devices() -> io::Result<BTreeMap<String, Device>> {
         let (Some(index), Some(attributes)) = (word(&body, 4), body.get(IFINFOMSG..)) else { continue };
         let Some(name) = attribute(attributes, libc::IFLA_IFNAME).map(text) else { continue };
         let xdp = attribute(attributes, IFLA_XDP).and_then(|xdp| attribute(xdp, IFLA_XDP_PROG_ID)).and_then(|id| word(id, 0));
-        found.insert(name, Device { index, xdp: xdp.filter(|id| *id != 0), ..Device::default() });
+        let alias = attribute(attributes, IFLA_IFALIAS);
+        let others = attribute(attributes, IFLA_PROP_LIST).map(|list| attributes_of(list, IFLA_ALT_IFNAME)).unwrap_or_default();
+        let labels = alias.into_iter().chain(others).map(text).collect();
+        found.insert(name, Device { index, labels, xdp: xdp.filter(|id| *id != 0), ..Device::default() });
     }
     Ok(found)
 }

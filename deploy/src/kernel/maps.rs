@@ -2,6 +2,7 @@
 //!
 //! Knows their layout, not what the numbers mean.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
@@ -28,6 +29,11 @@ pub(crate) fn create_table(path: &Path, entries: u32) -> Result<(), Error> {
     create("ouro_jumps", MapShape { ty: PROG_ARRAY, key_size: 4, value_size: 4, max_entries: entries }, path).map(drop)
 }
 
+/// Creates and pins the table of a root, which has one slot.
+pub(crate) fn create_root_table(path: &Path) -> Result<(), Error> {
+    create("ouro_root", MapShape { ty: PROG_ARRAY, key_size: 4, value_size: 4, max_entries: 1 }, path).map(drop)
+}
+
 /// Creates and pins counts for this many edges, all zero.
 pub(crate) fn create_counts(path: &Path, edges: u32) -> Result<(), Error> {
     create("ouro_counts", MapShape { ty: PERCPU_ARRAY, key_size: 4, value_size: 16, max_entries: edges }, path).map(drop)
@@ -45,6 +51,13 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sys::map_update(map.as_fd(), 0, &value).map_err(failed)?;
     sys::map_freeze(map.as_fd()).map_err(failed)?;
     sys::pin(map.as_fd(), path).map_err(failed)
+}
+
+/// The same, in place of what is pinned there: at any time there is one or the other. `beside` is where it is made.
+pub(crate) fn replace_bytes(path: &Path, beside: &Path, bytes: &[u8]) -> Result<(), Error> {
+    super::bpffs::remove_pin(beside)?;
+    write_bytes(beside, bytes)?;
+    fs::rename(beside, path).map_err(|error| Error::io(format!("cannot replace `{}`", path.display()), error))
 }
 
 /// The bytes [`write_bytes`] wrote; `None` if nothing is pinned there.

@@ -3,39 +3,64 @@
 //! Works on paths of pins and on network devices; knows no bundles and no generations. Foreign types do not travel past it.
 
 mod attach;
+mod attach_type;
+mod binary;
 mod bpffs;
 mod caps;
+mod clsact;
 mod contents;
 mod host;
 mod inflate;
+mod links;
 mod load;
 mod map_types;
 mod maps;
 mod netlink;
 mod numbers;
 mod objects;
+mod offered;
 pub(crate) mod pins;
+mod places;
 mod prepare;
+mod preview;
 mod probe;
+mod refusal;
 mod relocate;
+mod run;
+mod scratch;
 mod settings;
+mod stub;
 mod sys;
 mod types;
 mod verify;
 
-pub(crate) use attach::{add_qdisc, attach, detach, find_filter, remove_link, remove_qdisc, switch};
+pub(crate) use attach::{attach, beside, detach, remove_link, switch, take_back};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub use caps::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub(crate) use caps::{follows_kernel, require as require_capabilities};
+pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
 pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
 pub(crate) use load::{LoadOptions, Loaded, Loader, Request};
 pub(crate) use map_types::MapTypes;
-pub(crate) use maps::{counts, create_counts, create_table, fill_slot, freeze, passing, pin, pin_again, read_bytes, write_bytes};
+pub(crate) use maps::{
+    counts, create_counts, create_table, fill_slot, freeze, passing, pin, pin_again, read_bytes, replace_bytes, write_bytes,
+};
+pub use offered::{Offer, Offered, offered};
 pub use pins::MapFacts;
+pub use places::Missing;
+pub(crate) use preview::{group_program, look_at, others};
 pub use probe::{Feature, Has, features};
+pub(crate) use run::run_packet;
+pub(crate) use scratch::Scratch;
+pub(crate) use stub::create_root;
 pub use verify::Verified;
+
+/// How long the machine has been up.
+pub(crate) fn uptime() -> std::time::Duration {
+    sys::uptime()
+}
 
 /// Waits until no packet is inside a program that was detached or replaced before.
 pub(crate) fn settle() {

@@ -77,16 +77,20 @@ fn cut_short() -> io::Error {
 }
 
 /// The attribute of this type.
-pub(super) fn attribute(mut attributes: &[u8], ty: u16) -> Option<&[u8]> {
+pub(super) fn attribute(attributes: &[u8], ty: u16) -> Option<&[u8]> {
+    attributes_of(attributes, ty).into_iter().next()
+}
+
+/// All attributes of this type.
+pub(super) fn attributes_of(mut attributes: &[u8], ty: u16) -> Vec<&[u8]> {
+    let mut found = Vec::new();
     while let (Some(length), Some(kind)) = (half(attributes, 0), half(attributes, 2)) {
         let length = usize::from(length);
-        let value = attributes.get(4..length)?;
-        if kind & TYPE_MASK == ty {
-            return Some(value);
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
+        let Some(value) = attributes.get(4..length) else { break };
+        found.extend((kind & TYPE_MASK == ty).then_some(value));
+        attributes = attributes.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
-    None
+    found
 }
 
 /// The number at this offset.

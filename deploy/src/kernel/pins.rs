@@ -12,6 +12,14 @@ use serde::Serialize;
 use super::sys;
 use crate::Error;
 
+/// `enum bpf_link_type`: the links that tell what they are attached to.
+const LINK_CGROUP: u32 = 3;
+const LINK_NETNS: u32 = 5;
+const LINK_XDP: u32 = 6;
+const LINK_TCX: u32 = 11;
+const LINK_NETKIT: u32 = 13;
+const LINK_SOCKMAP: u32 = 14;
+
 /// A kind of kernel object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -57,8 +65,9 @@ pub struct MapFacts {
 pub(crate) struct LinkFacts {
     pub(crate) id: u32,
     pub(crate) program: u32,
-    /// 0 when the device is gone, and the link dead.
-    pub(crate) ifindex: u32,
+    /// What it is attached to: a device's index, a group's id, a namespace's inode, a map's id, and 0 where there is no such
+    /// number. None when that is gone, and the link dead.
+    pub(crate) target: Option<u64>,
 }
 
 /// Opens a pin; `None` if there is none of this kind.
@@ -100,9 +109,14 @@ pub(crate) fn link_facts(path: &Path) -> Result<Option<LinkFacts>, Error> {
 
 /// The facts of an open link, pinned at `path`.
 pub(crate) fn facts_of_link(fd: &OwnedFd, path: &Path) -> Result<LinkFacts, Error> {
-    // struct bpf_link_info: type, id, prog_id, padding, then the ifindex for XDP and TCX alike.
+    // struct bpf_link_info: type, id, prog_id, padding, then what it is attached to.
     let words = words(fd, path)?;
-    Ok(LinkFacts { id: words[1], program: words[2], ifindex: words[4] })
+    let target = match words[0] {
+        LINK_CGROUP => u64::from(words[4]) | u64::from(words[5]) << 32,
+        LINK_NETNS | LINK_XDP | LINK_TCX | LINK_NETKIT | LINK_SOCKMAP => words[4].into(),
+        _ => return Ok(LinkFacts { id: words[1], program: words[2], target: Some(0) }),
+    };
+    Ok(LinkFacts { id: words[1], program: words[2], target: Some(target).filter(|target| *target != 0) })
 }
 
 fn facts_of_map(fd: &OwnedFd, path: &Path) -> Result<MapFacts, Error> {

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use ouro_btf::Kind;
-use ouro_rules::hook::Hook;
+use ouro_rules::hook::{self, Hook};
 
 use super::settings::Settings;
 use super::types::{Found, KernelTypes};
@@ -196,19 +196,26 @@ impl Prepared {
 }
 
 /// The numbers of a program's type, attach type and flags, and what of the kernel it attaches to.
-fn kind(object: &Object, function: usize, types: &KernelTypes) -> Result<(u32, u32, u32, Option<Found>), Reason> {
-    let section = &object.get(function).section;
+type Numbers = (u32, u32, u32, Option<Found>);
+
+fn kind(object: &Object, function: usize, types: &KernelTypes) -> Result<Numbers, Reason> {
+    let (ty, attach_type, flags, attach) = kind_of(&object.get(function).section, types)?;
+    if object.get(function).hook().is_some_and(|hook| hook.prog_type == "struct_ops") {
+        let (attach, member) = member(object, &object.get(function).name, types)?;
+        return Ok((ty, member, flags, Some(attach)));
+    }
+    Ok((ty, attach_type, flags, attach))
+}
+
+/// The same for a section, which says it all but of functions of a struct.
+pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Reason> {
     let unknown = || format!("nobody knows programs in a section `{section}`");
-    let hook = object.get(function).hook().ok_or_else(unknown)?;
+    let hook = hook::find(section).ok_or_else(unknown)?;
     let ty = numbers::program_type(hook.prog_type).ok_or_else(unknown)?;
     let attach_type = numbers::attach_type(hook.attach_type).ok_or_else(unknown)?;
     let flags = if hook.sleepable { SLEEPABLE } else { 0 } | if hook.frags { FRAGS } else { 0 };
     let target = section.trim_start_matches('?').strip_prefix(hook.prefix).and_then(|rest| rest.strip_prefix('/'));
     match hook.prog_type {
-        "struct_ops" => {
-            let (attach, member) = member(object, &object.get(function).name, types)?;
-            Ok((ty, member, flags, Some(attach)))
-        }
         "ext" => Err("it replaces a function of another program, and nothing says which program that is".to_owned()),
         "tracing" | "lsm" => {
             let target = target.ok_or_else(|| format!("its section `{section}` does not say what it attaches to"))?;

@@ -4,6 +4,8 @@
 
 mod btf;
 mod elements;
+mod event;
+mod link;
 mod map;
 mod prog;
 
@@ -12,9 +14,15 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Duration;
 
 pub(super) use btf::{btf_load, module_btf};
 pub(super) use elements::{Batch, Write, delete_element, element, elements, next_key, put_element, put_elements};
+pub(super) use event::{Event, perf_event, trace_event};
+pub(super) use link::{
+    Relative, group_attach, group_detach, link_at, link_event, link_in_order, link_kprobes, link_map, link_netfilter,
+    link_uprobes, link_walk, query, raw_tracepoint,
+};
 pub(super) use map::{NewMap, map_put, new_map};
 pub(super) use prog::{Program, prog_load};
 
@@ -23,6 +31,7 @@ const MAP_LOOKUP: u32 = 1;
 const MAP_UPDATE: u32 = 2;
 const OBJ_PIN: u32 = 6;
 const OBJ_GET: u32 = 7;
+const PROG_TEST_RUN: u32 = 10;
 const GET_INFO: u32 = 15;
 const PROG_QUERY: u32 = 16;
 const PROG_LOAD: u32 = 5;
@@ -31,6 +40,11 @@ const LINK_CREATE: u32 = 28;
 const LINK_UPDATE: u32 = 29;
 const LINK_DETACH: u32 = 34;
 const TOKEN_CREATE: u32 = 36;
+
+/// Of include/uapi/linux/mount.h.
+const FSOPEN_CLOEXEC: u32 = 1;
+const FSMOUNT_CLOEXEC: u32 = 1;
+const FSCONFIG_CMD_CREATE: u32 = 6;
 
 /// Update only if the link still runs the program named as the old one.
 const BPF_F_REPLACE: u32 = 4;
@@ -68,6 +82,11 @@ impl Attr {
     fn bytes(mut self, offset: usize, bytes: &[u8]) -> Attr {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
         self
+    }
+
+    /// What the kernel wrote at an offset.
+    fn word(&self, offset: usize) -> u32 {
+        self.0[offset..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes))
     }
 
     fn call(mut self, command: u32) -> io::Result<i32> {
@@ -170,8 +189,39 @@ pub(super) fn link_replace(link: BorrowedFd<'_>, old: BorrowedFd<'_>, new: Borro
     Attr::new().fd(0, link).fd(4, new).u32(8, BPF_F_REPLACE).fd(12, old).call(LINK_UPDATE).map(drop)
 }
 
+/// Makes the link run `new`, whatever it runs.
+pub(super) fn link_update(link: BorrowedFd<'_>, new: BorrowedFd<'_>) -> io::Result<()> {
+    Attr::new().fd(0, link).fd(4, new).call(LINK_UPDATE).map(drop)
+}
+
 pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
     Attr::new().fd(0, link).call(LINK_DETACH).map(drop)
+}
+
+/// Runs a program once on this packet; what it returns.
+pub(super) fn test_run(program: BorrowedFd<'_>, packet: &[u8]) -> io::Result<u32> {
+    let size = u32::try_from(packet.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
+    let mut attr = Attr::new().fd(0, program).u32(8, size).pointer(16, packet.as_ptr()).u32(32, 1);
+    attr.call_mut(PROG_TEST_RUN)?;
+    Ok(u32::from_ne_bytes(*attr.0[4..].first_chunk().expect("BUG: the attribute is larger")))
+}
+
+/// Mounts a BPF file system nowhere; it lasts as long as the descriptor.
+pub(super) fn detached_bpffs() -> io::Result<OwnedFd> {
+    let descriptor = |result: libc::c_long| match i32::try_from(result) {
+        // SAFETY: the calls below give new file descriptors that nobody else has.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    };
+    // SAFETY: the string lives for ever, and the other calls have no pointers but empty ones.
+    unsafe {
+        let context = descriptor(libc::syscall(libc::SYS_fsopen, c"bpf".as_ptr(), FSOPEN_CLOEXEC))?;
+        let none = std::ptr::null::<libc::c_char>();
+        if libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        descriptor(libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, 0))
+    }
 }
 
 /// `MEMBARRIER_CMD_GLOBAL`: returns when every CPU has been through the scheduler, so no run of a program that was current
@@ -228,6 +278,14 @@ pub(super) fn lift_memory_limit() {
     let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
     // SAFETY: the kernel reads the structure.
     unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+}
+
+/// How long the machine has been up, sleep included.
+pub(super) fn uptime() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel fills the structure. The clock is there since Linux 2.6.39.
+    unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
+    Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// The size of a page, which the kernel rounds ring buffers to.

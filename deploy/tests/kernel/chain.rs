@@ -10,7 +10,7 @@ use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::header::{self, HeaderSpec};
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, XdpMode};
+use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, XdpMode};
 
 use crate::support::NEAR;
 
@@ -36,6 +36,8 @@ pub struct Chain {
     /// What stands before the maps.
     pub declarations: String,
     pub slot_section: &'static str,
+    pub atomic: bool,
+    pub tests: Vec<PacketTest>,
 }
 
 pub fn xdp(interface: &str) -> Attach {
@@ -77,8 +79,19 @@ impl Chain {
     pub fn new(name: &str) -> Chain {
         let (label, name) = (format!("//test:{name}"), name.to_owned());
         let (programs, maps, globals, declarations) = (Vec::new(), Vec::new(), String::new(), String::new());
-        let (attach, slot_section) = (vec![xdp(NEAR)], LINK_SECTION);
-        Chain { label, name, programs, maps, attach, table_size: None, globals, declarations, slot_section }
+        Chain {
+            label,
+            name,
+            programs,
+            maps,
+            attach: vec![xdp(NEAR)],
+            table_size: None,
+            globals,
+            declarations,
+            slot_section: LINK_SECTION,
+            atomic: false,
+            tests: Vec::new(),
+        }
     }
 
     /// The chain most tests deploy: pings pass through `allow`, UDP is dropped by `block`, a missed jump drops.
@@ -139,6 +152,8 @@ impl Chain {
             edges,
             maps: self.maps.clone(),
             attach: self.attach.clone(),
+            atomic: self.atomic,
+            tests: self.tests.clone(),
         };
         let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
         Bundle { manifest, objects, digest }
@@ -179,13 +194,30 @@ impl Chain {
         let own = header::own(&maps).unwrap_or_default();
         // It was written to be included.
         text.extend(own.lines().filter(|line| !line.starts_with("#pragma")).map(|line| format!("{line}\n")));
-        let context = hook::find(&program.section)
-            .map_or("xdp_md", |hook| if hook.prog_type == "sched_cls" { "__sk_buff" } else { "xdp_md" });
+        let context = hook::find(&program.section).map_or("struct xdp_md", |hook| context(hook.prog_type));
         let Program { name, section, body, .. } = program;
         let globals = &self.globals;
-        write!(text, "{globals}\nSEC(\"{section}\") int {name}(struct {context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")
+        write!(text, "{globals}\nSEC(\"{section}\") int {name}({context} *ctx)\n{{\n{body}\n}}\nchar _license[] SEC(\"license\") = \"GPL\";\n")
             .expect("a string");
         text
+    }
+}
+
+/// What a program of a type is given.
+fn context(prog_type: &str) -> &'static str {
+    match prog_type {
+        "xdp" => "struct xdp_md",
+        "sched_cls" | "cgroup_skb" | "sk_skb" | "flow_dissector" | "socket_filter" => "struct __sk_buff",
+        "cgroup_sock_addr" => "struct bpf_sock_addr",
+        "cgroup_sock" => "struct bpf_sock",
+        "cgroup_device" => "struct bpf_cgroup_dev_ctx",
+        "cgroup_sysctl" => "struct bpf_sysctl",
+        "cgroup_sockopt" => "struct bpf_sockopt",
+        "sock_ops" => "struct bpf_sock_ops",
+        "sk_lookup" => "struct bpf_sk_lookup",
+        "sk_msg" => "struct sk_msg_md",
+        "raw_tracepoint" | "tracing" => "unsigned long long",
+        _ => "void",
     }
 }
 

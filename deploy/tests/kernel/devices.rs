@@ -103,6 +103,6 @@ fn a_second_device_that_refuses_undoes_the_first() {
         let link = bpftool(&["link", "show", "pinned", after.hooks[0].path.as_ref().unwrap().to_str().unwrap()]);
         assert_eq!(link["prog_id"].as_u64(), before.programs[0].id.map(u64::from), "switched back");
         undeployed(lab, "fw");
-        nothing_left(lab, &before);
+        nothing_left(lab, &before, &[]);
     });
 }

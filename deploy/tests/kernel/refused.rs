@@ -249,7 +249,7 @@ fn a_link_somebody_changed() {
         let undeploy = |force| ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions { force, keep_maps: false }, &mut |_| {});
         assert_eq!(conflicts(undeploy(false).unwrap_err()), found);
         undeploy(true).unwrap();
-        nothing_left(lab, &before);
+        nothing_left(lab, &before, &[]);
     });
 }
 

@@ -8,7 +8,7 @@ use crate::support::{NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, redeployed, status, undeployed};
 
 fn tc(direction: Direction, priority: u16, via: TcVia) -> Attach {
-    Attach::Tc { interface: NEAR.to_owned(), direction, priority, via }
+    Attach::Tc { interface: NEAR.to_owned(), direction, priority, via, handle: 1 }
 }
 
 /// UDP is dropped by the second program, everything else passes on.
@@ -63,7 +63,7 @@ fn tcx_links_carry_a_chain() {
         deployed(lab, &bundle);
         works(lab);
         let hook = status(lab).hooks.remove(0);
-        assert_eq!(hook.hook, Hook::Tcx { interface: NEAR.to_owned(), direction: Direction::Ingress });
+        assert_eq!(hook.hook, Hook::new(&tc(Direction::Ingress, 1, TcVia::Tcx), true));
         let link = bpftool(&["link", "show", "pinned", hook.path.unwrap().to_str().unwrap()]);
         assert_eq!((link["id"].as_u64(), link["prog_id"].as_u64()), (hook.link.map(u64::from), hook.program.map(u64::from)));
         assert!(!sh("tc qdisc show").contains("clsact"));

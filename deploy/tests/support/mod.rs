@@ -136,6 +136,47 @@ impl Drop for Lab {
     }
 }
 
+/// A control group of a test's own, removed when dropped.
+pub struct Group {
+    folder: PathBuf,
+    /// Its path from the mount of cgroup2.
+    pub path: String,
+}
+
+impl Group {
+    /// A new group below the root.
+    pub fn new(name: &str) -> Group {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts can be read");
+        let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).expect("a cgroup2 file system is mounted");
+        let path = format!("ouro-test-{name}-{}", std::process::id());
+        let folder = Path::new(mount.split(' ').nth(4).expect("a mount has a place")).join(&path);
+        fs::create_dir(&folder).expect("a group can be made");
+        Group { folder, path }
+    }
+
+    /// Runs a shell command in it; what it wrote, and whether it succeeded.
+    pub fn sh(&self, command: &str) -> (String, bool) {
+        let entered = format!("echo $$ > {}/cgroup.procs && {{ {command}\n}} 2>&1", self.folder.display());
+        let output = Command::new("bash").args(["-c", &entered]).output().expect("bash runs");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), output.status.success())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // A process that has just ended may still be counted.
+        let removed = || (0..50).any(|_| fs::remove_dir(&self.folder).is_ok() || sleep_a_moment());
+        if !removed() && !std::thread::panicking() {
+            panic!("`{}` is left", self.folder.display());
+        }
+    }
+}
+
+fn sleep_a_moment() -> bool {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    false
+}
+
 /// A flood of pings.
 pub struct Flood {
     stop: Arc<AtomicBool>,

@@ -1,32 +1,71 @@
-//! The constructors: `xdp()`, `tc()`, `tcx()` say where a chain is attached, `jump()` says more of a jump than its target.
+//! The constructors: those that say where a chain is attached, and `jump()`, which says more of a jump than its target.
+//!
+//! The table of what they take; `points` makes attach points of what was given.
 
-use crate::attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
-use crate::diagnostic::Diagnostic;
-use crate::manifest::{Attach, Direction, KERNEL_NAME, TcVia, XdpMode, is_interface_name};
+mod points;
+mod traced;
+
+use crate::attr::{AttrSpec, AttrType, EdgeKind, RecordSpec, Value};
+use crate::manifest::LABEL;
+
+pub(super) use points::attach;
 
 /// The constructors that say where a chain is attached.
-pub const ATTACH: &[&str] = &["xdp", "tc", "tcx"];
+pub const ATTACH: &[&str] = &[
+    "xdp",
+    "tc",
+    "tcx",
+    "netkit",
+    "cgroup",
+    "lsm_cgroup",
+    "netfilter",
+    "netns",
+    "sockmap",
+    "socket",
+    "tracepoint",
+    "raw_tracepoint",
+    "tp_btf",
+    "fentry",
+    "fexit",
+    "fmod_ret",
+    "lsm",
+    "kprobe",
+    "kretprobe",
+    "kprobe_multi",
+    "ksyscall",
+    "uprobe",
+    "uretprobe",
+    "uprobe_multi",
+    "usdt",
+    "perf_event",
+    "iter",
+    "freplace",
+    "struct_ops",
+];
 
 /// Every constructor.
 pub fn records() -> Vec<RecordSpec> {
+    [vec![jump()], devices(), groups(), kernel(), user(), programs()].concat()
+}
+
+fn jump() -> RecordSpec {
+    record(
+        "jump",
+        "A jump with more to say than its target.",
+        vec![
+            AttrSpec::new("target", AttrType::Label, "The program jumped to.").required().edge(EdgeKind::Jump),
+            AttrSpec::new("on_miss", verdict(), "The verdict when the slot is empty; the program's own `on_miss` by default."),
+            AttrSpec::new("loop", AttrType::Int, "For a jump that closes a cycle: how often it is taken at most in one run."),
+            AttrSpec::new("name", AttrType::String, "Its name in the C source; the target's name by default."),
+        ],
+    )
+}
+
+fn devices() -> Vec<RecordSpec> {
     vec![
         record(
-            "jump",
-            "A jump with more to say than its target.",
-            vec![
-                AttrSpec::new("target", AttrType::Label, "The program jumped to.").required().edge(EdgeKind::Jump),
-                AttrSpec::new(
-                    "on_miss",
-                    verdict(),
-                    "The verdict when the slot is empty; the program's own `on_miss` by default.",
-                ),
-                AttrSpec::new("loop", AttrType::Int, "For a jump that closes a cycle: how often it is taken at most in one run."),
-                AttrSpec::new("name", AttrType::String, "Its name in the C source; the target's name by default."),
-            ],
-        ),
-        record(
             "xdp",
-            "Attaches to a device's receive path.",
+            "Attaches to a device's receive path. Kernel 5.9.",
             vec![
                 interface(),
                 AttrSpec::new("mode", AttrType::String, "`native` in the driver, `generic` in the stack, `offload` on the card.")
@@ -45,9 +84,250 @@ pub fn records() -> Vec<RecordSpec> {
                 AttrSpec::new("via", AttrType::String, "The mechanism.")
                     .allowed(&["auto", "tcx", "clsact"])
                     .default(Value::Str("auto".into())),
+                AttrSpec::new("handle", AttrType::Int, "For clsact: the filter's number at its priority, from 1.")
+                    .default(Value::Int(1)),
             ],
         ),
-        record("tcx", "Attaches to traffic control through a TCX link; kernel 6.6.", vec![interface(), direction()]),
+        record(
+            "tcx",
+            "Attaches to traffic control through a TCX link. Kernel 6.6.",
+            vec![interface(), direction(), order(), revision()],
+        ),
+        record(
+            "netkit",
+            "Attaches to a pair of netkit devices. Kernel 6.7.",
+            vec![
+                interface(),
+                AttrSpec::new(
+                    "end",
+                    AttrType::String,
+                    "Which of the two devices sends the packets; types that say it need none.",
+                )
+                .allowed(&["primary", "peer"]),
+                order(),
+                revision(),
+            ],
+        ),
+    ]
+}
+
+fn groups() -> Vec<RecordSpec> {
+    vec![
+        record(
+            "cgroup",
+            "Attaches to a control group; to what in it, the program's type says. Kernel 5.7.",
+            vec![
+                cgroup(),
+                AttrSpec::new("direction", AttrType::String, "Which way packets go; only for the type `cgroup/skb`.")
+                    .allowed(&["ingress", "egress"]),
+                AttrSpec::new(
+                    "flags",
+                    AttrType::String,
+                    "What else may be attached: `multi` any number of programs, here and below; `override` one, which groups below \
+                     may replace; `none` one, for groups below as well. Only `multi` makes links.",
+                )
+                .allowed(&["multi", "override", "none"])
+                .default(Value::Str("multi".into())),
+                order_since("Kernel 6.17 for all but `last`."),
+                revision(),
+            ],
+        ),
+        record(
+            "lsm_cgroup",
+            "Attaches a program for security modules to a control group. Kernel 6.0, with the BPF security module.",
+            vec![cgroup(), order_since("Kernel 6.17 for all but `last`."), revision()],
+        ),
+        record(
+            "netfilter",
+            "Attaches to netfilter, in the network namespace of the deploy. Kernel 6.4.",
+            vec![
+                AttrSpec::new("family", AttrType::String, "The protocol.").required().allowed(&["ipv4", "ipv6"]),
+                AttrSpec::new("hook", AttrType::String, "When packets pass it.").required().allowed(&[
+                    "prerouting",
+                    "input",
+                    "forward",
+                    "output",
+                    "postrouting",
+                ]),
+                AttrSpec::new("priority", AttrType::Int, "Its place, which it has for itself; lower runs first.")
+                    .default(Value::Int(0)),
+                AttrSpec::new("defrag", AttrType::Bool, "Whether fragments are put together first; the priority is above -400 then. Kernel 6.6.")
+                    .default(Value::Bool(false)),
+            ],
+        ),
+        record(
+            "netns",
+            "Attaches to a network namespace: `flow_dissector` from kernel 5.8, `sk_lookup` from 5.9.",
+            vec![AttrSpec::new("path", AttrType::String, "The file it is mounted at; the namespace of the deploy by default.")],
+        ),
+        record(
+            "sockmap",
+            "Attaches to the sockets in a map of the chain. Kernel 6.10: older ones have no links for it.",
+            vec![AttrSpec::new("map", AttrType::String, "The map's name: a `sockmap` or `sockhash` of the chain.").required()],
+        ),
+        record(
+            "socket",
+            "Attaches to one socket of a running process. It has no link and is gone with the socket, so ouro refuses to deploy it \
+             and says what to do instead.",
+            vec![
+                AttrSpec::new("pid", AttrType::Int, "The process.").required(),
+                AttrSpec::new("fd", AttrType::Int, "The socket's descriptor in that process.").required(),
+            ],
+        ),
+    ]
+}
+
+fn kernel() -> Vec<RecordSpec> {
+    let function = || AttrSpec::new("function", AttrType::String, "The function; the one in the program's type by default.");
+    vec![
+        record(
+            "tracepoint",
+            "Attaches to a tracepoint. Kernel 5.15.",
+            vec![AttrSpec::new(
+                "name",
+                AttrType::String,
+                "Category and name, as in `sched/sched_switch`; what the program's type says by default.",
+            )],
+        ),
+        record(
+            "raw_tracepoint",
+            "Attaches to a raw tracepoint. Kernel 5.8 for its pin.",
+            vec![AttrSpec::new("name", AttrType::String, "Its name; what the program's type says by default.")],
+        ),
+        record(
+            "tp_btf",
+            "Attaches to the tracepoint that the program's type names. Kernel 5.8 for its pin, with BTF.",
+            Vec::new(),
+        ),
+        record(
+            "fentry",
+            "Attaches to the begin of the function that the program's type names. Kernel 5.8 for its pin, with BTF.",
+            Vec::new(),
+        ),
+        record(
+            "fexit",
+            "Attaches to the end of the function that the program's type names. Kernel 5.8 for its pin, with BTF.",
+            Vec::new(),
+        ),
+        record(
+            "fmod_ret",
+            "Attaches in front of the function that the program's type names, and may answer for it. Kernel 5.8 for its pin, with BTF.",
+            Vec::new(),
+        ),
+        record(
+            "lsm",
+            "Attaches to the hook of security modules that the program's type names. Kernel 5.8 for its pin, with the BPF security module.",
+            Vec::new(),
+        ),
+        record(
+            "kprobe",
+            "Attaches to an instruction of the kernel. Kernel 5.15.",
+            vec![function(), AttrSpec::new("offset", AttrType::Int, "Bytes behind the function's begin.").default(Value::Int(0))],
+        ),
+        record("kretprobe", "Attaches to the return of a function of the kernel. Kernel 5.15.", vec![function()]),
+        record(
+            "kprobe_multi",
+            "Attaches to all functions of the kernel with fitting names, at once. Kernel 5.18.",
+            vec![AttrSpec::new(
+                "pattern",
+                AttrType::String,
+                "`*` stands for any characters, `?` for one: `vfs_*`; what the program's type says by default.",
+            )],
+        ),
+        record(
+            "ksyscall",
+            "Attaches to a system call, whatever the machine names its function. Kernel 5.15.",
+            vec![AttrSpec::new("name", AttrType::String, "Its name: `openat`; what the program's type says by default.")],
+        ),
+    ]
+}
+
+fn user() -> Vec<RecordSpec> {
+    let binary =
+        || AttrSpec::new("binary", AttrType::String, "The path of the program or library; in the program's type before `:`.");
+    let function = || AttrSpec::new("function", AttrType::String, "The function; in the program's type behind `:`.");
+    let offset = || {
+        AttrSpec::new("offset", AttrType::Int, "Bytes behind the function's begin; without a function, behind the file's.")
+            .default(Value::Int(0))
+    };
+    let pid = || AttrSpec::new("pid", AttrType::Int, "The only process; all by default.");
+    vec![
+        record(
+            "uprobe",
+            "Attaches to an instruction of a program or library. Kernel 5.15.",
+            vec![binary(), function(), offset(), pid()],
+        ),
+        record(
+            "uretprobe",
+            "Attaches to the return of a function of a program or library. Kernel 5.15.",
+            vec![binary(), function(), offset(), pid()],
+        ),
+        record(
+            "uprobe_multi",
+            "Attaches to all functions of a program or library with fitting names, at once. Kernel 6.6.",
+            vec![
+                binary(),
+                AttrSpec::new(
+                    "pattern",
+                    AttrType::String,
+                    "`*` stands for any characters, `?` for one; in the program's type behind `:`.",
+                ),
+                pid(),
+            ],
+        ),
+        record(
+            "usdt",
+            "Attaches to a probe that its authors put into a program or library. Kernel 5.15; 6.6 for one in several places.",
+            vec![
+                binary(),
+                AttrSpec::new("provider", AttrType::String, "Who offers it; in the program's type behind the first `:`."),
+                AttrSpec::new("probe", AttrType::String, "Its name; in the program's type behind the second `:`."),
+                pid(),
+            ],
+        ),
+        record(
+            "perf_event",
+            "Runs the program as a counter of the processor or the kernel goes on. Kernel 5.15.",
+            vec![
+                AttrSpec::new("event", AttrType::String, "What is counted: `cpu-clock`, `page-faults`, `cycles`.").required(),
+                AttrSpec::new("period", AttrType::Int, "The program runs each time so much is counted: nanoseconds for clocks."),
+                AttrSpec::new("frequency", AttrType::Int, "The program runs about so many times a second."),
+                AttrSpec::new("cpu", AttrType::Int, "The only CPU; all by default."),
+                pid(),
+            ],
+        ),
+    ]
+}
+
+fn programs() -> Vec<RecordSpec> {
+    vec![
+        record(
+            "iter",
+            "Attaches to the iterator that the program's type names; reading its pin runs it. Kernel 5.8.",
+            vec![
+                AttrSpec::new("map", AttrType::String, "For `bpf_map_elem` and the like: a map of the chain. Kernel 5.9."),
+                AttrSpec::new(
+                    "cgroup",
+                    AttrType::String,
+                    "For `cgroup`: where it begins, from the mount of cgroup2. Kernel 6.1.",
+                ),
+                AttrSpec::new("pid", AttrType::Int, "For `task` and the like: the only process. Kernel 6.1."),
+            ],
+        ),
+        record(
+            "freplace",
+            "Replaces a function of another program. Kernel 5.10; a program that jumps or is jumped to cannot be replaced.",
+            vec![
+                AttrSpec::new("program", AttrType::String, "The other program: the path of its pin, or `id:<number>`.")
+                    .required(),
+                AttrSpec::new("function", AttrType::String, "Its function; the one in the program's type by default."),
+            ],
+        ),
+        record(
+            "struct_ops",
+            "Makes a table of functions the kernel's. Kernel 6.4.",
+            vec![AttrSpec::new("map", AttrType::String, "The map that is the table, by its name in the source.").required()],
+        ),
     ]
 }
 
@@ -56,7 +336,9 @@ fn record(name: &str, doc: &str, attrs: Vec<AttrSpec>) -> RecordSpec {
 }
 
 fn interface() -> AttrSpec {
-    AttrSpec::new("interface", AttrType::String, "The network device.").required()
+    let doc =
+        format!("The network device by its name, by a pattern such as `eth*`, or by its alias or another name: `{LABEL}uplink`.");
+    AttrSpec::new("interface", AttrType::String, &doc).required()
 }
 
 fn direction() -> AttrSpec {
@@ -65,59 +347,42 @@ fn direction() -> AttrSpec {
         .default(Value::Str("ingress".into()))
 }
 
+fn cgroup() -> AttrSpec {
+    AttrSpec::new("path", AttrType::String, "The group's folder, from the mount of cgroup2; `/` is the root.").required()
+}
+
+fn order() -> AttrSpec {
+    order_since("")
+}
+
+fn order_since(since: &str) -> AttrSpec {
+    let doc = format!(
+        "Its place among other programs: `first`, `last`, or `before:` or `after:` another one, which is a deployment at the same \
+         place, the path of a pin, or `id:<number>` of a program. {since}"
+    );
+    AttrSpec::new("order", AttrType::String, doc.trim()).default(Value::Str("last".into()))
+}
+
+fn revision() -> AttrSpec {
+    AttrSpec::new("expected_revision", AttrType::Int, "Attach only while the place has this revision, as `bpftool net` shows it.")
+}
+
 /// A verdict: a name of the program type's own, or a number.
 pub(super) fn verdict() -> AttrType {
     AttrType::OneOf(vec![AttrType::String, AttrType::Int])
 }
 
-/// The attach point a constructor made.
-pub(super) fn attach(item: &Spanned) -> Result<Attach, Diagnostic> {
-    let Some(record) = item.value.as_record() else {
-        return Err(Diagnostic::error(&item.span, "expected an attach point").help("write `xdp(interface = \"eth0\")`"));
-    };
-    let interface = interface_name(record, item)?;
-    let direction = if text(record, "direction") == "egress" { Direction::Egress } else { Direction::Ingress };
-    Ok(match &*record.kind {
-        "xdp" => Attach::Xdp { interface, mode: mode(text(record, "mode")) },
-        "tcx" => Attach::Tc { interface, direction, priority: 1, via: TcVia::Tcx },
-        _ => Attach::Tc { interface, direction, priority: priority(record, item)?, via: via(text(record, "via")) },
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::{ATTACH, records};
+    use crate::hook::HOOKS;
 
-fn text<'a>(record: &'a Record, name: &str) -> &'a str {
-    record.get(name).as_str().unwrap_or_default()
-}
-
-fn mode(name: &str) -> XdpMode {
-    match name {
-        "generic" => XdpMode::Generic,
-        "offload" => XdpMode::Offload,
-        _ => XdpMode::Native,
+    /// A constructor that no type takes could never be used, and one that is not in the table could not be written.
+    #[test]
+    fn types_and_constructors_know_each_other() {
+        let named: std::collections::BTreeSet<&str> = HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
+        let written: std::collections::BTreeSet<&str> = ATTACH.iter().copied().collect();
+        assert_eq!(named, written);
+        assert!(ATTACH.iter().all(|name| records().iter().any(|record| record.name == *name)));
     }
-}
-
-fn via(name: &str) -> TcVia {
-    match name {
-        "tcx" => TcVia::Tcx,
-        "clsact" => TcVia::Clsact,
-        _ => TcVia::Auto,
-    }
-}
-
-fn interface_name(record: &Record, item: &Spanned) -> Result<String, Diagnostic> {
-    let name = text(record, "interface");
-    let span = record.field("interface").map_or(&item.span, |field| &field.span);
-    if !is_interface_name(name) {
-        return Err(Diagnostic::error(span, format!("`{name}` cannot name a network device"))
-            .help(format!("a device's name has 1 to {KERNEL_NAME} characters, no space, no `/` and no `:`")));
-    }
-    Ok(name.to_owned())
-}
-
-fn priority(record: &Record, item: &Spanned) -> Result<u16, Diagnostic> {
-    let span = record.field("priority").map_or(&item.span, |field| &field.span);
-    let given = record.get("priority").as_int().unwrap_or(1);
-    u16::try_from(given).ok().filter(|priority| *priority > 0).ok_or_else(|| {
-        Diagnostic::error(span, format!("priority {given} is out of range")).help("use 1 to 65535; lower runs first")
-    })
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attach::{ATTACH, attach};
+use super::packet::packets;
 use crate::action::{Action, ActionKind, Artifact};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::chain::{self, Draft};
 use crate::diagnostic::Diagnostic;
+use crate::hook;
 use crate::label::Label;
-use crate::manifest::{DEPLOYMENT_NAME, is_deployment_name};
+use crate::manifest::{DEPLOYMENT_NAME, PacketTest, is_deployment_name};
 use crate::native::Native;
 use crate::provider::{ChainInfo, ProgramInfo, Providers};
 use crate::rule::{Analysis, Context, Rule};
@@ -24,7 +26,12 @@ impl BpfChain {
         let points = AttrType::Record(ATTACH.iter().map(|name| (*name).to_owned()).collect());
         let attrs = vec![
             AttrSpec::new("entry", AttrType::Label, "The first program.").required().edge(EdgeKind::Entry),
-            AttrSpec::new("attach", points.list(), "Where the entry is attached: `xdp()`, `tc()`, `tcx()`.").default(empty()),
+            AttrSpec::new(
+                "attach",
+                points.list(),
+                "Where the entry is attached: `xdp()`, `tc()`, `cgroup()` and the others below.",
+            )
+            .default(empty()),
             AttrSpec::new(
                 "programs",
                 AttrType::Label.list(),
@@ -39,6 +46,18 @@ impl BpfChain {
                 "Whether each jump counts how often it was taken and missed. When off it costs nothing.",
             )
             .default(Value::Bool(true)),
+            AttrSpec::new(
+                "atomic",
+                AttrType::Bool,
+                "Whether all hooks switch to a new generation at one instant. Costs one of the 33 tail calls of a run.",
+            )
+            .default(Value::Bool(false)),
+            AttrSpec::new(
+                "tests",
+                AttrType::Record(vec!["packet".to_owned()]).list(),
+                "Packets the chain is tried with before it goes live; a wrong verdict fails the deploy, and nothing changes.",
+            )
+            .default(empty()),
         ];
         BpfChain { attrs }
     }
@@ -60,9 +79,10 @@ impl Rule for BpfChain {
     fn analyse(&self, ctx: &Context<'_>) -> Result<Analysis, Vec<Diagnostic>> {
         let entry = entry(ctx)?;
         let programs = reachable(ctx, &entry);
-        let (attach, mut findings) = attach_points(ctx);
+        let (attach, mut findings) = attach_points(ctx, &entry);
         findings.extend(name_finding(ctx));
         let listed = listed(ctx, &mut findings);
+        let tests = tests(ctx, &entry, &mut findings);
         let draft = Draft {
             workspace: ctx.config.workspace.as_deref(),
             chain: &ctx.target.label,
@@ -73,6 +93,8 @@ impl Rule for BpfChain {
             attach,
             table_size: ctx.target.get("table_size").as_int().map(|size| (size, ctx.target.span_of("table_size"))),
             counting: ctx.target.get("counting").as_bool().unwrap_or(true),
+            atomic: ctx.target.get("atomic").as_bool().unwrap_or(false),
+            tests,
         };
         match chain::validate(&draft) {
             Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, &programs)),
@@ -139,10 +161,17 @@ fn listed<'a>(ctx: &Context<'a>, findings: &mut Vec<Diagnostic>) -> Vec<(Label, 
     programs
 }
 
-fn attach_points<'a>(ctx: &Context<'a>) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
+fn tests(ctx: &Context<'_>, entry: &ProgramInfo, findings: &mut Vec<Diagnostic>) -> Vec<PacketTest> {
+    let Some(hook) = hook::find(&entry.ty) else { return Vec::new() };
+    let (tests, more) = packets(ctx.target.get("tests").items(), hook);
+    findings.extend(more);
+    tests
+}
+
+fn attach_points<'a>(ctx: &Context<'a>, entry: &ProgramInfo) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
     let (mut points, mut findings) = (Vec::new(), Vec::new());
     for item in ctx.target.get("attach").items() {
-        match attach(item) {
+        match chain::check_point(entry, item).map_or_else(|| attach(item, &entry.ty), Err) {
             Ok(point) => points.push((point, item)),
             Err(finding) => findings.push(finding),
         }

@@ -149,7 +149,7 @@ pub(super) fn program_type(given: &str, span: &Span) -> Result<&'static Hook, Di
         ));
     };
     let bare = given == hook.prefix;
-    if hook.takes_name && bare {
+    if hook.needs_name() && bare {
         return Err(Diagnostic::error(span, format!("program type `{given}` does not say what it attaches to"))
             .help(format!("write `{given}/<name>`, as in `SEC(\"{given}/<name>\")`")));
     }

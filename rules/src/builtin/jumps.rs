@@ -69,7 +69,7 @@ fn bound(given: &Spanned) -> Result<u32, Diagnostic> {
     })
 }
 
-fn verdict_number(hook: &Hook, given: &Spanned) -> Result<i32, Diagnostic> {
+pub(super) fn verdict_number(hook: &Hook, given: &Spanned) -> Result<i32, Diagnostic> {
     let invalid = |shown: String| {
         let known = match hook.verdicts {
             Verdicts::Named(_) => format!("verdicts of `{}`: {}", hook.prefix, hook.verdict_names().join(", ")),

@@ -16,6 +16,7 @@ mod filegroup;
 mod genrule;
 pub mod info;
 mod package_group;
+mod packet;
 mod sh_binary;
 mod sh_test;
 mod test_suite;
@@ -24,15 +25,22 @@ mod vmlinux_header;
 use std::sync::Arc;
 
 use crate::action::Action;
+use crate::attr::RecordSpec;
 use crate::rule::{Config, Rule, RuleTable};
 
-pub use attach::records;
 pub use bpf_toolchain::{ProgramSpec, RULE as TOOLCHAIN_RULE, ToolchainSpec};
 pub use compile::copt_finding;
 
 /// Every built-in rule and constructor.
 pub fn table() -> RuleTable {
     RuleTable::new(rules(), records())
+}
+
+/// Every constructor.
+pub fn records() -> Vec<RecordSpec> {
+    let mut all = attach::records();
+    all.push(packet::record());
+    all
 }
 
 fn rules() -> Vec<Arc<dyn Rule>> {

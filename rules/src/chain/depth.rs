@@ -8,6 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::{Draft, Graph, MAX_DEPTH};
 use crate::diagnostic::Diagnostic;
+use crate::hook;
 
 /// Runs looked at before the question is given up: it needs dozens of bounds that hang together to come this far.
 const RUNS: usize = 100_000;
@@ -16,12 +17,13 @@ const RUNS: usize = 100_000;
 /// sum of their bounds: that is coarser, and answered at once.
 pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> {
     let steps = steps(graph);
-    if Search::new(&steps, Counters::Shared).run().is_ok() {
+    let limit = limit(draft);
+    if Search::new(&steps, Counters::Shared, limit).run().is_ok() {
         return None;
     }
-    match Search::new(&steps, Counters::Each).run() {
+    match Search::new(&steps, Counters::Each, limit).run() {
         Ok(_) => None,
-        Err(Stop::TooDeep(path)) => Some(too_deep(draft, graph, &path)),
+        Err(Stop::TooDeep(path)) => Some(too_deep(draft, graph, &path, limit)),
         Err(Stop::TooMany) => Some(
             Diagnostic::error(draft.span, format!("`{}` has too many loop bounds to check", draft.chain))
                 .note(format!("the kernel allows {MAX_DEPTH} tail calls in one run"))
@@ -30,9 +32,18 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> 
     }
 }
 
-fn too_deep(draft: &Draft<'_>, graph: &Graph<'_>, path: &[usize]) -> Diagnostic {
+/// The stub of a root table takes one tail call to come to the entry.
+fn limit(draft: &Draft<'_>) -> u32 {
+    let rooted = draft.atomic || hook::find(&draft.entry.ty).is_some_and(hook::Hook::needs_root);
+    if rooted && !draft.attach.is_empty() { MAX_DEPTH - 1 } else { MAX_DEPTH }
+}
+
+fn too_deep(draft: &Draft<'_>, graph: &Graph<'_>, path: &[usize], limit: u32) -> Diagnostic {
     let names: Vec<&str> = path.iter().map(|node| &*graph.programs[*node].label.name).collect();
-    Diagnostic::error(draft.span, format!("`{}` can take more than {MAX_DEPTH} tail calls in one run", draft.chain))
+    let finding = Diagnostic::error(draft.span, format!("`{}` can take more than {limit} tail calls in one run", draft.chain));
+    let stub = (limit < MAX_DEPTH).then_some("the kernel allows one more, which leads from the root table to the entry");
+    stub.into_iter()
+        .fold(finding, Diagnostic::note)
         .note(format!("a run the kernel would cut short: {} -> ...", names.join(" -> ")))
         .help("split the chain, merge programs, or lower the `loop` bounds")
 }
@@ -93,10 +104,12 @@ struct Search<'a> {
     /// The most tail calls a run can still take.
     known: HashMap<Run, usize>,
     path: Vec<usize>,
+    /// The tail calls a run may take.
+    limit: usize,
 }
 
 impl<'a> Search<'a> {
-    fn new(steps: &'a Steps, counters: Counters) -> Search<'a> {
+    fn new(steps: &'a Steps, counters: Counters, limit: u32) -> Search<'a> {
         let mut fresh: Vec<Vec<u32>> = vec![Vec::new(); steps.onward.len()];
         let mut counter = HashMap::new();
         for (from, onward) in steps.onward.iter().enumerate() {
@@ -110,7 +123,7 @@ impl<'a> Search<'a> {
                 counter.insert((from, *to), counts.len() - 1);
             }
         }
-        Search { steps, counter, fresh, known: HashMap::new(), path: Vec::new() }
+        Search { steps, counter, fresh, known: HashMap::new(), path: Vec::new(), limit: limit as usize }
     }
 
     fn run(mut self) -> Result<usize, Stop> {
@@ -120,11 +133,11 @@ impl<'a> Search<'a> {
     /// The most tail calls from here on. Goes no deeper than the kernel's limit.
     fn longest(&mut self, run: Run) -> Result<usize, Stop> {
         let taken = self.path.len();
-        if let Some(known) = self.known.get(&run).filter(|known| taken + **known <= MAX_DEPTH as usize) {
+        if let Some(known) = self.known.get(&run).filter(|known| taken + **known <= self.limit) {
             return Ok(*known);
         }
         self.path.push(run.node);
-        if taken > MAX_DEPTH as usize {
+        if taken > self.limit {
             return Err(Stop::TooDeep(std::mem::take(&mut self.path)));
         }
         let mut most = 0;

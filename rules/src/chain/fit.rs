@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Draft, Graph};
-use crate::diagnostic::Diagnostic;
+use crate::attr::Spanned;
+use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::hook::{self, Hook};
 use crate::manifest::{Attach, Direction};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
@@ -12,6 +13,7 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
     let mut findings = same_names(graph);
     findings.extend(same_map_names(graph));
     findings.extend(attach(draft));
+    findings.extend(draft.attach.iter().filter_map(|(point, item)| point_map(graph, point, item)));
     findings
 }
 
@@ -82,15 +84,9 @@ fn same_map_names(graph: &Graph<'_>) -> Vec<Diagnostic> {
 }
 
 fn attach(draft: &Draft<'_>) -> Vec<Diagnostic> {
-    let Some(hook) = hook::find(&draft.entry.ty) else { return Vec::new() };
     let mut findings = Vec::new();
     for (index, (point, item)) in draft.attach.iter().enumerate() {
-        let constructor = item.value.as_record().map_or("", |record| &record.kind);
-        if !hook.attach.contains(&constructor) {
-            findings.push(wrong_point(draft, hook, constructor, item));
-        } else if let Some(finding) = wrong_direction(draft, point, item) {
-            findings.push(finding);
-        }
+        findings.extend(wrong_direction(draft, point, item));
         if let Some((_, first)) = draft.attach[..index].iter().find(|(earlier, _)| place(earlier) == place(point)) {
             findings.push(
                 Diagnostic::error(&item.span, "the chain is attached there twice")
@@ -102,22 +98,50 @@ fn attach(draft: &Draft<'_>) -> Vec<Diagnostic> {
     findings
 }
 
-fn wrong_point(draft: &Draft<'_>, hook: &Hook, constructor: &str, item: &crate::attr::Spanned) -> Diagnostic {
-    let message = format!("`{constructor}()` does not fit: the entry `{}` is `{}`", draft.entry.label, draft.entry.ty);
-    let fitting = hook.attach.iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(" or ");
-    let help = match hook.attach {
-        [] => format!("ouro builds `{}` programs but cannot attach them yet; leave `attach` out", hook.prefix),
+/// Checks that a constructor takes programs of the entry's type. Before that nothing of what it was given has a meaning.
+pub fn check_point(entry: &ProgramInfo, item: &Spanned) -> Option<Diagnostic> {
+    let (hook, constructor) = (hook::find(&entry.ty)?, &*item.value.as_record()?.kind);
+    if hook.attach().contains(&constructor) {
+        return None;
+    }
+    let message = format!("`{constructor}()` does not fit: the entry `{}` is `{}`", entry.label, entry.ty);
+    let fitting = hook.attach().iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(" or ");
+    let help = match hook.attach() {
+        [] => format!("others run `{}` programs, which ouro loads and pins for them; leave `attach` out", hook.prefix),
         _ => format!("attach it with {fitting}"),
     };
-    Diagnostic::error(&item.span, message).related(&draft.entry.ty_span, "its type is set here").help(help)
+    Some(Diagnostic::error(&item.span, message).related(&entry.ty_span, "its type is set here").help(help))
+}
+
+/// What an attach point calls a map must be one of the chain, and of a type that fits.
+fn point_map(graph: &Graph<'_>, point: &Attach, item: &Spanned) -> Option<Diagnostic> {
+    let (name, types) = match point {
+        Attach::Sockmap(place) => (&place.map, &["sockmap", "sockhash"][..]),
+        Attach::Iter(place) => (place.map.as_ref()?, &[][..]),
+        _ => return None,
+    };
+    let span = item.value.as_record().and_then(|record| record.field("map")).map_or(&item.span, |field| &field.span);
+    let maps = || graph.programs.iter().flat_map(|program| &program.maps);
+    let Some(map) = maps().find(|map| map.spec.name == *name) else {
+        let near = did_you_mean(name, maps().map(|map| map.spec.name.as_str()));
+        let help = near.unwrap_or_else(|| "list it in `maps` of a program of the chain".to_owned());
+        return Some(Diagnostic::error(span, format!("the chain has no map `{name}`")).help(help));
+    };
+    let fits = types.is_empty() || types.contains(&map.spec.ty.as_str());
+    let finding = || {
+        Diagnostic::error(span, format!("map `{name}` is `{}` and holds no sockets", map.spec.ty))
+            .related(&map.span, "it is declared here")
+            .help("give it the type `sockmap` or `sockhash`")
+    };
+    (!fits).then(finding)
 }
 
 /// `tcx/ingress` programs belong to ingress, `tcx/egress` programs to egress; `tc` programs to either.
-fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &crate::attr::Spanned) -> Option<Diagnostic> {
-    let Attach::Tc { direction, .. } = point else { return None };
+fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<Diagnostic> {
+    let (Attach::Tc { direction, .. } | Attach::Tcx { direction, .. }) = point else { return None };
     let (declared, fits) = match &*draft.entry.ty {
-        "tcx/ingress" => ("ingress", *direction == Direction::Ingress),
-        "tcx/egress" => ("egress", *direction == Direction::Egress),
+        "tcx/ingress" | "tc/ingress" => ("ingress", *direction == Direction::Ingress),
+        "tcx/egress" | "tc/egress" => ("egress", *direction == Direction::Egress),
         _ => return None,
     };
     if fits {
@@ -132,9 +156,12 @@ fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &crate::attr::Spanne
 }
 
 /// The place of an attach point; two points of one chain at the same place would run it twice.
-fn place(point: &Attach) -> (&'static str, &str, Option<Direction>) {
+fn place(point: &Attach) -> (String, String) {
     match point {
-        Attach::Xdp { interface, .. } => ("xdp", interface, None),
-        Attach::Tc { interface, direction, .. } => ("tc", interface, Some(*direction)),
+        Attach::Xdp { interface, .. } => (interface.clone(), "xdp".to_owned()),
+        Attach::Tc { interface, direction, .. } | Attach::Tcx { interface, direction, .. } => {
+            (interface.clone(), format!("tc {direction}"))
+        }
+        other => other.words(),
     }
 }

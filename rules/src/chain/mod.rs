@@ -16,10 +16,10 @@ use crate::attr::Spanned;
 use crate::contents::Given;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
-use crate::manifest::{Attach, Edge, MapSpec, Scalar};
+use crate::manifest::{Attach, Edge, MapSpec, PacketTest, Scalar};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 
-pub use fit::check_jump;
+pub use fit::{check_jump, check_point};
 
 /// Tail calls the kernel allows in one run after the entry (`MAX_TAIL_CALL_CNT`, the same on all kernels since 5.17).
 pub const MAX_DEPTH: u32 = 33;
@@ -53,6 +53,10 @@ pub struct ChainSpec {
     pub table_size: u32,
     /// Whether edges count.
     pub counting: bool,
+    /// Whether all its hooks switch at one instant, through a root table.
+    pub atomic: bool,
+    /// What it is tried with before it goes live.
+    pub tests: Vec<PacketTest>,
 }
 
 /// A program of a chain.
@@ -92,6 +96,10 @@ pub struct Draft<'a> {
     pub table_size: Option<(i64, &'a Span)>,
     /// Whether edges count.
     pub counting: bool,
+    /// Whether all its hooks switch at one instant, through a root table.
+    pub atomic: bool,
+    /// What it is tried with before it goes live.
+    pub tests: Vec<PacketTest>,
 }
 
 /// The programs of a chain as a graph: the entry is node 0, the others follow sorted by label.
@@ -176,6 +184,8 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
         attach: draft.attach.iter().map(|(point, _)| point.clone()).collect(),
         table_size: slots.table_size,
         counting: draft.counting && slots.table_size > 0,
+        atomic: draft.atomic,
+        tests: draft.tests.clone(),
     }
 }
 

@@ -1,0 +1,204 @@
+//! Plans: what a deployment is about to do, as steps for the machine and as changes for people.
+//!
+//! Pure; [`crate::diff`] makes them, and whatever changes something carries the steps out.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::hook::Hook;
+use crate::problem::Problem;
+use crate::step::Step;
+
+/// Everything that is about to be done. What carries it out takes exactly these steps.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct Plan {
+    /// What is done, in this order; nothing if there is nothing to do.
+    pub steps: Vec<Step>,
+    /// What is different afterwards, and what is worth knowing before.
+    pub changes: Vec<Change>,
+}
+
+/// One difference, or one thing to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// Something new.
+    Added {
+        /// What it is.
+        what: What,
+        /// Its name.
+        name: String,
+        /// What it will be.
+        after: String,
+    },
+    /// Something that becomes another.
+    Changed {
+        /// What it is.
+        what: What,
+        /// Its name.
+        name: String,
+        /// What it is now.
+        before: String,
+        /// What it will be.
+        after: String,
+    },
+    /// Something that goes.
+    Removed {
+        /// What it is.
+        what: What,
+        /// Its name.
+        name: String,
+        /// What it was.
+        before: String,
+    },
+    /// Where what is deployed differs from what was deployed.
+    Drift {
+        /// The difference.
+        #[serde(flatten)]
+        problem: Problem,
+    },
+    /// Programs of others at the same place, in the order they run. They stay.
+    Foreign {
+        /// The place.
+        hook: Hook,
+        /// The programs' ids.
+        programs: Vec<u32>,
+    },
+    /// What does not happen at one instant.
+    NotAtomic {
+        /// How.
+        why: NotAtomic,
+    },
+    /// Tests that cannot be run before the switch.
+    Untried {
+        /// The tests' names.
+        tests: Vec<String>,
+        /// The programs' type.
+        ty: String,
+    },
+}
+
+/// What changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum What {
+    /// A program.
+    Program,
+    /// A jump.
+    Jump,
+    /// A declared map.
+    Map,
+    /// A place the chain is attached at.
+    AttachPoint,
+    /// A property of the whole chain.
+    Setting,
+    /// A generation with all it has loaded.
+    Generation,
+}
+
+/// Ways of not happening at one instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NotAtomic {
+    /// Several hooks change one after another; each at one instant.
+    OneAfterAnother {
+        /// How many.
+        hooks: usize,
+    },
+    /// Both programs run at a hook for a moment.
+    BothRun {
+        /// The hook.
+        hook: Hook,
+    },
+    /// Nothing runs at a hook for a moment.
+    Gap {
+        /// The hook.
+        hook: Hook,
+    },
+    /// A map is copied while programs write to it.
+    Copied {
+        /// The map.
+        map: String,
+    },
+}
+
+impl Plan {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// How much is added, changed and removed.
+    pub fn counts(&self) -> [usize; 3] {
+        let count = |sign| self.changes.iter().filter(|change| change.sign() == sign).count();
+        [count('+'), count('~'), count('-')]
+    }
+}
+
+impl Change {
+    /// How people are used to see it: `+` for what is new, `~` for what changes, `-` for what goes, `!` for what one should know.
+    pub fn sign(&self) -> char {
+        match self {
+            Change::Added { .. } => '+',
+            Change::Changed { .. } => '~',
+            Change::Removed { .. } => '-',
+            Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } | Change::Untried { .. } => '!',
+        }
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::Added { what, name, after: known } | Change::Removed { what, name, before: known } => {
+                let colon = if known.is_empty() { "" } else { ": " };
+                write!(f, "{}{colon}{known}", named(*what, name))
+            }
+            Change::Changed { what, name, before, after } => write!(f, "{}: {before} -> {after}", named(*what, name)),
+            Change::Drift { problem } => write!(f, "drift: {problem}"),
+            Change::Foreign { hook, programs } => {
+                let ids: Vec<String> = programs.iter().map(u32::to_string).collect();
+                write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
+            }
+            Change::NotAtomic { why } => write!(f, "not atomic: {why}"),
+            Change::Untried { tests, ty } => {
+                write!(f, "cannot be tried: the kernel runs no packets through `{ty}` programs: {}", tests.join(", "))
+            }
+        }
+    }
+}
+
+/// Attach points are described, everything else has a name.
+fn named(what: What, name: &str) -> String {
+    if what == What::AttachPoint { format!("{what} {name}") } else { format!("{what} `{name}`") }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            What::Program => "program",
+            What::Jump => "jump",
+            What::Map => "map",
+            What::AttachPoint => "attach point",
+            What::Setting => "setting",
+            What::Generation => "generation",
+        })
+    }
+}
+
+impl fmt::Display for NotAtomic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NotAtomic::OneAfterAnother { hooks } => write!(f, "{hooks} hooks change one after another"),
+            NotAtomic::BothRun { hook } => write!(f, "both generations run at {hook} for a moment"),
+            NotAtomic::Gap { hook } => write!(f, "nothing runs at {hook} for a moment"),
+            NotAtomic::Copied { map } => {
+                write!(
+                    f,
+                    "what changes in map `{map}` while it is copied follows after the switch, but where both generations change it"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! What people are told of a plan: the chain that is live beside the one that will be, and what the steps do to hooks and
+//! generations. Says nothing that the steps do not do.
+//!
+//! Pure.
+
+use std::collections::BTreeMap;
+
+use ouro_rules::manifest::{Edge, Manifest, MapSpec};
+
+use crate::change::{Change, NotAtomic, What};
+use crate::hook::{Hook, Renewal};
+use crate::layout::map_name;
+use crate::meta::Meta;
+use crate::observe::Observed;
+use crate::problem::problems;
+use crate::rehearsal::takes_packets;
+use crate::step::Step;
+
+/// Characters of a digest that tell two apart well enough for people.
+const SHORT: usize = 12;
+
+/// What `steps` change, which make generation `target` live.
+pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps: &[Step]) -> Vec<Change> {
+    let before = shown(observed).filter(|(number, _)| *number != target).map(|(_, meta)| &meta.manifest);
+    let known = shown(observed).is_some_and(|(number, _)| number == target);
+    let mut found = Vec::new();
+    if !known {
+        let nothing = Manifest { programs: Vec::new(), edges: Vec::new(), maps: Vec::new(), ..after.clone() };
+        let before = before.unwrap_or(&nothing);
+        found.extend(compare(What::Program, &programs(before), &programs(after)));
+        found.extend(compare(What::Jump, &jumps(before), &jumps(after)));
+        found.extend(map_changes(before, after, steps));
+        found.extend(compare(What::Setting, &settings(before), &settings(after)));
+    }
+    found.extend(steps.iter().filter_map(removed_map));
+    found.extend(attach_points(observed, steps));
+    found.extend(steps.iter().filter_map(|step| generation(observed, step, steps)));
+    found.extend(drift(observed));
+    found.extend(foreign(observed, steps));
+    found.extend(not_atomic(steps));
+    found.extend(untried(after, steps));
+    found
+}
+
+/// The generation that is live, or was made live last; not one that never was.
+fn shown(observed: &Observed) -> Option<(u32, &Meta)> {
+    let number = observed.current()?;
+    let generation = &observed.generations[&number];
+    let counts = generation.went_live.is_some() || observed.live().contains(&number);
+    generation.meta.as_ref().filter(|_| counts).map(|meta| (number, meta))
+}
+
+/// Things by name, with what there is to say of each: two differ if that does.
+type Things = BTreeMap<String, String>;
+
+fn compare(what: What, before: &Things, after: &Things) -> Vec<Change> {
+    let gone = before.iter().filter(|(name, _)| !after.contains_key(*name));
+    let gone = gone.map(|(name, before)| Change::Removed { what, name: name.clone(), before: before.clone() });
+    let rest = after.iter().filter_map(|(name, after)| match before.get(name) {
+        None => Some(Change::Added { what, name: name.clone(), after: after.clone() }),
+        Some(before) if before == after => None,
+        Some(before) => Some(Change::Changed { what, name: name.clone(), before: before.clone(), after: after.clone() }),
+    });
+    rest.chain(gone).collect()
+}
+
+/// Of maps that the chain uses no more only those go that no generation needs.
+fn map_changes(before: &Manifest, after: &Manifest, steps: &[Step]) -> Vec<Change> {
+    let mut found = compare(What::Map, &maps(before), &maps(after));
+    found.retain(|change| !matches!(change, Change::Removed { .. }));
+    for change in &mut found {
+        if let Change::Added { name, after, .. } | Change::Changed { name, after, .. } = change {
+            after.push_str(steps.iter().find_map(|step| contents(step, name)).unwrap_or_default());
+        }
+    }
+    found
+}
+
+/// What a step says of what a map holds.
+fn contents(step: &Step, name: &str) -> Option<&'static str> {
+    let (map, words) = match step {
+        Step::ReuseMap { map } | Step::AdoptMap { map, .. } => (map, ", with what it holds"),
+        Step::CopyMap { map, .. } => (map, ", with a copy of what it holds"),
+        Step::ConvertMap { map, .. } => (map, ", with what it holds converted"),
+        _ => return None,
+    };
+    (map_name(map) == name).then_some(words)
+}
+
+fn programs(manifest: &Manifest) -> Things {
+    let about = |program: &ouro_rules::manifest::ManifestProgram| format!("{} {}", program.ty, short(&program.digest));
+    manifest.programs.iter().map(|program| (program.name.clone(), about(program))).collect()
+}
+
+fn jumps(manifest: &Manifest) -> Things {
+    let name = |index: u32| manifest.programs.get(index as usize).map_or("", |program| program.name.as_str());
+    let about = |edge: &Edge| {
+        let bound = edge.bound.map(|bound| format!(", at most {bound} times")).unwrap_or_default();
+        format!("{} when missed{bound}", edge.on_miss)
+    };
+    let named = |edge: &Edge| match edge.name == name(edge.to) {
+        true => format!("{} -> {}", name(edge.from), edge.name),
+        false => format!("{} -> {} ({})", name(edge.from), name(edge.to), edge.name),
+    };
+    manifest.edges.iter().map(|edge| (named(edge), about(edge))).collect()
+}
+
+fn maps(manifest: &Manifest) -> Things {
+    let about = |map: &MapSpec| {
+        let sizes = if map.key_size + map.value_size == 0 {
+            String::new()
+        } else {
+            format!(", {}+{} bytes", map.key_size, map.value_size)
+        };
+        let flags = if map.flags == 0 { String::new() } else { format!(", flags {:#x}", map.flags) };
+        format!("{} of {}{sizes}{flags}, ABI {}", map.ty, map.max_entries, map.abi())
+    };
+    manifest.maps.iter().map(|map| (map.name.clone(), about(map))).collect()
+}
+
+fn settings(manifest: &Manifest) -> Things {
+    let all = [
+        ("type", manifest.program_type.clone()),
+        ("table_size", manifest.table_size.to_string()),
+        ("counting", manifest.counting.to_string()),
+        ("atomic", manifest.atomic.to_string()),
+    ];
+    all.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
+    let what = What::AttachPoint;
+    let comes_back = |hook: &Hook| {
+        let attaches = |step: &Step| matches!(step, Step::Attach { hook: other, .. } | Step::AttachRoot { hook: other, .. } if other.name() == hook.name());
+        steps.iter().any(attaches)
+    };
+    let mut found = Vec::new();
+    for step in steps {
+        let changed =
+            |hook: &Hook, before: String, after: String| Change::Changed { what, name: hook.to_string(), before, after };
+        match step {
+            Step::Attach { hook, generation } => {
+                found.push(Change::Added { what, name: hook.to_string(), after: format!("runs generation {generation}") });
+            }
+            Step::AttachRoot { hook, .. } => {
+                found.push(Change::Added { what, name: hook.to_string(), after: "follows the root table".to_owned() });
+            }
+            Step::Switch { hook, from, to } => {
+                found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
+            }
+            Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
+            Step::TakeBack { hook, program, generation } => {
+                found.push(changed(hook, format!("program {program}, which is not ours"), format!("generation {generation}")));
+            }
+            Step::SwitchRoot { root, from, to } => {
+                let before = from.map_or("a program that is not ours".to_owned(), |from| format!("generation {from}"));
+                let through = observed.attachments.values().filter(|attached| attached.root.as_ref() == Some(root));
+                found.extend(through.map(|attached| changed(&attached.hook, before.clone(), format!("generation {to}"))));
+            }
+            Step::Detach { hook, .. } | Step::DetachRoot { hook, .. } => {
+                found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
+            }
+            Step::RemoveLink { hook } if !comes_back(hook) => {
+                found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn removed_map(step: &Step) -> Option<Change> {
+    let Step::RemoveMap { map } = step else { return None };
+    Some(Change::Removed {
+        what: What::Map,
+        name: map_name(map).to_owned(),
+        before: "no generation uses it, and what it holds is lost".to_owned(),
+    })
+}
+
+/// Generations that come and go, and why; and the end of a trial.
+fn generation(observed: &Observed, step: &Step, steps: &[Step]) -> Option<Change> {
+    let what = What::Generation;
+    match step {
+        Step::CreateGeneration { generation } => {
+            let adopted = steps.iter().find_map(|step| match step {
+                Step::AdoptGeneration { from, .. } => Some(format!("has what generation {from} loaded")),
+                _ => None,
+            });
+            let loads = steps.iter().filter(|step| matches!(step, Step::LoadProgram { .. })).count();
+            let after = adopted.unwrap_or_else(|| format!("loads {loads} {}", if loads == 1 { "program" } else { "programs" }));
+            Some(Change::Added { what, name: generation.to_string(), after })
+        }
+        Step::MarkLive { generation, .. } if observed.live().contains(generation) => {
+            let (before, after) = ("not accepted yet".to_owned(), "live for good".to_owned());
+            Some(Change::Changed { what, name: generation.to_string(), before, after })
+        }
+        Step::RemoveGeneration { generation } => {
+            let was_live = observed.generations.get(generation).is_some_and(|generation| generation.order().is_some());
+            let before = if was_live { "one is kept beside the live one, and no more" } else { "it was not live for good" };
+            Some(Change::Removed { what, name: generation.to_string(), before: before.to_owned() })
+        }
+        _ => None,
+    }
+}
+
+fn drift(observed: &Observed) -> Vec<Change> {
+    let Some((number, meta)) = shown(observed) else { return Vec::new() };
+    let found = problems(observed, &observed.generations[&number], &meta.manifest, &meta.hooks);
+    found.into_iter().filter(|problem| !problem.is_leftover()).map(|problem| Change::Drift { problem }).collect()
+}
+
+/// Who else is at the places the steps attach to, or change.
+fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
+    let ours: Vec<u32> = observed.generations.values().filter_map(|generation| generation.entry()).collect();
+    let hooks =
+        steps.iter().filter(|step| !matches!(step, Step::Detach { .. } | Step::RemoveLink { .. })).filter_map(Step::moved_hook);
+    let found = hooks.filter_map(|hook| {
+        let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
+        programs.retain(|program| !ours.contains(program));
+        (!programs.is_empty()).then(|| Change::Foreign { hook: hook.clone(), programs })
+    });
+    found.collect()
+}
+
+fn not_atomic(steps: &[Step]) -> Vec<Change> {
+    let mut moved: Vec<String> = steps.iter().filter_map(Step::moved_hook).map(Hook::name).collect();
+    moved.sort();
+    moved.dedup();
+    // All that follow a root table are one.
+    let instants = moved.len() + steps.iter().filter(|step| matches!(step, Step::SwitchRoot { .. })).count();
+    let several = (instants > 1).then_some(NotAtomic::OneAfterAnother { hooks: instants });
+    let gap = |pair: &[Step]| match pair {
+        [
+            Step::Detach { hook: old, .. } | Step::DetachRoot { hook: old, .. },
+            Step::Attach { hook, .. } | Step::AttachRoot { hook, .. },
+        ] if old.name() == hook.name() => Some(NotAtomic::Gap { hook: hook.clone() }),
+        _ => None,
+    };
+    let overlap = |step: &Step| match step {
+        Step::Switch { hook, .. } | Step::Exchange { hook, .. } if !matches!(hook.renewal(), Renewal::Link | Renewal::Filter) => {
+            Some(NotAtomic::BothRun { hook: hook.clone() })
+        }
+        Step::CatchUpMap { map, .. } => Some(NotAtomic::Copied { map: map_name(map).to_owned() }),
+        _ => None,
+    };
+    let each = steps.iter().filter_map(overlap).chain(steps.windows(2).filter_map(gap));
+    several.into_iter().chain(each).map(|why| Change::NotAtomic { why }).collect()
+}
+
+fn untried(manifest: &Manifest, steps: &[Step]) -> Option<Change> {
+    let loads = steps.iter().any(|step| matches!(step, Step::LoadProgram { .. }));
+    let tests: Vec<String> = manifest.tests.iter().map(|test| test.name.clone()).collect();
+    let unable = loads && !tests.is_empty() && !takes_packets(manifest);
+    unable.then(|| Change::Untried { tests, ty: manifest.program_type.clone() })
+}
+
+fn short(digest: &str) -> &str {
+    digest.get(..SHORT).unwrap_or(digest)
+}

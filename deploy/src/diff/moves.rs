@@ -1,0 +1,103 @@
+//! What hooks are led to a generation by: their links and filters, or the root table whose stub they run.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+
+use ouro_rules::manifest::Manifest;
+
+use super::{missing_qdiscs, remove};
+use crate::hook::Hook;
+use crate::observe::{Attachment, Observed};
+use crate::root::{self, is_rooted};
+use crate::step::{Runs, Step};
+
+/// A generation, as hooks are to run it.
+pub(super) struct Moves<'a> {
+    observed: &'a Observed,
+    target: u32,
+    manifest: &'a Manifest,
+    /// The root of its hooks, where any of them needs one.
+    root: Option<String>,
+}
+
+impl<'a> Moves<'a> {
+    /// For these hooks.
+    pub(super) fn new(observed: &'a Observed, manifest: &'a Manifest, hooks: &[Hook], target: u32) -> Moves<'a> {
+        let any = hooks.iter().any(|hook| is_rooted(manifest, hook));
+        Moves { observed, target, manifest, root: root::class(manifest).filter(|_| any) }
+    }
+
+    /// Leads every hook to the generation, and away from hooks that are wanted no more. A device runs one XDP program at a time,
+    /// so where a hook changes its mode it is detached first.
+    pub(super) fn steps(&self, hooks: &[Hook]) -> Vec<Step> {
+        let interfaces = missing_qdiscs(self.observed, hooks).into_iter();
+        let mut steps: Vec<Step> = interfaces.map(|interface| Step::AddQdisc { interface }).collect();
+        steps.extend(self.root_step());
+        for hook in hooks {
+            match self.observed.attachments.get(&hook.name()) {
+                None => steps.push(self.attach(hook)),
+                Some(attached) if !attached.is_alive() => {
+                    steps.push(Step::RemoveLink { hook: attached.hook.clone() });
+                    steps.push(self.attach(hook));
+                }
+                Some(attached) if attached.generation.is_some() && attached.hook != *hook => {
+                    steps.extend(remove::detach(attached));
+                    steps.push(self.attach(hook));
+                }
+                Some(attached) => steps.extend(self.renew(hook, attached)),
+            }
+        }
+        let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
+        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
+        steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
+        steps
+    }
+
+    /// The roots that no hook will run.
+    pub(super) fn obsolete_roots(&self) -> Vec<Step> {
+        let others = self.observed.roots.keys().filter(|root| Some(*root) != self.root.as_ref());
+        others.map(|root| Step::RemoveRoot { root: root.clone() }).collect()
+    }
+
+    /// Makes the root lead to the generation. All hooks that run its stub follow at one instant.
+    fn root_step(&self) -> Option<Step> {
+        let (root, to) = (self.root.clone()?, self.target);
+        let Some(known) = self.observed.roots.get(&root).filter(|known| known.is_whole()) else {
+            return Some(Step::CreateRoot { root, generation: to });
+        };
+        let from = root::generation(self.observed, known);
+        (from != Some(to)).then_some(Step::SwitchRoot { root, from, to })
+    }
+
+    fn runs(&self, hook: &Hook) -> Runs {
+        match &self.root {
+            Some(root) if is_rooted(self.manifest, hook) => Runs::Root(root.clone()),
+            _ => Runs::Generation(self.target),
+        }
+    }
+
+    fn attach(&self, hook: &Hook) -> Step {
+        match self.runs(hook) {
+            Runs::Root(root) => Step::AttachRoot { hook: hook.clone(), root },
+            Runs::Generation(generation) => Step::Attach { hook: hook.clone(), generation },
+        }
+    }
+
+    /// Makes a hook that is alive run what it should.
+    fn renew(&self, hook: &Hook, attached: &Attachment) -> Vec<Step> {
+        let to = self.runs(hook);
+        let whole = |root: &String| self.observed.roots.get(root).is_some_and(root::Root::is_whole);
+        match (&attached.root, attached.generation, to) {
+            (Some(from), _, Runs::Root(to)) if *from == to && whole(from) => Vec::new(),
+            (None, Some(from), Runs::Generation(to)) if from == to => Vec::new(),
+            (None, Some(from), Runs::Generation(to)) => vec![Step::Switch { hook: hook.clone(), from, to }],
+            (None, Some(from), to) => vec![Step::Exchange { hook: hook.clone(), from: Runs::Generation(from), to }],
+            (Some(from), Some(_), to) => vec![Step::Exchange { hook: hook.clone(), from: Runs::Root(from.clone()), to }],
+            (_, None, Runs::Generation(generation)) => {
+                vec![Step::TakeBack { hook: hook.clone(), program: attached.program, generation }]
+            }
+            (_, None, Runs::Root(_)) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
+        }
+    }
+}

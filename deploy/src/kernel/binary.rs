@@ -1,0 +1,181 @@
+//! Programs and libraries of user space: where in their files functions and declared probes are.
+//!
+//! Knows ELF64 of the machine's own byte order; what it does not understand is as good as not there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Types and flags of sections and segments, and the type of a function's symbol.
+const SYMTAB: u32 = 2;
+const DYNSYM: u32 = 11;
+const NOTE: u32 = 7;
+const LOAD: u32 = 1;
+const FUNCTION: u8 = 2;
+const INDIRECT_FUNCTION: u8 = 10;
+
+/// Sizes of headers and symbols.
+const SECTION: usize = 64;
+const SEGMENT: usize = 56;
+const SYMBOL: usize = 24;
+
+/// A file.
+pub(super) struct Binary {
+    bytes: Vec<u8>,
+}
+
+/// A place of a declared probe, in bytes from the file's begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Probe {
+    pub(super) offset: u64,
+    /// What its authors look at to know whether somebody listens; 0 if they do not.
+    pub(super) semaphore: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Section {
+    name: u32,
+    ty: u32,
+    address: u64,
+    offset: u64,
+    size: u64,
+    link: u32,
+}
+
+impl Binary {
+    pub(super) fn read(path: &Path) -> io::Result<Binary> {
+        let bytes = fs::read(path)?;
+        // EI_CLASS: 64 bit.
+        if bytes.get(..5) == Some(b"\x7fELF\x02") {
+            Ok(Binary { bytes })
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "it is no ELF file of 64 bits"))
+        }
+    }
+
+    /// The functions, in no order: names and addresses. One may be there twice, and have several names.
+    pub(super) fn functions(&self) -> Vec<(&str, u64)> {
+        let mut found = Vec::new();
+        for table in self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM)) {
+            let Some(names) = self.section(table.link as usize).and_then(|section| self.data(section)) else { continue };
+            for symbol in self.data(table).unwrap_or_default().chunks_exact(SYMBOL) {
+                let (Some(name), Some(value)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8)) else {
+                    continue;
+                };
+                let is_function = matches!(symbol[4] & 0xf, FUNCTION | INDIRECT_FUNCTION) && half(symbol, 6) != Some(0);
+                found.extend((is_function && !name.is_empty()).then_some((name, value)));
+            }
+        }
+        found
+    }
+
+    /// The places of a declared probe (`.note.stapsdt`: addresses of probe, link base and semaphore, then provider, name and
+    /// arguments).
+    pub(super) fn probes(&self, provider: &str, name: &str) -> Vec<Probe> {
+        let base = self.named(".stapsdt.base").map_or(0, |section| section.address);
+        let mut found = Vec::new();
+        let notes = self.sections().filter(|section| section.ty == NOTE && self.is_named(*section, ".note.stapsdt"));
+        for note in notes.filter_map(|section| self.data(section)).flat_map(descriptions) {
+            let (Some(at), Some(linked), Some(semaphore)) = (long(note, 0), long(note, 8), long(note, 16)) else { continue };
+            let mut words = note[24..].split(|byte| *byte == 0);
+            if words.next() != Some(provider.as_bytes()) || words.next() != Some(name.as_bytes()) {
+                continue;
+            }
+            // A file that was linked again, to run at another address, has its notes as they were.
+            let moved = if base == 0 { 0 } else { base.wrapping_sub(linked) };
+            let place = |address: u64| self.offset(address.wrapping_add(moved));
+            if let Some(offset) = place(at) {
+                let semaphore = if semaphore == 0 { Some(0) } else { place(semaphore) };
+                found.push(Probe { offset, semaphore: semaphore.unwrap_or(0) });
+            }
+        }
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Where in the file the byte at an address is.
+    pub(super) fn offset(&self, address: u64) -> Option<u64> {
+        let (start, count) = (usize::try_from(long(&self.bytes, 0x20)?).ok()?, half(&self.bytes, 0x38)?);
+        let segments = (0..usize::from(count)).filter_map(|index| self.bytes.get(start.checked_add(index * SEGMENT)?..));
+        segments.filter(|segment| word(segment, 0) == Some(LOAD)).find_map(|segment| {
+            let (offset, begin, size) = (long(segment, 8)?, long(segment, 16)?, long(segment, 32)?);
+            let inside = address.checked_sub(begin).filter(|inside| *inside < size)?;
+            offset.checked_add(inside)
+        })
+    }
+
+    fn sections(&self) -> impl Iterator<Item = Section> {
+        (0..half(&self.bytes, 0x3c).unwrap_or(0)).filter_map(|index| self.section(usize::from(index)))
+    }
+
+    fn section(&self, index: usize) -> Option<Section> {
+        let start = usize::try_from(long(&self.bytes, 0x28)?).ok()?.checked_add(index.checked_mul(SECTION)?)?;
+        let header = self.bytes.get(start..)?;
+        let (name, ty, address) = (word(header, 0)?, word(header, 4)?, long(header, 16)?);
+        Some(Section { name, ty, address, offset: long(header, 24)?, size: long(header, 32)?, link: word(header, 40)? })
+    }
+
+    fn named(&self, name: &str) -> Option<Section> {
+        self.sections().find(|section| self.is_named(*section, name))
+    }
+
+    fn is_named(&self, section: Section, name: &str) -> bool {
+        let names = half(&self.bytes, 0x3e).and_then(|index| self.section(usize::from(index))).and_then(|names| self.data(names));
+        names.and_then(|names| text(names, section.name as usize)) == Some(name)
+    }
+
+    fn data(&self, section: Section) -> Option<&[u8]> {
+        let start = usize::try_from(section.offset).ok()?;
+        self.bytes.get(start..start.checked_add(usize::try_from(section.size).ok()?)?)
+    }
+}
+
+/// The descriptions of the notes of a section: each follows three sizes and its owner, all in steps of four bytes.
+fn descriptions(mut notes: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while let (Some(name), Some(size)) = (word(notes, 0), word(notes, 4)) {
+        let start = 12 + (name as usize).next_multiple_of(4);
+        let Some(description) = notes.get(start..start.saturating_add(size as usize)) else { break };
+        found.extend((description.len() > 24).then_some(description));
+        notes = notes.get(start + (size as usize).next_multiple_of(4)..).unwrap_or_default();
+    }
+    found
+}
+
+fn text(names: &[u8], at: usize) -> Option<&str> {
+    str::from_utf8(names.get(at..)?.split(|byte| *byte == 0).next()?).ok()
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_test_has_functions() {
+        let own = Binary::read(&std::env::current_exe().unwrap()).unwrap();
+        let functions = own.functions();
+        let main = functions.iter().find(|(name, _)| *name == "main").and_then(|(_, address)| own.offset(*address));
+        assert!(main.is_some(), "{} functions", functions.len());
+        assert_eq!(own.probes("nobody", "nothing"), []);
+    }
+
+    #[test]
+    fn what_is_no_binary_has_no_functions() {
+        assert!(Binary::read(Path::new("/etc/hostname")).is_err());
+        let cut = Binary { bytes: [b"\x7fELF\x02".as_slice(), &[0xff; 59]].concat() };
+        assert!(cut.functions().is_empty() && cut.probes("a", "b").is_empty());
+    }
+}

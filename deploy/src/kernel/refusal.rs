@@ -1,0 +1,94 @@
+//! Why a hook takes no program, in words.
+//!
+//! Knows what errors mean for each kind of hook.
+
+use std::io;
+use std::path::Path;
+
+use ouro_rules::manifest::{Socket, XdpMode};
+
+use super::places::Missing;
+use crate::Error;
+use crate::hook::Hook;
+
+pub(super) fn changed(hook: &Hook) -> Error {
+    Error::Attach { hook: hook.to_string(), reason: "it runs a program that is not ours: somebody changed it".to_owned() }
+}
+
+pub(super) fn missing(hook: &Hook, missing: Missing) -> Error {
+    let help = missing.help.map_or_else(String::new, |help| format!("; {help}"));
+    Error::Attach { hook: hook.to_string(), reason: format!("{}{help}", missing.what) }
+}
+
+/// A socket's filter is the socket's: the kernel pins it nowhere and does not tell which one it is.
+pub(super) fn socket(place: &Socket, program: &Path) -> Error {
+    let reason = format!(
+        "the kernel has no links for sockets, so nobody could tell later whose filter it is; have process {} call \
+         `setsockopt({}, SOL_SOCKET, SO_ATTACH_BPF, ...)` with the program pinned at `{}`, or use `cgroup_skb` and `cgroup()`",
+        place.pid,
+        place.fd,
+        program.display()
+    );
+    Error::Attach { hook: format!("descriptor {} of process {}", place.fd, place.pid), reason }
+}
+
+/// What the kernel's answer means for this hook.
+pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
+    let native = matches!(hook, Hook::Xdp { mode: XdpMode::Native, .. });
+    let reason = match error.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => return Error::io(format!("cannot attach to {hook}"), error),
+        Some(libc::EBUSY | libc::EEXIST | libc::E2BIG) => "another program is attached there already".to_owned(),
+        Some(libc::ENODEV) if hook.interface().is_some() => "there is no such device any more".to_owned(),
+        Some(libc::ESTALE) => "the place has another revision than expected: somebody attached or detached there".to_owned(),
+        Some(libc::ESRCH) => "there is no such process".to_owned(),
+        Some(libc::EOPNOTSUPP) if native => "the device's driver has no XDP; use `mode = \"generic\"`".to_owned(),
+        Some(libc::ERANGE) if matches!(hook, Hook::Xdp { .. }) => {
+            "the device's MTU is too large for XDP; lower it, or use `mode = \"generic\"`".to_owned()
+        }
+        Some(libc::EINVAL) if matches!(hook, Hook::Xdp { mode: XdpMode::Offload, .. }) => {
+            "the device cannot run the program on the card".to_owned()
+        }
+        Some(libc::EINVAL | libc::EOPNOTSUPP) | None => refused(hook, &error),
+        Some(libc::ENOENT) if matches!(hook, Hook::PerfEvent(_)) => "this machine does not count it".to_owned(),
+        Some(libc::ENOENT) => format!("the kernel does not have it: {}", needs(hook)),
+        _ => error.to_string(),
+    };
+    Error::Attach { hook: hook.to_string(), reason }
+}
+
+fn refused(hook: &Hook, error: &io::Error) -> String {
+    if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::Unsupported {
+        return error.to_string();
+    }
+    match hook {
+        Hook::Xdp { .. } => "the device does not support it".to_owned(),
+        _ => format!("the kernel does not take it; {}", needs(hook)),
+    }
+}
+
+/// What a kernel must be to have hooks like this one.
+pub(crate) fn needs(hook: &Hook) -> &'static str {
+    match hook {
+        Hook::Xdp { .. } => "links for XDP came with Linux 5.9",
+        Hook::Tcx { .. } => "TCX came with Linux 6.6, an order by revision with it",
+        Hook::Clsact { .. } => "it needs CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS",
+        Hook::Netkit { .. } => "netkit came with Linux 6.7 and needs CONFIG_NETKIT and a netkit device",
+        Hook::Cgroup(place) if place.function.is_some() => "it came with Linux 6.0 and needs CONFIG_BPF_LSM",
+        Hook::Cgroup(_) => "links for control groups came with Linux 5.7 and need CONFIG_CGROUP_BPF; an order came with 6.17",
+        Hook::Netfilter(_) => "it came with Linux 6.4, `defrag` with 6.6, and needs CONFIG_NETFILTER_BPF_LINK",
+        Hook::Netns(_) => "`flow_dissector` came with Linux 5.8, `sk_lookup` with 5.9",
+        Hook::Sockmap(_) => "links for maps of sockets came with Linux 6.10; before, user space attaches: `bpftool prog attach`",
+        Hook::Socket(_) => "it has no links",
+        Hook::Tracepoint(_) | Hook::PerfEvent(_) => "links for events came with Linux 5.15 and need CONFIG_BPF_EVENTS",
+        Hook::RawTracepoint(_) => "there is no such tracepoint, or CONFIG_BPF_EVENTS is missing",
+        Hook::Trace(_) => "it needs BTF and, for all but `tp_btf`, trampolines; a locked-down kernel has none",
+        Hook::Kprobe(_) | Hook::Ksyscall(_) => "links for probes came with Linux 5.15 and need CONFIG_KPROBES",
+        Hook::KprobeMulti(_) => "it came with Linux 5.18 and needs CONFIG_FPROBE",
+        Hook::Uprobe(_) => "links for probes came with Linux 5.15 and need CONFIG_UPROBES",
+        Hook::UprobeMulti(_) => "it came with Linux 6.6 and needs CONFIG_UPROBES",
+        Hook::Usdt(_) => "links for probes came with Linux 5.15, for those in several places with 6.6, and need CONFIG_UPROBES",
+        Hook::Iter(_) => "iterators came with Linux 5.8; this kernel may lack this one",
+        Hook::Freplace(_) => "it came with Linux 5.10 and needs trampolines; a locked-down kernel has none",
+        Hook::StructOps(_) => "links for tables of functions came with Linux 6.4",
+    }
+}

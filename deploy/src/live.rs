@@ -1,0 +1,80 @@
+//! Which generation is live, and which was live before: read from what runs, and where generations share programs, from the order
+//! they were made live in.
+//!
+//! Pure.
+
+use std::collections::BTreeSet;
+
+use crate::hook::Hook;
+use crate::meta::Meta;
+use crate::observe::{Generation, Observed};
+
+impl Generation {
+    /// Its place among all that were made live, if it could be made live again.
+    pub(crate) fn order(&self) -> Option<u64> {
+        self.went_live.filter(|_| self.is_whole())
+    }
+}
+
+impl Observed {
+    /// Every meta that was understood, of generations first.
+    pub fn metas(&self) -> impl Iterator<Item = &Meta> {
+        self.generations.values().filter_map(|generation| generation.meta.as_ref()).chain(&self.kept)
+    }
+
+    /// The generations packets run through: those attached, or the last one of a chain that attaches nowhere.
+    pub fn live(&self) -> BTreeSet<u32> {
+        let attached: BTreeSet<u32> = self
+            .attachments
+            .values()
+            .filter(|attachment| attachment.is_alive())
+            .filter_map(|attachment| attachment.generation)
+            .collect();
+        if !attached.is_empty() {
+            return attached;
+        }
+        self.unattached_live().into_iter().collect()
+    }
+
+    /// The generation that was made live last, if it is whole and attaches nowhere.
+    fn unattached_live(&self) -> Option<u32> {
+        let on_trial = self.trial.map(|trial| trial.generation);
+        let made_live =
+            self.generations.iter().filter(|(number, generation)| generation.went_live.is_some() || Some(**number) == on_trial);
+        let (number, last) = made_live.max_by_key(|(number, _)| self.rank(**number))?;
+        let unattached = last.meta.as_ref().is_some_and(|meta| meta.hooks.is_empty());
+        (unattached && last.is_whole()).then_some(*number)
+    }
+
+    /// Of generations that run the same programs the one with the highest rank is meant: the one on trial, then the one that was
+    /// made live last, then the newest.
+    pub(crate) fn rank(&self, number: u32) -> (bool, Option<u64>, u32) {
+        let on_trial = self.trial.is_some_and(|trial| trial.generation == number);
+        (on_trial, self.generations.get(&number).and_then(|generation| generation.went_live), number)
+    }
+
+    /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.
+    pub(crate) fn expects(&self, hook: &Hook) -> bool {
+        let last = self
+            .generations
+            .iter()
+            .filter(|(_, generation)| generation.meta.is_some())
+            .max_by_key(|(number, _)| self.rank(**number));
+        last.and_then(|(_, generation)| generation.meta.as_ref()).is_some_and(|meta| meta.hooks.contains(hook))
+    }
+
+    /// The generation people mean by "what is deployed": the live one; or, if none or several are, the one made live last.
+    pub fn current(&self) -> Option<u32> {
+        let live = self.live();
+        let among = |numbers: &mut dyn Iterator<Item = u32>| numbers.max_by_key(|number| self.rank(*number));
+        among(&mut live.iter().copied()).or_else(|| among(&mut self.generations.keys().copied()))
+    }
+
+    /// The generation that was live before: of all others the one that was made live last.
+    pub fn previous(&self) -> Option<u32> {
+        let (live, current) = (self.live(), self.current());
+        let others = self.generations.iter().filter(|(number, _)| !live.contains(number) && Some(**number) != current);
+        let was_live = others.filter_map(|(number, generation)| Some((generation.order()?, *number)));
+        was_live.max().map(|(_, number)| number)
+    }
+}

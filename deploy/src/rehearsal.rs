@@ -1,0 +1,56 @@
+//! Rehearsals: a generation built in a BPF file system of its own, as it would be for a deploy, and tried with packets. Nothing
+//! that is live is touched, not even by the verifier: a program that only is verified can make a live table its own for ever.
+//!
+//! Attaches nothing.
+
+use std::path::PathBuf;
+
+use ouro_rules::bundle::Bundle;
+use ouro_rules::hook;
+use ouro_rules::manifest::{Manifest, PacketTest};
+
+use crate::Error;
+use crate::apply::{Target, apply};
+use crate::diff::build;
+use crate::kernel::{Host, Scratch, run_packet};
+use crate::layout::Layout;
+use crate::observe::Observed;
+use crate::step::Step;
+
+/// The only generation of a rehearsal.
+const GENERATION: u32 = 1;
+
+/// Loads everything, with maps and tables of its own, then runs the tests.
+pub(crate) fn rehearse(bundle: &Bundle, host: &Host, btf: Option<PathBuf>, progress: &mut dyn FnMut(&Step)) -> Result<(), Error> {
+    let scratch = Scratch::new()?;
+    let manifest = &bundle.manifest;
+    let layout = Layout::new(&scratch.path(), &manifest.name)?;
+    let nothing = Observed { name: manifest.name.clone(), host: host.clone(), ..Observed::default() };
+    let steps = build(bundle, &nothing, &[], GENERATION);
+    let mut target = Target::new(&layout, host, Some(bundle));
+    target.load_with(btf);
+    apply(&mut target, &steps, progress)?;
+    manifest.tests.iter().filter(|_| takes_packets(manifest)).try_for_each(|test| run_test(&layout, manifest, test))
+}
+
+/// Whether the kernel runs packets through programs of the entry's type.
+pub(crate) fn takes_packets(manifest: &Manifest) -> bool {
+    entry_type(manifest).is_some_and(hook::Hook::takes_packets)
+}
+
+fn entry_type(manifest: &Manifest) -> Option<&'static hook::Hook> {
+    hook::find(&manifest.programs.first()?.ty)
+}
+
+fn run_test(layout: &Layout, manifest: &Manifest, test: &PacketTest) -> Result<(), Error> {
+    let entry = manifest.programs.first().map_or("", |program| program.name.as_str());
+    let verdict = run_packet(&layout.program(GENERATION, entry), &test.bytes().unwrap_or_default())?;
+    if verdict == test.verdict {
+        return Ok(());
+    }
+    let word = |number: i32| match entry_type(manifest).and_then(|hook| hook.verdict_name(number)) {
+        Some(name) => format!("`{name}`"),
+        None => number.to_string(),
+    };
+    Err(Error::Test { test: test.name.clone(), expected: word(test.verdict), verdict: word(verdict) })
+}

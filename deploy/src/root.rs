@@ -1,0 +1,61 @@
+//! Root tables: hooks run a stub that jumps to the one program of a table, so that overwriting the table's only slot switches all
+//! of them at one instant. For chains that ask for it, and for hooks whose links take no other program.
+//!
+//! Pure. A table belongs for ever to programs of one kind (KERNEL: owner of a prog array), so there is one for each kind.
+
+use ouro_rules::hook::{self, Hook as Type};
+use ouro_rules::manifest::Manifest;
+
+use crate::hook::{Hook, Renewal};
+use crate::kernel::MapFacts;
+use crate::observe::{Generation, Observed};
+
+/// A root table as it is pinned, with its stub.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Root {
+    /// The stub's id.
+    pub stub: Option<u32>,
+    /// The table.
+    pub table: Option<MapFacts>,
+    /// The program in its slot.
+    pub program: Option<u32>,
+}
+
+impl Root {
+    /// Whether a hook can run it.
+    pub fn is_whole(&self) -> bool {
+        self.stub.is_some() && self.table.is_some() && self.program.is_some()
+    }
+}
+
+/// Whether a hook of the chain runs the stub.
+pub(crate) fn is_rooted(manifest: &Manifest, hook: &Hook) -> bool {
+    let jumps = entry_type(manifest).is_some_and(|ty| !ty.sleepable);
+    jumps && (manifest.atomic || hook.renewal() == Renewal::Root)
+}
+
+/// The name of the table that the chain's entry can stand in. Two entries with the same have one table.
+pub(crate) fn class(manifest: &Manifest) -> Option<String> {
+    let section = &manifest.programs.first()?.ty;
+    let (program, attach, frags, function) = entry_type(manifest)?.table_class(section);
+    let parts = [program, attach, if frags { "frags" } else { "" }, &function];
+    let joined = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
+    Some(joined.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '=' }).collect())
+}
+
+/// The stub's own verdict: what does least, should its table ever be empty.
+pub(crate) fn verdict(section: &str) -> i32 {
+    let Some(ty) = hook::find(section) else { return 0 };
+    ["next", "pass", "allow"].into_iter().find_map(|name| ty.verdict(name)).unwrap_or(0)
+}
+
+/// The generation whose entry a root's slot holds.
+pub(crate) fn generation(observed: &Observed, root: &Root) -> Option<u32> {
+    let runs = |generation: &Generation| root.program.is_some() && generation.entry() == root.program;
+    let running = observed.generations.iter().filter(|(_, generation)| runs(generation)).map(|(number, _)| *number);
+    running.max_by_key(|number| observed.rank(*number))
+}
+
+fn entry_type(manifest: &Manifest) -> Option<&'static Type> {
+    hook::find(&manifest.programs.first()?.ty)
+}

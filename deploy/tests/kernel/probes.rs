@@ -1,0 +1,358 @@
+//! Tracepoints, probes, counters and iterators: what is attached to fires exactly as often as it happens.
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+
+use ouro_deploy::{Error, Offered};
+use ouro_rules::hook;
+use ouro_rules::manifest::{
+    Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+};
+
+use crate::chain::count;
+use crate::support::{kernel_is_at_least, lab, sh};
+use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
+
+/// Counts what this process does, and nothing of others.
+pub fn own(rest: &str) -> String {
+    format!("if (bpf_get_current_pid_tgid() >> 32 != {}) return 0;\n{}{rest}", std::process::id(), count("seen"))
+}
+
+/// A system call that nothing else in this process makes.
+pub fn call(times: u64) -> u64 {
+    for _ in 0..times {
+        // SAFETY: no pointers.
+        unsafe { libc::getpgid(0) };
+    }
+    times
+}
+
+#[test]
+fn tracepoints_count_every_event() {
+    lab(|lab| {
+        let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
+        let chain = counting("tracepoint/syscalls/sys_enter_getpgid", &own("return 0;"), attach);
+        fires(lab, &chain, &|| call(37));
+    });
+}
+
+/// A deploy that is killed between two links leaves the new one pinned beside the old one; the next removes it.
+#[test]
+fn a_link_that_was_left_beside_another_goes() {
+    lab(|lab| {
+        let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
+        let bundle = counting("tracepoint", &own("return 0;"), attach).bundle(lab.folder());
+        deployed(lab, &bundle);
+        let links = lab.bpffs.join("ouro/fw/links");
+        let link = std::fs::read_dir(&links).unwrap().next().unwrap().unwrap().path();
+        let beside = links.join(format!("{}%new", link.file_name().unwrap().to_str().unwrap()));
+        // A second pin of the same link stands for one that a killed deploy left.
+        std::fs::hard_link(&link, &beside).unwrap();
+        assert_eq!(status(lab).foreign, Vec::<std::path::PathBuf>::new(), "it is ours");
+        redeployed(lab, &bundle);
+        assert!(!beside.exists());
+        assert_eq!(call(5), seen(lab));
+        std::fs::hard_link(&link, &beside).unwrap();
+        undeployed(lab, "fw");
+    });
+}
+
+#[test]
+fn raw_tracepoints_count_every_event() {
+    lab(|lab| {
+        let body = format!("if (ctx[1] != {}) return 0;\n{}", libc::SYS_getpgid, own("return 0;"));
+        for section in ["raw_tracepoint/sys_enter", "raw_tp/sys_enter"] {
+            let attach = Attach::RawTracepoint(RawTracepoint { name: "sys_enter".to_owned() });
+            fires(lab, &counting(section, &body, attach), &|| call(41));
+        }
+    });
+}
+
+#[test]
+fn tracepoints_with_types_count_every_event() {
+    lab(|lab| {
+        let body = format!("if (ctx[1] != {}) return 0;\n{}", libc::SYS_getpgid, own("return 0;"));
+        let attach = Attach::Trace(Trace { kind: "tp_btf".to_owned(), target: "sys_enter".to_owned(), sleepable: false });
+        fires(lab, &counting("tp_btf/sys_enter", &body, attach), &|| call(29));
+    });
+}
+
+/// What the probes are attached to.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ouro_test_probed(number: u64) -> u64 {
+    black_box(number) + 1
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ouro_test_probed_too(number: u64) -> u64 {
+    black_box(number) + 2
+}
+
+fn probed(times: u64) -> u64 {
+    let sum: u64 = (0..times).map(|number| black_box(ouro_test_probed(number) - number)).sum();
+    assert_eq!(sum, times);
+    times
+}
+
+fn this_binary() -> String {
+    std::env::current_exe().unwrap().to_str().unwrap().to_owned()
+}
+
+fn uprobe(returns: bool, pid: Option<u32>) -> Attach {
+    let function = Some("ouro_test_probed".to_owned());
+    Attach::Uprobe(Uprobe { binary: this_binary(), function, offset: 0, pid, returns, sleepable: false })
+}
+
+/// One event for each probe: one for each CPU would count every call as often as there are CPUs.
+#[test]
+fn a_probed_function_is_counted_once_for_each_call() {
+    lab(|lab| {
+        for (section, returns) in [("uprobe", false), ("uretprobe", true)] {
+            for pid in [None, Some(std::process::id())] {
+                fires(lab, &counting(section, &own("return 0;"), uprobe(returns, pid)), &|| probed(1000));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_sleepable_probe_counts_too() {
+    lab(|lab| {
+        let Attach::Uprobe(place) = uprobe(false, None) else { panic!("a probe") };
+        let chain = counting("uprobe.s", &own("return 0;"), Attach::Uprobe(Uprobe { sleepable: true, ..place }));
+        fires(lab, &chain, &|| probed(50));
+    });
+}
+
+#[test]
+fn many_functions_are_probed_at_once() {
+    if !kernel_is_at_least(6, 6) {
+        return;
+    }
+    lab(|lab| {
+        for (section, returns) in [("uprobe.multi", false), ("uretprobe.multi", true)] {
+            let pattern = "ouro_test_probed*".to_owned();
+            let place = UprobeMulti { binary: this_binary(), pattern, pid: None, returns, sleepable: false };
+            fires(lab, &counting(section, &own("return 0;"), Attach::UprobeMulti(place)), &|| {
+                (0..7).for_each(|number| {
+                    black_box(ouro_test_probed_too(number));
+                });
+                7 + probed(30)
+            });
+        }
+    });
+}
+
+/// A probe that the authors of a program declare: a note, and an instruction that does nothing.
+#[inline(never)]
+fn declared() {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: one instruction without effect.
+    unsafe {
+        std::arch::asm!(
+            "990: nop",
+            ".pushsection .note.stapsdt, \"\", \"note\"",
+            ".balign 4",
+            ".4byte 992f-991f, 994f-993f, 3",
+            "991: .asciz \"stapsdt\"",
+            "992: .balign 4",
+            "993: .8byte 990b",
+            ".8byte 0",
+            ".8byte 0",
+            ".asciz \"ouro\"",
+            ".asciz \"declared\"",
+            ".asciz \"\"",
+            "994: .balign 4",
+            ".popsection",
+        );
+    }
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn a_declared_probe_is_counted() {
+    lab(|lab| {
+        let place = Usdt { binary: this_binary(), provider: "ouro".to_owned(), probe: "declared".to_owned(), pid: None };
+        fires(lab, &counting("usdt", &own("return 0;"), Attach::Usdt(place.clone())), &|| {
+            (0..13).for_each(|_| declared());
+            13
+        });
+        let wrong = Usdt { probe: "declraed".to_owned(), ..place };
+        let error = deploy(lab, &counting("usdt", "return 0;", Attach::Usdt(wrong)).bundle(lab.folder())).unwrap_err();
+        assert!(error.to_string().contains("declares no probe `ouro:declraed`"), "{error}");
+    });
+}
+
+#[test]
+fn a_counter_runs_the_program_on_every_cpu() {
+    lab(|lab| {
+        for sample in [Sample::Frequency(500), Sample::Period(2_000_000)] {
+            let place = PerfEvent { event: "cpu-clock".to_owned(), sample, cpu: None, pid: None };
+            let bundle =
+                counting("perf_event", &format!("{}return 0;", count("seen")), Attach::PerfEvent(place)).bundle(lab.folder());
+            deployed(lab, &bundle);
+            let rises = || {
+                let before = seen(lab);
+                let start = std::time::Instant::now();
+                while start.elapsed().as_millis() < 500 {
+                    black_box(0);
+                }
+                assert!(seen(lab) > before + 20, "{} to {}", before, seen(lab));
+            };
+            rises();
+            assert_eq!(status(lab).hooks.len(), std::thread::available_parallelism().unwrap().get());
+            redeployed(lab, &bundle);
+            rises();
+            undeployed(lab, "fw");
+        }
+    });
+}
+
+#[test]
+fn reading_the_pin_of_an_iterator_runs_it() {
+    lab(|lab| {
+        let place = Iter { target: "bpf_map".to_owned(), map: None, cgroup: None, pid: None, sleepable: false };
+        let body = format!("{}return 0;", count("seen"));
+        fires(lab, &counting("iter/bpf_map", &body, Attach::Iter(place)), &|| {
+            let before = seen(lab);
+            sh(&format!("cat {}", status(lab).hooks[0].path.as_ref().unwrap().display()));
+            let rise = seen(lab) - before;
+            assert!(rise > 0, "there is at least one map");
+            rise
+        });
+    });
+}
+
+#[test]
+fn an_iterator_goes_through_one_map() {
+    lab(|lab| {
+        let place =
+            Iter { target: "bpf_map_elem".to_owned(), map: Some("seen".to_owned()), cgroup: None, pid: None, sleepable: false };
+        let chain = counting("iter/bpf_map_elem", "return 0;", Attach::Iter(place));
+        deployed(lab, &chain.bundle(lab.folder()));
+        sh(&format!("cat {}", status(lab).hooks[0].path.as_ref().unwrap().display()));
+        undeployed(lab, "fw");
+    });
+}
+
+#[test]
+fn what_is_not_there_is_told_before_anything_is_loaded() {
+    lab(|lab| {
+        let tracepoint =
+            |category: &str, name: &str| Attach::Tracepoint(Tracepoint { category: category.to_owned(), name: name.to_owned() });
+        let Attach::Uprobe(place) = uprobe(false, None) else { panic!("a probe") };
+        let misspelt = Uprobe { function: Some("ouro_test_porbed".to_owned()), ..place.clone() };
+        let absent = Uprobe { binary: "/no/such/binary".to_owned(), ..place };
+        for (section, attach, help) in [
+            ("tracepoint", tracepoint("sched", "sched_swich"), Some("did you mean `sched_switch`?")),
+            ("tracepoint", tracepoint("schde", "sched_switch"), Some("did you mean `sched`?")),
+            ("uprobe", Attach::Uprobe(misspelt), Some("did you mean `ouro_test_probed`?")),
+            ("uprobe", Attach::Uprobe(absent), None),
+            (
+                "raw_tp",
+                Attach::RawTracepoint(RawTracepoint { name: "sched_swich".to_owned() }),
+                Some("did you mean `sched_switch`?"),
+            ),
+        ] {
+            let error = deploy(lab, &counting(section, "return 0;", attach).bundle(lab.folder())).unwrap_err();
+            assert!(matches!(error, Error::Conflicts(_)), "{error}");
+            if let Some(help) = help {
+                assert_eq!(error.help().as_deref(), Some(help), "{error}");
+            }
+        }
+    });
+}
+
+/// Says why a test ends early, so that nobody takes silence for success.
+#[expect(clippy::print_stderr, reason = "tests have nobody else to tell")]
+fn tell(what: &str) {
+    eprintln!("{what}");
+}
+
+/// Whether this kernel has a feature.
+fn has(what: &str, file: &str) -> bool {
+    // A locked-down kernel has files that nobody may read.
+    let has = std::fs::read(file).is_ok();
+    if !has {
+        tell(&format!("this kernel has no {what}: {file} cannot be read"));
+    }
+    has
+}
+
+#[test]
+fn probes_of_the_kernel_fire_or_name_what_is_missing() {
+    lab(|lab| {
+        let function = if cfg!(target_arch = "x86_64") { "__x64_sys_getpgid" } else { "__arm64_sys_getpgid" }.to_owned();
+        let kprobe = |returns| Attach::Kprobe(Kprobe { function: function.clone(), offset: 0, returns });
+        let ksyscall = Attach::Ksyscall(Ksyscall { name: "getpgid".to_owned(), returns: false });
+        for (section, attach) in [("kprobe", kprobe(false)), ("kretprobe", kprobe(true)), ("ksyscall", ksyscall)] {
+            let chain = counting(section, &own("return 0;"), attach);
+            if has("kprobes", "/sys/bus/event_source/devices/kprobe/type") {
+                fires(lab, &chain, &|| call(23));
+            } else {
+                let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
+                assert!(error.help().is_some_and(|help| help.contains("CONFIG_KPROBES")), "{error}");
+            }
+        }
+        let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns: false };
+        let chain = counting("kprobe.multi", &own("return 0;"), Attach::KprobeMulti(many));
+        if has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions") {
+            fires(lab, &chain, &|| call(23));
+        } else {
+            let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
+            assert!(error.help().is_some_and(|help| help.contains("CONFIG_FPROBE")), "{error}");
+        }
+    });
+}
+
+/// A locked-down kernel has no trampolines: loading is refused, and nothing is left.
+#[test]
+fn functions_of_the_kernel_fire_or_are_refused() {
+    let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    lab(|lab| {
+        let places =
+            [("fentry", "do_getpgid"), ("fexit", "do_getpgid"), ("fmod_ret", "security_task_getpgid"), ("lsm", "task_getpgid")];
+        for (kind, target) in places {
+            let section = format!("{kind}/{target}");
+            let attach = Attach::Trace(Trace { kind: kind.to_owned(), target: target.to_owned(), sleepable: false });
+            let chain = counting(&section, &own("return 0;"), attach);
+            match deploy(lab, &chain.bundle(lab.folder())) {
+                Ok(_) => {
+                    undeployed(lab, "fw");
+                    // Without it among the security modules programs are attached and never run.
+                    if kind != "lsm" || modules.contains("bpf") {
+                        fires(lab, &chain, &|| call(17));
+                    }
+                }
+                Err(error) => {
+                    tell(&format!("{section}: this kernel refuses it: {error}"));
+                    assert!(!lab.bpffs.join("ouro").exists(), "{error}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_kernel_says_what_it_offers() {
+    let offers = ouro_deploy::offered();
+    let named: BTreeSet<&str> = offers.iter().map(|offer| offer.constructor).collect();
+    let mut wanted: BTreeSet<&str> = hook::HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
+    // Nobody can tell of these before it is done.
+    for unknown in ["socket", "freplace", "struct_ops"] {
+        wanted.remove(unknown);
+    }
+    assert_eq!(named, wanted);
+    let state = |name: &str| offers.iter().find(|offer| offer.constructor == name).map(|offer| offer.state).unwrap();
+    for name in ["xdp", "tc", "cgroup", "netns", "tracepoint", "raw_tracepoint", "tp_btf", "uprobe", "perf_event", "iter"] {
+        assert_eq!(state(name), Offered::Available, "{name}");
+    }
+    for (name, (major, minor)) in [("tcx", (6, 6)), ("netfilter", (6, 4)), ("uprobe_multi", (6, 6)), ("sockmap", (6, 10))] {
+        assert_eq!(state(name) == Offered::Available, kernel_is_at_least(major, minor), "{name}");
+    }
+    let has_kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
+    assert_eq!(state("kprobe") == Offered::Available, has_kprobes);
+    assert!(offers.iter().all(|offer| (offer.state == Offered::Available) == offer.why.is_none()), "{offers:?}");
+}

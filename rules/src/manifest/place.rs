@@ -1,0 +1,494 @@
+//! Places programs are attached at that are no network devices.
+//!
+//! Plain data that a manifest holds and a deployment records; each says in words where and how. Status shows them among facts of
+//! their attachment, so what is called `name`, `path`, `program` or `target` there has another name here.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A place among the programs of one hook. `other` names a program or link: a deployment of ouro that is attached to the same
+/// hook, a path of a pin, or `id:<number>` of a program.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// Behind those that are there.
+    #[default]
+    Last,
+    /// Before all that are there.
+    First,
+    /// Right before this one.
+    Before(String),
+    /// Right behind this one.
+    After(String),
+}
+
+impl Order {
+    /// The other program or link.
+    pub fn other(&self) -> Option<&str> {
+        match self {
+            Order::First | Order::Last => None,
+            Order::Before(other) | Order::After(other) => Some(other),
+        }
+    }
+}
+
+/// A control group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cgroup {
+    /// Its folder, from the mount of the cgroup2 file system; empty for the root.
+    #[serde(rename = "group")]
+    pub path: String,
+    /// What is attached to, as the kernel names it, without `BPF_`: `CGROUP_INET_INGRESS`.
+    pub attach_type: String,
+    /// The function, of programs for security modules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// What else may be attached.
+    #[serde(default)]
+    pub mode: CgroupMode,
+    /// Its place among the other programs; kernel 6.17 for all but the default.
+    #[serde(default)]
+    pub order: Order,
+    /// The revision the place must have when it is attached; kernel 6.17.
+    #[serde(default)]
+    pub revision: Option<u64>,
+}
+
+/// What else may be attached to a control group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupMode {
+    /// Any number of programs, here and below; the only mode that has links.
+    #[default]
+    Multi,
+    /// One program, which groups below may replace by their own.
+    Override,
+    /// One program, for the groups below as well.
+    None,
+}
+
+/// A hook of netfilter in the network namespace of the deploy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netfilter {
+    /// The protocol.
+    pub family: Family,
+    /// The hook's name: `prerouting`, `input`, `forward`, `output`, `postrouting`.
+    pub at: NetfilterHook,
+    /// Its place among the others, which is its alone; lower runs first.
+    pub priority: i32,
+    /// Whether fragments are put together first; kernel 6.6.
+    #[serde(default)]
+    pub defrag: bool,
+}
+
+/// A protocol that netfilter has programs for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// IP version 4.
+    Ipv4,
+    /// IP version 6.
+    Ipv6,
+}
+
+/// A hook of netfilter, in the order of the kernel's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetfilterHook {
+    /// As packets come in.
+    Prerouting,
+    /// For this machine.
+    Input,
+    /// For other machines.
+    Forward,
+    /// Of this machine.
+    Output,
+    /// As packets go out.
+    Postrouting,
+}
+
+/// A network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Netns {
+    /// `SK_LOOKUP` or `FLOW_DISSECTOR`.
+    pub attach_type: String,
+    /// The file it is mounted at; the namespace of the deploy when not given.
+    #[serde(rename = "of_namespace")]
+    pub path: Option<String>,
+}
+
+/// A map of sockets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sockmap {
+    /// A map of the chain by its name.
+    pub map: String,
+    /// `SK_MSG_VERDICT`, `SK_SKB_STREAM_PARSER`, `SK_SKB_STREAM_VERDICT`, `SK_SKB_VERDICT`.
+    pub attach_type: String,
+}
+
+/// A socket of a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// The process.
+    pub pid: u32,
+    /// The socket's descriptor there.
+    pub fd: u32,
+}
+
+/// A tracepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tracepoint {
+    /// Its category: `sched`.
+    pub category: String,
+    /// Its name: `sched_switch`.
+    #[serde(rename = "event")]
+    pub name: String,
+}
+
+/// A raw tracepoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawTracepoint {
+    /// Its name: `sched_switch`.
+    #[serde(rename = "event")]
+    pub name: String,
+}
+
+/// A place of the kernel that the program was loaded for: its type says all there is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trace {
+    /// The program type without its name: `tp_btf`, `fentry`, `fexit`, `fmod_ret`, `lsm`.
+    pub kind: String,
+    /// The tracepoint, function or hook.
+    #[serde(rename = "function")]
+    pub target: String,
+    /// Whether the program may sleep, and so cannot be jumped to.
+    #[serde(default)]
+    pub sleepable: bool,
+}
+
+/// An instruction of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kprobe {
+    /// The function.
+    pub function: String,
+    /// Bytes behind its begin; always 0 for returns.
+    #[serde(default)]
+    pub offset: u64,
+    /// Whether it runs when the function returns.
+    #[serde(default)]
+    pub returns: bool,
+}
+
+/// A system call, whatever the machine calls its function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ksyscall {
+    /// Its name: `openat`.
+    #[serde(rename = "call")]
+    pub name: String,
+    /// Whether it runs when the call returns.
+    #[serde(default)]
+    pub returns: bool,
+}
+
+/// Functions of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KprobeMulti {
+    /// What their names look like, `*` and `?` for what may vary: `vfs_*`.
+    pub pattern: String,
+    /// Whether it runs when they return.
+    #[serde(default)]
+    pub returns: bool,
+}
+
+/// An instruction of a program or library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uprobe {
+    /// The file's path.
+    pub binary: String,
+    /// The function; none when the offset is one of the file.
+    pub function: Option<String>,
+    /// Bytes behind the function's begin, or the file's.
+    #[serde(default)]
+    pub offset: u64,
+    /// The only process; all when not given.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// Whether it runs when the function returns.
+    #[serde(default)]
+    pub returns: bool,
+    /// Whether the program may sleep, and so cannot be jumped to.
+    #[serde(default)]
+    pub sleepable: bool,
+}
+
+/// Functions of a program or library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UprobeMulti {
+    /// The file's path.
+    pub binary: String,
+    /// What their names look like, `*` and `?` for what may vary.
+    pub pattern: String,
+    /// The only process; all when not given.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// Whether it runs when they return.
+    #[serde(default)]
+    pub returns: bool,
+    /// Whether the program may sleep, and so cannot be jumped to.
+    #[serde(default)]
+    pub sleepable: bool,
+}
+
+/// A probe that its authors put into a program or library.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usdt {
+    /// The file's path.
+    pub binary: String,
+    /// Who offers it: `libc`.
+    pub provider: String,
+    /// Its name: `setjmp`.
+    pub probe: String,
+    /// The only process; all when not given.
+    #[serde(default)]
+    pub pid: Option<u32>,
+}
+
+/// A counter of the processor or the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PerfEvent {
+    /// What is counted: `cpu-clock`.
+    pub event: String,
+    /// When the program runs.
+    pub sample: Sample,
+    /// The only CPU; all when not given.
+    #[serde(default)]
+    pub cpu: Option<u32>,
+    /// The only process; all when not given.
+    #[serde(default)]
+    pub pid: Option<u32>,
+}
+
+/// How often a counter runs a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sample {
+    /// Each time so much is counted: nanoseconds for clocks.
+    Period(u64),
+    /// About so many times a second.
+    Frequency(u64),
+}
+
+/// An iterator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Iter {
+    /// What it goes through: `task`, `bpf_map_elem`.
+    #[serde(rename = "through")]
+    pub target: String,
+    /// A map of the chain whose elements it goes through.
+    #[serde(default)]
+    pub map: Option<String>,
+    /// A control group it begins at, from the mount of the cgroup2 file system.
+    #[serde(default)]
+    pub cgroup: Option<String>,
+    /// A process whose threads, files or memory it goes through.
+    #[serde(default)]
+    pub pid: Option<u32>,
+    /// Whether the program may sleep.
+    #[serde(default)]
+    pub sleepable: bool,
+}
+
+/// A function of another program.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Freplace {
+    /// The program: the path of its pin, or `id:<number>`.
+    #[serde(rename = "of")]
+    pub program: String,
+    /// Its function.
+    pub function: String,
+}
+
+/// A table of the kernel's functions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StructOps {
+    /// The map that is such a table, by its name in the source.
+    pub map: String,
+}
+
+impl Cgroup {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("cgroup /{}", self.path), self.what())
+    }
+
+    /// What is attached to, in few words: `inet_ingress`, `lsm socket_bind`.
+    pub fn what(&self) -> String {
+        match &self.function {
+            Some(function) => format!("lsm {function}"),
+            None => self.attach_type.trim_start_matches("CGROUP_").to_lowercase(),
+        }
+    }
+}
+
+impl Netfilter {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("{} {}", self.family, self.at), format!("netfilter priority {}", self.priority))
+    }
+}
+
+impl Netns {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        let path = self.path.clone().unwrap_or_else(|| "this network namespace".to_owned());
+        (path, self.attach_type.to_lowercase())
+    }
+}
+
+impl Sockmap {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("map {}", self.map), self.attach_type.to_lowercase())
+    }
+}
+
+impl Socket {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("descriptor {} of process {}", self.fd, self.pid), "socket filter".to_owned())
+    }
+}
+
+impl Tracepoint {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("{}/{}", self.category, self.name), "tracepoint".to_owned())
+    }
+}
+
+impl RawTracepoint {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (self.name.clone(), "raw tracepoint".to_owned())
+    }
+}
+
+impl Trace {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (self.target.clone(), self.kind.clone())
+    }
+}
+
+impl Kprobe {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        let place = if self.offset == 0 { self.function.clone() } else { format!("{}+{}", self.function, self.offset) };
+        (place, returning("kprobe", self.returns))
+    }
+}
+
+impl Ksyscall {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (self.name.clone(), returning("system call", self.returns))
+    }
+}
+
+impl KprobeMulti {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (self.pattern.clone(), returning("kprobe_multi", self.returns))
+    }
+}
+
+impl Uprobe {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        let place = match (&self.function, self.offset) {
+            (Some(function), 0) => function.clone(),
+            (Some(function), offset) => format!("{function}+{offset}"),
+            (None, offset) => format!("{offset:#x}"),
+        };
+        (format!("{place} of {}", self.binary), format!("{}{}", returning("uprobe", self.returns), process(self.pid)))
+    }
+}
+
+impl UprobeMulti {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        let how = format!("{}{}", returning("uprobe_multi", self.returns), process(self.pid));
+        (format!("{} of {}", self.pattern, self.binary), how)
+    }
+}
+
+impl Usdt {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("{}:{} of {}", self.provider, self.probe, self.binary), format!("usdt{}", process(self.pid)))
+    }
+}
+
+impl PerfEvent {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        let often = match self.sample {
+            Sample::Period(period) => format!("every {period}"),
+            Sample::Frequency(frequency) => format!("{frequency} a second"),
+        };
+        let cpu = self.cpu.map_or_else(String::new, |cpu| format!(", CPU {cpu}"));
+        (self.event.clone(), format!("perf event {often}{cpu}{}", process(self.pid)))
+    }
+}
+
+impl Iter {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        let of = self.map.as_ref().or(self.cgroup.as_ref()).map_or_else(String::new, |of| format!(" of {of}"));
+        (format!("{}{of}", self.target), format!("iterator{}", process(self.pid)))
+    }
+}
+
+impl Freplace {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (format!("{} of {}", self.function, self.program), "freplace".to_owned())
+    }
+}
+
+impl StructOps {
+    /// Where, and how.
+    pub fn words(&self) -> (String, String) {
+        (self.map.clone(), "struct_ops".to_owned())
+    }
+}
+
+fn returning(what: &str, returns: bool) -> String {
+    if returns { format!("{what} return") } else { what.to_owned() }
+}
+
+fn process(pid: Option<u32>) -> String {
+    pid.map_or_else(String::new, |pid| format!(", process {pid}"))
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        })
+    }
+}
+
+impl fmt::Display for NetfilterHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NetfilterHook::Prerouting => "prerouting",
+            NetfilterHook::Input => "input",
+            NetfilterHook::Forward => "forward",
+            NetfilterHook::Output => "output",
+            NetfilterHook::Postrouting => "postrouting",
+        })
+    }
+}

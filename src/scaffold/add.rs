@@ -93,7 +93,7 @@ fn check_type(ty: &str) -> Result<&'static Hook, Diagnostic> {
             near.unwrap_or_else(|| "types are libbpf's section prefixes, such as `xdp`, `tc`, `cgroup_skb/egress`".to_owned());
         return Err(Diagnostic::bare(format!("unknown program type `{ty}`")).help(help));
     };
-    if hook.needs_name() && ty == hook.prefix {
+    if hook.takes_name && ty == hook.prefix {
         let finding = Diagnostic::bare(format!("type `{ty}` does not say what it attaches to"));
         return Err(finding.help(format!("write `{ty}/` and the name, as in `tracepoint/sched/sched_switch`")));
     }

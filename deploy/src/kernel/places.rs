@@ -34,11 +34,9 @@ impl Missing {
         Missing { what: what.into(), help: None }
     }
 
-    /// Tables of functions are the kernel's own types, which no `bpf_map` declares.
+    /// Tables of functions are of the kernel's own types, which no `bpf_map` declares.
     pub(super) fn no_table(map: &str) -> Missing {
-        Missing::new(format!("no table of functions `{map}` is pinned")).help(format!(
-            "pin one: `bpftool struct_ops register` makes it, and `maps/{map}` of the deployment is where it is looked for"
-        ))
+        Missing::new(format!("no table of functions is pinned as the map `{map}` of the chain"))
     }
 
     fn help(mut self, help: impl Into<String>) -> Missing {

@@ -325,7 +325,7 @@ fn programs() -> Vec<RecordSpec> {
         ),
         record(
             "struct_ops",
-            "Makes a table of functions the kernel's. Kernel 6.4.",
+            "Makes a table of functions the kernel's, which must be pinned among the maps of the deployment. Kernel 6.4.",
             vec![AttrSpec::new("map", AttrType::String, "The map that is the table, by its name in the source.").required()],
         ),
     ]

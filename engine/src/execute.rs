@@ -22,6 +22,7 @@ mod looked_for;
 pub(crate) mod process;
 mod run;
 pub mod sandbox;
+mod sight;
 pub(crate) mod spawn;
 mod undeclared;
 mod view;
@@ -36,6 +37,7 @@ pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
 use ouro_rules::{ActionKind, Label, Tool};
+pub(crate) use sight::Sight;
 
 pub use self::current::Keys;
 pub use self::process::without_colors;

@@ -239,3 +239,51 @@ fn files_groups_and_mistakes() {
     fs::write(workspace.path(".ouro/journal"), "damaged").unwrap();
     assert!(workspace.ok(&["explain", "//:a"]).out.contains("when it ran is not recorded"));
 }
+
+/// A program that finds its header in the last of two folders.
+fn searching() -> Workspace {
+    let build = "bpf_library(name = \"h\", hdrs = glob([\"*/cfg.h\"]), includes = [\"first\", \"inc\"])\nbpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\":h\"])\n";
+    let source = "#include <ouro/program.h>\n#include \"cfg.h\"\n#include \"fw/inc/cfg.h\"\nSEC(\"xdp\") int p(struct xdp_md *ctx) { return V; }\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n";
+    Workspace::with(&[
+        ("fw/BUILD.ouro", build),
+        ("fw/p.c", source),
+        ("fw/inc/cfg.h", "#undef V\n#define V 1\n"),
+        ("fw/first/x.h", ""),
+    ])
+}
+
+/// What a build looked for in vain is known, whether the whole way wrote it down or a build from the snapshot.
+#[test]
+fn a_header_that_would_be_found_first_is_told() {
+    for edits in
+        [&[][..], &[("return V;", "return V + 1;")], &[("#include \"cfg.h\"\n", "#include \"cfg.h\"\n#include \"more.h\"\n")]]
+    {
+        let workspace = searching();
+        workspace.write("fw/inc/more.h", "");
+        workspace.edit("fw/BUILD.ouro", "\"*/cfg.h\"", "\"*/*.h\"");
+        workspace.settle(&["build", "//..."]);
+        for (from, to) in edits {
+            workspace.edit("fw/p.c", from, to);
+            workspace.settle(&["build", "//..."]);
+        }
+        let state = |workspace: &Workspace| told(workspace, "//fw:p", "compile")["now"]["state"].clone();
+        assert_eq!(state(&workspace), "up_to_date", "{edits:?}");
+        workspace.write("fw/first/unread.h", "");
+        assert_eq!(state(&workspace), "up_to_date", "{edits:?}");
+        workspace.write("fw/first/cfg.h", "#define V 2\n");
+        assert_eq!(state(&workspace), "runs", "{edits:?}");
+        assert_eq!(workspace.ok(&["build", "//..."]).compiled(), ["//fw:p"], "what was told came true");
+    }
+}
+
+#[test]
+fn a_header_that_is_declared_no_more_is_told() {
+    let workspace = searching();
+    workspace.edit("fw/p.c", "#include \"cfg.h\"\n", "");
+    workspace.settle(&["build", "//..."]);
+    workspace.edit("fw/BUILD.ouro", ", deps = [\":h\"]", "");
+    workspace
+        .write("fw/BUILD.ouro", &workspace.read("fw/BUILD.ouro").replace("includes = [\"first\", \"inc\"]", "includes = []"));
+    assert_eq!(told(&workspace, "//fw:p", "compile")["now"]["state"], "runs");
+    workspace.fails(1, &["build", "//..."]).says("includes `fw/inc/cfg.h`, which it does not declare");
+}

@@ -195,3 +195,166 @@ fn a_comment_at_the_end_stops_at_the_object() {
     assert_eq!(said.compiled(), ["//fw:p"]);
     assert!(said.err.lines().any(|line| line == "genrule //fw:size up to date"), "{}", said.err);
 }
+
+/// What a program's object says, whatever says so: the one of the workspace, and the one of a build that knows nothing of any before.
+fn assert_as_fresh(workspace: &Workspace, what: &str) {
+    let fresh = Workspace::new();
+    support::copy(&workspace.root(), &fresh.root());
+    fresh.ok(&["build", "//fw:p"]);
+    assert!(object(workspace) == object(&fresh), "{what}: a build from nothing makes another object");
+}
+
+fn object(workspace: &Workspace) -> Vec<u8> {
+    let mut folders = fs::read_dir(workspace.path("ouro-out")).unwrap().map(|entry| entry.unwrap().path());
+    fs::read(folders.find_map(|folder| Some(folder.join("fw/p.o")).filter(|file| file.is_file())).expect("an object")).unwrap()
+}
+
+/// A program that finds `cfg.h` in the second folder it searches; one in the first is there and not declared.
+fn shadowed(asks: &str) -> Workspace {
+    let source = format!(
+        "#include <ouro/program.h>\n{asks}\nSEC(\"xdp\") int p(struct xdp_md *ctx) {{ return V; }}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
+    );
+    Workspace::with(&[
+        (
+            "fw/BUILD.ouro",
+            "bpf_library(name = \"h\", hdrs = [\"inc/cfg.h\"], includes = [\"first\", \"inc\"])\nbpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\":h\"])\n",
+        ),
+        ("fw/p.c", &source),
+        ("fw/inc/cfg.h", "#define V 1\n"),
+        ("fw/first/cfg.h", "#undef V\n#define V 7\n"),
+    ])
+}
+
+/// Somebody builds where what is not declared cannot be seen, then declares it. No trace of the first build stands for the second.
+#[test]
+fn what_was_hidden_counts_once_it_is_declared() {
+    let whether = "#include \"inc/cfg.h\"\n#if __has_include(\"first/cfg.h\")\n#undef V\n#define V 9\n#endif";
+    for asks in ["#include \"cfg.h\"", whether] {
+        for by in ALL {
+            let workspace = shadowed(asks);
+            workspace.settle(&["build", "//fw:p", "--sandbox=namespace"]);
+            workspace.edit("fw/BUILD.ouro", "\"inc/cfg.h\"]", "\"inc/cfg.h\", \"first/cfg.h\"]");
+            let said = build(&workspace, by);
+            assert_eq!((said.code, said.compiled()), (0, vec!["//fw:p"]), "by {by:?}: {}", said.err);
+            assert_as_fresh(&workspace, asks);
+        }
+    }
+}
+
+/// What may not be read is an error wherever it is seen, whatever was built before where it is not.
+#[test]
+fn what_was_hidden_is_refused_where_it_is_seen() {
+    let workspace = shadowed("#include \"cfg.h\"");
+    workspace.ok(&["build", "//fw:p", "--sandbox=namespace"]);
+    let said = build(&workspace, By::Cache);
+    assert_eq!(said.code, 1, "{}", said.err);
+    said.says("includes `fw/first/cfg.h`, which it does not declare");
+    fs::remove_dir_all(workspace.path("ouro-out")).unwrap();
+    workspace.ok(&["build", "//fw:p", "--sandbox=namespace"]).says("cached");
+}
+
+/// The assembler reads files, too, and tells nobody.
+#[test]
+fn what_the_assembler_reads_counts() {
+    let bytes = "#include \"inc/cfg.h\"\nasm(\".section .rodata.blob,\\\"a\\\"\\n.incbin \\\"fw/blob.bin\\\"\\n.text\\n\");";
+    for by in ALL {
+        let workspace = shadowed(bytes);
+        workspace.edit("fw/BUILD.ouro", "\"inc/cfg.h\"]", "\"inc/cfg.h\", \"blob.bin\"]");
+        workspace.write("fw/blob.bin", "one");
+        workspace.settle(&["build", "//fw:p"]);
+        workspace.write("fw/blob.bin", "two");
+        let said = build(&workspace, by);
+        assert_eq!((said.code, said.compiled()), (0, vec!["//fw:p"]), "by {by:?}: {}", said.err);
+        assert_as_fresh(&workspace, "other bytes");
+        workspace.edit("fw/BUILD.ouro", ", \"blob.bin\"]", "]");
+        let said = build(&workspace, by);
+        assert_eq!(said.code, 1, "it is declared no more, by {by:?}: {}", said.err);
+    }
+}
+
+/// As `.incbin` searches folders, a file may come that is found before the one that was read.
+#[test]
+fn what_the_assembler_would_find_first_counts() {
+    let bytes = "#include \"inc/cfg.h\"\nasm(\".section .rodata.blob,\\\"a\\\"\\n.incbin \\\"blob.bin\\\"\\n.text\\n\");";
+    for by in ALL {
+        let workspace = shadowed(bytes);
+        fs::remove_dir_all(workspace.path("fw/first")).unwrap();
+        workspace.edit("fw/BUILD.ouro", "[\"inc/cfg.h\"]", "glob([\"*/*\"])");
+        workspace.write("fw/inc/blob.bin", "one");
+        workspace.settle(&["build", "//fw:p"]);
+        workspace.write("fw/first/blob.bin", "two");
+        let said = build(&workspace, by);
+        assert_eq!((said.code, said.compiled()), (0, vec!["//fw:p"]), "by {by:?}: {}", said.err);
+        assert_as_fresh(&workspace, "a file before it");
+    }
+}
+
+/// Every way to name a folder to search, also those that are not understood.
+#[test]
+fn a_header_before_it_counts_however_the_folder_is_named() {
+    let folders = [
+        "\"--include-directory\", \"fw/first\"",
+        "\"--include-directory=fw/first\"",
+        "\"-isystem\", \"fw/first\"",
+        "\"-Xclang\", \"-Ifw/first\"",
+        "\"-iwithprefixbefore\", \"fw/first\"",
+        "\"-Wp,-Ifw/first\"",
+        "\"--include\", \"fw/first/../first/cfg.h\"",
+    ];
+    for folder in folders {
+        let workspace = shadowed("#if __has_include(<cfg.h>)\n#include <cfg.h>\n#endif\n#ifndef V\n#define V 3\n#endif");
+        workspace.write(
+            "fw/BUILD.ouro",
+            &format!(
+                "bpf_library(name = \"h\", hdrs = glob([\"*/*.h\"]))\nbpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", copts = [{folder}, \"-idirafterfw/inc\"], deps = [\":h\"])\n"
+            ),
+        );
+        let before = !folder.contains("--include\"");
+        if before {
+            fs::remove_dir_all(workspace.path("fw/first")).unwrap();
+        }
+        workspace.settle(&["build", "//fw:p"]);
+        workspace.write("fw/first/cfg.h", "#undef V\n#define V 5\n");
+        build(&workspace, By::Snapshot);
+        assert_as_fresh(&workspace, folder);
+    }
+}
+
+/// A rule of a user's runs the compiler as it likes; variables say where it looks, too, and so may a script.
+#[test]
+fn a_header_before_it_counts_whoever_runs_the_compiler() {
+    let rule = |executable: &str, env: &str, flags: &str| {
+        format!(
+            "def _impl(ctx):\n    out = ctx.actions.declare_file(\"p.o\")\n    dep = ctx.actions.declare_file(\"p.d\")\n    ctx.actions.run(executable = {executable}, inputs = ctx.files.srcs + ctx.files.hdrs, outputs = [out], depfile = dep, env = {env}, arguments = [{flags}\"-target\", \"bpf\", \"-O2\", \"-MD\", \"-MF\", dep, \"-c\", ctx.files.srcs[0], \"-o\", out])\n    return [DefaultInfo(files = [out])]\ncompiled = rule(implementation = _impl, attrs = {{\"srcs\": attr.label_list(allow_files = True), \"hdrs\": attr.label_list(allow_files = True), \"script\": attr.label(allow_single_file = True)}})\n"
+        )
+    };
+    let clang = "ctx.toolchain.clang";
+    let variants = [
+        (clang, "{\"CPATH\": \"fw/first:fw/inc\"}", ""),
+        (clang, "{\"C_INCLUDE_PATH\": \"fw/first:fw/inc\"}", ""),
+        ("ctx.file.script", "{}", ""),
+        (clang, "{}", "\"@fw/flags\", "),
+    ];
+    for (executable, env, flags) in variants {
+        let workspace = Workspace::with(&[
+            (
+                "fw/BUILD.ouro",
+                "load(\":r.bzl\", \"compiled\")\ncompiled(name = \"p\", srcs = [\"p.c\"], script = \"cc.sh\", hdrs = [\"flags\"] + glob([\"*/*.h\"]))\n",
+            ),
+            ("fw/r.bzl", &rule(executable, env, flags)),
+            ("fw/p.c", "#include <cfg.h>\nint p(void) { return V; }\n"),
+            ("fw/flags", "-Ifw/first -Ifw/inc\n"),
+            (
+                "fw/cc.sh",
+                "#!/bin/sh\nfor clang in clang clang-21 clang-20 clang-19 clang-18; do\n    command -v $clang > /dev/null && exec $clang -Ifw/first -Ifw/inc \"$@\"\ndone\n",
+            ),
+            ("fw/inc/cfg.h", "#define V 1\n"),
+        ]);
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(workspace.path("fw/cc.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        workspace.settle(&["build", "//fw:p"]);
+        workspace.write("fw/first/cfg.h", "#define V 5\n");
+        build(&workspace, By::Snapshot);
+        assert_as_fresh(&workspace, &format!("{executable} {env} {flags}"));
+    }
+}

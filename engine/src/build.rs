@@ -295,7 +295,7 @@ pub fn headers_of(plan: &Plan) -> Plan {
 /// Everything that decides what a request means, besides the files it reads. A newer ouro asks anew (its snapshots are of another
 /// kind); so does another one beside it, and one with other folders to search for tools.
 fn request_key(request: &Request<'_>, cache: &Path) -> Digest {
-    let mut hasher = Hasher::new("ouro request v2");
+    let mut hasher = Hasher::new("ouro request v3");
     hasher.field(format!("{:?}", request.patterns).as_bytes());
     hasher.field(format!("{:?}", request.workspace.settings).as_bytes());
     hasher.field(format!("{:?}", request.configurations).as_bytes());

@@ -24,6 +24,7 @@ pub(crate) mod orphans;
 pub(crate) mod process;
 mod run;
 pub mod sandbox;
+mod sight;
 pub(crate) mod spawn;
 mod undeclared;
 mod view;
@@ -40,6 +41,7 @@ pub(crate) use note::{READ, identity};
 use ouro_cache::{CacheError, Store};
 use ouro_rules::{ActionKind, Label, Tool};
 pub(crate) use outputs::open_plain;
+pub(crate) use sight::Sight;
 
 pub use self::current::Keys;
 pub use self::process::without_colors;

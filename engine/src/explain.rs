@@ -15,6 +15,7 @@ use ouro_cache::{Digest, Store};
 pub use compare::{Difference, Kind, Value};
 
 use crate::build;
+use crate::execute::Sandbox;
 use crate::plan::Plan;
 use crate::state::State;
 use crate::state::journal::{self, Deed, Ended, Journal, Record};
@@ -30,6 +31,8 @@ pub struct Ground<'a> {
     pub toolchain: &'a Toolchain,
     /// Where results are kept.
     pub store: &'a Store,
+    /// How builds keep processes in: that decides which files they see.
+    pub sandbox: Sandbox<'a>,
 }
 
 /// What can be said of one action.

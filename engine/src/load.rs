@@ -61,7 +61,7 @@ use crate::workspace::{SETTINGS_FILE, Workspace};
 
 pub(crate) use self::crew::{Crew, on_large_stack};
 pub(crate) use self::discover::is_walked_alike;
-pub(crate) use self::folder::{BUILD_FILES, digest as folder_digest};
+pub(crate) use self::folder::{BUILD_FILES, digest as folder_digest, is_hidden};
 pub use self::glob::Patterns as GlobPatterns;
 pub use self::limits::evaluated;
 pub use self::stdlib::source as stdlib_source;

@@ -21,6 +21,11 @@ pub const SETTINGS_FILE: &str = "ouro.toml";
 /// Everything ouro makes lies in this folder of the root; never searched for packages or sources.
 pub const OUT_FOLDER: &str = "ouro-out";
 
+/// Whether a path from the root is that folder, or lies in it.
+pub fn is_output(path: &str) -> bool {
+    path.strip_prefix(OUT_FOLDER).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+}
+
 /// A workspace on disk.
 #[derive(Debug, Clone)]
 pub struct Workspace {

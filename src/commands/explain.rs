@@ -11,7 +11,7 @@ use ouro_rules::label::{Pattern, Scope};
 
 use crate::cli::Explain;
 use crate::commands::analysed::analysed;
-use crate::commands::build::failure;
+use crate::commands::build::{failure, sandbox};
 use crate::commands::graph::only;
 use crate::error::{CliError, Kind};
 use crate::render::progress::Progress;
@@ -37,7 +37,8 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
         let progress = Progress::new(&session.output, session.sources());
         let store = execute::open_store(&cache, session::interrupted(), &|event| progress.event(&event));
         let store = store.map_err(|error| failure(error.into()))?;
-        let ground = Ground { root: &workspace.root, toolchain: view.toolchain()?, store: &store };
+        let sandbox = sandbox(&workspace, None)?;
+        let ground = Ground { root: &workspace.root, toolchain: view.toolchain()?, store: &store, sandbox };
         let reasons = Reasons::new(&plan, explain::explain(&ground, &plan));
         let text = if args.json { reasons.json(&chosen) } else { reasons.text(&chosen, session.output.settings().out.color) };
         session.fact(&text)

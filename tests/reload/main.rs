@@ -6,6 +6,7 @@ mod support;
 
 mod build;
 mod edits;
+mod headers;
 
 use std::fs;
 use std::path::Path;

@@ -56,7 +56,9 @@ pub(super) fn again(
         let Some(now) = Look::take(place, options.jobs) else { return Ok(None) };
         look = now;
     }
-    look.restore(place, &lock, options, events)?;
+    if look.reload.is_empty() {
+        look.restore(place, &BTreeSet::new(), options, events)?;
+    }
     if look.changed.is_empty() {
         return Ok(Some(look.nothing_to_do(place, options, events)));
     }
@@ -65,6 +67,8 @@ pub(super) fn again(
 
 /// A snapshot, and what is no longer as it says.
 struct Look {
+    /// Before anything was looked at.
+    began: SystemTime,
     snapshot: Snapshot,
     memory: Memory,
     /// Files that have other stamps and the same bytes.
@@ -80,11 +84,12 @@ struct Look {
 impl Look {
     /// None when there is no snapshot, or only the whole way can tell what a change means.
     fn take(place: Place<'_>, threads: usize) -> Option<Look> {
+        let began = SystemTime::now();
         let snapshot = Snapshot::open(place.root(), place.key)?;
         let memory = Memory::of(&snapshot)?;
         let (gone, differing) = restore::gone(&snapshot, place.root(), snapshot.differing(place.root(), threads));
         let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let mut look = Look { snapshot, memory, same, changed, gone, reload };
+        let mut look = Look { began, snapshot, memory, same, changed, gone, reload };
         for file in differing {
             look.look_again(file, place.root())?;
         }
@@ -136,8 +141,15 @@ impl Look {
         options: &Options<'_>,
         events: &(dyn Fn(Event) + Sync),
     ) -> Result<Option<Built>, BuildError> {
-        let Some(steps) = self.snapshot.steps() else { return Ok(None) };
+        let Some(mut steps) = self.snapshot.steps() else { return Ok(None) };
         let Some(reloaded) = self.reloaded(place, &steps, options.cancelled, events)? else { return Ok(None) };
+        if !self.gone.is_empty() {
+            let obsolete = reloaded.obsolete(&self.snapshot, &steps);
+            drop(steps);
+            self.restore(place, &obsolete, options, events)?;
+            let Some(again) = self.snapshot.steps() else { return Ok(None) };
+            steps = again;
+        }
         let Some((part, mut state)) = Part::reached(&self, &steps, &reloaded) else { return Ok(None) };
         let store = execute::open_store(place.cache, options.cancelled, events)?;
         let site = Site { lock, toolchain: &self.memory.toolchain, store: &store };

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ouro_cache::Absent;
 use ouro_rules::{Action, ActionKind, Artifact, Configuration, Diagnostic, Label, Span, Tool};
 use serde::{Deserialize, Serialize};
 
@@ -104,11 +105,26 @@ impl Bare {
 }
 
 /// An action's arguments.
-pub(super) fn words(action: &Action) -> Vec<&str> {
+pub(super) fn arguments(action: &Action) -> Vec<&str> {
     match &action.kind {
         ActionKind::Run { args, .. } => args.iter().map(String::as_str).collect(),
         ActionKind::Write { .. } | ActionKind::Native(_) => Vec::new(),
     }
+}
+
+/// Its arguments as they were.
+pub(super) fn arguments_before<'s>(steps: &'s Steps<'_>, step: StepId) -> Option<Vec<&'s str>> {
+    let mut words = steps.words(step)?;
+    let absent = ended(steps, step).map_or(0, |ended| ended.worded as usize);
+    words.truncate(words.len().checked_sub(absent)?);
+    Some(words)
+}
+
+/// What many actions share: their arguments, and behind them folder by folder the names they looked for in vain.
+pub(super) fn words<'a>(action: &'a Action, remembered: Option<&'a Remembered>) -> Vec<&'a str> {
+    let absent = remembered.into_iter().flat_map(|remembered| &remembered.entry.absent);
+    let absent = absent.flat_map(|absent| [&*absent.folder, &*absent.names]);
+    arguments(action).into_iter().chain(absent).collect()
 }
 
 /// The action again, with the place of its target; none when only the whole way can do it.
@@ -121,17 +137,63 @@ pub(super) fn action(
     let Bare { mut action, place } = Bare::of(steps.what(step))?;
     (action.inputs, action.outputs) = (inputs, outputs);
     if let ActionKind::Run { args, .. } = &mut action.kind {
-        *args = steps.words(step)?.into_iter().map(str::to_owned).collect();
+        *args = arguments_before(steps, step)?.into_iter().map(str::to_owned).collect();
     }
     Some((action, place))
 }
 
-/// How an action ended, without what it read or looked for in vain: that stands beside it, among the files.
+/// How an action ended. What it read stands beside it, among the files.
+#[derive(Serialize, Deserialize)]
+struct Ended {
+    /// Without what it read, and what its words tell.
+    remembered: Remembered,
+    /// How many of its words tell what it looked for in vain.
+    worded: u32,
+    /// Whether that is still what they tell; else it stands here.
+    is_worded: bool,
+}
+
+impl Ended {
+    fn to_bytes(remembered: &Remembered, worded: u32, is_worded: bool) -> Vec<u8> {
+        let mut remembered = remembered.clone();
+        remembered.entry.reads.clear();
+        if is_worded {
+            remembered.entry.absent.clear();
+        }
+        pack(&Ended { remembered, worded, is_worded })
+    }
+}
+
+/// How an action ended, beside its [`words`].
 pub(super) fn result(remembered: &Remembered) -> Vec<u8> {
-    let mut remembered = remembered.clone();
-    remembered.entry.reads.clear();
-    remembered.entry.absent.clear();
-    pack(&remembered)
+    Ended::to_bytes(remembered, 2 * remembered.entry.absent.len() as u32, true)
+}
+
+/// How it ended after it had ended before, when it got its words.
+pub(super) fn later_result(steps: &Steps<'_>, step: StepId, remembered: &Remembered) -> Vec<u8> {
+    let worded = ended(steps, step).map_or(0, |ended| ended.worded);
+    let is_worded = worded_absent(steps, step, worded).is_some_and(|absent| absent == remembered.entry.absent);
+    Ended::to_bytes(remembered, worded, is_worded)
+}
+
+/// How an action ended, without what it read.
+pub(super) fn remembered(steps: &Steps<'_>, step: StepId) -> Option<Remembered> {
+    let Ended { mut remembered, worded, is_worded } = ended(steps, step)?;
+    if is_worded {
+        remembered.entry.absent = worded_absent(steps, step, worded)?;
+    }
+    Some(remembered)
+}
+
+fn ended(steps: &Steps<'_>, step: StepId) -> Option<Ended> {
+    postcard::from_bytes(steps.result(step)).ok()
+}
+
+/// What the last of an action's words tell.
+fn worded_absent(steps: &Steps<'_>, step: StepId, worded: u32) -> Option<Vec<Absent>> {
+    let words = steps.words(step)?;
+    let (pairs, _) = words.get(words.len().checked_sub(worded as usize)?..)?.as_chunks::<2>();
+    Some(pairs.iter().map(|[folder, names]| Absent { folder: (*folder).into(), names: (*names).into() }).collect())
 }
 
 /// What an action told, for those who build later; empty when it told nothing.

@@ -11,6 +11,7 @@ use ouro_rules::{Diagnostic, Label, Pattern, Target};
 use super::Request;
 use crate::event::Event;
 use crate::load::{self, BUILD_FILES, Loaded};
+use crate::workspace::is_output;
 
 /// Completes findings about files.
 pub(crate) struct Owners<'r> {
@@ -57,6 +58,9 @@ impl<'r> Owners<'r> {
 
     /// What to write for a file that no target has.
     fn declare(&self, loaded: &Loaded, user: &Target, file: &str) -> String {
+        if is_output(file) {
+            return "no target makes it any more: include what is meant in its place".to_owned();
+        }
         let folders = file.rmatch_indices('/').map(|(at, _)| &file[..at]).chain([""]);
         let root = &self.request.workspace.root;
         let is_package = |folder: &&str| BUILD_FILES.iter().any(|name| root.join(folder).join(name).is_file());

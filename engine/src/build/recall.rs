@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ouro_cache::Read;
 
+use super::memory;
 use crate::plan::Plan;
 use crate::state::Remembered;
 use crate::state::snapshot::{FileId, Snapshot, StepId, Steps};
@@ -46,7 +47,7 @@ impl Recall<'_> {
 
     /// None for what is never remembered, and when it is not known what the action had read.
     fn remembered(&mut self, step: StepId) -> Option<Remembered> {
-        let mut remembered: Remembered = postcard::from_bytes(self.steps.result(step)).ok()?;
+        let mut remembered = memory::remembered(self.steps, step)?;
         remembered.entry.reads = self.steps.reads(step).map(|file| self.read(file)).collect::<Option<_>>()?;
         Some(remembered)
     }

@@ -66,7 +66,7 @@ impl Finished<'_> {
             add(&mut files, path, looked_for(root, path, *was_file)?);
         }
         for path in self.looked_for_in_vain(&files) {
-            add(&mut files, &path, looked_for(root, &path, false)?);
+            add(&mut files, &path, in_vain(root, &path, self.began)?);
         }
         Some(files)
     }
@@ -108,7 +108,7 @@ impl Finished<'_> {
             inputs: paths(&action.inputs),
             outputs: paths(&action.outputs),
             reads: remembered.iter().flat_map(|remembered| &remembered.entry.reads).map(|read| &*read.path).collect(),
-            words: memory::words(action),
+            words: memory::words(action, remembered),
             what: memory::what(action, graph.place(&action.owner).cloned()),
             result: remembered.map(memory::result).unwrap_or_default(),
         }
@@ -198,6 +198,15 @@ pub(crate) fn looked_for(root: &Path, path: &str, was_file: bool) -> Option<Know
     let stamp = Stamp::of(&root.join(path)).ok()?;
     let is_file = stamp.is_some_and(|stamp| stamp.is_file());
     (is_file == was_file).then(|| Known::new(stamp.map(Stamp::settled), None, Roles::LOOKED_FOR))
+}
+
+/// A path that actions looked for in vain, as it is now; none when it came since the build began. What was there all the while is what
+/// none of them may read: it is as if it were not.
+pub(super) fn in_vain(root: &Path, path: &str, began: SystemTime) -> Option<Known> {
+    let is_file = Stamp::of(&root.join(path)).ok()?.is_some_and(|stamp| stamp.is_file());
+    // A file that is as old as ever may have come with its folder.
+    let is_old = |part: &Path| matches!(Stamp::of(&root.join(part)), Ok(Some(stamp)) if stamp.older_than(began));
+    looked_for(root, path, is_file && Path::new(path).ancestors().all(is_old))
 }
 
 /// A folder that decides what compilers are told by being there.

@@ -2,15 +2,18 @@
 //! before what it read.
 //!
 //! Most need no look of their own: they lie in a folder whose entries are watched, where they would be new. What appears among outputs
-//! comes from an action, and a new action from a BUILD file.
+//! is as if it were not there for all who do not declare it, and who does has another action.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use ouro_cache::Absent;
 
 use crate::fast::FastSet;
-use crate::workspace::OUT_FOLDER;
+use crate::load::is_hidden;
+use crate::workspace::is_output;
 
 /// The names in these rows that nothing else watches, each once.
 pub(super) fn unwatched<'a>(
@@ -22,26 +25,26 @@ pub(super) fn unwatched<'a>(
     for row in rows.into_iter().filter(|row| !is_output(&row.folder)) {
         if seen.insert(row) {
             let names = row.names.lines().filter(|name| !is_watched(root, &row.folder, name, is_listed));
-            found.extend(names.map(|name| Arc::from(join(&row.folder, name))));
+            found.extend(names.map(|name| join(&row.folder, name)).filter(|path| !is_output(path)).map(Arc::from));
         }
     }
     found
-}
-
-fn is_output(folder: &str) -> bool {
-    folder.strip_prefix(OUT_FOLDER).is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
 /// Whether its coming would show in a folder that is listed.
 fn is_watched(root: &Path, folder: &str, name: &str, is_listed: &dyn Fn(&str) -> bool) -> bool {
     let mut at = folder.to_owned();
     for part in name.split('/') {
-        if matches!(part, "" | "." | "..") || !is_listed(&at) {
+        if part.is_empty() || is_hidden(part) || !is_listed(&at) {
             return false;
         }
         at = join(&at, part);
-        if !root.join(&at).is_dir() {
-            return true;
+        match fs::symlink_metadata(root.join(&at)) {
+            // What a link leads to may come without the folder.
+            Ok(found) if found.is_symlink() => return false,
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => return true,
+            Err(error) => return error.kind() == io::ErrorKind::NotFound,
         }
     }
     true
@@ -61,10 +64,13 @@ mod tests {
         for folder in ["fw/listed", "fw/hidden"] {
             std::fs::create_dir_all(dir.path().join(folder)).unwrap();
         }
+        std::os::unix::fs::symlink("hidden", dir.path().join("fw/link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", dir.path().join("fw/lost")).unwrap();
+        std::fs::write(dir.path().join("fw/file"), "").unwrap();
         let row = |folder: &str, names: &str| Absent { folder: folder.into(), names: names.into() };
         let rows = [
-            row("", "a.h\n"),
-            row("fw", "a.h\nnone/a.h\nlisted/a.h\nhidden/a.h\n../a.h\n"),
+            row("", "a.h\nouro-out/x86/a.h\n"),
+            row("fw", "a.h\nnone/a.h\nlisted/a.h\nhidden/a.h\nlink/a.h\nlost\nlost/a.h\nfile\nfile/a.h\n../a.h\n"),
             row("fw", "a.h\n"),
             row("ouro-out/x86/fw", "a.h\n"),
             row("ouro-outside", "a.h\n"),
@@ -74,6 +80,9 @@ mod tests {
         let mut found: Vec<Arc<str>> = unwatched(dir.path(), &rows, &is_listed).into_iter().collect();
         found.sort();
         let found: Vec<&str> = found.iter().map(|path| &**path).collect();
-        assert_eq!(found, ["/usr/local/include/a.h", "fw/../a.h", "fw/hidden/a.h", "ouro-outside/a.h"]);
+        assert_eq!(
+            found,
+            ["/usr/local/include/a.h", "fw/../a.h", "fw/hidden/a.h", "fw/link/a.h", "fw/lost", "fw/lost/a.h", "ouro-outside/a.h"]
+        );
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Knows nothing of the order of actions, nor of how processes are run.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,11 +14,11 @@ use super::files::{Files, seen};
 use super::key::{self, Input};
 use super::note::Note;
 use super::process::{Processes, without_colors};
-use super::sandbox::{Confinement, Scratch};
+use super::sandbox::Scratch;
 use super::schedule::End;
+use super::sight::Sight;
 use super::{Options, SCRATCH, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
-use crate::fast::FastSet;
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
 use crate::state::{File, Remembered, Stamp, State};
@@ -34,8 +33,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// The work of one build, shared by its threads.
 pub(super) struct Work<'a> {
     pub(super) site: &'a Site<'a>,
-    /// The root without links, as compilers may write it.
-    pub(super) real_root: PathBuf,
     plan: &'a Plan,
     pub(super) options: &'a Options<'a>,
     before: &'a State,
@@ -44,7 +41,7 @@ pub(super) struct Work<'a> {
     pub(super) processes: Processes,
     /// What functions share.
     pub(super) memory: Memory,
-    pub(super) confinement: Confinement<'a>,
+    pub(super) sight: Sight<'a>,
     pub(super) scratch: Scratch,
     /// Set by the first failure that ends the build.
     given_up: AtomicBool,
@@ -113,7 +110,6 @@ impl<'a> Work<'a> {
         let root = site.lock.root();
         Work {
             site,
-            real_root: root.canonicalize().unwrap_or_else(|_| root.to_owned()),
             plan,
             options,
             before,
@@ -121,7 +117,7 @@ impl<'a> Work<'a> {
             files: Files::new(root, before),
             processes: Processes::new(if options.warm { options.jobs } else { 0 }),
             memory: Memory::default(),
-            confinement: Confinement::new(root, options.sandbox),
+            sight: Sight::new(root, site.toolchain, options.sandbox),
             scratch: Scratch::new(root.join(SCRATCH)),
             given_up: AtomicBool::new(false),
             tally: Mutex::default(),
@@ -297,7 +293,7 @@ impl<'a> Work<'a> {
     /// Answers from what the workspace remembers, or else from the cache.
     fn recall(&self, action: &Action, key: &Digest, note: &mut Note) -> Result<Option<Done>, Diagnostic> {
         let before = self.before.result(action.outputs[0].path());
-        let holds = |entry: &Entry| self.permits(action, entry) && self.files.hold(entry);
+        let holds = |entry: &Entry| self.sight.holds(action, entry, &self.files, &|read| self.files.is_same(read));
         let last = before.filter(|last| last.key == *key && holds(&last.entry));
         let (entry, new) = match last {
             Some(last) => (last.entry.clone(), false),
@@ -315,12 +311,6 @@ impl<'a> Work<'a> {
         let took = before.and_then(|before| before.took);
         self.remember(action, new.then_some(Remembered { key: *key, entry, took }));
         Ok(Some(Done { how, printed }))
-    }
-
-    /// Whether the action may read all that an entry's did: another action with the same key may have declared more.
-    fn permits(&self, action: &Action, entry: &Entry) -> bool {
-        let declared: FastSet<&str> = action.inputs.iter().map(|input| &**input.path()).collect();
-        entry.reads.iter().all(|read| declared.contains(&*read.path) || self.is_allowed(action, &read.path))
     }
 
     /// Nothing when the cache lost a blob, or never had it.

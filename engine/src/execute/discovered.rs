@@ -11,26 +11,34 @@ use std::time::SystemTime;
 use ouro_cache::Read;
 use ouro_rules::{Action, ActionKind, Diagnostic};
 
-use super::action::{Found, Work};
+use super::action::{Found, Stop, Work};
+use super::process::Ended;
 use super::{depfile, outputs};
 use crate::state::File;
 
 impl Work<'_> {
-    /// The files the action's dependency file names, sorted. Those that it may not read are findings.
-    pub(super) fn discovered(&self, action: &Action) -> Result<Vec<Arc<str>>, Vec<Diagnostic>> {
+    /// The files the action's dependency file names, sorted.
+    pub(super) fn discovered(&self, action: &Action, ended: &Ended) -> Result<Vec<Arc<str>>, Stop> {
         let ActionKind::Run { depfile: Some(path), .. } = &action.kind else { return Ok(Vec::new()) };
         let place = self.files.place(path);
+        let failed =
+            |error| Stop::Failed { printed: ended.printed.clone(), findings: vec![outputs::trouble("read", path, &error)] };
         let mut text = Vec::new();
         let read = outputs::open_plain(&place).and_then(|mut file| file.read_to_end(&mut text));
-        read.map_err(|error| vec![outputs::trouble("read", path, &error)])?;
+        read.map_err(failed)?;
         // It has said what it had to say; a leftover would do no harm.
         let _ = fs::remove_file(&place);
         let names = depfile::parse(&String::from_utf8_lossy(&text));
-        let mut paths: Vec<Arc<str>> = names.iter().map(|name| depfile::normalise(&self.real_root, name).into()).collect();
+        let mut paths: Vec<Arc<str>> = names.iter().map(|name| depfile::normalise(&self.sight.real_root, name).into()).collect();
         paths.sort();
         paths.dedup();
-        let forbidden: Vec<&Arc<str>> = paths.iter().filter(|path| !self.is_allowed(action, path)).collect();
-        if forbidden.is_empty() { Ok(paths) } else { Err(self.undeclared(action, &paths, &forbidden)) }
+        Ok(paths)
+    }
+
+    /// Findings for those of the files that the action may not read.
+    pub(super) fn check_declared(&self, action: &Action, paths: &[Arc<str>]) -> Result<(), Vec<Diagnostic>> {
+        let forbidden: Vec<&Arc<str>> = paths.iter().filter(|path| !self.sight.is_allowed(action, path)).collect();
+        if forbidden.is_empty() { Ok(()) } else { Err(self.undeclared(action, paths, &forbidden)) }
     }
 
     /// What was read, by digest; nothing when some of it, or an input, changed since `start` or since it was hashed.

@@ -15,12 +15,12 @@ use super::process::Ended;
 impl Work<'_> {
     /// Runs the action's process, and again in its second way if the first one fails. Then what is told is what that one says,
     /// and the path is of the input that the first one failed with.
-    pub(super) fn start_with_fallback(&self, action: &Action) -> Result<(Ended, Option<Arc<str>>), Stop> {
-        let first = self.start_and_wait(action)?;
+    pub(super) fn start_with_fallback(&self, action: &Action, apart: bool) -> Result<(Ended, Option<Arc<str>>), Stop> {
+        let first = self.start_and_wait(action, apart)?;
         let was_stopped = first.stopped || first.status.signal().is_some() || self.options.cancelled.load(Ordering::Relaxed);
         match second_way(action) {
             Some((second, fallback)) if !first.status.success() && !was_stopped => {
-                let mut ended = self.start_and_wait(&second)?;
+                let mut ended = self.start_and_wait(&second, apart)?;
                 if ended.status.success() {
                     ended.printed.push_str(&format!("{}: {}\n", fallback.note, first_error(&first.printed)));
                 }

@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ouro_cache::{Absent, Digest, Entry, Output, Read};
+use ouro_cache::{Absent, Digest, Output, Read};
 
 use super::includes::Asked;
-use crate::fast::FastMap;
+use crate::fast::{FastMap, FastSet};
 use crate::state::journal::Displaced;
 use crate::state::{File, Seen, Stamp, State};
 
@@ -20,8 +20,8 @@ pub(crate) struct Files<'a> {
     known: Mutex<FastMap<Arc<str>, Option<File>>>,
     /// What files ask for, by their bytes.
     asked: Mutex<FastMap<Digest, Arc<Asked>>>,
-    /// Names outside of the workspace that are, or are not, still absent: nearly all compilers look for the same.
-    absent: Mutex<FastMap<Absent, bool>>,
+    /// Names outside of the workspace that are still absent: nearly all compilers look for the same.
+    absent: Mutex<FastSet<Absent>>,
     /// Files outside of the workspace that were looked for. No action makes one.
     glimpsed: Mutex<FastMap<Box<str>, Option<Stamp>>>,
 }
@@ -47,26 +47,25 @@ impl<'a> Files<'a> {
         Ok(*self.known().entry(path.clone()).or_insert(file))
     }
 
-    /// Whether everything an entry read is still the same, and what it looked for in vain still not there.
-    pub(super) fn hold(&self, entry: &Entry) -> bool {
-        let same = |read: &Read| matches!(self.get(&read.path), Ok(Some(file)) if file.digest == read.digest);
-        entry.reads.iter().all(same) && entry.absent.iter().all(|absent| self.lacks(absent))
+    /// Whether a file has the bytes it had when it was read.
+    pub(super) fn is_same(&self, read: &Read) -> bool {
+        matches!(self.get(&read.path), Ok(Some(file)) if file.digest == read.digest)
     }
 
-    /// Whether none of these names is a file.
-    pub(crate) fn lacks(&self, absent: &Absent) -> bool {
+    /// Whether none of these names is a file, but for some that `matters` says no of.
+    pub(super) fn lacks(&self, absent: &Absent, matters: &dyn Fn(&str) -> bool) -> bool {
         let shared = absent.folder.starts_with('/');
-        if shared && let Some(known) = lock(&self.absent).get(absent) {
-            return *known;
+        if shared && lock(&self.absent).contains(absent) {
+            return true;
         }
         let folder = self.place(&absent.folder);
-        let names = || absent.names.lines();
-        let lacks =
-            names().all(|name| matches!(Stamp::of(&folder.join(name)), Ok(found) if found.is_none_or(|stamp| !stamp.is_file())));
-        if shared {
-            lock(&self.absent).insert(absent.clone(), lacks);
+        let is_file =
+            |name: &&str| !matches!(Stamp::of(&folder.join(name)), Ok(found) if found.is_none_or(|stamp| !stamp.is_file()));
+        let mut there = absent.names.lines().filter(is_file).peekable();
+        if shared && there.peek().is_none() {
+            lock(&self.absent).insert(absent.clone());
         }
-        lacks
+        !there.any(matters)
     }
 
     /// The stamp of a plain file, which is not read.

@@ -1,6 +1,12 @@
 //! What a C file asks to be included, and where a compiler looks for it, read from text.
 //!
+//! Where arguments name folders in a way that is not understood, that is told, too.
+//!
 //! Touches no file, and is no preprocessor: of names behind conditions it tells, too. Whoever asks knows which were really read.
+
+use std::collections::BTreeMap;
+
+use ouro_rules::Tool;
 
 /// How a name is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,6 +37,10 @@ pub(super) struct Asked {
     pub(super) computed: bool,
     /// Texts in quotes or angle brackets of macros: what such a name may be.
     pub(super) texts: Vec<String>,
+    /// Whether it may have the assembler read files.
+    pub(super) assembles: bool,
+    /// Names of such files, as far as they are written out.
+    pub(super) assembled: Vec<String>,
 }
 
 /// The words that ask, behind `#`.
@@ -39,6 +49,9 @@ const DIRECTIVES: [(&str, How); 4] =
 
 /// The words that ask anywhere.
 const QUESTIONS: [&str; 3] = ["__has_include", "__has_include_next", "__has_embed"];
+
+/// The words that have the assembler read a file, in texts of `asm`.
+const ASSEMBLY: [&str; 2] = [".incbin", ".include"];
 
 /// Reads a file's text.
 pub(super) fn asked(text: &[u8]) -> Asked {
@@ -59,6 +72,10 @@ pub(super) fn asked(text: &[u8]) -> Asked {
         {
             asked.take(skip(rest), How::Whether);
         }
+    }
+    for (at, word) in ASSEMBLY.iter().flat_map(|word| text.match_indices(word)) {
+        asked.assembles = true;
+        asked.assembled.extend(assembled(&text[at + word.len()..]));
     }
     asked.includes.sort_unstable();
     asked.includes.dedup();
@@ -83,6 +100,13 @@ fn name(text: &str) -> Option<(&str, bool)> {
     };
     let (name, _) = rest.split_once(end)?;
     (!name.is_empty() && !name.contains('\n')).then_some((name, end == '"'))
+}
+
+/// The same in a text, where quotes are written with a backslash.
+fn assembled(rest: &str) -> Option<String> {
+    let rest = rest.trim_start_matches([' ', '\t', '\\']).strip_prefix('"')?;
+    let (name, _) = rest.split_once(['"', '\\'])?;
+    (!name.is_empty() && !name.contains('\n')).then(|| name.to_owned())
 }
 
 /// Every such name in the rest of the line.
@@ -131,6 +155,61 @@ pub(super) struct SearchPath {
 /// Where compilers for this system look by themselves. What lies in the compiler's own folder is a part of the compiler.
 const STANDARD: [&str; 2] = ["/usr/local/include", "/usr/include"];
 
+/// How arguments begin that may change where is looked, or what for.
+const SUSPECT: [&str; 19] = [
+    "-i",
+    "--",
+    "-X",
+    "-Wp,",
+    "-Wa,",
+    "-F",
+    "-B",
+    "-cxx",
+    "-embed",
+    "-working",
+    "-fmodule",
+    "-fimplicit-module",
+    "-fprebuilt",
+    "-resource",
+    "-remap",
+    "-stdlib",
+    "-gcc",
+    "-x",
+    "@",
+];
+
+/// Those among them that are understood, or change nothing of that.
+const UNDERSTOOD: [&str; 9] = [
+    "-iquote",
+    "-isystem",
+    "-idirafter",
+    "-include",
+    "-imacros",
+    "--include-directory=",
+    "--no-default-config",
+    "--target=",
+    "-xc",
+];
+
+/// And those among these that are not.
+const STRANGE: [&str; 3] = ["-isystem-after", "-include-pch", "-xc+"];
+
+/// Whether a tool's arguments say all of where it looks: it is a compiler, is told nothing else by variables, and there is no argument
+/// that [`search_path`] does not understand.
+pub(super) fn is_understood(tool: &Tool, args: &[String], env: &BTreeMap<String, String>) -> bool {
+    let is_compiler = match tool {
+        Tool::Clang => true,
+        Tool::Program(name) => name.contains("clang") || name.contains("gcc"),
+        Tool::LlvmLink | Tool::Shell | Tool::File(_) => false,
+    };
+    is_compiler && env.is_empty() && args.iter().all(|arg| is_plain(arg))
+}
+
+fn is_plain(arg: &str) -> bool {
+    let begins = |list: &[&str]| list.iter().any(|prefix| arg.starts_with(prefix));
+    !begins(&SUSPECT) || arg == "--include-directory" || (begins(&UNDERSTOOD) && !begins(&STRANGE))
+}
+
 /// Reads a compiler's arguments.
 pub(super) fn search_path(args: &[String]) -> SearchPath {
     let mut path = SearchPath::default();
@@ -149,7 +228,7 @@ pub(super) fn search_path(args: &[String]) -> SearchPath {
             after.push(folder);
         } else if let Some(file) = value(&["-include", "-imacros"]) {
             path.first.push(file);
-        } else if let Some(folder) = value(&["-I", "--include-directory="]) {
+        } else if let Some(folder) = value(&["-I", "--include-directory=", "--include-directory"]) {
             path.all.push(folder);
         } else if let Some(definition) = value(&["-D"]) {
             path.texts.extend(texts(&definition));
@@ -202,9 +281,37 @@ mod tests {
     }
 
     #[test]
+    fn what_the_assembler_reads_is_told() {
+        let text = "asm(\".incbin \\\"fw/a.bin\\\"\");\nasm(R\"(.include \"b.inc\")\");\n#define BIN(x) \".incbin \" #x\n";
+        let asked = asked(text.as_bytes());
+        assert!(asked.assembles);
+        assert_eq!(asked.assembled, ["fw/a.bin", "b.inc"]);
+        assert!(!super::asked(b"#include <a.h>\nint incbin;\n").assembles);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told() {
+        let understood = |tool: &Tool, arg: &str, variable: &str| {
+            let env = variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            is_understood(tool, &["-O2", arg, "a.c"].map(str::to_owned), &env.into_iter().collect())
+        };
+        for arg in
+            ["-Ia", "-I", "-isystem", "-iquotea", "--include-directory", "--include-directory=a", "--no-default-config", "-xc"]
+        {
+            assert!(understood(&Tool::Clang, arg, ""), "{arg}");
+        }
+        for arg in ["-isystem-after", "-iwithprefixbefore", "--sysroot=a", "-isysroot", "-Xclang", "-Wp,-Ia", "@args", "-xc++"] {
+            assert!(!understood(&Tool::Clang, arg, ""), "{arg}");
+        }
+        assert!(!understood(&Tool::Clang, "-Ia", "CPATH=a") && !understood(&Tool::Shell, "-Ia", ""));
+        assert!(
+            understood(&Tool::Program("clang-19".into()), "-Ia", "") && !understood(&Tool::Program("cc.sh".into()), "-Ia", "")
+        );
+    }
+
+    #[test]
     fn arguments_give_the_order_of_folders() {
-        let args =
-            "-c -iquote . -Iout -I lib -idirafter/usr/include/arch -isystem sys -include pre.h -DH=\"x.h\" -iquotequote a.c";
+        let args = "-c -iquote . --include-directory out -I lib -idirafter/usr/include/arch -isystem sys -include pre.h -DH=\"x.h\" -iquotequote a.c";
         let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
         let path = search_path(&args);
         assert_eq!(path.quoted, [".", "quote"]);

@@ -19,12 +19,14 @@
 //! | executable | copies, processes without a dependency file | the path of an input that may be run: so may its copy |
 //! | output | all | path: results are put there |
 //!
-//! Processes that write a dependency file have two levels. Here only the inputs named in their arguments count, the others are
+//! Processes that write a dependency file have two levels. Here only the inputs named in their arguments, also behind `=`, count, the others are
 //! permissions. What was really read (also system headers) stands with its digest in the entries under the key, beside the names
 //! that were looked for in vain before it was found. An entry holds only while all of it is unchanged, nothing has appeared under
 //! those names (see [`ouro_cache::Entry`]), and the action may read all of it. So a header that is declared and not included makes
 //! nothing run, and one that would be found before another does. This trusts the compiler to name all it reads; clang does so for
-//! `#include`, `#embed` and precompiled headers, and not for the assembler's `.incbin`.
+//! `#include`, `#embed` and precompiled headers. For the assembler's `.incbin` it does not: whoever reads a text with that word is taken
+//! to have read all its inputs. And it takes knowing where the compiler looks: where arguments or variables say that in a way that is
+//! not understood, or a script may (see `includes::is_understood`), all inputs count here.
 //!
 //! Tests have keys, too: they are processes whose program is an input, whose tool is what runs a script (`#!`), and whose outputs
 //! are the log and what else is told of the run.
@@ -40,6 +42,7 @@ use ouro_rules::native::Native;
 use ouro_rules::{Action, ActionKind, Fallback, Tool, native};
 use serde::Serialize;
 
+use super::includes;
 use crate::fast::FastSet;
 
 /// Changes when the engine runs actions in another way, so that results of earlier versions are not used.
@@ -105,7 +108,9 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
             }
             list.extend(check.iter().map(|check| Ingredient::Check(native::VERSION, json(check))));
             let program = if let Tool::File(file) = tool { Some(&**file.path()) } else { None };
-            named = depfile.as_ref().map(|_| args.iter().map(String::as_str).chain(program).collect::<FastSet<&str>>());
+            let values = args.iter().filter_map(|arg| Some(arg.split_once('=')?.1));
+            let words = || args.iter().map(String::as_str).chain(values).chain(program).collect::<FastSet<&str>>();
+            named = depfile.as_ref().filter(|_| includes::is_understood(tool, args, env)).map(|_| words());
         }
         ActionKind::Native(native) => list.push(Ingredient::Work(native::VERSION, json(native))),
         ActionKind::Write { content, executable } => list.push(Ingredient::Content(Digest::of(content), *executable)),
@@ -192,7 +197,10 @@ mod tests {
     }
 
     fn compiled() -> Action {
-        run(|_, _, depfile| *depfile = Some("out/a.d".into()))
+        run(|_, env, depfile| {
+            env.clear();
+            *depfile = Some("out/a.d".into());
+        })
     }
 
     fn inspect(label: &str) -> Action {
@@ -334,6 +342,22 @@ mod tests {
         assert_eq!(with(&[input("a.c", "source"), input("b.h", "header")]), key(&compiled()));
         assert_eq!(with(&[input("a.c", "source")]), key(&compiled()));
         assert_ne!(with(&[input("a.c", "changed"), input("a.h", "header")]), key(&compiled()));
+    }
+
+    #[test]
+    fn a_header_counts_where_it_is_not_known_how_headers_are_found() {
+        let counts = |change: fn(&mut Tool, &mut Vec<String>, &mut BTreeMap<String, String>)| {
+            let mut action = compiled();
+            if let ActionKind::Run { tool, args, env, .. } = &mut action.kind {
+                change(tool, args, env);
+            }
+            key_of(&action, "clang", &[input("a.c", "source"), input("a.h", "changed")]) != key(&action)
+        };
+        assert!(!counts(|_, args, _| args.push("-Ia".to_owned())));
+        assert!(counts(|_, args, _| args.push("--sysroot=a".to_owned())));
+        assert!(counts(|_, args, _| args.push("-fplugin-arg=a.h".to_owned())));
+        assert!(counts(|_, _, env| drop(env.insert("CPATH".to_owned(), "a".to_owned()))));
+        assert!(counts(|tool, _, _| *tool = Tool::File(Artifact::Source("cc.sh".into()))));
     }
 
     #[test]

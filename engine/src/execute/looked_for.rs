@@ -1,7 +1,8 @@
 //! What a compiler looked for in vain before it found what it read: a file that appears there would be read instead.
 //!
 //! Compilers do not tell. It follows from what they read (which they do tell), the names those files ask for, and the folders the
-//! arguments name. Knows nothing of keys: what is found here stands beside what was read.
+//! arguments name. What may not be read is as good as absent (see `sight`). Knows nothing of keys: what is found here stands beside
+//! what was read.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -24,6 +25,7 @@ type Rows = BTreeMap<String, BTreeSet<String>>;
 /// A look for the files of one action.
 struct Look<'a> {
     work: &'a Work<'a>,
+    action: &'a Action,
     path: SearchPath,
     read: HashSet<Arc<str>>,
     start: SystemTime,
@@ -55,15 +57,29 @@ impl Work<'_> {
                 Err(error) => return Err(vec![outputs::trouble("read", &read.path, &error)]),
             }
         }
-        let mut look = Look::new(self, includes::search_path(args), reads, start);
+        if all.iter().any(|(_, asked)| asked.assembles) {
+            self.add_inputs(action, reads)?;
+        }
+        let mut look = Look::new((self, action), includes::search_path(args), reads, start);
         let looked = look.at_all(&all).is_ok() && look.there.iter().all(|path| self.add_asked_about(action, path, reads, start));
         Ok(looked.then(|| absent(look.rows)))
+    }
+
+    /// Adds all that the action may read of the workspace to what it did: the assembler does not tell what it reads.
+    fn add_inputs(&self, action: &Action, reads: &mut Vec<Read>) -> Result<(), Vec<Diagnostic>> {
+        let known: HashSet<Arc<str>> = reads.iter().map(|read| read.path.clone()).collect();
+        for path in action.inputs.iter().map(Artifact::path).filter(|path| !known.contains(*path)) {
+            let file = self.files.get(path).map_err(|error| vec![outputs::trouble("read", path, &error)])?;
+            reads.extend(file.map(|file| Read { path: path.clone(), digest: file.digest }));
+        }
+        reads.sort_unstable();
+        Ok(())
     }
 
     /// Adds a file that was asked about to what was read: with other bytes it might have been read. What is not declared is for
     /// nobody to see. False when it just changed.
     fn add_asked_about(&self, action: &Action, path: &str, reads: &mut Vec<Read>, start: SystemTime) -> bool {
-        if !path.starts_with('/') && action.inputs.iter().map(Artifact::path).all(|input| **input != *path) {
+        if !self.sight.is_allowed(action, path) {
             return true;
         }
         let path: Arc<str> = path.into();
@@ -94,14 +110,17 @@ fn absent(rows: Rows) -> Vec<Absent> {
 }
 
 impl<'a> Look<'a> {
-    fn new(work: &'a Work<'a>, path: SearchPath, reads: &[Read], start: SystemTime) -> Look<'a> {
+    fn new((work, action): (&'a Work<'a>, &'a Action), path: SearchPath, reads: &[Read], start: SystemTime) -> Look<'a> {
         let read = reads.iter().map(|read| read.path.clone()).collect();
-        Look { work, path, read, start, rows: Rows::new(), there: BTreeSet::new(), missing: RefCell::default() }
+        Look { work, action, path, read, start, rows: Rows::new(), there: BTreeSet::new(), missing: RefCell::default() }
     }
 
     fn at_all(&mut self, all: &[(Arc<str>, Arc<Asked>)]) -> Result<(), Disturbed> {
         for name in self.path.first.clone() {
             self.at("", &Include { name, quoted: true, how: How::First })?;
+        }
+        for name in all.iter().flat_map(|(_, asked)| &asked.assembled) {
+            self.at("", &Include { name: name.clone(), quoted: true, how: How::First })?;
         }
         for (file, asked) in all {
             let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -137,21 +156,26 @@ impl<'a> Look<'a> {
         let end = match how {
             How::First => paths.iter().position(is_read),
             How::Next => paths.iter().rposition(is_read),
-            How::Whether => paths.iter().position(|path| is_read(path) || self.stamp(path).is_some()).or(Some(paths.len())),
+            How::Whether => paths.iter().position(|path| is_read(path) || self.in_the_way(path).is_some()).or(Some(paths.len())),
         };
         // What nobody read stands behind a condition that did not hold.
         let Some(end) = end else { return Ok(()) };
         let asked_about = paths.get(end).filter(|path| *how == How::Whether && !is_read(path)).cloned();
         self.there.extend(asked_about);
         for (folder, path) in folders.into_iter().zip(&paths).take(end) {
-            match self.stamp(path) {
+            match self.in_the_way(path) {
                 None => drop(self.rows.entry(folder).or_default().insert(name.clone())),
-                // It was there and not read: asked for elsewhere, and behind a condition here.
+                // It might have been read, and was not: asked for elsewhere, and behind a condition here.
                 Some(stamp) if stamp.older_than(self.start) => {}
                 Some(_) => return Err(Disturbed),
             }
         }
         Ok(())
+    }
+
+    /// The stamp of a file that the action would have found.
+    fn in_the_way(&self, path: &str) -> Option<Stamp> {
+        self.stamp(path).filter(|_| self.work.sight.is_in_the_way(self.action, path))
     }
 
     /// Of a plain file; compilers look over anything else.
@@ -168,6 +192,6 @@ impl<'a> Look<'a> {
     }
 
     fn normal(&self, path: &str) -> String {
-        depfile::normalise(&self.work.real_root, path)
+        depfile::normalise(&self.work.sight.real_root, path)
     }
 }

@@ -14,7 +14,7 @@ use ouro_rules::{Action, Artifact, Diagnostic};
 use super::action::Work;
 use super::outputs::{self, open_plain};
 use super::run::made_by;
-use super::view::is_input;
+use super::sight::is_input;
 
 impl Work<'_> {
     /// Has every file that the action made be a plain one, and nobody else's under another name.
@@ -47,14 +47,14 @@ impl Work<'_> {
     fn end_of_link(&self, action: &Action, path: &str, place: &Path) -> Result<PathBuf, Diagnostic> {
         match place.canonicalize() {
             Ok(end) if self.is_of(action, &end) => Ok(end),
-            Ok(end) => Err(leads_astray(action, path, Some(end.strip_prefix(&self.real_root).unwrap_or(&end)))),
+            Ok(end) => Err(leads_astray(action, path, Some(end.strip_prefix(&self.sight.real_root).unwrap_or(&end)))),
             Err(_) => Err(leads_astray(action, path, None)),
         }
     }
 
     /// Whether a path without links is an input, or an output that is no link.
     fn is_of(&self, action: &Action, real: &Path) -> bool {
-        let own = real.strip_prefix(&self.real_root).ok().and_then(Path::to_str);
+        let own = real.strip_prefix(&self.sight.real_root).ok().and_then(Path::to_str);
         let leads_there = |input: &Artifact| self.files.place(input.path()).canonicalize().is_ok_and(|input| input == real);
         let is_there = |output: &Artifact| {
             let place = self.files.place(output.path());

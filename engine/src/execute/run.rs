@@ -70,14 +70,16 @@ impl Work<'_> {
 
     fn run_process(&self, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
         let start = SystemTime::now();
-        let (ended, given_up) = self.start_with_fallback(action)?;
-        if !ended.status.success() {
-            return Err(self.bad_end(action, ended));
+        let (mut ended, mut given_up) = self.start_to_good_end(action, false)?;
+        let mut paths = self.discovered(action, &ended)?;
+        if paths.iter().any(|path| self.sight.is_anothers(action, path)) {
+            (ended, given_up) = self.start_to_good_end(action, true)?;
+            paths = self.discovered(action, &ended)?;
         }
         let failed = |findings| Stop::Failed { printed: ended.printed.clone(), findings };
         // Before it is asked whether inputs changed meanwhile: links to them become copies.
         self.make_plain(action).map_err(failed)?;
-        let paths = self.discovered(action).map_err(failed)?;
+        self.check_declared(action, &paths).map_err(failed)?;
         let paths: Vec<Arc<str>> = paths.into_iter().chain(given_up).collect::<BTreeSet<_>>().into_iter().collect();
         let Some(mut reads) = self.digests(&paths, inputs, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
         let Some(absent) = self.looked_for(action, &mut reads, start).map_err(failed)? else { return Ok(Ran::InputsChanged) };
@@ -87,7 +89,20 @@ impl Work<'_> {
         Ok(Ran::Well(Entry { reads, absent, result }, How::Ran))
     }
 
-    pub(super) fn start_and_wait(&self, action: &Action) -> Result<Ended, Stop> {
+    fn start_to_good_end(&self, action: &Action, apart: bool) -> Result<(Ended, Option<Arc<str>>), Stop> {
+        let (ended, given_up) = self.start_with_fallback(action, apart)?;
+        if ended.status.success() { Ok((ended, given_up)) } else { Err(self.bad_end(action, ended)) }
+    }
+
+    /// Runs the action's process; apart from what others make if it must be, or if it stops at some of that.
+    pub(super) fn start_and_wait(&self, action: &Action, apart: bool) -> Result<Ended, Stop> {
+        let ended = self.start_once(action, apart)?;
+        let is_stopped = || ended.stopped || self.options.cancelled.load(Ordering::Relaxed);
+        let again = !apart && !ended.status.success() && !is_stopped() && self.met_anothers(action, &ended.printed);
+        if again { self.start_once(action, true) } else { Ok(ended) }
+    }
+
+    fn start_once(&self, action: &Action, apart: bool) -> Result<Ended, Stop> {
         let ActionKind::Run { tool, args, env, .. } = &action.kind else { unreachable!("BUG: only processes are started") };
         let root = self.site.lock.root();
         for path in made_by(action) {
@@ -107,8 +122,9 @@ impl Work<'_> {
             true => (Start::Warm, key::environment(env)),
             false => (Start::Plain, with_home(key::environment(env), &home)),
         };
-        let cage = self.cage(action, &program.path, &slot).map_err(trouble)?;
-        let command = Command::new(&program.path, args, env, root).map_err(trouble)?.within(cage.walls);
+        let cage = self.cage(action, &program.path, &slot, apart).map_err(trouble)?;
+        let (folder, start) = cage.folder.as_deref().map_or((root, start), |folder| (folder, Start::Plain));
+        let command = Command::new(&program.path, args, env, folder).map_err(trouble)?.within(cage.walls);
         let ended = self.processes.run(&command, start).map_err(trouble)?;
         for path in made_by(action) {
             cage.staged.deliver(&root.join(&**path)).map_err(|error| outputs::trouble("write", path, &error))?;

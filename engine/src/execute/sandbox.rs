@@ -3,6 +3,7 @@
 //! Knows files, not actions. It never changes a result: a process finds the same bytes with and without it, or else fails. So it is
 //! no ingredient of keys. What is seen is decided here once for both mechanisms, `landlock` and `namespace`.
 
+mod apart;
 mod landlock;
 mod namespace;
 mod scratch;
@@ -141,6 +142,8 @@ pub(crate) struct Needs<'n> {
     pub(crate) network: bool,
     /// An empty folder for whoever starts it, on the file system of the outputs.
     pub(crate) work: PathBuf,
+    /// Whether outputs of others must not be there at all, not only be closed.
+    pub(crate) apart: bool,
 }
 
 /// What keeps one process in.
@@ -148,6 +151,8 @@ pub(crate) struct Needs<'n> {
 pub(crate) struct Cage {
     pub(crate) walls: Walls,
     pub(crate) staged: Staged,
+    /// Where it starts, when that is not the workspace.
+    pub(crate) folder: Option<PathBuf>,
 }
 
 /// Folders that stand for those of the outputs, when the process does not see those themselves.
@@ -237,6 +242,11 @@ impl<'a> Confinement<'a> {
         }
     }
 
+    /// Whether files that are not declared are not there for a process, rather than closed to it.
+    pub(crate) fn hides_files(&self) -> bool {
+        self.mechanism == Mechanism::Namespace
+    }
+
     /// Whether every process may read this file of the machine.
     pub(crate) fn is_open(&self, path: &Path) -> bool {
         self.places().hold(path)
@@ -252,17 +262,19 @@ impl<'a> Confinement<'a> {
 
     /// The cage for one process.
     pub(crate) fn cage(&self, needs: &Needs<'_>) -> io::Result<Cage> {
+        let folder = (needs.apart && !self.hides_files()).then(|| needs.work.join("apart"));
+        let staged = folder.as_ref().map_or(Ok(Staged::default()), |folder| apart::make(&self.root, folder, needs))?;
         match self.mechanism {
-            Mechanism::None => Ok(Cage::default()),
+            Mechanism::None => Ok(Cage { walls: Walls::default(), staged, folder }),
             Mechanism::Landlock(version) => {
-                let ruleset = Some(self.ruleset(version, needs)?);
-                Ok(Cage { walls: Walls { ruleset, steps: None }, staged: Staged::default() })
+                let ruleset = Some(self.ruleset(version, needs, folder.as_deref())?);
+                Ok(Cage { walls: Walls { ruleset, steps: None }, staged, folder })
             }
             Mechanism::Namespace => self.namespace(needs),
         }
     }
 
-    fn ruleset(&self, version: u32, needs: &Needs<'_>) -> io::Result<OwnedFd> {
+    fn ruleset(&self, version: u32, needs: &Needs<'_>, apart: Option<&Path>) -> io::Result<OwnedFd> {
         let ruleset = Ruleset::new(version, needs.network)?;
         let (places, devices) = self.held();
         places.iter().try_for_each(|place| ruleset.allow(place, Rights::Read))?;
@@ -273,7 +285,8 @@ impl<'a> Confinement<'a> {
         needs.files.iter().try_for_each(|file| ruleset.allow(&Place::file(file)?, Rights::Read))?;
         let outputs = if needs.only_writes { Rights::Write } else { Rights::All };
         needs.outputs.iter().try_for_each(|folder| ruleset.allow(&Place::open(folder)?, outputs))?;
-        needs.own.iter().try_for_each(|folder| ruleset.allow(&Place::open(folder)?, Rights::All))?;
+        let own = needs.own.iter().map(PathBuf::as_path).chain(apart);
+        own.into_iter().try_for_each(|folder| ruleset.allow(&Place::open(folder)?, Rights::All))?;
         if let Some(log) = needs.log {
             ruleset.allow(&Place::of_open(log)?, Rights::ReadWrite)?;
         }
@@ -302,7 +315,7 @@ impl<'a> Confinement<'a> {
         }
         needs.files.iter().try_for_each(|file| steps.show(file, false))?;
         needs.own.iter().try_for_each(|folder| steps.show_writable(folder, folder))?;
-        Ok(Cage { walls: Walls { ruleset: None, steps: Some(steps.finish()?) }, staged: Staged(staged) })
+        Ok(Cage { walls: Walls { ruleset: None, steps: Some(steps.finish()?) }, staged: Staged(staged), folder: None })
     }
 
     /// What of a process's further places is not open to all.

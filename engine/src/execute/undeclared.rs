@@ -12,29 +12,26 @@ use ouro_rules::{Action, ActionKind, Diagnostic, Span};
 use super::action::Work;
 use super::depfile;
 use super::process::without_colors;
-use super::view::is_input;
 
 impl Work<'_> {
-    /// Files of the machine may be read by all when they are the system's or the toolchain's; those of the workspace only when they
-    /// are inputs, under whatever name, or the toolchain's.
-    pub(super) fn is_allowed(&self, action: &Action, path: &str) -> bool {
-        let declared_elsewhere = || {
-            let real = self.real_root.join(path).canonicalize().ok()?;
-            Some(is_input(action, real.strip_prefix(&self.real_root).ok()?.to_str()?))
-        };
-        let absolute = Path::new(path).is_absolute();
-        (!absolute && (is_input(action, path) || declared_elsewhere().unwrap_or(false)))
-            || self.may_read(action, &self.real_root.join(path))
-    }
-
     /// Findings for files that were read and not declared; `read` is all that was.
     pub(super) fn undeclared(&self, action: &Action, read: &[Arc<str>], forbidden: &[&Arc<str>]) -> Vec<Diagnostic> {
         let own = || read.iter().filter(|path| !Path::new(&***path).is_absolute());
-        let place = |path: &str| own().find_map(|file| include_in(&self.real_root, file, path));
+        let place = |path: &str| own().find_map(|file| include_in(&self.sight.real_root, file, path));
         forbidden.iter().map(|path| finding(action, path, place(path))).collect()
     }
 
-    /// The same for what a compiler could not read, by its words.
+    /// Whether a compiler stopped, by its words, at a file that another action makes and this one does not declare.
+    pub(super) fn met_anothers(&self, action: &Action, printed: &str) -> bool {
+        let is_compiler = matches!(action.kind, ActionKind::Run { depfile: Some(_), .. });
+        let met = |complaint| match complaint {
+            Complaint::Closed(path) => self.sight.is_anothers(action, &depfile::normalise(&self.sight.real_root, path)),
+            Complaint::Absent(_) => false,
+        };
+        is_compiler && without_colors(printed).lines().filter_map(complaint).any(|(_, complaint)| met(complaint))
+    }
+
+    /// Findings for what a compiler could not read, by its words.
     pub(super) fn unreadable(&self, action: &Action, printed: &str) -> Vec<Diagnostic> {
         let ActionKind::Run { args, depfile: Some(_), .. } = &action.kind else { return Vec::new() };
         let mut findings: Vec<Diagnostic> = Vec::new();
@@ -42,11 +39,11 @@ impl Work<'_> {
             let place = span.clone();
             let found = match complaint {
                 Complaint::Closed(path) => {
-                    let path = depfile::normalise(&self.real_root, path);
-                    (!self.is_allowed(action, &path)).then(|| finding(action, &path, Some(span)))
+                    let path = depfile::normalise(&self.sight.real_root, path);
+                    (!self.sight.is_allowed(action, &path)).then(|| finding(action, &path, Some(span)))
                 }
                 Complaint::Absent(name) => Some(match self.beside(args, &span.file, name) {
-                    Some(path) if !self.is_allowed(action, &path) => finding(action, &path, Some(span)),
+                    Some(path) if !self.sight.is_allowed(action, &path) => finding(action, &path, Some(span)),
                     _ => nowhere(action, name, span),
                 }),
             };
@@ -58,11 +55,11 @@ impl Work<'_> {
 
     /// What the same file includes below: compilers stop at the first file they cannot read.
     fn further(&self, action: &Action, args: &[String], after: &Span) -> Vec<Diagnostic> {
-        let text = fs::read(self.real_root.join(&*after.file)).unwrap_or_default();
+        let text = fs::read(self.sight.real_root.join(&*after.file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let further = |(row, line)| {
             let (column, name) = included(line)?;
-            let path = self.beside(args, &after.file, name).filter(|path| !self.is_allowed(action, path))?;
+            let path = self.beside(args, &after.file, name).filter(|path| !self.sight.is_allowed(action, path))?;
             Some(finding(action, &path, Some(Span::point(after.file.clone(), row, column as u32 + 1))))
         };
         (1..).zip(text.lines()).skip(after.line as usize).filter_map(further).collect()
@@ -74,14 +71,14 @@ impl Work<'_> {
         let mut after = args.iter().zip(args.iter().skip(1)).filter(|(flag, _)| *flag == "-iquote").map(|(_, folder)| &**folder);
         let joined = args.iter().filter_map(|arg| arg.strip_prefix("-iquote").or_else(|| arg.strip_prefix("-I")));
         let folders = own.chain(after.by_ref()).chain(joined).filter(|folder| !folder.starts_with('/'));
-        let paths = folders.map(|folder| depfile::normalise(&self.real_root, &format!("{folder}/{name}")));
-        paths.into_iter().find(|path| self.real_root.join(path).is_file())
+        let paths = folders.map(|folder| depfile::normalise(&self.sight.real_root, &format!("{folder}/{name}")));
+        paths.into_iter().find(|path| self.sight.real_root.join(path).is_file())
     }
 
     /// What to say of a process that failed, and was perhaps kept from something it needs.
     pub(super) fn kept_out(&self, action: &Action, printed: &str) -> Option<Diagnostic> {
         let is_compiler = matches!(action.kind, ActionKind::Run { depfile: Some(_), .. });
-        let complains = self.confinement.complaint().is_some_and(|words| printed.contains(words));
+        let complains = self.sight.confinement.complaint().is_some_and(|words| printed.contains(words));
         (complains && !is_compiler).then(|| {
             let message = format!("`{}` may have been kept from a file that it does not declare", action.owner);
             let finding =

@@ -12,7 +12,7 @@ use ouro_rules::{Action, ActionKind, Artifact};
 use super::{Ground, Now};
 use crate::build::Recalled;
 use crate::execute::key::{self, Ingredient, Input};
-use crate::execute::{Files, READ, identity};
+use crate::execute::{Files, READ, Sight, identity};
 use crate::state::journal::{Fact, Record};
 use crate::state::{Remembered, State};
 
@@ -22,6 +22,7 @@ pub(super) struct Survey<'a> {
     state: &'a State,
     recalled: &'a Recalled,
     files: Files<'a>,
+    sight: Sight<'a>,
     /// Files that the next build would make anew.
     coming: HashMap<Arc<str>, Coming>,
 }
@@ -56,7 +57,8 @@ pub(super) type Gone = (Arc<str>, Option<Digest>, Option<Digest>);
 
 impl<'a> Survey<'a> {
     pub(super) fn new(ground: &'a Ground<'a>, state: &'a State, recalled: &'a Recalled) -> Survey<'a> {
-        Survey { ground, state, recalled, files: Files::new(ground.root, state), coming: HashMap::new() }
+        let sight = Sight::new(ground.root, ground.toolchain, ground.sandbox);
+        Survey { ground, state, recalled, files: Files::new(ground.root, state), sight, coming: HashMap::new() }
     }
 
     /// Looks at an action; those that make its inputs come before it.
@@ -119,8 +121,8 @@ impl<'a> Survey<'a> {
     /// What would be done under this key, and what made, if all files that are not known came out as the last time.
     fn outcome(&self, action: &Action, key: &Digest) -> (Now, Vec<Gone>, Vec<Option<Digest>>) {
         let is_process = matches!(action.kind, ActionKind::Run { .. });
-        let last = self.last(action, |last| last.key == *key && self.hold(&last.entry)).map(|last| last.entry.clone());
-        let cached = || self.ground.store.lookup(key, |entry| self.hold(entry)).filter(|_| is_process);
+        let last = self.last(action, |last| last.key == *key && self.holds(action, &last.entry)).map(|last| last.entry.clone());
+        let cached = || self.ground.store.lookup(key, |entry| self.holds(action, entry)).filter(|_| is_process);
         let is_last = last.is_some();
         let Some(entry) = last.or_else(cached) else { return (Now::Runs, Vec::new(), Vec::new()) };
         let outputs = &entry.result.outputs;
@@ -163,9 +165,8 @@ impl<'a> Survey<'a> {
         Arc::new(Fact::new(READ, [path.as_bytes(), digest.as_ref().map_or(&[], |digest| &digest.as_bytes()[..])]))
     }
 
-    fn hold(&self, entry: &Entry) -> bool {
-        let same = |Read { path, digest }: &Read| self.bytes(path) == Some(*digest);
-        entry.reads.iter().all(same) && entry.absent.iter().all(|absent| self.files.lacks(absent))
+    fn holds(&self, action: &Action, entry: &Entry) -> bool {
+        self.sight.holds(action, entry, &self.files, &|Read { path, digest }| self.bytes(path) == Some(*digest))
     }
 
     fn is_open(&self, path: &str) -> bool {

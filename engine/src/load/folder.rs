@@ -81,21 +81,32 @@ pub(super) fn list(path: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// What stands for a folder's entries: while it is the same, whoever lists the folder finds the same. In the root of the workspace
-/// nobody looks at what builds make.
+/// What stands for a folder's entries: while it is the same, whoever lists the folder finds the same, and a compiler finds nothing in it
+/// that was not there, unless its name is hidden, or a link leads elsewhere by now. In the root of the workspace nobody looks at what builds make.
 pub(crate) fn digest(path: &Path, is_root: bool) -> io::Result<Digest> {
     let mut listing = list(path)?;
-    listing.entries.retain(|(name, _)| !is_root || ![OUT_FOLDER, STATE_FOLDER].contains(&name.as_str()));
+    let is_ours = |name: &str| is_root && [OUT_FOLDER, STATE_FOLDER].contains(&name);
+    listing.entries.retain(|(name, _)| !is_ours(name));
     listing.entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     listing.unnamable.sort_unstable();
-    let mut hasher = Hasher::new("ouro folder listing v1");
+    listing.links.retain(|(name, is_file)| !is_file && !is_hidden(name) && !is_ours(name));
+    listing.links.sort_unstable();
+    let mut hasher = Hasher::new("ouro folder listing v2");
     for (name, entry) in &listing.entries {
         hasher.field(name.as_bytes());
         hasher.field(&[u8::from(*entry == Entry::Folder)]);
     }
     hasher.field(b"");
     listing.unnamable.iter().for_each(|name| hasher.field(name.as_bytes()));
+    hasher.field(b"");
+    // No package sees these.
+    listing.links.iter().for_each(|(name, _)| hasher.field(name.as_bytes()));
     Ok(hasher.finish())
+}
+
+/// Whether a link of this name may come and go unseen: editors mark by one that leads nowhere what they have not saved.
+pub(crate) fn is_hidden(name: &str) -> bool {
+    name.starts_with('.')
 }
 
 /// What a name in a folder is to packages, and whether it is a symbolic link. Only links cost a call of their own, and names on

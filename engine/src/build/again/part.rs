@@ -16,7 +16,7 @@ use crate::event::Event;
 use crate::fast::FastMap;
 use crate::plan::Plan;
 use crate::state::snapshot::{FileId, Known, Roles, StepId, Steps};
-use crate::state::{File, Remembered, State};
+use crate::state::{File, State};
 
 /// The actions that changes reach.
 #[derive(Default)]
@@ -168,7 +168,7 @@ impl Part {
     /// What the action read is remembered with the bytes it had then. If that is not known, the cache has to tell.
     fn remember(&self, steps: &Steps<'_>, step: StepId, state: &mut State) -> Option<()> {
         let output = self.files[&steps.outputs(step).next()?].0.clone();
-        let mut remembered: Remembered = postcard::from_bytes(steps.result(step)).ok()?;
+        let mut remembered = memory::remembered(steps, step)?;
         let read = |file: FileId| {
             let (path, before) = &self.files[&file];
             Some(Read { path: path.clone(), digest: before.digest? })
@@ -188,7 +188,7 @@ fn is_same(look: &Look, steps: &Steps<'_>, step: StepId, action: &Action, place:
     };
     same_files(&action.inputs, &mut steps.inputs(step))
         && same_files(&action.outputs, &mut steps.outputs(step))
-        && steps.words(step).is_some_and(|words| words == memory::words(action))
+        && memory::arguments_before(steps, step).is_some_and(|arguments| arguments == memory::arguments(action))
         && is_same_work(steps.what(step), &memory::what(action, place.cloned()), action)
 }
 

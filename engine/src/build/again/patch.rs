@@ -18,7 +18,7 @@ use crate::build::{memory, watch};
 use crate::execute::Summary;
 use crate::fast::FastSet;
 use crate::state::snapshot::{Acted, Added, FileId, Known, Patch, Roles, Snapshot, StepId, Steps};
-use crate::state::{Remembered, Stamp, State};
+use crate::state::{Remembered, State};
 
 /// Those of these files that the snapshot does not know so.
 pub(super) fn of_files(snapshot: &Snapshot, files: &BTreeMap<FileId, Known>) -> Patch {
@@ -104,10 +104,7 @@ impl Draft<'_> {
         let snapshot = &self.look.snapshot;
         let is_listed = |path: &str| snapshot.find(path).is_some_and(|file| snapshot.roles(file).any(Roles::FOLDER));
         for path in watch::unwatched(self.root, &remembered.entry.absent, &is_listed) {
-            if Stamp::of(&self.root.join(&*path)).ok()?.is_some_and(|stamp| stamp.is_file()) {
-                return None;
-            }
-            let absent = Known::new(None, None, Roles::LOOKED_FOR);
+            let absent = record::in_vain(self.root, &path, self.look.began)?;
             match snapshot.find(&path) {
                 // What mattered to nobody was not looked at.
                 Some(file) if snapshot.roles(file) == Roles::default() => drop(self.found.insert(file, absent)),
@@ -123,7 +120,9 @@ impl Draft<'_> {
         self.patch.removed = self.part.removed.iter().copied().collect();
         for (step, action) in self.part.steps.iter().zip(&self.part.plan.actions) {
             let remembered = state.result(action.outputs[0].path());
-            remembered.map_or(Some(()), |remembered| self.watch(remembered))?;
+            let before = step.and_then(|step| memory::remembered(self.steps, step)).map(|before| before.entry.absent);
+            let is_new = |remembered: &&Remembered| before.as_ref() != Some(&remembered.entry.absent);
+            remembered.filter(is_new).map_or(Some(()), |remembered| self.watch(remembered))?;
             let told = remembered.map(|remembered| memory::told(action, remembered)).unwrap_or_default();
             let was_told = step.and_then(|step| self.look.snapshot.told().get(&step)).map_or(&[][..], Vec::as_slice);
             if told != was_told {
@@ -146,7 +145,7 @@ impl Draft<'_> {
         if matches!(action.kind, ActionKind::Write { .. }) {
             return Some(());
         }
-        let acted = Acted { step, reads: self.reads(remembered)?, result: memory::result(remembered?) };
+        let acted = Acted { step, reads: self.reads(remembered)?, result: memory::later_result(self.steps, step, remembered?) };
         if acted.result != self.steps.result(step) || !self.steps.reads(step).eq(acted.reads.iter().copied()) {
             self.patch.acted.push(acted);
         }
@@ -160,7 +159,7 @@ impl Draft<'_> {
             inputs: numbers(&action.inputs)?,
             outputs: numbers(&action.outputs)?,
             reads: self.reads(remembered)?,
-            words: memory::words(action).into_iter().map(str::to_owned).collect(),
+            words: memory::words(action, remembered).into_iter().map(str::to_owned).collect(),
             what: memory::what(action, place),
             result: remembered.map(memory::result).unwrap_or_default(),
         })

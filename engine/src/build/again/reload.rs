@@ -21,11 +21,11 @@ use crate::build::memory::Memory;
 use crate::build::record::{self, Files, Reading};
 use crate::build::targets::Instead;
 use crate::build::{self, Analysis, BuiltTarget, Request, variants};
-use crate::fast::FastMap;
+use crate::fast::{FastMap, FastSet};
 use crate::graph::NodeId;
 use crate::load::{Loaded, Recall};
 use crate::plan::{self, Plan};
-use crate::state::snapshot::{Roles, StepId, Steps};
+use crate::state::snapshot::{FileId, Roles, Snapshot, StepId, Steps};
 
 /// Packages that were loaded anew.
 #[derive(Default)]
@@ -72,6 +72,13 @@ impl Reloaded {
     /// Where the owner of an action is declared.
     pub(super) fn place(&self, owner: &Label) -> Option<&Span> {
         self.places.get(owner)
+    }
+
+    /// What their actions made before, and none makes now.
+    pub(super) fn obsolete(&self, snapshot: &Snapshot, steps: &Steps<'_>) -> BTreeSet<FileId> {
+        let made = self.plan.actions.iter().flat_map(|action| &action.outputs);
+        let made: FastSet<FileId> = made.filter_map(|file| snapshot.find(file.path())).collect();
+        self.before.iter().flat_map(|step| steps.outputs(*step)).filter(|file| !made.contains(file)).collect()
     }
 
     /// The targets in place of those they had; nothing when they are the same.

@@ -3,7 +3,7 @@
 //!
 //! Runs nothing. What the store has not any more counts as changed, and is made again.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -15,7 +15,7 @@ use crate::build::BuildError;
 use crate::event::Event;
 use crate::execute::{self, ExecuteError, Options};
 use crate::state::snapshot::{FileId, Known, Roles, Snapshot};
-use crate::state::{Lock, Stamp, make_fresh};
+use crate::state::{Stamp, make_fresh};
 use crate::workspace::OUT_FOLDER;
 
 /// Threads take so many files at a time.
@@ -65,11 +65,12 @@ impl Folders<'_> {
 }
 
 impl Look {
-    /// Puts back what is gone, and writes down how it is now.
+    /// Puts back what is gone, but for what nobody makes any more, and writes down how it is now. Only under the lock, and when it is
+    /// known what is obsolete.
     pub(super) fn restore(
         &mut self,
         place: Place<'_>,
-        _lock: &Lock,
+        obsolete: &BTreeSet<FileId>,
         options: &Options<'_>,
         events: &(dyn Fn(Event) + Sync),
     ) -> Result<(), BuildError> {
@@ -77,11 +78,13 @@ impl Look {
             return Ok(());
         }
         let store = execute::open_store(place.cache, options.cancelled, events)?;
-        let gone = std::mem::take(&mut self.gone);
+        let (obsolete, gone): (Vec<_>, Vec<_>) = self.gone.drain(..).partition(|file| obsolete.contains(file));
         // What cannot be made is told when the first output cannot be written.
         let _ = make_fresh(place.root(), OUT_FOLDER);
         let known = self.snapshot.all_known(&gone);
         let files: Vec<(FileId, Known)> = gone.iter().zip(known).filter_map(|(file, known)| Some((*file, known?))).collect();
+        let is_gone = |file: &FileId| Some((*file, Known { stamp: None, digest: None, ..self.snapshot.known(*file)? }));
+        self.changed.extend(obsolete.iter().filter_map(is_gone));
         let found = restored(&self.snapshot, place.root(), &store, &files, options);
         if options.cancelled.load(Relaxed) {
             return Err(ExecuteError::Cancelled.into());

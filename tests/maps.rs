@@ -126,10 +126,11 @@ fn ok(lab: &Lab, workspace: &Workspace, arguments: &[&str]) -> Said {
 
 const DEPLOY: &[&str] = &["deploy", "//fw:chain", "--interface", NEAR];
 
-/// What bpftool says of the only map of this name.
+/// What bpftool says of the map of this name that packets meet.
 fn dump(lab: &Lab, workspace: &Workspace, name: &str) -> Value {
     let status: Value = serde_json::from_str(&ok(lab, workspace, &["status", "--json"]).out).expect("JSON");
-    let maps: Vec<&Value> = status[0]["maps"].as_array().expect("maps").iter().filter(|map| map["name"] == name).collect();
+    let maps: Vec<&Value> =
+        status[0]["maps"].as_array().expect("maps").iter().filter(|map| map["name"] == name && map["live"] == true).collect();
     assert_eq!(maps.len(), 1, "{status}");
     bpftool(&["map", "dump", "pinned", maps[0]["path"].as_str().expect("a path")])
 }

@@ -144,6 +144,8 @@ pub struct MapStatus {
     pub max_entries: u32,
     /// How many of them are there; none where that is not quickly told, or always all.
     pub entries: Option<usize>,
+    /// Whether the generation that is shown uses it; others are kept for the one before.
+    pub live: bool,
     /// Whether nothing can write it.
     pub frozen: bool,
     /// The digits of its definition (see `MapSpec::abi`); none of a map that an earlier version pinned.
@@ -270,6 +272,7 @@ fn map(layout: &Layout, observed: &Observed, pin: &str, facts: &kernel::MapFacts
     let of_meta =
         |meta: &'_ crate::Meta| meta.manifest.maps.iter().find(|map| meta.manifest.pin_of(map) == pin).map(|map| map.on_change);
     let is_counted = map_type::MAP_TYPES.iter().any(|ty| ty.number == facts.ty && ty.fill == Fill::Keys);
+    let uses = |meta: &crate::Meta| of_meta(meta).is_some();
     let path = layout.map(pin);
     let open = pins::open(&path, Kind::Map)?.filter(|_| is_counted);
     Ok(MapStatus {
@@ -280,6 +283,7 @@ fn map(layout: &Layout, observed: &Observed, pin: &str, facts: &kernel::MapFacts
         value_size: facts.value_size,
         max_entries: facts.max_entries,
         entries: open.and_then(|map| kernel::count_elements(&map, facts, COUNTED)),
+        live: observed.current().and_then(|number| observed.generations[&number].meta.as_ref()).is_some_and(uses),
         frozen: facts.frozen,
         abi: pin.split_once('-').map(|(_, abi)| abi.to_owned()),
         on_change: observed.metas().filter_map(of_meta).last(),

@@ -38,7 +38,7 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
 
 /// Gives up the rights that this deploy does not take. Trying programs takes a file system of their own, and hooks beyond devices
 /// ask the kernel more.
-fn limit(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run: bool) -> Result<(), CliError> {
+pub fn limit(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run: bool) -> Result<(), CliError> {
     let manifest = &bundle.manifest;
     let tries = dry_run || (!manifest.tests.is_empty() && !options.no_tests);
     let administers = tries || manifest.attach.iter().any(|point| point.interface().is_none());
@@ -55,6 +55,10 @@ fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options
         None => session::leave_interrupts(),
     }
     let plan = deploy(session, bpffs, bundle, options, args.how.verifier_log)?;
+    if options.confirm.is_none() {
+        // What follows is talk, and whom one talks to may take their time.
+        ouro_deploy::drop_capabilities().map_err(failure)?;
+    }
     tell(session, bundle, &plan);
     if args.place.json {
         session.fact(&plan::facts(bundle, &plan))?;

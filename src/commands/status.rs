@@ -93,8 +93,9 @@ fn map(status: &MapStatus) -> [String; 3] {
     let frozen = if status.frozen { "  frozen" } else { "" };
     let policy = status.on_change.filter(|policy| *policy != OnChange::Keep).map_or("", OnChange::name);
     let policy = if policy.is_empty() { String::new() } else { format!("  on change: {policy}") };
+    let of = if status.live { "" } else { "  of the generation before" };
     let what = format!("{} of {}{used}", status.ty, status.max_entries);
-    [status.name.clone(), what, format!("id {}  {pin}{frozen}{policy}", status.id)]
+    [status.name.clone(), what, format!("id {}  {pin}{frozen}{policy}{of}", status.id)]
 }
 
 /// Lines of three columns, each led by what they are.

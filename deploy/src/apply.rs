@@ -112,19 +112,21 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
         Step::AddQdisc { interface } => kernel::add_qdisc(interface),
         Step::Attach { hook, generation } => {
-            kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook), &|map| layout.map(map))
+            kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook), &|map| place(layout, *generation, map))
         }
         Step::Switch { hook, from, to } => {
-            kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?, &|map| layout.map(map))
+            kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?, &|map| place(layout, *to, map))
         }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
-        Step::AttachRoot { hook, root } => kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| layout.map(map)),
+        Step::AttachRoot { hook, root } => {
+            kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| newest_place(layout, map))
+        }
         Step::SwitchRoot { root, from, to } => roots::switch(layout, root, *from, *to),
         Step::Exchange { hook, from, to } => {
             let (from, to) = (program_of(layout, from)?, program_of(layout, to)?);
-            kernel::switch(hook, &layout.link(hook), &from, &to, &|map| layout.map(map))
+            kernel::switch(hook, &layout.link(hook), &from, &to, &|map| newest_place(layout, map))
         }
         Step::DetachRoot { hook, root } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
         Step::RemoveRoot { root } => roots::remove(layout, root),
@@ -187,6 +189,24 @@ fn entry(layout: &Layout, generation: u32) -> Result<std::path::PathBuf, Error> 
 fn meta_of(layout: &Layout, generation: u32) -> Result<Meta, Error> {
     let gone = || Error::Object { of: format!("generation {generation}"), reason: "its record is gone".to_owned() };
     Meta::read(&layout.meta(generation))?.and_then(Result::ok).ok_or_else(gone)
+}
+
+/// The pin of a declared map that a generation uses.
+fn place(layout: &Layout, generation: u32, map: &str) -> PathBuf {
+    layout.map(pin_in(layout, generation, map).as_deref().unwrap_or(map))
+}
+
+/// The pin of a declared map that the newest generation with such a map uses: what hooks run through a root, all share.
+fn newest_place(layout: &Layout, map: &str) -> PathBuf {
+    let entries = kernel::entries(layout.folder()).unwrap_or_default();
+    let mut numbers: Vec<u32> = entries.iter().filter_map(|(name, _)| Layout::generation_number(name)).collect();
+    numbers.sort_unstable();
+    layout.map(numbers.into_iter().rev().find_map(|number| pin_in(layout, number, map)).as_deref().unwrap_or(map))
+}
+
+fn pin_in(layout: &Layout, generation: u32, map: &str) -> Option<String> {
+    let manifest = Meta::read(&layout.meta(generation)).ok()??.ok()?.manifest;
+    Some(manifest.pin_of(manifest.maps.iter().find(|spec| spec.name == map)?))
 }
 
 fn bundle<'a>(target: &Target<'a>) -> &'a Bundle {

@@ -67,7 +67,7 @@ fn counting(section: &str, body: &str, attach: Attach) -> chain::Chain {
 
 /// The counter of [`counting`].
 fn seen(lab: &Lab) -> u64 {
-    let path = lab.bpffs.join("ouro/fw/maps/seen");
+    let path = map_pin(lab, "seen");
     let dump = support::bpftool(&["map", "dump", "pinned", path.to_str().unwrap()]);
     dump[0]["formatted"]["value"].as_u64().unwrap_or_else(|| panic!("the map has BTF: {dump}"))
 }
@@ -91,6 +91,12 @@ fn fires(lab: &Lab, chain: &chain::Chain, happen: &dyn Fn() -> u64) {
     let times = happen();
     assert_eq!(seen(lab) - so_far, times, "the second generation");
     undeployed(lab, "fw");
+}
+
+/// The pin of the map of this name that the live generation of `fw` uses.
+fn map_pin(lab: &Lab, name: &str) -> std::path::PathBuf {
+    let found = status(lab).maps.into_iter().find(|map| map.live && map.name == name);
+    found.unwrap_or_else(|| panic!("no map `{name}`")).path
 }
 
 /// The status of the only deployment.

@@ -24,7 +24,7 @@ fn everything_of_a_first_deploy_is_new() {
             "+ program `block`: xdp ",
             "+ program `parse`: xdp ",
             "+ jump `parse -> block`: 1 when missed",
-            "+ map `seen`: hash of 4, 4+8 bytes",
+            "+ map `seen`: hash of 4, 4+8 bytes, ABI 783bbb095789",
             "+ attach point native XDP of `eth0`: runs generation 1",
             "+ generation `1`: loads 2 programs",
         ]

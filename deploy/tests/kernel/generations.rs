@@ -220,7 +220,7 @@ fn a_chain_is_tried_before_it_goes_live() {
 }
 
 fn seen(lab: &Lab) -> u64 {
-    let path = lab.bpffs.join("ouro/fw/maps/seen");
+    let path = crate::map_pin(lab, "seen");
     crate::support::bpftool(&["map", "dump", "pinned", path.to_str().unwrap()])[0]["formatted"]["value"].as_u64().unwrap()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ouro_deploy::{Conflict, Error, RemoveOptions, Step};
+use ouro_deploy::{Conflict, DeploymentStatus, Error, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Bytes, Content, Element, Layout, MapSpec, Member, OnChange};
 use ouro_rules::map_type::{MAP_TYPES, Need, Size};
@@ -11,9 +11,16 @@ use ouro_rules::map_type::{MAP_TYPES, Need, Size};
 use crate::chain::{Chain, if_udp, map, ring};
 use crate::raw::{elements, fill, map_update};
 use crate::support::{Lab, bpftool, kernel_is_at_least, lab};
-use crate::{deploy, deployed, status, undeployed};
+use crate::{deploy, deployed, undeployed};
 
-/// The pin of the only map of this name.
+/// The status; of maps, those of the live generation.
+fn status(lab: &Lab) -> DeploymentStatus {
+    let mut found = crate::status(lab);
+    found.maps.retain(|map| map.live);
+    found
+}
+
+/// The pin of the map of this name.
 fn path(lab: &Lab, name: &str) -> PathBuf {
     let maps: Vec<_> = status(lab).maps.into_iter().filter(|map| map.name == name).collect();
     assert_eq!(maps.len(), 1, "{maps:?}");

@@ -50,6 +50,8 @@ fn a_link_that_was_left_beside_another_goes() {
         std::fs::hard_link(&link, &beside).unwrap();
         assert_eq!(status(lab).foreign, Vec::<std::path::PathBuf>::new(), "it is ours");
         redeployed(lab, &bundle);
+        // It goes with the generation it belongs to, which stays for a rollback first.
+        redeployed(lab, &bundle);
         assert!(!beside.exists());
         assert_eq!(call(5), seen(lab));
         std::fs::hard_link(&link, &beside).unwrap();

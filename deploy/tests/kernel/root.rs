@@ -150,7 +150,7 @@ fn a_raw_tracepoint_switches_by_its_root() {
         let (old, new) = (of(1), of(1000));
         deployed(lab, &old);
         let seen = || {
-            let path = lab.bpffs.join("ouro/fw/maps/seen");
+            let path = crate::map_pin(lab, "seen");
             bpftool(&["map", "dump", "pinned", path.to_str().unwrap()])[0]["formatted"]["value"].as_u64().unwrap()
         };
         let rise = || {

@@ -120,7 +120,7 @@ fn messages_of_sockets_in_a_map_are_seen() {
             let (mut near, mut far) = connection();
             // What is sent is seen at one end, what comes in at the other.
             let end = if section == "sk_msg" { near.as_raw_fd() } else { far.as_raw_fd() };
-            raw::map_update(&lab.bpffs.join("ouro/fw/maps/socks"), 0, &end.to_ne_bytes()).unwrap();
+            raw::map_update(&crate::map_pin(lab, "socks"), 0, &end.to_ne_bytes()).unwrap();
             let mut send = || {
                 let before = seen(lab);
                 near.write_all(b"ouro").unwrap();

@@ -67,10 +67,10 @@ pub struct BuildFlags {
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
     #[arg(long = "cache-dir", alias = "cache", value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Write a trace for Perfetto or chrome://tracing, and name the critical path.
+    /// Write a trace for Perfetto or chrome://tracing, and name the critical path. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Write what happens as JSON, one object a line, while it happens.
+    /// Write what happens as JSON, one object a line, while it happens. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
     /// What it is for.

@@ -102,6 +102,21 @@ fn builds_keep_it_within_the_limits_of_the_workspace() {
     workspace.fails(2, &["cache", "gc", "--max-age", "old"]).says("`old` is no age; write it as `30d`");
 }
 
+/// Such as a home that is not there, or a folder of another user.
+#[test]
+fn a_cache_that_cannot_be_made_costs_time_alone() {
+    let workspace = Workspace::example("02-two-program-chain");
+    workspace.write("file", "");
+    let flag = format!("--cache-dir={}", workspace.path("file/v1").display());
+    let said = workspace.ok(&["build", "//...", &flag]);
+    said.says("warning: cannot create the folder").says("builds go on").says("name another folder: `--cache-dir DIR`");
+    assert_eq!((said.compiled().len(), said.err.matches("builds go on").count()), (2, 1), "{}", said.err);
+    let cached = outputs(&workspace.root());
+    fs::remove_dir_all(workspace.path("ouro-out")).unwrap();
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(outputs(&workspace.root()), cached);
+}
+
 #[test]
 fn damage_is_found_told_and_made_again() {
     let workspace = Workspace::example("02-two-program-chain");

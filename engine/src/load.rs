@@ -20,6 +20,7 @@ mod builtins;
 mod coerce;
 mod context;
 mod declare;
+mod definers;
 mod errors;
 mod evaluate;
 mod exports;
@@ -313,8 +314,9 @@ impl<'a> Session<'a> {
         let mut group = || groups::groups(packages, broken, table, &workspace.settings.repositories, &mut of_groups);
         let (requested, (groups, rules)) = self.crew.both(packages.len(), select, || (group(), self.rules()));
         findings.append(&mut of_groups);
-        let findings = sorted(findings);
+        let mut findings = sorted(findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            definers::complete(workspace, &self.modules.met(), &mut findings);
             return Err(findings);
         }
         self.packages.append(&mut self.recalled);

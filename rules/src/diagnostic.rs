@@ -55,7 +55,7 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do next.
     pub help: Option<String>,
-    /// The file it is about, by path or name, for whoever knows more of that file and completes the finding; not shown.
+    /// The file (by path or name) or the function it is about, for whoever knows more of that and completes the finding; not shown.
     pub about: Option<Arc<str>>,
 }
 

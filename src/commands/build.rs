@@ -192,7 +192,7 @@ pub fn failure(error: BuildError) -> CliError {
             CliError::new(Kind::Interrupted, "interrupted")
         }
         BuildError::State(error) => CliError::from(vec![Diagnostic::bare(error.to_string()).maybe_help(error.remedy())]),
-        BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
+        BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
 }
 

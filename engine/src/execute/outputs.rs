@@ -27,7 +27,7 @@ pub(super) fn store_trouble(error: &CacheError) -> Diagnostic {
 pub(super) fn told(trouble: Trouble) -> Diagnostic {
     match &trouble {
         Trouble::Unusable(error) => {
-            Diagnostic::bare(trouble.to_string()).warning().maybe_help(remedy(&error.source).map(str::to_owned))
+            Diagnostic::bare(trouble.to_string()).warning().help(remedy(&error.source).unwrap_or(ANOTHER_CACHE))
         }
         Trouble::Damaged(_) => Diagnostic::bare(trouble.to_string())
             .warning()
@@ -35,6 +35,9 @@ pub(super) fn told(trouble: Trouble) -> Diagnostic {
             .help("`ouro cache verify` looks at all of it"),
     }
 }
+
+/// Where a cache cannot be.
+const ANOTHER_CACHE: &str = "name another folder: `--cache-dir DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml";
 
 fn remedy(error: &io::Error) -> Option<&'static str> {
     match error.kind() {

@@ -12,6 +12,7 @@ mod recall;
 mod record;
 mod targets;
 mod tools;
+mod unlisted;
 mod watch;
 
 use std::ffi::OsStr;

@@ -409,3 +409,21 @@ fn a_jump_or_map_that_is_not_listed_is_told_with_what_to_add() {
     workspace.edit("fw/first.c", "ctx, secnd", "ctx, second");
     workspace.ok(&["build", "//fw:first"]);
 }
+
+/// The shell's own words name neither the rule's place nor how the command ended.
+#[test]
+fn a_command_that_fails_is_told_with_its_place_and_how_it_ended() {
+    let workspace = Workspace::with(&[("BUILD.ouro", "\ngenrule(name = \"g\", outs = [\"x\"], cmd = \"sedd x > $@\")\n")]);
+    let said = workspace.fails(1, &["build", "//..."]);
+    said.says("sedd").says("genrule of `//:g` failed: exit status: 127").says("BUILD.ouro:2:1");
+    let json = workspace.fails(1, &["build", "//...", "--message-format", "json"]);
+    assert!(json.out.contains("failed: exit status: 127") && json.out.contains("\"file\":\"BUILD.ouro\""), "{}", json.out);
+}
+
+#[test]
+fn a_folder_in_place_of_a_target_is_told() {
+    let workspace = Workspace::example("firewall");
+    workspace.fails(1, &["build", "fw"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(1, &["build", "fww"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(1, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
+}

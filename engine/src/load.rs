@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span, sorted};
-use ouro_rules::label::{Label, Pattern, join};
+use ouro_rules::label::{Label, Pattern, Scope, join};
 use ouro_rules::named::Named;
 use ouro_rules::package_group::PackageGroup;
 use ouro_rules::rule::RuleTable;
@@ -236,6 +236,7 @@ pub fn load_with(
 /// One load.
 struct Session<'a> {
     workspace: &'a Workspace,
+    patterns: &'a [Pattern],
     table: &'a RuleTable,
     globals: Globals,
     crew: Crew,
@@ -271,7 +272,7 @@ type Asked = BTreeMap<Arc<str>, Vec<(Label, Option<Span>)>>;
 impl<'a> Session<'a> {
     fn run(
         workspace: &'a Workspace,
-        patterns: &[Pattern],
+        patterns: &'a [Pattern],
         table: &'a RuleTable,
         options: &Options<'a>,
     ) -> Result<Loaded, Vec<Diagnostic>> {
@@ -292,7 +293,7 @@ impl<'a> Session<'a> {
         let (packages, broken) = (BTreeMap::new(), BTreeSet::new());
         let (recall, recalled) = (options.recall, BTreeMap::new());
         let mut session =
-            Session { workspace, table, globals, crew, modules, packages, broken, recall, recalled, reads, findings };
+            Session { workspace, patterns, table, globals, crew, modules, packages, broken, recall, recalled, reads, findings };
         session.waves(wanted, options);
         session.finish(patterns)
     }
@@ -381,10 +382,17 @@ impl<'a> Session<'a> {
     /// Reports a package that is not there at every place that names it.
     fn missing(&mut self, package: &Arc<str>, asked: &Asked) {
         let Some(labels) = asked.get(package) else {
-            return self.findings.push(discover::no_package(self.workspace, package, None));
+            let label = self.patterns.iter().find_map(|pattern| match &pattern.scope {
+                Scope::Target(label) if label.package == *package => Some(label),
+                _ => None,
+            });
+            let meant = label.and_then(|label| discover::folder_meant(self.workspace, label));
+            return self.findings.push(discover::no_package(self.workspace, package, None).maybe_help(meant));
         };
         for (label, span) in labels {
             let finding = discover::no_package(self.workspace, package, Some(label));
+            // What a flag or a setting names has no place.
+            let finding = if span.is_none() { finding.note(format!("needed for `{label}`")) } else { finding };
             self.findings.push(Diagnostic { span: span.clone(), ..finding });
         }
     }

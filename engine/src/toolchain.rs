@@ -121,7 +121,9 @@ impl ToolchainError {
             }
             ToolchainError::NoTool { remedy, .. } => Some(remedy.clone()),
             ToolchainError::NoProgram { name, .. } => Some(format!("install `{name}`, or add its folder to `PATH`")),
-            ToolchainError::Broken { .. } => None,
+            ToolchainError::Broken { .. } => {
+                Some("repair it, or name another clang in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`".to_owned())
+            }
         }
     }
 }

@@ -317,11 +317,24 @@ impl<'a> Session<'a> {
         findings.append(&mut of_groups);
         let mut findings = sorted(findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            self.blame(&mut findings);
             definers::complete(workspace, &self.modules.met(), &mut findings);
             return Err(findings);
         }
         self.packages.append(&mut self.recalled);
         Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings: findings })
+    }
+
+    /// Adds the calls inside macros to findings about labels that macros wrote: their places are the calls in BUILD files.
+    fn blame(&self, findings: &mut [Diagnostic]) {
+        let targets = self.packages.values().flat_map(|package| package.targets.values());
+        let made: BTreeMap<&Span, &Target> =
+            targets.filter(|target| !target.macro_trace.is_empty()).map(|target| (&target.span, target)).collect();
+        for finding in findings {
+            if let Some(target) = finding.span.as_ref().and_then(|span| made.get(span)) {
+                *finding = target.blamed(finding.clone());
+            }
+        }
     }
 
     /// The rules of the language, and those of users that some target is of.

@@ -120,7 +120,7 @@ impl Diagnostic {
 pub fn through(finding: Diagnostic, calls: &[Span]) -> Diagnostic {
     let known: Vec<Span> = finding.related.iter().map(|(span, _)| span.clone()).collect();
     let new = calls.iter().filter(|call| !known.contains(call));
-    new.fold(finding, |finding, call| finding.related(call, "in this macro call"))
+    new.fold(finding, |finding, call| finding.related(call, "through this call"))
 }
 
 /// Sorts findings by place and removes repetitions, so that parallel phases report alike every time.

@@ -30,7 +30,7 @@ pub fn one(workspace: &Workspace, flags: &ConfigFlags, what: &str) -> Result<Con
         (last, _) => {
             let names: Vec<String> = all.iter().chain(&last).map(|one| format!("`{}`", one.folder)).collect();
             let message = format!("{what} takes one configuration, and these are {}: {}", names.len(), names.join(", "));
-            Err(CliError::new(Kind::Usage, message).help("give `--platform` and `--config` once at most"))
+            Err(CliError::new(Kind::Usage, message).help("give `--platform`, `--config` and `--toolchain` once at most"))
         }
     }
 }

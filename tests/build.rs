@@ -376,3 +376,54 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+/// The two mistakes that everybody makes: clang's words for them name no attribute.
+#[test]
+fn a_jump_or_map_that_is_not_listed_is_told_with_what_to_add() {
+    let source = |name: &str, body: &str| {
+        format!(
+            "#include <ouro/program.h>\nSEC(\"xdp\") int {name}(struct xdp_md *ctx) {{ {body} }}\nchar _license[] SEC(\"license\") = \"GPL\";\n"
+        )
+    };
+    let build = "bpf_program(name = \"first\", srcs = [\"first.c\"], type = \"xdp\", on_miss = \"pass\")\n\
+                 bpf_program(name = \"second\", srcs = [\"second.c\"], type = \"xdp\")\n";
+    let workspace = Workspace::with(&[
+        ("fw/BUILD.ouro", build),
+        (
+            "fw/first.c",
+            &source("first", "int *n = bpf_map_lookup_elem(&stats, ctx); if (n) return other; OURO_JUMP(ctx, second);"),
+        ),
+        ("fw/second.c", &source("second", "return XDP_PASS;")),
+        ("lib/BUILD.ouro", "bpf_map(name = \"stats\", type = \"array\", max_entries = 1)\n"),
+    ]);
+    let said = workspace.fails(1, &["build", "//fw:first"]);
+    said.says("`//fw:first` names `second`, which is not among its `jumps`").says("add `\":second\"` to `jumps` of `//fw:first`");
+    said.says("`//fw:first` names `stats`, which is not among its `maps`");
+    said.says("add `\"//lib:stats\"` to `maps` of `//fw:first`, and `//fw:__pkg__` to `visibility` of `//lib:stats`");
+    assert!(!said.err.contains("names `other`"), "it is no map: {}", said.err);
+    workspace.edit("lib/BUILD.ouro", "max_entries = 1", "max_entries = 1, visibility = [\"//fw:__pkg__\"]");
+    workspace.edit("fw/BUILD.ouro", "on_miss", "maps = [\"//lib:stats\"], jumps = [\":second\"], on_miss");
+    workspace.edit("fw/first.c", "return other;", "return XDP_DROP;");
+    workspace.edit("fw/first.c", "ctx, second", "ctx, secnd");
+    workspace.fails(1, &["build", "//fw:first"]).says("names `secnd`").says("did you mean `second`?");
+    workspace.edit("fw/first.c", "ctx, secnd", "ctx, second");
+    workspace.ok(&["build", "//fw:first"]);
+}
+
+/// The shell's own words name neither the rule's place nor how the command ended.
+#[test]
+fn a_command_that_fails_is_told_with_its_place_and_how_it_ended() {
+    let workspace = Workspace::with(&[("BUILD.ouro", "\ngenrule(name = \"g\", outs = [\"x\"], cmd = \"sedd x > $@\")\n")]);
+    let said = workspace.fails(1, &["build", "//..."]);
+    said.says("sedd").says("genrule of `//:g` failed: exit status: 127").says("BUILD.ouro:2:1");
+    let json = workspace.fails(1, &["build", "//...", "--message-format", "json"]);
+    assert!(json.out.contains("failed: exit status: 127") && json.out.contains("\"file\":\"BUILD.ouro\""), "{}", json.out);
+}
+
+#[test]
+fn a_folder_in_place_of_a_target_is_told() {
+    let workspace = Workspace::example("firewall");
+    workspace.fails(1, &["build", "fw"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(1, &["build", "fww"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(1, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
+}

@@ -55,7 +55,7 @@ fn it_says_what_is_in_it_and_makes_itself_smaller() {
 
     let kept = facts(&workspace.ok(&["cache", "gc", "--max-size", "1GB", "--json"]));
     assert_eq!((kept["removed"].as_u64(), kept["left"]["files"].as_u64()), (Some(0), Some(count)));
-    let half = facts(&workspace.ok(&["cache", "gc", "--max-size", &(bytes / 2).to_string(), "--json"]));
+    let half = facts(&workspace.ok(&["cache", "gc", "--max-size", &format!("{}B", bytes / 2), "--json"]));
     assert!(half["left"]["bytes"].as_u64().unwrap() <= bytes / 2 && half["freed"].as_u64() > Some(0), "{half}");
     forget(&workspace.root());
     workspace.ok(&["build", "//..."]);
@@ -95,8 +95,26 @@ fn builds_keep_it_within_the_limits_of_the_workspace() {
     }
     workspace.write("ouro.toml", "[cache]\nmax_size = \"six\"\n");
     workspace.fails(2, &["build"]).says("`six` is no size; write it as `10GB`");
+    workspace.write("ouro.toml", "[cache]\nmax_size = \"10\"\n");
+    workspace.fails(2, &["build"]).says("`10` has no unit; write it as `10GB`").says("ouro.toml:2:12");
+    workspace.fails(2, &["cache", "gc", "--max-size", "10"]).says("`10` has no unit");
     workspace.write("ouro.toml", "");
     workspace.fails(2, &["cache", "gc", "--max-age", "old"]).says("`old` is no age; write it as `30d`");
+}
+
+/// Such as a home that is not there, or a folder of another user.
+#[test]
+fn a_cache_that_cannot_be_made_costs_time_alone() {
+    let workspace = Workspace::example("02-two-program-chain");
+    workspace.write("file", "");
+    let flag = format!("--cache-dir={}", workspace.path("file/v1").display());
+    let said = workspace.ok(&["build", "//...", &flag]);
+    said.says("warning: cannot create the folder").says("builds go on").says("name another folder: `--cache-dir DIR`");
+    assert_eq!((said.compiled().len(), said.err.matches("builds go on").count()), (2, 1), "{}", said.err);
+    let cached = outputs(&workspace.root());
+    fs::remove_dir_all(workspace.path("ouro-out")).unwrap();
+    workspace.ok(&["build", "//..."]);
+    assert_eq!(outputs(&workspace.root()), cached);
 }
 
 #[test]

@@ -358,3 +358,15 @@ fn git_does_not_see_what_is_kept() {
     settle(&workspace, &["query", "//..."]);
     assert_eq!(workspace.read(".ouro/.gitignore"), "*\n");
 }
+
+/// What keeps the state from being written, for every user: with a read-only workspace it is the same.
+#[test]
+fn where_nothing_can_be_written_nothing_is_kept_and_who_only_looks_goes_on() {
+    let workspace = Workspace::example("firewall");
+    workspace.write(".ouro", "no folder");
+    assert!(workspace.ok(&["aquery", "//fw:allow"]).out.contains("compile"));
+    workspace.ok(&["explain", "//fw:allow"]);
+    let doctor = workspace.ouro(&["doctor"]);
+    assert!(!doctor.out.contains("missing clang") && doctor.out.contains("makes BPF code"), "{}", doctor.out);
+    workspace.fails(1, &["build", "//fw:allow"]).says("create the folder").says("help: a build keeps what it made");
+}

@@ -100,8 +100,26 @@ fn a_profile_has_every_action_in_a_lane_and_no_two_at_once_in_one() {
 fn records_that_cannot_be_written_are_errors() {
     let workspace = Workspace::example("01-hello-xdp");
     workspace.fails(1, &["build", "//...", "--events", "no/where.jsonl"]).says("cannot write `no/where.jsonl`");
-    workspace.fails(1, &["build", "//...", "--profile", "no/where.json"]).says("cannot write `no/where.json`");
+    let said = workspace.fails(1, &["build", "//...", "--profile", "no/where.json"]);
+    said.says("cannot write `no/where.json`");
+    assert!(!workspace.path("ouro-out").exists(), "nothing is built for a profile that cannot be written: {}", said.err);
+    workspace.fails(1, &["build", "//...", "--profile", "."]).says("cannot write `.`: is a directory");
     workspace.fails(1, &["build", "//...", "--events", "/dev/full"]).says("cannot write `/dev/full`");
+}
+
+#[test]
+fn records_go_to_standard_output_and_to_devices() {
+    let workspace = Workspace::example("01-hello-xdp");
+    let said = workspace.ok(&["build", "//...", "--events", "-"]);
+    let events: Vec<Value> = said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&events[0]["event"], &events.last().unwrap()["ok"]), (&"started".into(), &true.into()));
+    let said = workspace.ok(&["build", "//...", "--profile", "-"]);
+    assert!(serde_json::from_str::<Value>(&said.out).unwrap()["traceEvents"].is_array());
+    assert!(!workspace.path("-").exists());
+    // A device that was replaced by a file would be gone for everybody.
+    std::os::unix::fs::symlink("/dev/null", workspace.path("null")).unwrap();
+    workspace.ok(&["build", "//...", "--profile", "null"]);
+    assert!(workspace.path("null").is_symlink());
 }
 
 #[test]

@@ -245,3 +245,22 @@ fn doctor_fails_when_nothing_can_be_built() {
     assert_eq!((unwritable.code, cache["status"].as_str()), (3, Some("missing")), "{cache}");
     assert!(Path::new("/proc").is_dir() && cache["remedy"].as_str().unwrap().contains("OURO_CACHE"));
 }
+
+/// `/bin` is mostly a link to `/usr/bin`, and every compiler was told twice.
+#[test]
+fn doctor_tells_each_compiler_once_and_what_is_well_not_at_all_when_quiet() {
+    let workspace = Workspace::with(&[("bin/clang-97", "#!/bin/sh\n")]);
+    std::os::unix::fs::symlink("bin", workspace.path("linked")).unwrap();
+    let path = format!("{0}/linked:{0}/bin:/usr/bin:/bin", workspace.root().display());
+    let doctor = |more: &[&str]| {
+        let mut command = workspace.command(&["doctor"]);
+        Said::of(command.args(more).env("PATH", &path).output().unwrap())
+    };
+    let said = doctor(&["-C", workspace.root().to_str().unwrap()]);
+    let others = said.out.lines().find(|line| line.contains("other clangs")).unwrap().to_owned();
+    assert_eq!(others.matches("clang-97").count(), 1, "{others}");
+    let chosen =
+        said.out.lines().find_map(|line| line.strip_prefix("ok       clang ")?.trim().split(": ").next()).map(str::to_owned);
+    assert!(chosen.is_none_or(|chosen| !others.contains(&format!(" {chosen},")) && !others.ends_with(&chosen)), "{others}");
+    assert!(!doctor(&["-q"]).out.lines().any(|line| line.starts_with("ok ")));
+}

@@ -309,3 +309,10 @@ fn rules_of_users_hand_kernels_on() {
     workspace.ok(&["build", "//...", "-v"]).says("slim //:walk");
     assert!(!out(&workspace, "walk.include/vmlinux.h").is_empty());
 }
+
+/// A program that has a header of its own reads the kernel's through it.
+#[test]
+fn types_that_are_read_through_a_slim_header_are_not_unused() {
+    let workspace = small(TYPES, WALK);
+    workspace.ok(&["build", "//...", "--unused-headers"]).says("every declared header is read");
+}

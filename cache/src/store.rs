@@ -52,15 +52,19 @@ impl Store {
     }
 
     /// The same for those who want to do something while they wait: `wait` is called again and again, takes as long as it likes, and
-    /// says whether to go on. None when it says no.
-    pub fn open_unless(dir: &Path, wait: &mut dyn FnMut() -> bool) -> Result<Option<Store>, CacheError> {
-        make_folders(dir)?;
+    /// says whether to go on. None when it says no. A store that cannot be made keeps nothing, and that is a trouble.
+    pub fn open_unless(dir: &Path, wait: &mut dyn FnMut() -> bool) -> Option<Store> {
+        let made = make_folders(dir);
         loop {
             match Lease::shared_now(dir) {
-                Ok(None) if !wait() => return Ok(None),
+                Ok(None) if !wait() => return None,
                 Ok(None) => {}
                 // Where there are no locks nobody can collect.
-                lease => return Ok(Some(Store::with(dir, lease.ok().flatten()))),
+                lease => {
+                    let store = Store::with(dir, lease.ok().flatten());
+                    made.unwrap_or_else(|error| store.troubles.add(Trouble::Unusable(error)));
+                    return Some(store);
+                }
             }
         }
     }

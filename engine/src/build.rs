@@ -6,11 +6,13 @@ mod variants;
 mod again;
 mod book;
 mod memory;
+pub(crate) mod near_files;
 mod owners;
 mod recall;
 mod record;
 mod targets;
 mod tools;
+mod unlisted;
 mod watch;
 
 use std::ffi::OsStr;
@@ -19,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use ouro_cache::{CacheError, Digest, Hasher};
+use ouro_cache::{Digest, Hasher};
 use ouro_rules::provider::Providers;
 use ouro_rules::{ActionKind, Artifact, Config, Configuration, Diagnostic, Label, Pattern, RuleTable, Span};
 
@@ -78,9 +80,6 @@ pub enum BuildError {
     /// The workspace's state cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
     /// Execution ended early.
     #[error(transparent)]
     Execute(ExecuteError),
@@ -97,7 +96,6 @@ impl From<ExecuteError> for BuildError {
         match error {
             ExecuteError::Toolchain(error) => BuildError::Toolchain(error),
             ExecuteError::State(error) => BuildError::State(error),
-            ExecuteError::Cache(error) => BuildError::Cache(error),
             ExecuteError::Cancelled => BuildError::Execute(error),
         }
     }
@@ -237,7 +235,9 @@ impl<'l> Analysis<'l> {
         let loaded = configured.loaded();
         let looked_for = LookedFor::default();
         let is_file = |path: &str| looked_for.is_file(path, || loaded.reads.is_listed(path) || root.join(path).is_file());
-        let graph = Phase::Graph.told(events, || graph::build(configured, &is_file))?;
+        let graph = Phase::Graph
+            .told(events, || graph::build(configured, &is_file))
+            .map_err(|found| near_files::complete(root, found))?;
         let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config, cancelled))?;
         Ok(Analysis { graph, analysed, looked_for: looked_for.into_all() })
     }

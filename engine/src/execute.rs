@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 pub(crate) use action::input;
 pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
-use ouro_cache::{CacheError, Store};
+use ouro_cache::Store;
 use ouro_rules::{ActionKind, Label, Tool};
 pub(crate) use outputs::open_plain;
 pub(crate) use sight::Sight;
@@ -137,9 +137,6 @@ pub enum ExecuteError {
     /// The state could not be written.
     #[error(transparent)]
     State(#[from] StateError),
-    /// The cache cannot be used.
-    #[error(transparent)]
-    Cache(#[from] CacheError),
 }
 
 /// Executes `plan`. Failures of actions are told by events and counted; what was learnt is added to `state` and saved,
@@ -191,7 +188,7 @@ pub fn open_store(dir: &Path, cancelled: &AtomicBool, events: &(dyn Fn(Event) + 
         std::thread::sleep(LOOK_AGAIN);
         !cancelled.load(Ordering::Relaxed)
     };
-    Store::open_unless(dir, &mut wait)?.ok_or(ExecuteError::Cancelled)
+    Store::open_unless(dir, &mut wait).ok_or(ExecuteError::Cancelled)
 }
 
 /// Tells what was wrong with the store.

@@ -20,6 +20,7 @@ mod builtins;
 mod coerce;
 mod context;
 mod declare;
+mod definers;
 mod errors;
 mod evaluate;
 mod exports;
@@ -45,7 +46,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ouro_rules::diagnostic::{Diagnostic, Severity, Span, sorted};
-use ouro_rules::label::{Label, Pattern, join};
+use ouro_rules::label::{Label, Pattern, Scope, join};
 use ouro_rules::named::Named;
 use ouro_rules::package_group::PackageGroup;
 use ouro_rules::rule::RuleTable;
@@ -235,6 +236,7 @@ pub fn load_with(
 /// One load.
 struct Session<'a> {
     workspace: &'a Workspace,
+    patterns: &'a [Pattern],
     table: &'a RuleTable,
     globals: Globals,
     crew: Crew,
@@ -270,7 +272,7 @@ type Asked = BTreeMap<Arc<str>, Vec<(Label, Option<Span>)>>;
 impl<'a> Session<'a> {
     fn run(
         workspace: &'a Workspace,
-        patterns: &[Pattern],
+        patterns: &'a [Pattern],
         table: &'a RuleTable,
         options: &Options<'a>,
     ) -> Result<Loaded, Vec<Diagnostic>> {
@@ -291,7 +293,7 @@ impl<'a> Session<'a> {
         let (packages, broken) = (BTreeMap::new(), BTreeSet::new());
         let (recall, recalled) = (options.recall, BTreeMap::new());
         let mut session =
-            Session { workspace, table, globals, crew, modules, packages, broken, recall, recalled, reads, findings };
+            Session { workspace, patterns, table, globals, crew, modules, packages, broken, recall, recalled, reads, findings };
         session.waves(wanted, options);
         session.finish(patterns)
     }
@@ -313,12 +315,26 @@ impl<'a> Session<'a> {
         let mut group = || groups::groups(packages, broken, table, &workspace.settings.repositories, &mut of_groups);
         let (requested, (groups, rules)) = self.crew.both(packages.len(), select, || (group(), self.rules()));
         findings.append(&mut of_groups);
-        let findings = sorted(findings);
+        let mut findings = sorted(findings);
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            self.blame(&mut findings);
+            definers::complete(workspace, &self.modules.met(), &mut findings);
             return Err(findings);
         }
         self.packages.append(&mut self.recalled);
         Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings: findings })
+    }
+
+    /// Adds the calls inside macros to findings about labels that macros wrote: their places are the calls in BUILD files.
+    fn blame(&self, findings: &mut [Diagnostic]) {
+        let targets = self.packages.values().flat_map(|package| package.targets.values());
+        let made: BTreeMap<&Span, &Target> =
+            targets.filter(|target| !target.macro_trace.is_empty()).map(|target| (&target.span, target)).collect();
+        for finding in findings {
+            if let Some(target) = finding.span.as_ref().and_then(|span| made.get(span)) {
+                *finding = target.blamed(finding.clone());
+            }
+        }
     }
 
     /// The rules of the language, and those of users that some target is of.
@@ -379,10 +395,17 @@ impl<'a> Session<'a> {
     /// Reports a package that is not there at every place that names it.
     fn missing(&mut self, package: &Arc<str>, asked: &Asked) {
         let Some(labels) = asked.get(package) else {
-            return self.findings.push(discover::no_package(self.workspace, package, None));
+            let label = self.patterns.iter().find_map(|pattern| match &pattern.scope {
+                Scope::Target(label) if label.package == *package => Some(label),
+                _ => None,
+            });
+            let meant = label.and_then(|label| discover::folder_meant(self.workspace, label));
+            return self.findings.push(discover::no_package(self.workspace, package, None).maybe_help(meant));
         };
         for (label, span) in labels {
             let finding = discover::no_package(self.workspace, package, Some(label));
+            // What a flag or a setting names has no place.
+            let finding = if span.is_none() { finding.note(format!("needed for `{label}`")) } else { finding };
             self.findings.push(Diagnostic { span: span.clone(), ..finding });
         }
     }

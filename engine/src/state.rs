@@ -56,6 +56,12 @@ pub enum StateError {
 }
 
 impl StateError {
+    /// What to do about it.
+    pub fn remedy(&self) -> Option<String> {
+        let writes = "a build keeps what it made and learnt below the root of the workspace; make that writable, or build a copy";
+        matches!(self, StateError::Io { .. }).then(|| writes.to_owned())
+    }
+
     fn at<'a>(doing: &'static str, path: &'a Path) -> impl Fn(io::Error) -> StateError + 'a {
         move |source| StateError::Io { doing, path: path.to_owned(), source }
     }

@@ -26,7 +26,7 @@ pub use self::clang::OLDEST_CLANG;
 use self::memory::{Memory, Reading};
 use self::programs::Programs;
 use self::search::{Search, llvm_link_places, suffix};
-use crate::state::{Seen, Stamp, StateError};
+use crate::state::{Seen, Stamp};
 use crate::workspace::OUT_FOLDER;
 
 /// The shell of genrules.
@@ -103,9 +103,6 @@ pub enum ToolchainError {
         /// What it said.
         reason: String,
     },
-    /// The identity could not be written down.
-    #[error(transparent)]
-    State(#[from] StateError),
 }
 
 impl ToolchainError {
@@ -124,7 +121,9 @@ impl ToolchainError {
             }
             ToolchainError::NoTool { remedy, .. } => Some(remedy.clone()),
             ToolchainError::NoProgram { name, .. } => Some(format!("install `{name}`, or add its folder to `PATH`")),
-            ToolchainError::Broken { .. } | ToolchainError::State(_) => None,
+            ToolchainError::Broken { .. } => {
+                Some("repair it, or name another clang in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`".to_owned())
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use ouro_rules::{Configuration, Diagnostic};
 use serde::{Deserialize, Serialize};
 
 use crate::build;
+use crate::build::near_files;
 use crate::configure::Configured;
 use crate::graph;
 use crate::load::Loaded;
@@ -77,7 +78,8 @@ impl Universe {
         let looked_for = LookedFor::default();
         // What stands in a folder that was listed changes with the folder.
         let is_file = |path: &str| loaded.reads.is_listed(path) || looked_for.is_file(path, || root.join(path).is_file());
-        let graph = TargetGraph::of(loaded, &graph::build(configured, &is_file)?);
+        let graph =
+            TargetGraph::of(loaded, &graph::build(configured, &is_file).map_err(|found| near_files::complete(root, found))?);
         let attributes = AttributeTable::of_graph(configured, &graph);
         Ok((Universe { graph, attributes, warnings: loaded.warnings.clone(), left_out }, looked_for.into_all()))
     }

@@ -39,7 +39,8 @@ pub fn unused(root: &Path, analysis: &Analysis<'_>, plan: &Plan, toolchain: &Too
     }
     for node in analysis.graph.ids() {
         let (Node::Target(target), Some(own)) = (analysis.graph.node(node), analysis.analysed.get(node)) else { continue };
-        if own.providers.headers.is_some() {
+        // Others offer what an action makes, which may be there for more than compiles.
+        if own.providers.headers.is_some() && target.attrs.get("hdrs").is_some() {
             let files = own.providers.files.iter().map(|file| &**file.path()).collect();
             offered.insert(&target.label, Offered { target, files });
         }

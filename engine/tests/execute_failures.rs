@@ -125,6 +125,7 @@ fn a_silent_failure_is_put_into_words() {
     let text = |script_text: &str| workspace.build(vec![script("quiet", script_text, &[], &["ouro-out/x"])]).complaints();
     assert!(text("echo half > ouro-out/x; exit 3").contains("genrule of `//fw:quiet` failed without a word: exit status: 3"));
     assert!(text("echo half > ouro-out/x; kill -9 $$").contains("-j 1"));
+    assert!(text("echo why >&2; exit 3").contains("genrule of `//fw:quiet` failed: exit status: 3"), "others name no place");
     assert_eq!(workspace.outputs(), Vec::<String>::new());
 }
 

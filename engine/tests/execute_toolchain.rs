@@ -131,3 +131,15 @@ fn a_compiler_that_does_not_work_is_quoted() {
     let error = find(dir.path(), None).unwrap_err().to_string();
     assert!(error.contains("bin/clang --version` failed: libLLVM.so: cannot open"), "{error}");
 }
+
+#[test]
+fn a_compiler_that_ends_without_a_word_is_told_with_how_it_ended() {
+    let dir = TempDir::new().unwrap();
+    let clang = pretend(dir.path(), "clang", "17.0");
+    for (text, ended) in [("exit 1", "exit status: 1"), ("kill -SEGV $$", "signal: 11")] {
+        program(&clang, text);
+        let error = find(dir.path(), None).unwrap_err();
+        assert!(error.to_string().contains(&format!("failed: it said nothing and ended with {ended}")), "{error}");
+        assert!(error.remedy().is_some_and(|remedy| remedy.contains("[toolchain] clang")), "{error}");
+    }
+}

@@ -55,7 +55,7 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do next.
     pub help: Option<String>,
-    /// The file it is about, by path or name, for whoever knows more of that file and completes the finding; not shown.
+    /// The file (by path or name) or the function it is about, for whoever knows more of that and completes the finding; not shown.
     pub about: Option<Arc<str>>,
 }
 
@@ -120,7 +120,7 @@ impl Diagnostic {
 pub fn through(finding: Diagnostic, calls: &[Span]) -> Diagnostic {
     let known: Vec<Span> = finding.related.iter().map(|(span, _)| span.clone()).collect();
     let new = calls.iter().filter(|call| !known.contains(call));
-    new.fold(finding, |finding, call| finding.related(call, "in this macro call"))
+    new.fold(finding, |finding, call| finding.related(call, "through this call"))
 }
 
 /// Sorts findings by place and removes repetitions, so that parallel phases report alike every time.

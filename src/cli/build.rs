@@ -67,10 +67,10 @@ pub struct BuildFlags {
     /// The folder of the action cache; else `$OURO_CACHE`, `[cache] dir` in ouro.toml, or `~/.cache/ouro/v1`.
     #[arg(long = "cache-dir", alias = "cache", value_name = "DIR")]
     pub cache: Option<PathBuf>,
-    /// Write a trace for Perfetto or chrome://tracing, and name the critical path.
+    /// Write a trace for Perfetto or chrome://tracing, and name the critical path. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub profile: Option<PathBuf>,
-    /// Write what happens as JSON, one object a line, while it happens.
+    /// Write what happens as JSON, one object a line, while it happens. `-` is standard output.
     #[arg(long, value_name = "FILE")]
     pub events: Option<PathBuf>,
     /// What it is for.
@@ -93,13 +93,13 @@ pub enum SandboxKind {
 /// for each platform and by each toolchain, side by side.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigFlags {
-    /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. Again for one more.
+    /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. `ouro build` takes several.
     #[arg(help_heading = CONFIGURATION, long = "platform", value_name = "PLATFORM")]
     pub platforms: Vec<String>,
-    /// A configuration of ouro.toml, `[config.NAME]`. Again for one more.
+    /// A configuration of ouro.toml, `[config.NAME]`. `ouro build` takes several.
     #[arg(help_heading = CONFIGURATION, long = "config", value_name = "NAME")]
     pub configs: Vec<String>,
-    /// The `bpf_toolchain` that compiles; the machine's own clang by default. Again for one more.
+    /// The `bpf_toolchain` that compiles; the machine's own clang by default. `ouro build` takes several.
     #[arg(help_heading = CONFIGURATION, long = "toolchain", value_name = "LABEL")]
     pub toolchains: Vec<String>,
     /// What compilers are asked for.

@@ -157,6 +157,6 @@ pub enum Command {
     Attach(Attach),
     /// Detach a live chain from a device; it stays loaded.
     Detach(Detach),
-    /// Build a program and run it; of a chain: deploy, show the counts as they change, undeploy on Ctrl-C.
+    /// Build an executable (`sh_binary`, a test) and run it; of a chain: deploy, show the counts as they change, undeploy on Ctrl-C.
     Run(Run),
 }

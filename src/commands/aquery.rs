@@ -31,6 +31,9 @@ pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
     let keys = Keys::new(&workspace.root, &state, toolchain);
     let selected = asked.select(&analysis.graph, &analysis.analysed, &labels);
     let shown: Vec<Shown<'_>> = selected.into_iter().map(|action| Shown::of(action, toolchain, keys.of(action))).collect();
+    if shown.is_empty() {
+        session.output.status("nothing matches\n");
+    }
     session.fact(&match args.output {
         AqueryOutput::Text => actions::text(&shown),
         AqueryOutput::Json => actions::json(&shown),

@@ -58,7 +58,7 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     };
     let options = options(session, workspace, flags)?;
     let progress = Progress::new(&session.output, session.sources());
-    let recorders = Recorders::new(flags, began)?;
+    let recorders = Recorders::new(flags, began, &session.output)?;
     let tell = |event: Event| {
         recorders.event(&event);
         progress.event(&event);
@@ -191,7 +191,8 @@ pub fn failure(error: BuildError) -> CliError {
         BuildError::Execute(ExecuteError::Cancelled) | BuildError::State(StateError::Cancelled) => {
             CliError::new(Kind::Interrupted, "interrupted")
         }
-        BuildError::State(_) | BuildError::Cache(_) | BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
+        BuildError::State(error) => CliError::from(vec![Diagnostic::bare(error.to_string()).maybe_help(error.remedy())]),
+        BuildError::Execute(_) => CliError::new(Kind::Failed, error.to_string()),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::commands::build::failure;
 use crate::configurations;
 use crate::doctor::{Distribution, Fact, Machine, Status, facts, kernel_facts};
 use crate::error::{CliError, Kind};
+use crate::render::output::Verbosity;
 use crate::session::{self, Session};
 
 /// Says what is there and what is missing; fails when nothing could be built.
@@ -28,7 +29,9 @@ pub fn run(session: &Session, args: &Doctor) -> Result<(), CliError> {
         false => facts(&machine(workspace.as_ref(), args)?),
     };
     let works = facts.iter().all(|fact| fact.status != Status::Missing);
-    session.fact(&if args.json { format!("{}\n", json!({ "ok": works, "checks": facts })) } else { text(&facts) })?;
+    let is_quiet = session.output.settings().verbosity == Verbosity::Quiet;
+    let told: Vec<&Fact> = facts.iter().filter(|fact| !is_quiet || fact.status != Status::Ok).collect();
+    session.fact(&if args.json { format!("{}\n", json!({ "ok": works, "checks": told })) } else { text(&told) })?;
     if works { Ok(()) } else { Err(CliError { kind: Kind::Refused, findings: Vec::new() }) }
 }
 
@@ -79,9 +82,9 @@ fn outside(search_path: &OsStr) -> Found {
 }
 
 /// A line for each check, and what to do below it.
-fn text(facts: &[Fact]) -> String {
+fn text(facts: &[&Fact]) -> String {
     let width = facts.iter().map(|fact| fact.check.len()).max().unwrap_or_default();
-    let line = |fact: &Fact| {
+    let line = |fact: &&Fact| {
         let word = match fact.status {
             Status::Ok => "ok     ",
             Status::Warning => "warning",

@@ -112,7 +112,7 @@ impl Program {
 
 /// The error for a label that names something else: what could be meant instead.
 fn not_runnable(session: &Session, workspace: &Workspace, flags: &ConfigFlags, label: &Label) -> CliError {
-    let error = CliError::new(Kind::Usage, format!("`{label}` is neither a chain nor a program, so it cannot be run"));
+    let error = CliError::new(Kind::Usage, format!("`{label}` is neither a chain nor an executable, so it cannot be run"));
     let names: Vec<Arc<str>> = runnable(session, workspace, flags, &label.package).unwrap_or_default();
     let near = nearest(&label.name, names.iter().map(|name| &**name));
     let list = || names.iter().map(|name| format!("`{}`", label.sibling(name))).collect::<Vec<_>>().join(", ");

@@ -56,7 +56,7 @@ fn check_files(args: &Test) -> Result<(), CliError> {
     let folder = args.junit.as_deref().and_then(Path::parent).filter(|folder| !folder.as_os_str().is_empty());
     match folder.filter(|folder| !folder.is_dir()) {
         Some(folder) => Err(CliError::new(Kind::Usage, format!("there is no folder `{}` for the JUnit file", folder.display()))),
-        None => Ok(()),
+        None => args.junit.as_deref().map_or(Ok(()), files::check),
     }
 }
 

@@ -29,16 +29,19 @@ pub(super) fn clang(machine: &Machine) -> Answer {
     }
 }
 
-/// Those that a `bpf_toolchain` could name.
+/// Those that a `bpf_toolchain` could name, each by the first of its names in the search path: `/bin` is often a link to `/usr/bin`.
 pub(super) fn others(machine: &Machine) -> Answer {
     let version = |name: &str| name == "clang" || name.strip_prefix("clang-").is_some_and(|rest| rest.parse::<u32>().is_ok());
     let folders = std::env::split_paths(&machine.search_path).filter(|folder| folder.is_absolute());
-    let entries = folders.flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-    let names = entries.filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())));
-    let found: BTreeSet<PathBuf> = names.filter(|(name, _)| version(name)).map(|(_, path)| path).collect();
-    let own = machine.toolchain.as_ref().ok().and_then(|toolchain| toolchain.tool(&Tool::Clang).ok()).map(|clang| clang.path);
-    let others: Vec<String> =
-        found.iter().filter(|path| Some(*path) != own.as_ref()).map(|path| path.display().to_string()).collect();
+    let found = folders.flat_map(|folder| {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.filter(|entry| entry.file_name().to_str().is_some_and(version));
+        names.map(|entry| entry.path()).collect::<BTreeSet<_>>()
+    });
+    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let own = machine.toolchain.as_ref().ok().and_then(|toolchain| toolchain.tool(&Tool::Clang).ok());
+    let mut told: BTreeSet<PathBuf> = own.iter().map(|clang| real(&clang.path)).collect();
+    let others: Vec<String> = found.filter(|path| told.insert(real(path))).map(|path| path.display().to_string()).collect();
     Answer::ok(if others.is_empty() { "none".to_owned() } else { others.join(", ") })
 }
 

@@ -15,18 +15,26 @@ use ouro_engine::execute::{Step, Summary, without_colors};
 use ouro_rules::Diagnostic;
 use serde::Serialize;
 
-use crate::error::{CliError, io};
+use crate::error::CliError;
+use crate::files;
+use crate::render::output::Output;
 use crate::render::{compiler, diagnostic};
 
 /// A log being written.
-pub struct Log {
+pub struct Log<'o> {
     path: PathBuf,
     began: Instant,
-    state: Mutex<State>,
+    state: Mutex<State<'o>>,
 }
 
-struct State {
-    file: File,
+/// Where lines go.
+enum Sink<'o> {
+    File(File),
+    Standard(&'o Output),
+}
+
+struct State<'o> {
+    sink: Sink<'o>,
     /// When actions that run began, by their places.
     running: HashMap<usize, Instant>,
     /// The first trouble with the file; after it nothing more is written.
@@ -145,11 +153,23 @@ impl Longest<'_> {
     }
 }
 
-impl Log {
-    /// Makes the file, and writes its first line.
-    pub fn create(path: &Path, began: Instant) -> Result<Log, CliError> {
-        let file = File::create(path).map_err(io(format!("cannot write `{}`", path.display())))?;
-        let log = Log { path: path.to_owned(), began, state: Mutex::new(State { file, running: HashMap::new(), trouble: None }) };
+impl Sink<'_> {
+    fn write(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Sink::File(file) => file.write_all(line.as_bytes()),
+            Sink::Standard(output) => output.fact(line),
+        }
+    }
+}
+
+impl<'o> Log<'o> {
+    /// Makes the file, if it is one, and writes the first line.
+    pub fn create(path: &Path, began: Instant, output: &'o Output) -> Result<Log<'o>, CliError> {
+        let sink = match files::is_standard_output(path) {
+            true => Sink::Standard(output),
+            false => Sink::File(File::create(path).map_err(files::unwritable(path))?),
+        };
+        let log = Log { path: path.to_owned(), began, state: Mutex::new(State { sink, running: HashMap::new(), trouble: None }) };
         log.write(Line::Started { version: env!("CARGO_PKG_VERSION") });
         Ok(log)
     }
@@ -203,7 +223,7 @@ impl Log {
     pub fn finish(self, result: &Result<Built, BuildError>) -> Result<(), CliError> {
         self.write(Line::Finished(finished(result)));
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
-        state.trouble.map_or(Ok(()), Err).map_err(io(format!("cannot write `{}`", self.path.display())))
+        state.trouble.map_or(Ok(()), Err).map_err(files::unwritable(&self.path))
     }
 
     fn write(&self, line: Line<'_>) {
@@ -213,11 +233,11 @@ impl Log {
         let mut text = serde_json::to_string(&stamped).expect("BUG: events are plain data");
         text.push('\n');
         if state.trouble.is_none() {
-            state.trouble = state.file.write_all(text.as_bytes()).err();
+            state.trouble = state.sink.write(&text).err();
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State<'o>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -16,19 +16,22 @@ use crate::error::CliError;
 use crate::files;
 use crate::record::log::Log;
 use crate::record::trace::Trace;
+use crate::render::output::Output;
 
 /// What is recorded of one build. Threads may share it.
-pub struct Recorders {
+pub struct Recorders<'o> {
+    output: &'o Output,
     trace: Option<(PathBuf, Trace)>,
-    log: Option<Log>,
+    log: Option<Log<'o>>,
 }
 
-impl Recorders {
-    /// What the flags ask for; `began` is the moment all times count from.
-    pub fn new(flags: &BuildFlags, began: Instant) -> Result<Recorders, CliError> {
+impl<'o> Recorders<'o> {
+    /// What the flags ask for; `began` is the moment all times count from. What could not be written at the end fails now.
+    pub fn new(flags: &BuildFlags, began: Instant, output: &'o Output) -> Result<Recorders<'o>, CliError> {
+        flags.profile.as_deref().map_or(Ok(()), files::check)?;
         let trace = flags.profile.as_ref().map(|path| (path.clone(), Trace::new(began)));
-        let log = flags.events.as_ref().map(|path| Log::create(path, began)).transpose()?;
-        Ok(Recorders { trace, log })
+        let log = flags.events.as_ref().map(|path| Log::create(path, began, output)).transpose()?;
+        Ok(Recorders { output, trace, log })
     }
 
     /// Records one event. Call it on the thread it happens on.
@@ -45,7 +48,7 @@ impl Recorders {
     pub fn finish(self, result: &Result<Built, BuildError>) -> Result<(), CliError> {
         let logged = self.log.map_or(Ok(()), |log| log.finish(result));
         if let Some((path, trace)) = self.trace {
-            files::replace(&path, trace.finish().as_bytes())?;
+            files::write(self.output, &path, &trace.finish())?;
         }
         logged
     }

@@ -52,7 +52,12 @@ fn make_folder(folder: &Path, made: &mut Vec<PathBuf>) -> io::Result<()> {
         return Ok(());
     }
     make_folder(folder.parent().unwrap_or(Path::new("")), made)?;
-    fs::create_dir(folder)?;
+    // What stands there and is no folder is not one of the files we would write.
+    let in_the_way = |error: io::Error| match error.kind() {
+        io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+        _ => error,
+    };
+    fs::create_dir(folder).map_err(in_the_way)?;
     made.push(folder.to_owned());
     Ok(())
 }
@@ -91,6 +96,7 @@ fn failure(path: &Path, error: &io::Error) -> Diagnostic {
     let finding = Diagnostic::bare(format!("cannot write `{}`: {error}", path.display())).note("nothing was changed");
     match error.kind() {
         io::ErrorKind::PermissionDenied => finding.help("choose a folder you may write to"),
+        io::ErrorKind::NotADirectory => finding.help("a part of this path is a file; choose another folder"),
         io::ErrorKind::StorageFull => finding.help("make room on the disk and try again"),
         _ => finding,
     }

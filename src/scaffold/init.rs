@@ -19,7 +19,7 @@ const GITIGNORE: &str = ".gitignore";
 const SETTINGS: &str = "# The folder with this file is the root of the workspace; labels such as `//fw:count` start here.\n\
     # The name tells deployments of this workspace from those of others.\n";
 
-const IGNORED: &str = "/ouro-out\n/.ouro\n";
+const IGNORED: &str = "/ouro-out\n/.ouro\n/compile_commands.json\n";
 
 const BUILD: &str = r#"# `ouro build //fw:all` compiles, `ouro deploy //fw:fw` loads and attaches, `ouro add` adds a program.
 
@@ -72,8 +72,11 @@ pub fn init(folder: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
     let wanted = FILES.iter().map(|(name, body)| Change::create(folder.join(name), text(name, body)));
     let keeps = |path: &Path| path.ends_with(GITIGNORE) && path.exists();
     let changes: Vec<Change> = wanted.filter(|change| !keeps(&change.path)).collect();
-    let there: Vec<Diagnostic> =
-        changes.iter().filter(|change| change.path.exists()).map(|change| refusal(&change.path)).collect();
+    let there = changes.iter().filter(|change| change.path.exists());
+    // A workspace has the other files, too: one finding says it all.
+    let is_workspace = folder.join(SETTINGS_FILE).exists();
+    let told = there.filter(|change| !is_workspace || change.path.ends_with(SETTINGS_FILE));
+    let there: Vec<Diagnostic> = told.map(|change| refusal(&change.path)).collect();
     if !there.is_empty() {
         return Err(there);
     }
@@ -112,7 +115,7 @@ mod tests {
         assert_eq!(written, FILES.map(|(name, _)| root.join(name)));
         assert_eq!(fs::read_to_string(root.join("fw/count.c")).unwrap(), COUNT);
         let again = init(&root).unwrap_err();
-        assert_eq!(again.len(), 3);
+        assert_eq!(again.len(), 1);
         assert!(again[0].help.as_deref().unwrap().contains("ouro add"));
     }
 
@@ -124,6 +127,15 @@ mod tests {
         assert_eq!(init(folder.path()).unwrap_err().len(), 1);
         assert_eq!(fs::read_to_string(folder.path().join("fw/count.c")).unwrap(), "mine");
         assert!(!folder.path().join("ouro.toml").exists() && !folder.path().join("fw/BUILD.ouro").exists());
+    }
+
+    #[test]
+    fn a_file_where_a_folder_should_be_is_told_as_that() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let error = init(&folder.path().join("file/new")).unwrap_err().remove(0);
+        assert!(error.message.contains("not a directory") && !error.message.contains("already"), "{error:?}");
+        assert!(error.help.is_some());
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 use ouro_rules::attr::Value;
 use ouro_rules::{Diagnostic, Label, Pattern, Target};
 
-use super::Request;
+use super::{Request, unlisted};
 use crate::event::Event;
+use crate::execute::without_colors;
 use crate::load::{self, BUILD_FILES, Loaded};
 use crate::workspace::is_output;
 
@@ -27,10 +28,19 @@ impl<'r> Owners<'r> {
 
     /// The event, its findings completed.
     pub(crate) fn told(&self, mut event: Event) -> Event {
-        if let Event::Failed { owner, findings, .. } = &mut event {
+        if let Event::Failed { owner, output, findings, .. } = &mut event {
             findings.iter_mut().filter(|finding| finding.about.is_some()).for_each(|finding| self.complete(finding, owner));
+            findings.extend(self.unlisted(owner, &without_colors(output)));
         }
         event
+    }
+
+    /// What the source names in C and its target does not list.
+    fn unlisted(&self, user: &Label, printed: &str) -> Vec<Diagnostic> {
+        let missed = unlisted::missed(printed);
+        let loaded = if missed.is_empty() { None } else { self.loaded() };
+        let Some((loaded, target)) = loaded.and_then(|loaded| Some((loaded, loaded.target(user)?))) else { return Vec::new() };
+        missed.iter().filter_map(|place| unlisted::finding(loaded, target, place)).collect()
     }
 
     fn complete(&self, finding: &mut Diagnostic, user: &Label) {
@@ -166,7 +176,7 @@ fn dep(user: &Target, label: &Label) -> String {
 }
 
 /// As it is written in the user's package.
-fn relative(user: &Target, label: &Label) -> String {
+pub(super) fn relative(user: &Target, label: &Label) -> String {
     if user.label.package == label.package { format!(":{}", label.name) } else { label.to_string() }
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,8 +21,13 @@ impl Work<'_> {
     pub(super) fn discovered(&self, action: &Action, ended: &Ended) -> Result<Vec<Arc<str>>, Stop> {
         let ActionKind::Run { depfile: Some(path), .. } = &action.kind else { return Ok(Vec::new()) };
         let place = self.files.place(path);
-        let failed =
-            |error| Stop::Failed { printed: ended.printed.clone(), findings: vec![outputs::trouble("read", path, &error)] };
+        let failed = |error: io::Error| {
+            let finding = match error.kind() {
+                io::ErrorKind::NotFound => outputs::not_made(action, path),
+                _ => outputs::trouble("read", path, &error),
+            };
+            Stop::Failed { printed: ended.printed.clone(), findings: vec![finding] }
+        };
         let mut text = Vec::new();
         let read = outputs::open_plain(&place).and_then(|mut file| file.read_to_end(&mut text));
         read.map_err(failed)?;

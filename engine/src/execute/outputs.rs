@@ -8,7 +8,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use ouro_cache::{CacheError, Digest, Output, Store, Trouble};
-use ouro_rules::Diagnostic;
+use ouro_rules::{Action, ActionKind, Diagnostic, Tool};
 
 use crate::state::write_renamed;
 use crate::state::{File, Stamp};
@@ -27,7 +27,7 @@ pub(super) fn store_trouble(error: &CacheError) -> Diagnostic {
 pub(super) fn told(trouble: Trouble) -> Diagnostic {
     match &trouble {
         Trouble::Unusable(error) => {
-            Diagnostic::bare(trouble.to_string()).warning().maybe_help(remedy(&error.source).map(str::to_owned))
+            Diagnostic::bare(trouble.to_string()).warning().help(remedy(&error.source).unwrap_or(ANOTHER_CACHE))
         }
         Trouble::Damaged(_) => Diagnostic::bare(trouble.to_string())
             .warning()
@@ -36,6 +36,9 @@ pub(super) fn told(trouble: Trouble) -> Diagnostic {
     }
 }
 
+/// Where a cache cannot be.
+const ANOTHER_CACHE: &str = "name another folder: `--cache-dir DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml";
+
 fn remedy(error: &io::Error) -> Option<&'static str> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some("free space there and build again"),
@@ -43,6 +46,16 @@ fn remedy(error: &io::Error) -> Option<&'static str> {
         io::ErrorKind::ReadOnlyFilesystem => Some("build in a place that can be written to"),
         _ => None,
     }
+}
+
+/// A process ended well, and something is not there.
+pub(super) fn not_made(action: &Action, path: &str) -> Diagnostic {
+    Diagnostic::bare(format!("`{}` ended well without making `{path}`", action.owner)).help(match action.kind {
+        ActionKind::Run { tool: Tool::Clang | Tool::LlvmLink, .. } => {
+            "something else may stand in the compiler's place; `ouro doctor` shows which one is used"
+        }
+        _ => "make every declared output, or declare fewer",
+    })
 }
 
 /// Makes the folder of an output. An output of an earlier plan that stands where the folder must be goes away.

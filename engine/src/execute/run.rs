@@ -117,8 +117,7 @@ impl Work<'_> {
         let slot = self.scratch.take().map_err(|error| outputs::trouble("make a folder in", SCRATCH, &error))?;
         let home = slot.home().to_string_lossy().into_owned();
         // The tools of LLVM take longer to start than to work, and have no use for a home.
-        let is_llvm = matches!(tool, Tool::Clang | Tool::LlvmLink);
-        let (start, env) = match is_llvm {
+        let (start, env) = match is_llvm(action) {
             true => (Start::Warm, key::environment(env)),
             false => (Start::Plain, with_home(key::environment(env), &home)),
         };
@@ -161,10 +160,7 @@ impl Work<'_> {
                     self.files.set(path, Some(file));
                     gathered.push(output);
                 }
-                Ok(None) => findings.push(
-                    Diagnostic::bare(format!("`{}` ended well without making `{path}`", action.owner))
-                        .help("make every declared output, or declare fewer"),
-                ),
+                Ok(None) => findings.push(outputs::not_made(action, path)),
                 Err(finding) => findings.push(finding),
             }
         }
@@ -178,13 +174,14 @@ impl Work<'_> {
         let mut findings = self.unreadable(action, &ended.printed);
         findings.extend(self.kept_out(action, &ended.printed));
         let silent = ended.printed.trim().is_empty();
-        let finding =
-            Diagnostic::bare(format!("{} of `{}` failed without a word: {}", action.mnemonic, action.owner, ended.status));
+        let word = if silent { " without a word" } else { "" };
+        let finding = Diagnostic::bare(format!("{} of `{}` failed{word}: {}", action.mnemonic, action.owner, ended.status));
         match ended.status.signal() {
             Some(libc::SIGKILL) => {
                 findings.push(finding.help("the machine may be out of memory: build with fewer jobs (`-j 1`)"))
             }
-            None if !silent => {}
+            // Compilers name the place; others mostly do not, nor how they ended.
+            None if !silent && is_llvm(action) => {}
             _ => findings.push(finding),
         }
         Stop::Failed { printed: ended.printed, findings }
@@ -197,6 +194,11 @@ impl Work<'_> {
             self.files.forget(path);
         }
     }
+}
+
+/// Whether the action runs one of the toolchain's own tools.
+fn is_llvm(action: &Action) -> bool {
+    matches!(action.kind, ActionKind::Run { tool: Tool::Clang | Tool::LlvmLink, .. })
 }
 
 /// What is to be written by a process that is given no other place finds one here.

@@ -111,14 +111,14 @@ impl<'l> Builder<'_, 'l> {
             Some(To::Generated(maker)) => self.add_generated(label, maker),
             Some(To::File) => self.add_file(label),
             None => {
-                let finding = self.missing(kind, label, span);
+                let finding = self.missing(by, kind, label, span);
                 return self.findings.push(by.blamed(finding));
             }
         };
         self.graph.connect(node, to, Edge { kind, attr: Some(attr.clone()), span: span.clone() });
     }
 
-    fn missing(&mut self, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {
+    fn missing(&mut self, by: &Target, kind: EdgeKind, label: &Label, span: &Span) -> Diagnostic {
         let what = if kind.takes_files() { "no target or file" } else { "no target" };
         let finding = Diagnostic::error(span, format!("there is {what} `{label}`"));
         if self.resolver.is_any_file(label) {
@@ -131,12 +131,20 @@ impl<'l> Builder<'_, 'l> {
             kind if kind.takes_files() => format!("create `{}`, or correct the name", label.path()),
             _ => format!("declare it in `//{}`, or correct the name", label.package),
         };
-        finding.help(self.near(label).map_or_else(fallback, |near| format!("did you mean `{near}`?")))
+        let near = self.near(by, kind, label);
+        let about = (kind.takes_files() && near.is_none() && self.hints <= MOST_HINTS).then(|| label.path().into());
+        let finding = finding.help(near.map_or_else(fallback, |near| format!("did you mean `{near}`?")));
+        Diagnostic { about, ..finding }
     }
 
-    fn near(&mut self, label: &Label) -> Option<Label> {
+    /// What is declared and has nearly this name: never the target that names it, and for what looks like a file no target.
+    fn near(&mut self, by: &Target, kind: EdgeKind, label: &Label) -> Option<Label> {
         self.hints += 1;
         let package = self.resolver.packages.get(&*label.package).filter(|_| self.hints <= MOST_HINTS)?;
-        nearest(&label.name, package.targets.keys().map(|name| &**name)).map(|name| label.sibling(name))
+        let is_file = kind.takes_files() && label.name.contains('.');
+        let others = package.targets.values().map(|target| &target.label).filter(|other| **other != by.label);
+        let made = self.resolver.generated.keys().filter(|file| kind.takes_files() && file.package == label.package);
+        let names = others.chain(made).map(|near| &*near.name).filter(|name| !is_file || name.contains('.'));
+        nearest(&label.name, names).map(|name| label.sibling(name))
     }
 }

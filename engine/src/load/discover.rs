@@ -104,6 +104,22 @@ pub(super) fn no_package(workspace: &Workspace, package: &str, asked: Option<&La
     }
 }
 
+/// What names a target on the command line and was meant to name a folder of packages: `ingress`, or nearly so, from the root.
+pub(super) fn folder_meant(workspace: &Workspace, label: &Label) -> Option<String> {
+    let is_package = |path: &str| BUILD_FILES.iter().any(|build| workspace.root.join(path).join(build).is_file());
+    let told = |path: &str| match is_package(path) {
+        true => Some(format!("did you mean the package `//{path}:all`?")),
+        false => None,
+    };
+    let path = label.path();
+    if workspace.root.join(&path).is_dir() {
+        return Some(told(&path).unwrap_or_else(|| format!("did you mean all packages below: `//{path}/...`?")));
+    }
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    let listing = folder::list(&workspace.root.join(folder)).ok()?;
+    told(&join(folder, nearest(name, listing.folders())?))
+}
+
 /// The nearest package above a folder.
 fn enclosing<'p>(workspace: &Workspace, package: &'p str) -> Option<&'p str> {
     let above = package.rmatch_indices('/').map(|(at, _)| &package[..at]).chain([""]);

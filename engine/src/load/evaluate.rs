@@ -37,7 +37,10 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
             }
             Err(error) => match errors::unknown_name(&error) {
                 Some(at) if unknown.insert(at.source_span().to_owned()) => {
-                    context.report(not_defined(at, globals));
+                    // One that a `load()` misspells was told there.
+                    if !imports.mean(at.source_span()) {
+                        context.report(not_defined(at, globals));
+                    }
                     ast = reparse(&file, at.file.source(), language);
                 }
                 _ => context.report(limits.word(errors::runtime(&error, &file))),
@@ -49,7 +52,8 @@ pub(super) fn evaluate(parsed: Parsed, globals: &Globals, imports: &Imports, con
 
 fn not_defined(at: &FileSpan, globals: &Globals) -> Diagnostic {
     let name = at.source_span();
-    Diagnostic::error(&errors::span(at), format!("`{name}` is not defined")).help(near_global(name, globals))
+    let finding = Diagnostic::error(&errors::span(at), format!("`{name}` is not defined")).help(near_global(name, globals));
+    Diagnostic { about: Some(name.into()), ..finding }
 }
 
 fn once(

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
+use ouro_rules::diagnostic::{Diagnostic, did_you_mean, nearest};
 use ouro_rules::label::Label;
 use ouro_rules::repository::Repositories;
 use ouro_rules::rule::Rule;
@@ -69,6 +69,11 @@ impl<'s> Modules<'s> {
         }
         // What is left is part of a cycle.
         self.done.extend(parsed.into_keys().map(|label| (label, State::Failed)));
+    }
+
+    /// Every file that was looked for and is there.
+    pub(super) fn met(&self) -> Vec<&Label> {
+        self.done.iter().filter(|(_, state)| !matches!(state, State::Missing(_))).map(|(label, _)| label).collect()
     }
 
     /// Whether all that these statements name was looked for.
@@ -137,7 +142,7 @@ impl<'s> Modules<'s> {
     /// as [`Unknown`].
     pub(super) fn imports(&self, loads: &[Load], findings: &mut Vec<Diagnostic>) -> (Imports, bool) {
         let mut sources: BTreeMap<&str, (Option<&FrozenModule>, BTreeSet<&str>)> = BTreeMap::new();
-        let mut complete = true;
+        let (mut complete, mut meant) = (true, BTreeSet::new());
         for load in loads {
             let module = self.module(load, findings);
             complete &= module.is_some();
@@ -149,11 +154,12 @@ impl<'s> Modules<'s> {
                 if finding.is_some() || module.is_none() {
                     unknown.insert(name);
                     complete = false;
+                    meant.extend(module.and_then(|module| Some(nearest(name, names(module))?.to_owned())));
                 }
                 findings.extend(finding);
             }
         }
-        let names = |text: &str| {
+        let wanted = |text: &str| {
             loads
                 .iter()
                 .filter(|load| load.text == *text)
@@ -162,8 +168,8 @@ impl<'s> Modules<'s> {
         };
         let modules = sources
             .into_iter()
-            .filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &names(text), &unknown)?)));
-        (Imports(modules.collect()), complete)
+            .filter_map(|(text, (module, unknown))| Some((text.to_owned(), stand_in(module, &wanted(text), &unknown)?)));
+        (Imports { modules: modules.collect(), meant }, complete)
     }
 
     /// Every file that these statements bring in, directly or through others.
@@ -197,12 +203,24 @@ impl<'s> Modules<'s> {
     }
 }
 
-/// Modules by the text of their `load()` statement.
-pub(super) struct Imports(HashMap<String, FrozenModule>);
+/// What the `load()` statements of a file bring in.
+pub(super) struct Imports {
+    /// By the texts of the statements.
+    modules: HashMap<String, FrozenModule>,
+    /// The names that they surely mean where they name what is not there.
+    meant: BTreeSet<String>,
+}
+
+impl Imports {
+    /// Whether a statement that names what is not there means this name.
+    pub(super) fn mean(&self, name: &str) -> bool {
+        self.meant.contains(name)
+    }
+}
 
 impl FileLoader for Imports {
     fn load(&self, text: &str) -> starlark::Result<FrozenModule> {
-        let module = self.0.get(text).cloned();
+        let module = self.modules.get(text).cloned();
         module.ok_or_else(|| super::errors::refuse(Diagnostic::bare(format!("`{text}` is not loaded"))))
     }
 }
@@ -228,8 +246,11 @@ fn symbol(module: &FrozenModule, name: &str, load: &Load) -> Option<Diagnostic> 
     if name.starts_with('_') || module.get(name).is_ok() {
         return None;
     }
-    let names: Vec<&str> = module.names().map(|name| name.as_str()).collect();
-    Some(Diagnostic::bare(format!("`{}` has no `{name}`", load.text)).maybe_help(did_you_mean(name, names)))
+    Some(Diagnostic::bare(format!("`{}` has no `{name}`", load.text)).maybe_help(did_you_mean(name, names(module))))
+}
+
+fn names(module: &FrozenModule) -> Vec<&str> {
+    module.names().map(|name| name.as_str()).collect()
 }
 
 /// Reads one file; `None` when there is none.

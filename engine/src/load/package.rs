@@ -72,6 +72,9 @@ fn first_of(workspace: &Workspace, package: &str, names: &[&str], reads: &mut Re
             Ok(None) => reads.absent(&file),
             Ok(Some(text)) => {
                 reads.file(&file);
+                if let Some(finding) = unnamable(package, &file) {
+                    return Text::Bad(finding);
+                }
                 return match parse::parse(&file, text, Language::Build, ("", package), &workspace.settings.repositories) {
                     Ok(parsed) => Text::Parsed(Box::new(parsed)),
                     Err(finding) => Text::Bad(finding),
@@ -81,6 +84,13 @@ fn first_of(workspace: &Workspace, package: &str, names: &[&str], reads: &mut Re
         }
     }
     Text::Missing
+}
+
+/// A folder that no label could name, once for all that stands in its BUILD file.
+fn unnamable(package: &str, file: &Arc<str>) -> Option<Diagnostic> {
+    let error = Label::parse(&format!("//{package}:x"), "", "").err()?;
+    let finding = Diagnostic::error(&Span::point(file.clone(), 1, 1), format!("`{package}` cannot be a package: {error}"));
+    Some(finding.help("rename the folder, or list it under `ignore` of `[workspace]` in `ouro.toml`"))
 }
 
 /// A package that was evaluated.

@@ -123,7 +123,8 @@ fn no_target(workspace: &Workspace, package: &Package, label: &Label) -> Diagnos
         return finding.help(format!("`{}` is a file; name the target that uses it", label.path()));
     }
     let names = package.targets.keys().map(|name| &**name).chain(made(package));
-    finding.help(did_you_mean(&label.name, names).unwrap_or_else(|| match package.targets.len() {
+    let near = did_you_mean(&label.name, names).or_else(|| discover::folder_meant(workspace, label));
+    finding.help(near.unwrap_or_else(|| match package.targets.len() {
         0 => "the package has no targets".to_owned(),
         _ => format!("`//{}:all` selects every target of the package", package.name),
     }))

@@ -97,7 +97,8 @@ fn ask(clang: &Path, question: &[&str]) -> Answer {
     let output = plain(clang).args(question).output().map_err(|error| failed(error.to_string()))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
     if !output.status.success() {
-        return Err(failed(text(&output.stderr)));
+        let words = Some(text(&output.stderr)).filter(|words| !words.is_empty());
+        return Err(failed(words.unwrap_or_else(|| format!("it said nothing and ended with {}", output.status))));
     }
     Ok((text(&output.stdout), text(&output.stderr)))
 }

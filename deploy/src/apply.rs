@@ -157,9 +157,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
 fn run_shared(layout: &Layout, host: &Host, step: &Step) -> Option<Result<(), Error>> {
     let path = |generation: &u32| entry(layout, *generation);
     let done = match step {
-        Step::Attach { hook: Hook::SharedXdp(place), generation } => {
-            members::join(layout, host, place, *generation, None, false)
-        }
+        Step::Attach { hook: Hook::SharedXdp(place), generation } => members::join(layout, host, place, *generation, None, false),
         Step::TakeBack { hook: Hook::SharedXdp(place), generation, .. } => {
             members::join(layout, host, place, *generation, None, true)
         }

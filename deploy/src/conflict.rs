@@ -171,7 +171,9 @@ impl Conflict {
                 "chains whose `xdp()` has a `priority` share a device; other programs must be detached first: \
                  `bpftool prog show id {program}` tells what it is"
             ),
-            Conflict::Unlike { mode, section, .. } => format!("write `mode = \"{mode}\"`, and give the entry the type `{section}`"),
+            Conflict::Unlike { mode, section, .. } => {
+                format!("write `mode = \"{mode}\"`, and give the entry the type `{section}`")
+            }
             Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
@@ -220,7 +222,10 @@ impl fmt::Display for Conflict {
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
             Conflict::Unlike { hook, other, mode, section } => {
-                write!(f, "{hook} is shared with `{other}`, which is {mode} and of type `{section}`: all that share a device are alike")
+                write!(
+                    f,
+                    "{hook} is shared with `{other}`, which is {mode} and of type `{section}`: all that share a device are alike"
+                )
             }
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
             Conflict::OtherNamespace { hook } => write!(f, "{hook} was attached in another network namespace"),

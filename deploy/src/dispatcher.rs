@@ -113,10 +113,11 @@ impl Observed {
         self.dispatchers.iter().find_map(|dispatcher| Some((dispatcher, &dispatcher.seats[of(dispatcher)?])))
     }
 
-    /// The dispatcher that the hook's device runs.
-    fn dispatcher_of(&self, hook: &Hook) -> Option<&Dispatcher> {
-        let program = self.host.devices.get(hook.interface()?)?.xdp?;
-        self.dispatchers.iter().find(|dispatcher| dispatcher.program == program && dispatcher.target.is_some())
+    /// The dispatcher that the hook's device runs. Not found by its program: another command may just have led the link to the next.
+    pub(crate) fn dispatcher_of(&self, hook: &Hook) -> Option<&Dispatcher> {
+        let index = self.host.devices.get(hook.interface()?)?.index;
+        let is_it = |dispatcher: &&Dispatcher| dispatcher.layout.device() == (self.host.namespace, index);
+        self.dispatchers.iter().find(is_it).filter(|dispatcher| dispatcher.target == Some(index.into()))
     }
 
     /// Whether a chain at this hook would share its device with what that runs.

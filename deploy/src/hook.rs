@@ -6,7 +6,8 @@ use std::fmt;
 
 use ouro_rules::manifest::{
     Attach, Cgroup, CgroupMode, Direction, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetkitEnd, Netns, Order,
-    PerfEvent, RawTracepoint, SharedXdp, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt, XdpMode,
+    PerfEvent, RawTracepoint, SharedXdp, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+    XdpMode,
 };
 use serde::{Deserialize, Serialize};
 

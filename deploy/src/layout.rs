@@ -168,12 +168,13 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct SharedLayout {
     folder: PathBuf,
+    device: (u64, u32),
 }
 
 impl SharedLayout {
     /// That of the device with this index in the namespace with this inode.
     pub(crate) fn of_device(bpffs: &Path, namespace: u64, index: u32) -> SharedLayout {
-        SharedLayout { folder: shared(bpffs).join(format!("xdp-{namespace}-{index}")) }
+        SharedLayout { folder: shared(bpffs).join(format!("xdp-{namespace}-{index}")), device: (namespace, index) }
     }
 
     /// That of a folder found.
@@ -181,6 +182,11 @@ impl SharedLayout {
         let (namespace, index) = name.strip_prefix("xdp-")?.split_once('-')?;
         let layout = SharedLayout::of_device(bpffs, namespace.parse().ok()?, index.parse().ok()?);
         (layout.folder.file_name()? == name).then_some(layout)
+    }
+
+    /// The namespace and the index of the device.
+    pub(crate) fn device(&self) -> (u64, u32) {
+        self.device
     }
 
     pub(crate) fn folder(&self) -> &Path {

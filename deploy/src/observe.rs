@@ -156,9 +156,11 @@ impl Observed {
     fn note_others(&mut self, hook: &Hook) {
         let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
         let mut others = kernel::others(hook, &self.host);
-        // A dispatcher is ours, and runs for others, too.
-        let ours = |program| self.dispatchers.iter().any(|dispatcher| dispatcher.program == program && dispatcher.is_ours);
-        others.retain(|program| Some(*program) != own && !ours(*program));
+        others.retain(|program| Some(*program) != own);
+        // A dispatcher is ours, whoever else it calls.
+        if matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_)) && self.dispatcher_of(hook).is_some_and(|found| found.is_ours) {
+            others.clear();
+        }
         if !others.is_empty() {
             self.foreign_programs.insert(hook.name(), others);
         }

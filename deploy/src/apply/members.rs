@@ -9,12 +9,12 @@ use std::time::Duration;
 use ouro_rules::manifest::SharedXdp;
 
 use super::{entry, meta_of};
+use crate::Error;
 use crate::dispatcher::{Dispatcher, Member};
 use crate::hook::Hook;
 use crate::kernel::{self, Called, Host, Lock, pins};
 use crate::layout::{self, Layout, SharedLayout};
 use crate::observe::{dispatcher, write_members};
-use crate::Error;
 
 /// How often the lock is tried, and how long it takes until it is tried again: others hold it as long as a switch takes.
 const TRIES: u32 = 200;

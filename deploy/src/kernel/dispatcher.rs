@@ -30,7 +30,7 @@ pub(crate) struct Called {
 
 /// Pins a table with these entries, and the dispatcher that calls them in this order, for programs of this section.
 pub(crate) fn create_dispatcher(section: &str, called: &[Called], table: &Path, dispatcher: &Path) -> Result<(), Error> {
-    let failed = |error| Error::io("cannot load the dispatcher of the device", error);
+    let failed = |error| Error::io("cannot load the device's dispatcher, which takes kernel 5.10, on arm64 6.0", error);
     let unknown = |reason| Error::Object { of: "the dispatcher of the device".to_owned(), reason };
     create_table(table, u32::try_from(called.len()).unwrap_or(u32::MAX))?;
     for (slot, chain) in (0..).zip(called) {

@@ -9,7 +9,7 @@ use ouro_rules::manifest::{Attach, SharedXdp, XdpMode};
 
 use crate::chain::{Chain, count, if_udp, map, save, xdp};
 use crate::crash::{CHILD, deploy_anew, for_ever, kill_after};
-use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
+use crate::support::{Lab, NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, redeployed};
 
 fn shared(priority: u16, proceed_on: &[&str]) -> Attach {
@@ -151,6 +151,58 @@ fn nothing_is_lost_while_chains_change() {
 }
 
 #[test]
+fn commands_at_one_device_wait_for_each_other() {
+    lab(|lab| {
+        let of = |name: &str, priority| bundle(lab, name, shared(priority, &["pass"]), "XDP_DROP");
+        deployed(lab, &of("a", 10));
+        let flood = lab.flood();
+        let bundles = ["b", "c"].map(|name| [of(name, 5), of(name, 15)]);
+        std::thread::scope(|scope| {
+            for bundles in &bundles {
+                scope.spawn(|| {
+                    for round in 0..15 {
+                        redeployed(lab, &bundles[round % 2]);
+                        if round % 5 == 4 {
+                            undeploy(lab, &bundles[0].manifest.name);
+                        }
+                    }
+                });
+            }
+        });
+        let (sent, received) = flood.stop();
+        assert!(sent > 500, "the flood was thin: {sent}");
+        assert_eq!((sent, sharing(lab)), (received, vec!["a".to_owned()]));
+        removed(lab, &["a"]);
+    });
+}
+
+/// A program that counts and then jumps on, `length` times in a row, and at last passes.
+fn long(lab: &Lab, name: &str, priority: u16, length: usize) -> Bundle {
+    let mut chain = Chain::new(name).map(map("seen", "array", 1)).attach(&[shared(priority, &["pass"])]);
+    for index in 0..length {
+        let (own, next) = (format!("{name}{index}"), format!("{name}{}", index + 1));
+        chain = chain.program(&own, "xdp", &if_udp(&format!("JUMP({next});"), "return XDP_PASS;"), &[next.as_str()]);
+    }
+    chain.program(&format!("{name}{length}"), "xdp", &format!("{}return XDP_PASS;", count("seen")), &[]).bundle(lab.folder())
+}
+
+/// Kernel 6.12 began to count the tail calls of functions together with those of their callers.
+#[test]
+fn the_chains_of_a_device_have_33_tail_calls_together() {
+    if !kernel_is_at_least(6, 12) {
+        return;
+    }
+    lab(|lab| {
+        deployed(lab, &long(lab, "a", 1, 15));
+        deployed(lab, &long(lab, "b", 2, 16));
+        assert_eq!(of_three(lab, &["a", "b"]), [3, 3], "16 and 17 make 33");
+        deployed(lab, &long(lab, "b", 2, 17));
+        assert_eq!(of_three(lab, &["a", "b"]), [3, 0], "16 and 18 make 34");
+        removed(lab, &["a", "b"]);
+    });
+}
+
+#[test]
 fn what_cannot_share_is_refused() {
     lab(|lab| {
         let refused = |bundle: &Bundle| match deploy(lab, bundle).unwrap_err() {
@@ -252,6 +304,25 @@ fn change_all(bpffs: &Path, bundle: &Bundle) {
     ouro_deploy::deploy(bpffs, &elsewhere, &Options::default(), &mut |_| {}).unwrap();
     ouro_deploy::rollback(bpffs, "b", &mut |_| {}).unwrap();
     ouro_deploy::undeploy(bpffs, "b", &RemoveOptions::default(), &mut |_| {}).unwrap();
+}
+
+fn come_and_go(bpffs: &Path, bundle: &Bundle) {
+    deploy_anew(bpffs, bundle);
+    ouro_deploy::undeploy(bpffs, &bundle.manifest.name, &RemoveOptions::default(), &mut |_| {}).unwrap();
+}
+
+#[test]
+fn killed_first_deploys_leave_nothing() {
+    if let Ok(arguments) = std::env::var(CHILD) {
+        return for_ever(&arguments, come_and_go);
+    }
+    lab(|lab| {
+        save(&bundle(lab, "a", shared(1, &["pass"]), "XDP_PASS"), lab.folder());
+        for round in 0..40u64 {
+            kill_after(lab, "share::killed_first_deploys_leave_nothing", Duration::from_micros(round * 3571 % 80_000));
+            removed(lab, &["a"]);
+        }
+    });
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn limit(draft: &Draft<'_>) -> u32 {
 fn too_deep(draft: &Draft<'_>, graph: &Graph<'_>, path: &[usize], limit: u32) -> Diagnostic {
     let names: Vec<&str> = path.iter().map(|node| &*graph.programs[*node].label.name).collect();
     let finding = Diagnostic::error(draft.span, format!("`{}` can take more than {limit} tail calls in one run", draft.chain));
-    let stub = (limit < MAX_DEPTH).then_some("the kernel allows one more, which leads to the entry: from a root table, or a shared device's dispatcher");
+    let stub = (limit < MAX_DEPTH)
+        .then_some("the kernel allows one more, which leads to the entry: from a root table, or a shared device's dispatcher");
     stub.into_iter()
         .fold(finding, Diagnostic::note)
         .note(format!("a run the kernel would cut short: {} -> ...", names.join(" -> ")))

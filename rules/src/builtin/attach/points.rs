@@ -7,8 +7,8 @@ use crate::attr::{Record, Spanned, Value};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hook::{self, Hook};
 use crate::manifest::{
-    Attach, Cgroup, CgroupMode, Direction, Family, KERNEL_NAME, LABEL, Netfilter, NetfilterHook, NetkitEnd, Netns, Order, Socket,
-    SharedXdp, Sockmap, TcVia, XdpMode, is_device,
+    Attach, Cgroup, CgroupMode, Direction, Family, KERNEL_NAME, LABEL, Netfilter, NetfilterHook, NetkitEnd, Netns, Order,
+    SharedXdp, Socket, Sockmap, TcVia, XdpMode, is_device,
 };
 
 /// The kernel keeps the ends of the range of priorities for itself, and needs those up to here to put fragments together.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ouro_deploy::{Change, Conflict, Error, Options, RemoveOptions, Step};
+use ouro_deploy::{Change, Conflict, Error, Options, Problem, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, SharedXdp, XdpMode};
 
@@ -261,6 +261,33 @@ fn a_plan_says_who_runs_before_and_after() {
         assert!(words.iter().any(|words| words == expected), "{words:?}");
         assert!(!plan.changes.iter().any(|change| matches!(change, Change::Foreign { .. })), "{words:?}");
         removed(lab, &["a", "c"]);
+    });
+}
+
+#[test]
+fn a_slot_somebody_overwrote_is_taken_back() {
+    lab(|lab| {
+        let (a, b) = (bundle(lab, "a", shared(10, &["pass"]), "XDP_PASS"), bundle(lab, "b", shared(20, &["pass"]), "XDP_PASS"));
+        deployed(lab, &a);
+        deployed(lab, &b);
+        let theirs = lab.bpffs.join("ouro/b/gen-1/progs/last");
+        sh(&format!(
+            "bpftool map update pinned {}/*/set-2/table key 0 0 0 0 value pinned {}",
+            hooks(lab).display(),
+            theirs.display()
+        ));
+        let problems = |name: &str| {
+            let all = ouro_deploy::status(&lab.bpffs).unwrap();
+            all.into_iter().find(|found| found.name == name).unwrap().problems
+        };
+        let foreign = problems("a").into_iter().filter(|problem| matches!(problem, Problem::ForeignProgram { .. })).count();
+        assert_eq!((foreign, problems("b")), (1, vec![]));
+        let Error::Conflicts(found) = deploy(lab, &a).unwrap_err() else { panic!("somebody changed it") };
+        assert!(matches!(found.as_slice(), [Conflict::Changed { .. }]), "{found:?}");
+        let force = Options { force_links: true, ..Options::default() };
+        ouro_deploy::deploy(&lab.bpffs, &a, &force, &mut |_| {}).unwrap();
+        assert_eq!((sharing(lab), of_three(lab, &["a", "b"])), (vec!["a".to_owned(), "b".to_owned()], vec![3, 3]));
+        removed(lab, &["b", "a"]);
     });
 }
 

@@ -77,6 +77,13 @@ pub enum Conflict {
         /// The program's id.
         program: u32,
     },
+    /// The device is wanted for one chain alone, and others share it.
+    Shared {
+        /// The hook.
+        hook: Hook,
+        /// The deployments that share it.
+        with: Vec<String>,
+    },
     /// Another chain shares the device in another way.
     Unlike {
         /// The hook.
@@ -171,6 +178,7 @@ impl Conflict {
                 "chains whose `xdp()` has a `priority` share a device; other programs must be detached first: \
                  `bpftool prog show id {program}` tells what it is"
             ),
+            Conflict::Shared { .. } => "give its `xdp()` a `priority`, too, or undeploy the others".to_owned(),
             Conflict::Unlike { mode, section, .. } => {
                 format!("write `mode = \"{mode}\"`, and give the entry the type `{section}`")
             }
@@ -221,6 +229,9 @@ impl fmt::Display for Conflict {
             Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
+            Conflict::Shared { hook, with } => {
+                write!(f, "{hook} is shared by other chains, which have a `priority`: `{}`", with.join("`, `"))
+            }
             Conflict::Unlike { hook, other, mode, section } => {
                 write!(
                     f,

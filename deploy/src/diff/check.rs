@@ -85,8 +85,11 @@ fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
 
 /// A device runs one XDP program, and one filter at a priority and handle; a control group whose mode says so runs one program.
 fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
-    let keeps_it = matches!(hook, Hook::SharedXdp(_)) || observed.sharers(hook).is_empty();
-    if observed.can_share(hook) || (keeps_it && observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive)) {
+    let with: Vec<String> = observed.sharers(hook).into_iter().map(|other| other.deployment.clone()).collect();
+    if matches!(hook, Hook::Xdp { .. }) && !with.is_empty() {
+        return Some(Conflict::Shared { hook: hook.clone(), with });
+    }
+    if observed.can_share(hook) || observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
         return None;
     }
     let device = hook.interface().and_then(|interface| observed.host.devices.get(interface));

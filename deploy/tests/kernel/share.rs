@@ -215,7 +215,7 @@ fn what_cannot_share_is_refused() {
         undeploy(lab, "alone");
         deployed(lab, &bundle(lab, "a", shared(1, &["pass"]), "XDP_DROP"));
         let found = refused(&bundle(lab, "alone", xdp(NEAR), "XDP_DROP"));
-        assert!(matches!(found.as_slice(), [Conflict::Taken { .. }]) && found[0].help().contains("priority"), "{found:?}");
+        assert!(matches!(found.as_slice(), [Conflict::Shared { .. }]) && found[0].help().contains("priority"), "{found:?}");
         let Attach::SharedXdp(place) = shared(2, &["pass"]) else { panic!("it is shared") };
         let generic = Attach::SharedXdp(SharedXdp { mode: XdpMode::Generic, ..place });
         let found = refused(&bundle(lab, "b", generic.clone(), "XDP_DROP"));

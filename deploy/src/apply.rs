@@ -2,6 +2,7 @@
 //!
 //! Decides nothing; [`crate::diff`] did. Knows no conflicts.
 
+mod members;
 mod roots;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,9 @@ fn undo(target: &mut Target<'_>, done: &[Step]) -> Result<(), Error> {
 /// Carries out one step, or nothing of it.
 fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
     let layout = target.layout;
+    if let Some(result) = run_shared(layout, target.host, step) {
+        return result;
+    }
     match step {
         Step::CreateFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::create_folder(path)),
         Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.btf.clone(), &mut |_| {}),
@@ -128,6 +132,8 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
             let (from, to) = (program_of(layout, from)?, program_of(layout, to)?);
             kernel::switch(hook, &layout.link(hook), &from, &to, &|map| newest_place(layout, map))
         }
+        // Only places that chains share are rearranged, and those were seen to before.
+        Step::Rearrange { .. } | Step::SweepDispatchers => Ok(()),
         Step::DetachRoot { hook, root } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
         Step::RemoveRoot { root } => roots::remove(layout, root),
         Step::TakeBack { hook, generation, .. } => kernel::take_back(hook, &layout.link(hook), &entry(layout, *generation)?),
@@ -147,6 +153,30 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::DropKept => kernel::remove_pin(&layout.kept()),
         Step::RemoveFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path)),
     }
+}
+
+/// Carries out a step of a hook that chains share, or of what they share.
+fn run_shared(layout: &Layout, host: &Host, step: &Step) -> Option<Result<(), Error>> {
+    let path = |generation: &u32| entry(layout, *generation);
+    let done = match step {
+        Step::Attach { hook: Hook::SharedXdp(place), generation } => members::join(layout, host, place, *generation, None, false),
+        Step::TakeBack { hook: Hook::SharedXdp(place), generation, .. } => {
+            members::join(layout, host, place, *generation, None, true)
+        }
+        Step::Rearrange { hook: Hook::SharedXdp(place), from, to, .. } => {
+            path(from).and_then(|from| members::join(layout, host, place, *to, Some(&from), false))
+        }
+        Step::Switch { hook: Hook::SharedXdp(place), from, to } => {
+            path(from).and_then(|from| members::switch(layout, place, &from, &path(to)?))
+        }
+        Step::Detach { hook: Hook::SharedXdp(place), generation } => {
+            path(generation).and_then(|entry| members::leave(layout, place, Some(&entry)))
+        }
+        Step::RemoveLink { hook: Hook::SharedXdp(place) } => members::leave(layout, place, None),
+        Step::SweepDispatchers => members::sweep(layout),
+        _ => return None,
+    };
+    Some(done)
 }
 
 fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {

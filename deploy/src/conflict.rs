@@ -77,6 +77,24 @@ pub enum Conflict {
         /// The program's id.
         program: u32,
     },
+    /// The device is wanted for one chain alone, and others share it.
+    Shared {
+        /// The hook.
+        hook: Hook,
+        /// The deployments that share it.
+        with: Vec<String>,
+    },
+    /// Another chain shares the device in another way.
+    Unlike {
+        /// The hook.
+        hook: Hook,
+        /// The deployment that shares it.
+        other: String,
+        /// That one's mode.
+        mode: String,
+        /// That one's type: with support for packets of several buffers, or without.
+        section: String,
+    },
     /// A hook of ours runs a program that is not ours.
     Changed {
         /// The hook.
@@ -156,6 +174,14 @@ impl Conflict {
             Conflict::Taken { hook: Hook::Clsact { .. }, program } => {
                 format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
             }
+            Conflict::Taken { hook: Hook::Xdp { .. } | Hook::SharedXdp(_), program } => format!(
+                "chains whose `xdp()` has a `priority` share a device; other programs must be detached first: \
+                 `bpftool prog show id {program}` tells what it is"
+            ),
+            Conflict::Shared { .. } => "give its `xdp()` a `priority`, too, or undeploy the others".to_owned(),
+            Conflict::Unlike { mode, section, .. } => {
+                format!("write `mode = \"{mode}\"`, and give the entry the type `{section}`")
+            }
             Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
@@ -203,6 +229,15 @@ impl fmt::Display for Conflict {
             Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
+            Conflict::Shared { hook, with } => {
+                write!(f, "{hook} is shared by other chains, which have a `priority`: `{}`", with.join("`, `"))
+            }
+            Conflict::Unlike { hook, other, mode, section } => {
+                write!(
+                    f,
+                    "{hook} is shared with `{other}`, which is {mode} and of type `{section}`: all that share a device are alike"
+                )
+            }
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
             Conflict::OtherNamespace { hook } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {

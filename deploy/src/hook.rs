@@ -6,7 +6,8 @@ use std::fmt;
 
 use ouro_rules::manifest::{
     Attach, Cgroup, CgroupMode, Direction, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetkitEnd, Netns, Order,
-    PerfEvent, RawTracepoint, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt, XdpMode,
+    PerfEvent, RawTracepoint, SharedXdp, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+    XdpMode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub enum Hook {
         /// Where in the receive path.
         mode: XdpMode,
     },
+    /// A place in the dispatcher that a device's XDP link runs; kernel 5.10.
+    SharedXdp(SharedXdp),
     /// A TCX link; kernel 6.6.
     Tcx {
         /// The network device.
@@ -103,6 +106,8 @@ pub enum Hook {
 pub enum Renewal {
     /// Its link is updated, atomically and only if it runs what is expected.
     Link,
+    /// Its slot in the table of a dispatcher is compared and then overwritten, which is atomic.
+    Slot,
     /// What is attached without a link is compared and then replaced.
     Filter,
     /// Its link takes no other program, but what is attached may jump to one.
@@ -129,6 +134,7 @@ impl Hook {
     pub fn new(attach: &Attach, tcx: bool) -> Hook {
         match attach.clone() {
             Attach::Xdp { interface, mode } => Hook::Xdp { interface, mode },
+            Attach::SharedXdp(place) => Hook::SharedXdp(place),
             Attach::Tc { interface, direction, via, .. } if via == TcVia::Tcx || (via == TcVia::Auto && tcx) => {
                 Hook::Tcx { interface, direction, order: Order::Last, revision: None }
             }
@@ -162,7 +168,8 @@ impl Hook {
             Hook::Xdp { interface, .. }
             | Hook::Tcx { interface, .. }
             | Hook::Clsact { interface, .. }
-            | Hook::Netkit { interface, .. } => Some(interface),
+            | Hook::Netkit { interface, .. }
+            | Hook::SharedXdp(SharedXdp { interface, .. }) => Some(interface),
             _ => None,
         }
     }
@@ -176,6 +183,7 @@ impl Hook {
                 Renewal::Link
             }
             Hook::Iter(_) => Renewal::Link,
+            Hook::SharedXdp(_) => Renewal::Slot,
             Hook::Trace(Trace { sleepable: true, .. })
             | Hook::Uprobe(Uprobe { sleepable: true, .. })
             | Hook::UprobeMulti(UprobeMulti { sleepable: true, .. })
@@ -200,6 +208,7 @@ impl Hook {
     pub fn words(&self) -> (String, String) {
         match self {
             Hook::Xdp { interface, mode } => (interface.clone(), format!("xdp {mode}")),
+            Hook::SharedXdp(place) => place.words(),
             Hook::Tcx { interface, direction, .. } => (interface.clone(), format!("tcx {direction}")),
             Hook::Clsact { interface, direction, priority, .. } => {
                 (interface.clone(), format!("clsact {direction} priority {priority}"))
@@ -230,7 +239,7 @@ impl Hook {
     /// `eth0.100` have one; no two places get the same name.
     pub fn name(&self) -> String {
         let parts = match self {
-            Hook::Xdp { interface, .. } => vec!["xdp", interface],
+            Hook::Xdp { interface, .. } | Hook::SharedXdp(SharedXdp { interface, .. }) => vec!["xdp", interface],
             Hook::Tcx { interface, direction, .. } => return name(&["tcx", &direction.to_string(), interface]),
             Hook::Clsact { interface, direction, priority, handle: 1 } => {
                 return name(&["clsact", &direction.to_string(), &priority.to_string(), interface]);
@@ -279,6 +288,7 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Hook::Xdp { interface, mode } => write!(f, "{mode} XDP of `{interface}`"),
+            Hook::SharedXdp(place) => write!(f, "{} XDP of `{}`, priority {}", place.mode, place.interface, place.priority),
             Hook::Tcx { interface, direction, .. } => write!(f, "TCX {direction} of `{interface}`"),
             Hook::Clsact { interface, direction, priority, .. } => {
                 write!(f, "clsact {direction} of `{interface}`, priority {priority}")

@@ -1,5 +1,5 @@
 //! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,live},maps,links,root/<kind>/{stub,table},kept,
-//! unconfirmed}`.
+//! unconfirmed}`, and of dispatchers `<bpffs>/ouro-hooks/xdp-<namespace>-<device>/{link,set-<n>/{table,dispatcher,members}}`.
 //!
 //! Pure: makes paths, and refuses names that would lead elsewhere.
 
@@ -9,10 +9,12 @@ use crate::Error;
 use crate::hook::Hook;
 
 const PREFIX: &str = "gen-";
+const SET: &str = "set-";
 
 /// The folder of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
+    bpffs: PathBuf,
     folder: PathBuf,
     name: String,
 }
@@ -20,6 +22,11 @@ pub struct Layout {
 /// The folder that holds all deployments.
 pub(crate) fn all(bpffs: &Path) -> PathBuf {
     bpffs.join("ouro")
+}
+
+/// The folder that holds what deployments share.
+pub(crate) fn shared(bpffs: &Path) -> PathBuf {
+    bpffs.join("ouro-hooks")
 }
 
 /// Fails for a name that the bpffs refuses or that leads out of its folder.
@@ -37,7 +44,12 @@ impl Layout {
     /// The layout of the deployment `name`.
     pub fn new(bpffs: &Path, name: &str) -> Result<Layout, Error> {
         check_name(name)?;
-        Ok(Layout { folder: all(bpffs).join(name), name: name.to_owned() })
+        Ok(Layout { bpffs: bpffs.to_owned(), folder: all(bpffs).join(name), name: name.to_owned() })
+    }
+
+    /// Where all of it is.
+    pub(crate) fn bpffs(&self) -> &Path {
+        &self.bpffs
     }
 
     /// The deployment's name.
@@ -149,6 +161,66 @@ impl Layout {
     /// Which generation runs on trial, and until when.
     pub fn unconfirmed(&self) -> PathBuf {
         self.folder.join("unconfirmed")
+    }
+}
+
+/// The folder of what several deployments share of one device. What a dispatcher consists of is one set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct SharedLayout {
+    folder: PathBuf,
+    device: (u64, u32),
+}
+
+impl SharedLayout {
+    /// That of the device with this index in the namespace with this inode.
+    pub(crate) fn of_device(bpffs: &Path, namespace: u64, index: u32) -> SharedLayout {
+        SharedLayout { folder: shared(bpffs).join(format!("xdp-{namespace}-{index}")), device: (namespace, index) }
+    }
+
+    /// That of a folder found.
+    pub(crate) fn named(bpffs: &Path, name: &str) -> Option<SharedLayout> {
+        let (namespace, index) = name.strip_prefix("xdp-")?.split_once('-')?;
+        let layout = SharedLayout::of_device(bpffs, namespace.parse().ok()?, index.parse().ok()?);
+        (layout.folder.file_name()? == name).then_some(layout)
+    }
+
+    /// The namespace and the index of the device.
+    pub(crate) fn device(&self) -> (u64, u32) {
+        self.device
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// What attaches the dispatcher.
+    pub(crate) fn link(&self) -> PathBuf {
+        self.folder.join("link")
+    }
+
+    pub(crate) fn set(&self, number: u32) -> PathBuf {
+        self.folder.join(format!("{SET}{number}"))
+    }
+
+    /// The number of a set's folder.
+    pub(crate) fn set_number(name: &str) -> Option<u32> {
+        let number = name.strip_prefix(SET)?.parse().ok()?;
+        (name == format!("{SET}{number}")).then_some(number)
+    }
+
+    /// The entries of the chains, by their places.
+    pub(crate) fn table(&self, set: u32) -> PathBuf {
+        self.set(set).join("table")
+    }
+
+    /// The program that calls them.
+    pub(crate) fn dispatcher(&self, set: u32) -> PathBuf {
+        self.set(set).join("dispatcher")
+    }
+
+    /// Whose they are.
+    pub(crate) fn members(&self, set: u32) -> PathBuf {
+        self.set(set).join("members")
     }
 }
 

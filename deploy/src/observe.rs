@@ -2,12 +2,15 @@
 //!
 //! Reads only. Knows no bundle; what to do about it is [`crate::diff`]'s business.
 
+mod dispatchers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ouro_rules::manifest::{Attach, Manifest};
 
 use crate::Error;
+use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
 use crate::kernel::pins::{self, Kind, LinkFacts};
 use crate::kernel::{self, Host, MapFacts, Missing};
@@ -16,6 +19,8 @@ use crate::meta::{self, Meta};
 use crate::resolve::resolve;
 use crate::root::Root;
 use crate::trial::{self, Trial};
+
+pub(crate) use dispatchers::{dispatcher, dispatchers, write_members};
 
 /// Everything there is of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,6 +35,8 @@ pub struct Observed {
     pub attachments: BTreeMap<String, Attachment>,
     /// The root tables by name.
     pub roots: BTreeMap<String, Root>,
+    /// What deployments share of devices.
+    pub dispatchers: Vec<Dispatcher>,
     /// The declared maps that are there, by their pins.
     pub maps: BTreeMap<String, MapFacts>,
     /// What the deployment was of which only the maps were kept.
@@ -150,6 +157,10 @@ impl Observed {
         let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
         let mut others = kernel::others(hook, &self.host);
         others.retain(|program| Some(*program) != own);
+        // A dispatcher is ours, whoever else it calls.
+        if matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_)) && self.dispatcher_of(hook).is_some_and(|found| found.is_ours) {
+            others.clear();
+        }
         if !others.is_empty() {
             self.foreign_programs.insert(hook.name(), others);
         }
@@ -173,6 +184,7 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
         }
     }
     observed.roots = roots(&layout)?;
+    observed.dispatchers = dispatchers(bpffs)?;
     observed.attachments = attachments(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
     Ok(observed)
@@ -257,6 +269,13 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
         Hook::Cgroup(place) if !hook.is_link() => {
             let program = kernel::group_program(place);
             return Ok(program.map(|program| LinkFacts { id: 0, program, target: Some(0) }));
+        }
+        Hook::SharedXdp(place) => {
+            let found = observed.dispatcher_at(hook).filter(|(_, seat)| seat.member.place == *place);
+            return Ok(found.and_then(|(dispatcher, seat)| {
+                let program = if dispatcher.is_ours { seat.program.unwrap_or(0) } else { dispatcher.program };
+                Some(LinkFacts { id: dispatcher.link?, program, target: dispatcher.target })
+            }));
         }
         _ => return pins::link_facts(&layout.link(hook)),
     };

@@ -31,7 +31,7 @@ impl Root {
 /// Whether a hook of the chain runs the stub.
 pub(crate) fn is_rooted(manifest: &Manifest, hook: &Hook) -> bool {
     let jumps = entry_type(manifest).is_some_and(|ty| !ty.sleepable);
-    jumps && (manifest.atomic || hook.renewal() == Renewal::Root)
+    jumps && hook.renewal() != Renewal::Slot && (manifest.atomic || hook.renewal() == Renewal::Root)
 }
 
 /// The name of the table that the chain's entry can stand in. Two entries with the same have one table.

@@ -124,6 +124,9 @@ pub struct HookStatus {
     pub alive: bool,
     /// The link's pin; none for what has no link.
     pub path: Option<PathBuf>,
+    /// The deployments that share the device, this one among them, in the order they run in; none of a hook that is not shared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sharing: Vec<String>,
 }
 
 /// A declared map.
@@ -251,6 +254,7 @@ fn edges(layout: &Layout, number: u32, generation: &Generation, manifest: &Manif
 
 fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus {
     let attached = observed.attachments.get(&hook.name());
+    let shared = observed.dispatcher_at(hook);
     let (target, is_device) = (attached.and_then(|attached| attached.target), hook.interface().is_some());
     HookStatus {
         name: hook.name(),
@@ -260,7 +264,13 @@ fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus 
         link: attached.and_then(|attached| attached.link),
         program: attached.map(|attached| attached.program),
         alive: attached.is_some_and(|attached| attached.is_alive()),
-        path: hook.is_link().then(|| layout.link(hook)),
+        path: match (hook, shared) {
+            (Hook::SharedXdp(_), shared) => shared.map(|(dispatcher, _)| dispatcher.path()),
+            _ => hook.is_link().then(|| layout.link(hook)),
+        },
+        sharing: shared.map_or_else(Vec::new, |(dispatcher, _)| {
+            dispatcher.seats.iter().map(|seat| seat.member.deployment.clone()).collect()
+        }),
     }
 }
 

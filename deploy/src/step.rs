@@ -199,6 +199,20 @@ pub enum Step {
         /// What it is to run.
         to: Runs,
     },
+    /// Has the device's dispatcher call the deployment elsewhere among the others, or go on after other verdicts; from the same
+    /// instant on it calls the other generation, if it still calls the one expected.
+    Rearrange {
+        /// Where it is to be called.
+        hook: Hook,
+        /// Where it is called.
+        was: Hook,
+        /// The generation it calls.
+        from: u32,
+        /// The generation it is to call.
+        to: u32,
+    },
+    /// Removes what stopped commands left of dispatchers.
+    SweepDispatchers,
     /// Detaches a root's stub.
     DetachRoot {
         /// Where.
@@ -284,6 +298,9 @@ impl Step {
                 Step::SwitchRoot { root: root.clone(), from: Some(*to), to: *from }
             }
             Step::Exchange { hook, from, to } => Step::Exchange { hook: hook.clone(), from: to.clone(), to: from.clone() },
+            Step::Rearrange { hook, was, from, to } => {
+                Step::Rearrange { hook: was.clone(), was: hook.clone(), from: *to, to: *from }
+            }
             // Only the id of the other program was known, and that brings nothing back.
             Step::TakeBack { hook, generation, .. } => Step::Detach { hook: hook.clone(), generation: *generation },
             Step::AskConfirmation { .. } => Step::EndTrial,
@@ -305,6 +322,7 @@ impl Step {
             | Step::AttachRoot { hook, .. }
             | Step::Exchange { hook, .. }
             | Step::DetachRoot { hook, .. }
+            | Step::Rearrange { hook, .. }
             | Step::TakeBack { hook, .. }
             | Step::Detach { hook, .. }
             | Step::RemoveLink { hook } => Some(hook),
@@ -357,6 +375,9 @@ impl fmt::Display for Step {
             Step::SwitchRoot { from: Some(from), to, .. } => write!(f, "switch the root table from generation {from} to {to}"),
             Step::SwitchRoot { from: None, to, .. } => write!(f, "take the root table back, for generation {to}"),
             Step::Exchange { hook, from, to } => write!(f, "switch {hook} from {from} to {to}"),
+            Step::Rearrange { hook, from, to, .. } if from == to => write!(f, "call generation {to} at {hook}"),
+            Step::Rearrange { hook, from, to, .. } => write!(f, "call generation {to} instead of {from} at {hook}"),
+            Step::SweepDispatchers => write!(f, "remove what a stopped command left of dispatchers"),
             Step::DetachRoot { hook, .. } => write!(f, "detach the stub of the root table from {hook}"),
             Step::RemoveRoot { .. } => write!(f, "remove the root table that nothing runs"),
             Step::TakeBack { hook, program, generation } => {

@@ -35,6 +35,8 @@ mod rejected;
 mod support;
 #[path = "kernel/root.rs"]
 mod root;
+#[path = "kernel/share.rs"]
+mod share;
 #[path = "kernel/traffic.rs"]
 mod traffic;
 

@@ -9,6 +9,7 @@ mod map;
 mod packet;
 mod place;
 mod scalar;
+mod shared;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ pub use place::{
     RawTracepoint, Sample, Socket, Sockmap, StructOps, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
 pub use scalar::Scalar;
+pub use shared::SharedXdp;
 
 /// The version of the format; a deployer refuses what it does not know.
 pub const FORMAT: u32 = 2;

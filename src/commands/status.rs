@@ -71,8 +71,9 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
 
 fn hook(status: &HookStatus) -> [String; 3] {
     let (place, how) = status.hook.words();
+    let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
-        (true, Some(program)) => format!("runs program {program}"),
+        (true, Some(program)) => format!("runs program {program}{order}"),
         _ => "not attached".to_owned(),
     };
     [place, how, state]

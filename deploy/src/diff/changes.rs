@@ -140,13 +140,21 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
             |hook: &Hook, before: String, after: String| Change::Changed { what, name: hook.to_string(), before, after };
         match step {
             Step::Attach { hook, generation } => {
-                found.push(Change::Added { what, name: hook.to_string(), after: format!("runs generation {generation}") });
+                found.push(Change::Added {
+                    what,
+                    name: hook.to_string(),
+                    after: format!("runs generation {generation}{}", observed.neighbours(hook)),
+                });
             }
             Step::AttachRoot { hook, .. } => {
                 found.push(Change::Added { what, name: hook.to_string(), after: "follows the root table".to_owned() });
             }
             Step::Switch { hook, from, to } => {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
+            }
+            Step::Rearrange { hook, was, from, to } => {
+                let before = format!("generation {from}{}", observed.neighbours(was));
+                found.push(changed(hook, before, format!("generation {to}{}", observed.neighbours(hook))));
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {
@@ -238,7 +246,9 @@ fn not_atomic(steps: &[Step]) -> Vec<Change> {
         _ => None,
     };
     let overlap = |step: &Step| match step {
-        Step::Switch { hook, .. } | Step::Exchange { hook, .. } if !matches!(hook.renewal(), Renewal::Link | Renewal::Filter) => {
+        Step::Switch { hook, .. } | Step::Exchange { hook, .. }
+            if !matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter) =>
+        {
             Some(NotAtomic::BothRun { hook: hook.clone() })
         }
         Step::CatchUpMap { map, .. } => Some(NotAtomic::Copied { map: map_name(map).to_owned() }),

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook as types;
+use ouro_rules::manifest::Manifest;
 
 use super::{Options, maps};
 use crate::conflict::Conflict;
+use crate::dispatcher::Member;
 use crate::hook::Hook;
 use crate::kernel::{Missing, find_filter};
 use crate::layout::check_name;
@@ -21,6 +23,7 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], optio
     found.extend(other_chain(bundle, observed));
     found.extend(twice(wanted));
     found.extend(hooks(observed, wanted));
+    found.extend(wanted.iter().filter_map(|hook| unlike(observed, hook, &bundle.manifest)));
     found.extend(attachments(observed).filter(|conflict| !options.force_links || !matches!(conflict, Conflict::Changed { .. })));
     found.extend(maps::conflicts(bundle, observed));
     found
@@ -82,12 +85,16 @@ fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
 
 /// A device runs one XDP program, and one filter at a priority and handle; a control group whose mode says so runs one program.
 fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
-    if observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
+    let with: Vec<String> = observed.sharers(hook).into_iter().map(|other| other.deployment.clone()).collect();
+    if matches!(hook, Hook::Xdp { .. }) && !with.is_empty() {
+        return Some(Conflict::Shared { hook: hook.clone(), with });
+    }
+    if observed.can_share(hook) || observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
         return None;
     }
     let device = hook.interface().and_then(|interface| observed.host.devices.get(interface));
     let program = match (hook, device) {
-        (Hook::Xdp { .. }, Some(device)) => device.xdp?,
+        (Hook::Xdp { .. } | Hook::SharedXdp(_), Some(device)) => device.xdp?,
         (Hook::Clsact { direction, priority, handle, .. }, Some(device)) => {
             find_filter(&device.filters, *direction, *priority, *handle)?.program
         }
@@ -95,6 +102,15 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
         _ => return None,
     };
     Some(Conflict::Taken { hook: hook.clone(), program })
+}
+
+/// One dispatcher calls all that share a device, in one mode and with one kind of packets.
+fn unlike(observed: &Observed, hook: &Hook, manifest: &Manifest) -> Option<Conflict> {
+    let Hook::SharedXdp(place) = hook else { return None };
+    let own = Member::new(&observed.name, place, manifest).kind();
+    let other = observed.sharers(hook).into_iter().find(|other| other.kind() != own)?;
+    let (mode, section) = other.kind();
+    Some(Conflict::Unlike { hook: hook.clone(), other: other.deployment.clone(), mode, section: section.to_owned() })
 }
 
 /// What is attached must be ours still, and seen from the namespace it was attached in. From another one a filter is not seen

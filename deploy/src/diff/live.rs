@@ -8,6 +8,7 @@ use ouro_rules::manifest::Manifest;
 
 use super::maps;
 use super::moves::Moves;
+use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
 use crate::observe::Observed;
 use crate::step::Step;
@@ -76,8 +77,14 @@ impl Goal<'_> {
 pub(super) fn leftovers(observed: &Observed, target: u32) -> Vec<Step> {
     let removed = removed_first(observed, target);
     let mut steps = maps::abandoned(observed, &removed);
+    steps.extend(sweep(observed));
     steps.extend(removed.into_iter().map(|generation| Step::RemoveGeneration { generation }));
     steps
+}
+
+/// Removes what stopped commands left of dispatchers, of whichever deployment.
+pub(super) fn sweep(observed: &Observed) -> Option<Step> {
+    observed.dispatchers.iter().any(Dispatcher::has_leftovers).then_some(Step::SweepDispatchers)
 }
 
 /// Generations that nothing runs and nothing can go back to. The others that go stay until the new one is live.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use ouro_rules::manifest::Manifest;
 
 use super::{missing_qdiscs, remove};
+use crate::dispatcher::Member;
 use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
 use crate::root::{self, is_rooted};
@@ -41,6 +42,10 @@ impl<'a> Moves<'a> {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
                 }
+                Some(attached) if self.is_rearranged(hook, attached) => {
+                    let (was, from) = (attached.hook.clone(), attached.generation.unwrap_or(self.target));
+                    steps.push(Step::Rearrange { hook: hook.clone(), was, from, to: self.target });
+                }
                 Some(attached) if attached.generation.is_some() && attached.hook != *hook => {
                     steps.extend(remove::detach(attached));
                     steps.push(self.attach(hook));
@@ -52,6 +57,16 @@ impl<'a> Moves<'a> {
         let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
         steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
         steps
+    }
+
+    /// Whether a dispatcher calls the chain, and must be another to call it as it should be.
+    fn is_rearranged(&self, hook: &Hook, attached: &Attachment) -> bool {
+        let (Hook::SharedXdp(to), Hook::SharedXdp(from), Some(_)) = (hook, &attached.hook, attached.generation) else {
+            return false;
+        };
+        let frags = Member::new(&self.observed.name, to, self.manifest).frags;
+        let called = self.observed.dispatcher_at(hook).map(|(_, seat)| &seat.member);
+        to.mode == from.mode && called.is_some_and(|member| member.place != *to || member.frags != frags)
     }
 
     /// The roots that no hook will run.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use ouro_rules::manifest::Manifest;
 
-use super::{check, maps, recorded_qdiscs};
+use super::{check, live, maps, recorded_qdiscs};
 use crate::conflict::Conflict;
 use crate::observe::{Attachment, Observed};
 use crate::step::Step;
@@ -26,7 +26,8 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let mut steps: Vec<Step> = observed.attachments.values().filter_map(detach).collect();
+    let mut steps: Vec<Step> = live::sweep(observed).into_iter().collect();
+    steps.extend(observed.attachments.values().filter_map(detach));
     if !steps.is_empty() {
         steps.push(Step::Settle);
     }

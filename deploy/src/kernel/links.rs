@@ -104,7 +104,9 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
                 pins::open(&(site.map)(&place.map), Kind::Map).ok().flatten().ok_or_else(|| Missing::no_table(&place.map))?;
             sys::link_map(table.as_fd())?
         }
-        Hook::Clsact { .. } | Hook::Socket(_) => return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP).into()),
+        Hook::Clsact { .. } | Hook::Socket(_) | Hook::SharedXdp(_) => {
+            return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP).into());
+        }
     })
 }
 

@@ -47,7 +47,7 @@ fn found(hook: &Hook, link: &Path) -> Found<()> {
 pub(crate) fn others(hook: &Hook, host: &Host) -> Vec<u32> {
     let device = hook.interface().and_then(|interface| host.devices.get(interface));
     let asked = match (hook, device) {
-        (Hook::Xdp { .. }, Some(device)) => return device.xdp.into_iter().collect(),
+        (Hook::Xdp { .. } | Hook::SharedXdp(_), Some(device)) => return device.xdp.into_iter().collect(),
         (Hook::Clsact { direction, .. }, Some(device)) => {
             let here = device.filters.iter().filter(|filter| filter.direction == *direction && filter.program != 0);
             return here.map(|filter| filter.program).collect();

@@ -70,6 +70,7 @@ fn refused(hook: &Hook, error: &io::Error) -> String {
 pub(crate) fn needs(hook: &Hook) -> &'static str {
     match hook {
         Hook::Xdp { .. } => "links for XDP came with Linux 5.9",
+        Hook::SharedXdp(_) => "tail calls in functions of a program came with Linux 5.10, on arm64 with 6.0",
         Hook::Tcx { .. } => "TCX came with Linux 6.6, an order by revision with it",
         Hook::Clsact { .. } => "it needs CONFIG_NET_CLS_BPF and CONFIG_NET_SCH_INGRESS",
         Hook::Netkit { .. } => "netkit came with Linux 6.7 and needs CONFIG_NETKIT and a netkit device",

@@ -14,10 +14,10 @@ use crate::probes::{call, own};
 use crate::support::{Lab, lab};
 use crate::{counting, deployed, nothing_left, seen, status, undeployed};
 
-const CHILD: &str = "OURO_TEST_KILLED";
+pub const CHILD: &str = "OURO_TEST_KILLED";
 
 /// What the child process does instead of the test, again and again, until it is killed.
-fn for_ever(arguments: &str, round: fn(&Path, &Bundle)) {
+pub fn for_ever(arguments: &str, round: fn(&Path, &Bundle)) {
     let (bpffs, folder) = arguments.split_once(':').unwrap();
     let bundle = load(Path::new(folder));
     std::io::stdout().write_all(b"ready\n").unwrap();
@@ -26,7 +26,7 @@ fn for_ever(arguments: &str, round: fn(&Path, &Bundle)) {
     }
 }
 
-fn deploy_anew(bpffs: &Path, bundle: &Bundle) {
+pub fn deploy_anew(bpffs: &Path, bundle: &Bundle) {
     let force = Options { force: true, ..Options::default() };
     ouro_deploy::deploy(bpffs, bundle, &force, &mut |_| {}).unwrap();
 }
@@ -67,7 +67,7 @@ fn come_and_go(bpffs: &Path, bundle: &Bundle) {
 }
 
 /// Starts deploying in another process and kills it after a while.
-fn kill_after(lab: &Lab, test: &str, wait: Duration) {
+pub fn kill_after(lab: &Lab, test: &str, wait: Duration) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, format!("{}:{}", lab.bpffs.display(), lab.folder().display()))

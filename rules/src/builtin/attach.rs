@@ -65,12 +65,23 @@ fn devices() -> Vec<RecordSpec> {
     vec![
         record(
             "xdp",
-            "Attaches to a device's receive path. Kernel 5.9.",
+            "Attaches to a device's receive path. Kernel 5.9; to share the device with other chains 5.10.",
             vec![
                 interface(),
                 AttrSpec::new("mode", AttrType::String, "`native` in the driver, `generic` in the stack, `offload` on the card.")
                     .allowed(&["native", "generic", "offload"])
                     .default(Value::Str("native".into())),
+                AttrSpec::new(
+                    "priority",
+                    AttrType::Int,
+                    "Its place, 1 to 65535, among the chains that share the device; lower runs first. Without one the device is \
+                     the chain's alone.",
+                ),
+                AttrSpec::new(
+                    "proceed_on",
+                    AttrType::String.list(),
+                    "With a priority: the verdicts after which the next chain runs; all others are final. `[\"pass\"]` by default.",
+                ),
             ],
         ),
         record(

@@ -9,6 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::{Draft, Graph, MAX_DEPTH};
 use crate::diagnostic::Diagnostic;
 use crate::hook;
+use crate::manifest::Attach;
 
 /// Runs looked at before the question is given up: it needs dozens of bounds that hang together to come this far.
 const RUNS: usize = 100_000;
@@ -32,16 +33,18 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> 
     }
 }
 
-/// The stub of a root table takes one tail call to come to the entry.
+/// The stub of a root table takes one tail call to come to the entry, and so does the dispatcher of a shared device.
 fn limit(draft: &Draft<'_>) -> u32 {
     let rooted = draft.atomic || hook::find(&draft.entry.ty).is_some_and(hook::Hook::needs_root);
-    if rooted && !draft.attach.is_empty() { MAX_DEPTH - 1 } else { MAX_DEPTH }
+    let shares = draft.attach.iter().any(|(point, _)| matches!(point, Attach::SharedXdp(_)));
+    if shares || (rooted && !draft.attach.is_empty()) { MAX_DEPTH - 1 } else { MAX_DEPTH }
 }
 
 fn too_deep(draft: &Draft<'_>, graph: &Graph<'_>, path: &[usize], limit: u32) -> Diagnostic {
     let names: Vec<&str> = path.iter().map(|node| &*graph.programs[*node].label.name).collect();
     let finding = Diagnostic::error(draft.span, format!("`{}` can take more than {limit} tail calls in one run", draft.chain));
-    let stub = (limit < MAX_DEPTH).then_some("the kernel allows one more, which leads from the root table to the entry");
+    let stub = (limit < MAX_DEPTH)
+        .then_some("the kernel allows one more, which leads to the entry: from a root table, or a shared device's dispatcher");
     stub.into_iter()
         .fold(finding, Diagnostic::note)
         .note(format!("a run the kernel would cut short: {} -> ...", names.join(" -> ")))

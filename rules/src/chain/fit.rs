@@ -6,7 +6,7 @@ use super::{Draft, Graph};
 use crate::attr::Spanned;
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::hook::{self, Hook};
-use crate::manifest::{Attach, Direction};
+use crate::manifest::{Attach, Direction, SharedXdp};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 
 pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
@@ -14,6 +14,7 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
     findings.extend(same_map_names(graph));
     findings.extend(attach(draft));
     findings.extend(draft.attach.iter().filter_map(|(point, item)| point_map(graph, point, item)));
+    findings.extend(draft.attach.iter().filter_map(|(point, item)| atomic_share(draft, point, item)));
     findings
 }
 
@@ -155,10 +156,17 @@ fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<
     )
 }
 
+/// Hooks that switch at one instant follow a table of the chain's own, and the dispatcher of a shared device has its own.
+fn atomic_share(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<Diagnostic> {
+    let shares = draft.atomic && matches!(point, Attach::SharedXdp(_));
+    let finding = || Diagnostic::error(&item.span, "a chain that is `atomic` cannot share a device");
+    shares.then(|| finding().help("leave `priority` out, or `atomic`: a chain with one hook switches at one instant anyway"))
+}
+
 /// The place of an attach point; two points of one chain at the same place would run it twice.
 fn place(point: &Attach) -> (String, String) {
     match point {
-        Attach::Xdp { interface, .. } => (interface.clone(), "xdp".to_owned()),
+        Attach::Xdp { interface, .. } | Attach::SharedXdp(SharedXdp { interface, .. }) => (interface.clone(), "xdp".to_owned()),
         Attach::Tc { interface, direction, .. } | Attach::Tcx { interface, direction, .. } => {
             (interface.clone(), format!("tc {direction}"))
         }

@@ -11,7 +11,7 @@ use super::place::{
     Cgroup, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, Netns, Order, PerfEvent, RawTracepoint, Socket, Sockmap,
     StructOps, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
-use super::{LABEL, is_deployment_name, is_interface_name, is_kernel_name};
+use super::{LABEL, SharedXdp, is_deployment_name, is_interface_name, is_kernel_name};
 
 /// Where a chain's entry is attached.
 ///
@@ -27,6 +27,8 @@ pub enum Attach {
         /// Where in the receive path.
         mode: XdpMode,
     },
+    /// The same, shared with other chains: all of them run, one after another, until one has the last word. Kernel 5.10.
+    SharedXdp(SharedXdp),
     /// The traffic control layer.
     Tc {
         /// The network device.
@@ -116,7 +118,8 @@ impl Attach {
             Attach::Xdp { interface, .. }
             | Attach::Tc { interface, .. }
             | Attach::Tcx { interface, .. }
-            | Attach::Netkit { interface, .. } => Some(interface),
+            | Attach::Netkit { interface, .. }
+            | Attach::SharedXdp(SharedXdp { interface, .. }) => Some(interface),
             _ => None,
         }
     }
@@ -127,7 +130,8 @@ impl Attach {
         if let Attach::Xdp { interface, .. }
         | Attach::Tc { interface, .. }
         | Attach::Tcx { interface, .. }
-        | Attach::Netkit { interface, .. } = &mut other
+        | Attach::Netkit { interface, .. }
+        | Attach::SharedXdp(SharedXdp { interface, .. }) = &mut other
         {
             device.clone_into(interface);
         }
@@ -159,6 +163,7 @@ impl Attach {
     pub fn words(&self) -> (String, String) {
         match self {
             Attach::Xdp { interface, mode } => (interface.clone(), format!("xdp {mode}")),
+            Attach::SharedXdp(place) => place.words(),
             Attach::Tc { interface, direction, .. } => (interface.clone(), format!("tc {direction}")),
             Attach::Tcx { interface, direction, .. } => (interface.clone(), format!("tcx {direction}")),
             Attach::Netkit { interface, end, .. } => (interface.clone(), format!("netkit {end}")),

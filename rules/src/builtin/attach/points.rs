@@ -3,12 +3,12 @@
 //! What needs the chain (whether a map is one of its own) is checked by [`crate::chain`].
 
 use super::traced;
-use crate::attr::{Record, Spanned};
+use crate::attr::{Record, Spanned, Value};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hook::{self, Hook};
 use crate::manifest::{
-    Attach, Cgroup, CgroupMode, Direction, Family, KERNEL_NAME, LABEL, Netfilter, NetfilterHook, NetkitEnd, Netns, Order, Socket,
-    Sockmap, TcVia, XdpMode, is_device,
+    Attach, Cgroup, CgroupMode, Direction, Family, KERNEL_NAME, LABEL, Netfilter, NetfilterHook, NetkitEnd, Netns, Order,
+    SharedXdp, Socket, Sockmap, TcVia, XdpMode, is_device,
 };
 
 /// The kernel keeps the ends of the range of priorities for itself, and needs those up to here to put fragments together.
@@ -29,7 +29,7 @@ pub(in crate::builtin) fn attach(item: &Spanned, ty: &str) -> Result<Attach, Dia
     };
     let given = Given { record, item, ty, hook };
     match &*record.kind {
-        "xdp" => Ok(Attach::Xdp { interface: given.interface()?, mode: mode(given.text("mode")) }),
+        "xdp" => xdp(&given),
         "tc" => tc(&given),
         "tcx" => tcx(&given),
         "netkit" => netkit(&given),
@@ -142,6 +142,42 @@ fn mode(name: &str) -> XdpMode {
         "offload" => XdpMode::Offload,
         _ => XdpMode::Native,
     }
+}
+
+fn xdp(given: &Given<'_>) -> Result<Attach, Diagnostic> {
+    let (interface, mode) = (given.interface()?, mode(given.text("mode")));
+    let verdicts = given.record.field("proceed_on").filter(|list| list.value != Value::None);
+    if given.int("priority").is_none() {
+        return match verdicts {
+            Some(_) => Err(given
+                .error("proceed_on", "a chain that has the device for itself has the last word")
+                .help("add `priority`, which lets chains share the device, or leave `proceed_on` out")),
+            None => Ok(Attach::Xdp { interface, mode }),
+        };
+    }
+    let priority = given.number("priority", 1..=0xffff).map_err(|finding| finding.note("lower priorities run first"))?;
+    if mode == XdpMode::Offload {
+        let finding = given.error("mode", "a card runs one chain");
+        return Err(finding.help("leave `priority` out, or use `mode = \"native\"`"));
+    }
+    let mut proceed_on = verdicts.map_or_else(|| Ok(vec!["pass".to_owned()]), |list| proceed_on(given, list))?;
+    proceed_on.sort();
+    proceed_on.dedup();
+    Ok(Attach::SharedXdp(SharedXdp { interface, mode, priority, proceed_on }))
+}
+
+/// The names of verdicts, each in the spelling that comes first.
+fn proceed_on(given: &Given<'_>, list: &Spanned) -> Result<Vec<String>, Diagnostic> {
+    let Value::List(items) = &list.value else { return Ok(Vec::new()) };
+    let name = |item: &Spanned| {
+        let text = item.value.as_str().unwrap_or_default();
+        let known = given.hook.verdict(text).and_then(|number| given.hook.verdict_name(number));
+        known.map(str::to_owned).ok_or_else(|| {
+            let finding = Diagnostic::error(&item.span, format!("`{text}` is no verdict of `{}`", given.hook.prefix));
+            finding.help("use `pass`, `drop`, `tx`, `redirect` or `aborted`")
+        })
+    };
+    items.iter().map(name).collect()
 }
 
 fn tc(given: &Given<'_>) -> Result<Attach, Diagnostic> {

@@ -11,6 +11,7 @@ mod clsact;
 mod contents;
 mod host;
 mod inflate;
+mod lacking;
 mod links;
 mod load;
 mod map_types;
@@ -42,6 +43,7 @@ pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
 pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
+pub(crate) use lacking::Requirements;
 pub(crate) use load::{LoadOptions, Loaded, Loader, Request};
 pub(crate) use map_types::MapTypes;
 pub(crate) use maps::{
@@ -55,6 +57,7 @@ pub use probe::{Feature, Has, features};
 pub(crate) use run::run_packet;
 pub(crate) use scratch::Scratch;
 pub(crate) use stub::create_root;
+pub(crate) use types::CoreTypes;
 pub use verify::Verified;
 
 /// How long the machine has been up.

@@ -37,6 +37,8 @@ mod support;
 mod root;
 #[path = "kernel/traffic.rs"]
 mod traffic;
+#[path = "kernel/variants.rs"]
+mod variants;
 
 use ouro_deploy::{DeploymentStatus, Error, Options, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;

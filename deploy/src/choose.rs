@@ -131,7 +131,8 @@ fn settled(program: &ManifestProgram, trials: &[Trial<'_>]) -> ManifestProgram {
 
 /// Has the kernel verify the next candidate of every program that waits for one, on all cores.
 fn load_next(bundle: &Bundle, trials: &mut [Trial<'_>], core: CoreTypes) -> Result<(), Error> {
-    let turns: Vec<(usize, usize)> = trials.iter().enumerate().filter_map(|(number, trial)| Some((number, trial.next()?))).collect();
+    let turns: Vec<(usize, usize)> =
+        trials.iter().enumerate().filter_map(|(number, trial)| Some((number, trial.next()?))).collect();
     let requests = turns.iter().map(|(number, place)| request(bundle, &trials[*number].tried[*place]));
     let requests: Vec<Request<'_>> = requests.collect::<Result<_, Error>>()?;
     let results = loader(bundle, core)?.load_all(&requests);

@@ -52,7 +52,8 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
         shared.extend(bundle.objects.values().find_map(|object| loader.lend_declared(object, &map.name).transpose()));
     }
     shared.into_iter().collect::<Result<(), Error>>()?;
-    let tried = manifest.programs.iter().flat_map(|program| program.tried().into_iter().map(move |candidate| (program, candidate)));
+    let tried =
+        manifest.programs.iter().flat_map(|program| program.tried().into_iter().map(move |candidate| (program, candidate)));
     let tried: Vec<(&ManifestProgram, Candidate)> = tried.collect();
     let requests: Vec<Request<'_>> = tried.iter().map(|(_, candidate)| request(bundle, candidate)).collect();
     let sections = tried.iter().map(|(program, _)| program.ty.clone());

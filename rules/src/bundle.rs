@@ -15,7 +15,9 @@ use crate::contents;
 use crate::diagnostic::Diagnostic;
 use crate::hook;
 use crate::label::Label;
-use crate::manifest::{Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::manifest::{
+    Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX,
+};
 use crate::manifest::{Content, Element, Layout};
 use crate::manifest::{is_deployment_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
@@ -247,14 +249,7 @@ fn disagree(declared: &MapSpec, first: &Label, known: &MapSpec, second: &Label, 
     let message = match sizes(known) == sizes(found) {
         true => format!("the members of map `{}` are not the same in `{}` and `{}`", declared.name, first, second),
         false => {
-            format!(
-                "map `{}` has {} in `{}`, and {} in `{}`",
-                declared.name,
-                sizes(known),
-                first,
-                sizes(found),
-                second
-            )
+            format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first, sizes(found), second)
         }
     };
     Diagnostic::bare(message)

@@ -40,7 +40,8 @@ pub struct BadRequirement {
     pub help: String,
 }
 
-const FORMS: &str = "write a kernel version such as `5.15`, `helper:NAME`, `map_type:NAME`, `program_type:NAME`, `kfunc:NAME` or `btf`";
+const FORMS: &str =
+    "write a kernel version such as `5.15`, `helper:NAME`, `map_type:NAME`, `program_type:NAME`, `kfunc:NAME` or `btf`";
 
 impl FromStr for Requirement {
     type Err = BadRequirement;

@@ -54,7 +54,8 @@ fn built(session: &Session, args: &Verify) -> Result<Vec<PathBuf>, CliError> {
     let bundles = bundles.map(|file| read(&workspace.root.join(file)).and_then(|bytes| bundle::read(&bytes, file)));
     let open = bundles.collect::<Result<Vec<Bundle>, CliError>>()?.iter().flat_map(open).collect::<BTreeSet<String>>();
     let judged_there = built.targets.iter().filter(|target| open.contains(&target.label.to_string()));
-    let judged_there: BTreeSet<&String> = judged_there.flat_map(|target| &target.files).filter(|file| file.ends_with(".o")).collect();
+    let judged_there: BTreeSet<&String> =
+        judged_there.flat_map(|target| &target.files).filter(|file| file.ends_with(".o")).collect();
     let programs = files.into_iter().filter(|file| file.ends_with(".o") || file.ends_with(".bundle"));
     Ok(programs.filter(|file| !judged_there.contains(file)).map(|file| workspace.root.join(file)).collect())
 }

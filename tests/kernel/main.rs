@@ -10,9 +10,11 @@ mod generations;
 mod packets;
 mod live;
 mod run;
+mod variants;
 mod bundle;
 mod refused;
 mod demo;
+mod variants;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -14,7 +14,6 @@ use super::numbers;
 use super::probe::{self, Has};
 use super::types::KernelTypes;
 
-
 /// What is known of the kernel, each thing asked for once.
 #[derive(Default)]
 pub(crate) struct Requirements {
@@ -30,7 +29,9 @@ impl Requirements {
                 let running = running()?;
                 (running < *needed).then(|| format!("it needs Linux {needed}, and this is {running}"))
             }
-            Requirement::Helper(name) => self.unnamed(&format!("BPF_FUNC_{name}"), || format!("the kernel has no helper `bpf_{name}`")),
+            Requirement::Helper(name) => {
+                self.unnamed(&format!("BPF_FUNC_{name}"), || format!("the kernel has no helper `bpf_{name}`"))
+            }
             Requirement::MapType(name) => {
                 self.unnamed(&format!("BPF_MAP_TYPE_{}", name.to_uppercase()), || format!("the kernel has no `{name}` maps"))
             }

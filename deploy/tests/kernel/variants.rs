@@ -83,7 +83,9 @@ fn the_first_candidate_that_the_kernel_takes_stands_in_the_middle() {
         let why: Vec<(&str, bool)> = choice.rejected.iter().map(|no| (no.candidate.as_str(), no.probed)).collect();
         assert_eq!(why, [("future", true), ("lacking", true), ("helper", false), ("function", false), ("careless", false)]);
         let said = choice.reasons().join("\n");
-        for part in ["needs Linux 99.0", "no helper `bpf_ouro_none`", "9999", "`ouro_no_such_function`", "invalid access to packet"] {
+        for part in
+            ["needs Linux 99.0", "no helper `bpf_ouro_none`", "9999", "`ouro_no_such_function`", "invalid access to packet"]
+        {
             assert!(said.contains(part), "{part}: {said}");
         }
         assert!(planned.changes.iter().any(|change| matches!(change, Change::Chosen { taken, .. } if taken == "plain")));
@@ -101,7 +103,12 @@ fn the_first_candidate_that_the_kernel_takes_stands_in_the_middle() {
 fn a_rollback_goes_back_to_another_candidate() {
     lab(|lab| {
         let first = variants(lab, "mid", &chain, &[("helper", UNKNOWN_HELPER, &[]), ("old", GOOD, &[])]);
-        let second = variants(lab, "mid", &chain, &[("new", "if (ctx->data == 1) return XDP_DROP; JUMP(allow);", &["btf"]), ("old", GOOD, &[])]);
+        let second = variants(
+            lab,
+            "mid",
+            &chain,
+            &[("new", "if (ctx->data == 1) return XDP_DROP; JUMP(allow);", &["btf"]), ("old", GOOD, &[])],
+        );
         deployed(lab, &first);
         let flood = lab.flood();
         deployed(lab, &second);
@@ -117,7 +124,9 @@ fn a_rollback_goes_back_to_another_candidate() {
 #[test]
 fn an_entry_may_have_candidates() {
     lab(|lab| {
-        let entry = |body: &str| Chain::new("fw").program("parse", "xdp", body, &["next"]).program("next", "xdp", "return XDP_PASS;", &[]);
+        let entry = |body: &str| {
+            Chain::new("fw").program("parse", "xdp", body, &["next"]).program("next", "xdp", "return XDP_PASS;", &[])
+        };
         let good = if_udp("return XDP_DROP;", "JUMP(next);");
         let bad = UNCHECKED.replace("allow", "next");
         deployed(lab, &variants(lab, "parse", &entry, &[("a", &bad, &[]), ("b", &good, &[])]));
@@ -169,7 +178,8 @@ fn jumps_to_an_optional_program_that_is_missing_miss() {
     lab(|lab| {
         let bundle = optional(lab, "return *(unsigned char *)(long)ctx->data;");
         let planned = plan(lab, &bundle);
-        let left_out = planned.changes.iter().find(|change| matches!(change, Change::LeftOut { .. })).expect("it is said").to_string();
+        let left_out =
+            planned.changes.iter().find(|change| matches!(change, Change::LeftOut { .. })).expect("it is said").to_string();
         assert!(left_out.starts_with("`extra` is left out, jumps to it miss: "), "{left_out}");
         deployed(lab, &bundle);
         let flood = lab.flood();

@@ -126,12 +126,14 @@ fn differences(first: &ProgramInfo, first_item: &Spanned, other: &ProgramInfo, s
     }
     for (one, two) in [(first, other), (other, first)] {
         for jump in one.jumps.iter().filter(|jump| two.jumps.iter().all(|known| !is_same(jump, known))) {
-            let finding = Diagnostic::error(span, format!("`{}` declares {}, and `{}` does not", one.label, said(jump), two.label));
+            let finding =
+                Diagnostic::error(span, format!("`{}` declares {}, and `{}` does not", one.label, said(jump), two.label));
             let finding = finding.related(&jump.span, "declared here").related(&first_item.span, "the first candidate");
             findings.push(finding.help("give all candidates the same `jumps`, with the same `on_miss` and `loop`"));
         }
         for map in one.maps.iter().filter(|map| two.maps.iter().all(|known| known.label != map.label)) {
-            let finding = Diagnostic::error(span, format!("`{}` uses map `{}`, and `{}` does not", one.label, map.label, two.label));
+            let finding =
+                Diagnostic::error(span, format!("`{}` uses map `{}`, and `{}` does not", one.label, map.label, two.label));
             let finding = finding.related(&first_item.span, "the first candidate");
             findings.push(finding.help("list the same `maps` for all candidates; a program need not touch all that it lists"));
         }

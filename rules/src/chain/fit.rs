@@ -47,7 +47,8 @@ fn why_not(from: &Hook, to: &Hook) -> &'static str {
 /// What is attached must be there.
 fn optional_entry(draft: &Draft<'_>) -> Option<Diagnostic> {
     let place = draft.entry.optional.as_ref()?;
-    let message = format!("the entry of `{}` is optional: without `{}` there is nothing to attach", draft.chain, draft.entry.label);
+    let message =
+        format!("the entry of `{}` is optional: without `{}` there is nothing to attach", draft.chain, draft.entry.label);
     let help = "remove `optional`, or give it a candidate that every kernel takes: `bpf_variants`";
     Some(Diagnostic::error(draft.span, message).related(place, "it is said here").help(help))
 }

@@ -10,7 +10,6 @@ mod generations;
 mod packets;
 mod live;
 mod run;
-mod variants;
 mod bundle;
 mod refused;
 mod demo;

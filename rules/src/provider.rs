@@ -170,7 +170,7 @@ pub struct ProgramInfo {
 
 impl ProgramInfo {
     /// The programs with objects that can stand in its place, in the order tried: its candidates, or itself.
-    pub fn tried<'a>(self: &'a Arc<ProgramInfo>) -> &'a [Arc<ProgramInfo>] {
+    pub fn tried(self: &Arc<ProgramInfo>) -> &[Arc<ProgramInfo>] {
         if self.candidates.is_empty() { std::slice::from_ref(self) } else { &self.candidates }
     }
 }

@@ -14,7 +14,7 @@ use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
 use crate::Error;
 use crate::hook::Hook;
 use crate::kernel::pins::Kind;
-use crate::kernel::{self, Host, LoadOptions, Loader, Request, pins};
+use crate::kernel::{self, CoreTypes, Host, LoadOptions, Loader, Request, pins};
 use crate::layout::Layout;
 use crate::map_check::differences;
 use crate::maps::{self, Copied};
@@ -42,9 +42,9 @@ impl<'a> Target<'a> {
         Target { layout, host, bundle, options: LoadOptions::default(), loader: None, loaded: BTreeMap::new(), copied }
     }
 
-    /// Has CO-RE relocations be made for the types in this file instead of the running kernel's.
-    pub(crate) fn load_with(&mut self, btf: Option<PathBuf>) {
-        self.options.btf = btf;
+    /// Has CO-RE relocations be made for these types.
+    pub(crate) fn load_with(&mut self, core: CoreTypes) {
+        self.options.core = core;
     }
 
     fn loader(&mut self) -> &mut Loader<'a> {
@@ -92,7 +92,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
     }
     match step {
         Step::CreateFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::create_folder(path)),
-        Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.btf.clone(), &mut |_| {}),
+        Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.core.clone(), &mut |_| {}),
         Step::CreateGeneration { generation } => create_generation(layout, *generation),
         Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
         Step::CreateTable { generation, entries } => kernel::create_table(&layout.table(*generation), *entries),
@@ -252,7 +252,7 @@ fn write_meta(target: &Target<'_>, generation: u32, hooks: &[Hook], qdiscs: &[St
 /// Pins everything of a generation once more; what the kernel holds is the same.
 fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
     let (layout, manifest) = (target.layout, &bundle(target).manifest);
-    for program in &manifest.programs {
+    for program in manifest.programs.iter().filter(|program| !program.is_missing()) {
         let place = |generation| layout.program(generation, &program.name);
         kernel::pin_again(&place(from), &place(generation), Kind::Program)?;
     }
@@ -310,12 +310,13 @@ fn load(target: &mut Target<'_>, generation: u32, name: &str) -> Result<(), Erro
 fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
     let manifest = &bundle(target).manifest;
     let layout = target.layout;
+    let there = || manifest.programs.iter().filter(|program| !program.is_missing());
     let request = |program: &'a ManifestProgram| {
         let pin = Some(layout.program(generation, &program.name));
         let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
         Ok(Request { object: object(target, program)?, program: name, function, globals: &program.globals, pin })
     };
-    let requests: Vec<Request<'a>> = manifest.programs.iter().map(request).collect::<Result<_, Error>>()?;
+    let requests: Vec<Request<'a>> = there().map(request).collect::<Result<_, Error>>()?;
     let loader = target.loader();
     if manifest.table_size > 0 {
         loader.hand_in(TABLE_MAP, layout.table(generation));
@@ -324,6 +325,6 @@ fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
         loader.hand_in(COUNTS_MAP, layout.counts(generation));
     }
     let results = loader.load_all(&requests).into_iter().map(|result| result.map(drop));
-    target.loaded = manifest.programs.iter().map(|program| program.name.as_str()).zip(results).collect();
+    target.loaded = there().map(|program| program.name.as_str()).zip(results).collect();
     Ok(())
 }

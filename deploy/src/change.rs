@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::choose::Choice;
 use crate::hook::Hook;
 use crate::problem::Problem;
 use crate::step::Step;
@@ -17,6 +18,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is different afterwards, and what is worth knowing before.
     pub changes: Vec<Change>,
+    /// What became of programs that depend on the kernel.
+    pub choices: Vec<Choice>,
 }
 
 /// One difference, or one thing to know.
@@ -69,6 +72,22 @@ pub enum Change {
     NotAtomic {
         /// How.
         why: NotAtomic,
+    },
+    /// A program that has candidates, of which this kernel takes one.
+    Chosen {
+        /// The program.
+        program: String,
+        /// The candidates, in the order tried.
+        candidates: Vec<String>,
+        /// The one taken.
+        taken: String,
+    },
+    /// An optional program that this kernel does not take.
+    LeftOut {
+        /// The program.
+        program: String,
+        /// Why: a line for each candidate.
+        why: Vec<String>,
     },
     /// Tests that cannot be run before the switch.
     Untried {
@@ -124,6 +143,13 @@ pub enum NotAtomic {
 }
 
 impl Plan {
+    /// The same, with what it says of programs that depend on the kernel.
+    pub(crate) fn with(mut self, choices: Vec<Choice>) -> Plan {
+        self.changes.extend(choices.iter().filter_map(Change::of));
+        self.choices = choices;
+        self
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -137,13 +163,26 @@ impl Plan {
 }
 
 impl Change {
+    /// What is worth knowing of a program that depends on the kernel; nothing of one that is what it always is.
+    fn of(choice: &Choice) -> Option<Change> {
+        let (program, candidates) = (choice.program.clone(), choice.candidates.clone());
+        match &choice.taken {
+            None => Some(Change::LeftOut { program, why: choice.reasons() }),
+            Some(taken) if *taken != program || candidates.len() > 1 => {
+                Some(Change::Chosen { program, candidates, taken: taken.clone() })
+            }
+            Some(_) => None,
+        }
+    }
+
     /// How people are used to see it: `+` for what is new, `~` for what changes, `-` for what goes, `!` for what one should know.
     pub fn sign(&self) -> char {
         match self {
             Change::Added { .. } => '+',
             Change::Changed { .. } => '~',
             Change::Removed { .. } => '-',
-            Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } | Change::Untried { .. } => '!',
+            Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } => '!',
+            Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } => '!',
         }
     }
 }
@@ -162,6 +201,13 @@ impl fmt::Display for Change {
                 write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
             }
             Change::NotAtomic { why } => write!(f, "not atomic: {why}"),
+            Change::Chosen { program, candidates, taken } => {
+                write!(f, "of `{program}` this kernel takes `{taken}`; its candidates are {}", candidates.join(", "))
+            }
+            Change::LeftOut { program, why } => {
+                let first = why.iter().filter_map(|reason| reason.lines().next()).collect::<Vec<_>>().join("; ");
+                write!(f, "`{program}` is left out, jumps to it miss: the kernel does not take it: {first}")
+            }
             Change::Untried { tests, ty } => {
                 write!(f, "cannot be tried: the kernel runs no packets through `{ty}` programs: {}", tests.join(", "))
             }

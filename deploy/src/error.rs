@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::choose::Choice;
 use crate::conflict::Conflict;
 use crate::kernel;
 use crate::rejection::Rejection;
@@ -55,6 +56,9 @@ pub enum Error {
     /// The verifier rejected a program.
     #[error(transparent)]
     Rejected(Box<Rejection>),
+    /// The kernel takes no candidate of these programs.
+    #[error("{}", no_candidate(.0))]
+    NoCandidate(Vec<Choice>),
     /// An object cannot be loaded.
     #[error("cannot load `{of}`: {reason}")]
     Object {
@@ -151,6 +155,10 @@ impl Error {
                 [only] => Some(only.help()),
                 _ => None,
             },
+            Error::NoCandidate(choices) => Some(match choices.iter().flat_map(|choice| &choice.rejected).find_map(|no| no.help.clone()) {
+                Some(help) => help,
+                None => "add a candidate that this kernel takes, or say `optional = True`; `ouro doctor --kernel` says what it has".to_owned(),
+            }),
             Error::NotDeployed(_) => Some("`ouro status` lists what is deployed".to_owned()),
             Error::Name(_) | Error::Object { .. } | Error::Slot { .. } | Error::Attach { .. } | Error::System { .. } => None,
         }
@@ -172,6 +180,17 @@ fn list(conflicts: &[Conflict]) -> String {
         [only] => only.to_string(),
         many => many.iter().map(|conflict| format!("{conflict}\n  {}", conflict.help())).collect::<Vec<_>>().join("\n"),
     }
+}
+
+fn no_candidate(choices: &[Choice]) -> String {
+    let one = |choice: &Choice| {
+        let what = match choice.candidates.as_slice() {
+            [only] if *only == choice.program => format!("the kernel does not take `{only}`"),
+            _ => format!("the kernel takes no candidate of `{}`", choice.program),
+        };
+        choice.reasons().iter().fold(what, |text, reason| format!("{text}\n  {}", reason.replace('\n', "\n  ")))
+    };
+    choices.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
 fn outcome(undo: &Option<Box<Error>>, settled: bool) -> String {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod change;
+mod choose;
 mod conflict;
 mod diff;
 mod dispatcher;
@@ -36,6 +37,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Manifest};
 
 pub use change::{Change, NotAtomic, Plan, What};
+pub use choose::{Choice, Refusal};
 pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use dispatcher::{Dispatcher, Member, Seat};
@@ -58,18 +60,20 @@ pub use step::{Runs, Step};
 pub use trial::Trial;
 pub use verify::{Verdict, VerifyOptions, verify_bundle, verify_object};
 
-use kernel::Lock;
+use choose::choose;
+use kernel::{CoreTypes, Lock};
 
 /// Where the bpffs is on nearly every machine.
 pub const BPFFS: &str = "/sys/fs/bpf";
 
-/// What [`deploy`] would do. Changes nothing.
+/// What [`deploy`] would do. Has the kernel verify what depends on it, and changes nothing.
 pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Plan, Error> {
     require_for(bpffs, bundle)?;
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let mut observed = observe(bpffs, layout.name())?;
     observed.look_at(&layout, &bundle.manifest.attach);
-    diff(bundle, &observed, options).map_err(Error::Conflicts)
+    let (bundle, choices) = choose(bundle, CoreTypes::of(bundle, options.btf.as_ref()))?;
+    Ok(diff(&bundle, &observed, options).map_err(Error::Conflicts)?.with(choices))
 }
 
 /// Loads and verifies a bundle on maps and tables of its own, and runs its tests; then drops all of it. Gives what [`deploy`] would
@@ -79,9 +83,11 @@ pub fn rehearse(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let mut observed = observe(bpffs, layout.name())?;
     observed.look_at(&layout, &bundle.manifest.attach);
-    let plan = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
-    rehearsal::rehearse(bundle, &observed.host, options.btf.clone(), progress)?;
-    Ok(plan)
+    let core = CoreTypes::of(bundle, options.btf.as_ref());
+    let (bundle, choices) = choose(bundle, core.clone())?;
+    let plan = diff(&bundle, &observed, options).map_err(Error::Conflicts)?;
+    rehearsal::rehearse(&bundle, &observed.host, core, progress)?;
+    Ok(plan.with(choices))
 }
 
 /// Makes a bundle live, and tells `progress` of each step before it is taken. Gives what was done; nothing if the bundle was live.
@@ -92,11 +98,13 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let _lock = Lock::take(layout.folder())?;
     let mut observed = observe(bpffs, layout.name())?;
     observed.look_at(&layout, &bundle.manifest.attach);
-    let plan = diff(bundle, &observed, options).map_err(Error::Conflicts)?;
-    let mut target = apply::Target::new(&layout, &observed.host, Some(bundle));
-    target.load_with(options.btf.clone());
+    let core = CoreTypes::of(bundle, options.btf.as_ref());
+    let (bundle, choices) = choose(bundle, core.clone())?;
+    let plan = diff(&bundle, &observed, options).map_err(Error::Conflicts)?;
+    let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
+    target.load_with(core);
     apply::apply(&mut target, &plan.steps, progress)?;
-    Ok(plan)
+    Ok(plan.with(choices))
 }
 
 /// Makes the generation live again that was live before; nothing is loaded. Gives what was done.
@@ -160,7 +168,7 @@ pub fn reattach(
     let manifest = Manifest { attach: change(&meta.manifest), ..meta.manifest };
     observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
-    let bundle = Bundle { manifest, objects: BTreeMap::new(), digest: meta.digest };
+    let bundle = Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: meta.digest };
     let plan = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
     apply::apply(&mut apply::Target::new(&layout, &observed.host, Some(&bundle)), &plan.steps, progress)?;
     Ok(plan)

@@ -114,7 +114,7 @@ impl Generation {
     pub fn is_whole(&self) -> bool {
         let Some(manifest) = self.meta.as_ref().map(|meta| &meta.manifest) else { return false };
         let slots_right = manifest.programs.iter().all(|program| match (self.programs.get(&program.name), program.slot) {
-            (None, _) => false,
+            (None, slot) => program.is_missing() && slot.is_none_or(|slot| !self.slots.contains_key(&slot)),
             (Some(id), Some(slot)) => self.slots.get(&slot) == Some(id),
             (Some(_), None) => true,
         });

@@ -57,6 +57,15 @@ pub enum Problem {
         /// The id of the one that is there; none if it is empty.
         found: Option<u32>,
     },
+    /// A slot leads somewhere, and the program that belongs there was left out.
+    NotEmpty {
+        /// The slot.
+        slot: u32,
+        /// The program.
+        program: String,
+        /// The id of the one that is there.
+        found: u32,
+    },
     /// The jump table is gone.
     TableGone,
     /// The jump table can be written.
@@ -115,6 +124,9 @@ impl fmt::Display for Problem {
                 write!(f, "slot {slot} holds program {id} instead of `{program}`")
             }
             Problem::Slot { slot, program, found: None } => write!(f, "slot {slot} is empty instead of holding `{program}`"),
+            Problem::NotEmpty { slot, program, found } => {
+                write!(f, "slot {slot} holds program {found}, though `{program}` was left out")
+            }
             Problem::TableGone => write!(f, "the jump table is gone"),
             Problem::NotFrozen => write!(f, "the jump table is not frozen: it can be changed"),
             Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
@@ -175,6 +187,12 @@ fn table_problems(generation: &Generation, manifest: &Manifest) -> Vec<Problem> 
     let mut found = Vec::new();
     for program in &manifest.programs {
         let id = generation.programs.get(&program.name);
+        if program.is_missing() {
+            let there = program.slot.and_then(|slot| Some((slot, *generation.slots.get(&slot)?)));
+            let wrong = |(slot, found)| Problem::NotEmpty { slot, program: program.name.clone(), found };
+            found.extend(there.map(wrong));
+            continue;
+        }
         if id.is_none() {
             found.push(Problem::ProgramGone { program: program.name.clone() });
         }

@@ -3,8 +3,6 @@
 //!
 //! Attaches nothing.
 
-use std::path::PathBuf;
-
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook;
 use ouro_rules::manifest::{Manifest, PacketTest};
@@ -12,7 +10,7 @@ use ouro_rules::manifest::{Manifest, PacketTest};
 use crate::Error;
 use crate::apply::{Target, apply};
 use crate::diff::build;
-use crate::kernel::{Host, Scratch, run_packet};
+use crate::kernel::{CoreTypes, Host, Scratch, run_packet};
 use crate::layout::Layout;
 use crate::observe::Observed;
 use crate::step::Step;
@@ -21,14 +19,14 @@ use crate::step::Step;
 const GENERATION: u32 = 1;
 
 /// Loads everything, with maps and tables of its own, then runs the tests.
-pub(crate) fn rehearse(bundle: &Bundle, host: &Host, btf: Option<PathBuf>, progress: &mut dyn FnMut(&Step)) -> Result<(), Error> {
+pub(crate) fn rehearse(bundle: &Bundle, host: &Host, core: CoreTypes, progress: &mut dyn FnMut(&Step)) -> Result<(), Error> {
     let scratch = Scratch::new()?;
     let manifest = &bundle.manifest;
     let layout = Layout::new(&scratch.path(), &manifest.name)?;
     let nothing = Observed { name: manifest.name.clone(), host: host.clone(), ..Observed::default() };
     let steps = build(bundle, &nothing, &[], GENERATION);
     let mut target = Target::new(&layout, host, Some(bundle));
-    target.load_with(btf);
+    target.load_with(core);
     apply(&mut target, &steps, progress)?;
     manifest.tests.iter().filter(|_| takes_packets(manifest)).try_for_each(|test| run_test(&layout, manifest, test))
 }

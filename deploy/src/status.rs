@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Manifest, OnChange};
+use ouro_rules::manifest::{Manifest, OnChange, Settled};
 use ouro_rules::map_type::{self, Fill};
 use serde::Serialize;
 
@@ -78,6 +78,10 @@ pub struct ProgramStatus {
     pub id: Option<u32>,
     /// Its place in the jump table.
     pub slot: Option<u32>,
+    /// Which of its candidates stands in its place; none if it has none.
+    pub candidate: Option<String>,
+    /// Whether it is optional and was left out: the kernel does not take it.
+    pub left_out: bool,
     /// Its pin.
     pub path: PathBuf,
 }
@@ -232,6 +236,11 @@ fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Ma
         label: program.label.clone(),
         id: generation.programs.get(&program.name).copied(),
         slot: program.slot,
+        candidate: match &program.settled {
+            Some(Settled::Taken(candidate)) => Some(candidate.clone()),
+            _ => None,
+        },
+        left_out: program.is_missing(),
         path: layout.program(number, &program.name),
     };
     manifest.programs.iter().map(status).collect()

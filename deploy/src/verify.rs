@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
+use ouro_rules::manifest::{COUNTS_MAP, Candidate, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
-use crate::kernel::{self, LoadOptions, Loader, Request, Verified};
+use crate::kernel::{self, CoreTypes, LoadOptions, Loader, Request, Verified};
 
 /// How programs are judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,6 +25,10 @@ pub struct VerifyOptions {
 pub struct Verdict {
     /// The program's name; of one in an object alone, the C function.
     pub program: String,
+    /// The program in whose place it can stand, if it is a candidate.
+    pub place: Option<String>,
+    /// Whether its chain does without it.
+    pub optional: bool,
     /// Its ELF section, or its declared type.
     pub section: String,
     /// What the verifier told of it, or why it was refused.
@@ -33,11 +37,11 @@ pub struct Verdict {
     pub log: String,
 }
 
-/// Judges the programs of a bundle, with a jump table and maps of their own. Fails only without the rights to try.
+/// Judges the programs of a bundle, all candidates of each, with a jump table and maps of their own. Fails only without the rights to try.
 pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
     let manifest = &bundle.manifest;
     kernel::require_capabilities(manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty)))?;
-    let mut loader = loader(options);
+    let mut loader = loader(options, CoreTypes::of(bundle, options.btf.as_ref()));
     let edges = u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX);
     let failed = |error| Error::io("cannot create the jump table", error);
     let (table, counts) = kernel::passing(manifest.table_size, edges).map_err(failed)?;
@@ -48,14 +52,22 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
         shared.extend(bundle.objects.values().find_map(|object| loader.lend_declared(object, &map.name).transpose()));
     }
     shared.into_iter().collect::<Result<(), Error>>()?;
-    let requests: Vec<Request<'_>> = manifest.programs.iter().map(|program| request(bundle, program)).collect();
-    let sections = manifest.programs.iter().map(|program| program.ty.clone());
-    Ok(judge(&mut loader, &requests, sections))
+    let tried =
+        manifest.programs.iter().flat_map(|program| program.tried().into_iter().map(move |candidate| (program, candidate)));
+    let tried: Vec<(&ManifestProgram, Candidate)> = tried.collect();
+    let requests: Vec<Request<'_>> = tried.iter().map(|(_, candidate)| request(bundle, candidate)).collect();
+    let sections = tried.iter().map(|(program, _)| program.ty.clone());
+    let mut verdicts = judge(&mut loader, &requests, sections);
+    for (verdict, (program, _)) in verdicts.iter_mut().zip(&tried) {
+        verdict.place = (!program.candidates.is_empty()).then(|| program.name.clone());
+        verdict.optional = program.optional;
+    }
+    Ok(verdicts)
 }
 
 /// Judges every program of an object file called `name`.
 pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
-    let mut loader = loader(options);
+    let mut loader = loader(options, options.btf.clone().map(CoreTypes::File).unwrap_or_default());
     let (functions, sections): (Vec<String>, Vec<String>) = loader.programs(object, name)?.into_iter().unzip();
     kernel::require_capabilities(sections.iter().any(|section| kernel::follows_kernel(section)))?;
     let none = BTreeMap::new();
@@ -67,12 +79,12 @@ pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Resu
     Ok(judge(&mut loader, &requests, sections.into_iter()))
 }
 
-fn loader<'a>(options: &VerifyOptions) -> Loader<'a> {
-    Loader::new(LoadOptions { btf: options.btf.clone(), whole_log: options.whole_log })
+fn loader<'a>(options: &VerifyOptions, core: CoreTypes) -> Loader<'a> {
+    Loader::new(LoadOptions { core, whole_log: options.whole_log })
 }
 
 /// A program whose object the bundle does not have is one in an empty object.
-fn request<'a>(bundle: &'a Bundle, program: &'a ManifestProgram) -> Request<'a> {
+fn request<'a>(bundle: &'a Bundle, program: &'a Candidate) -> Request<'a> {
     let object = bundle.objects.get(&program.object).map_or(&[][..], Vec::as_slice);
     let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
     Request { object, program: name, function, globals: &program.globals, pin: None }
@@ -89,7 +101,7 @@ fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl I
             }
             Err(error) => (Err(error), String::new()),
         };
-        Verdict { program: request.program.to_string(), section, outcome, log }
+        Verdict { program: request.program.to_string(), place: None, optional: false, section, outcome, log }
     };
     requests.iter().zip(sections).zip(results).map(verdict).collect()
 }

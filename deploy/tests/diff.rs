@@ -21,7 +21,16 @@ const NAMESPACE: u64 = 4026531840;
 fn program(name: &str, slot: Option<u32>) -> ManifestProgram {
     let (ty, function) = ("xdp".to_owned(), name.to_owned());
     let (label, object) = (format!("//fw:{name}"), format!("objects/{name}.o"));
-    ManifestProgram { label, name: name.to_owned(), ty, function, slot, object, digest: String::new(), globals: BTreeMap::new() }
+    ManifestProgram {
+        label,
+        name: name.to_owned(),
+        ty,
+        function,
+        slot,
+        object,
+        digest: String::new(),
+        ..ManifestProgram::default()
+    }
 }
 
 fn xdp(interface: &str) -> Attach {
@@ -64,8 +73,9 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         attach: attach.to_vec(),
         atomic: false,
         tests: Vec::new(),
+        btf: None,
     };
-    Bundle { manifest, objects: BTreeMap::new(), digest: digest.to_owned() }
+    Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: digest.to_owned() }
 }
 
 fn host() -> Host {

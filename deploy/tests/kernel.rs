@@ -39,6 +39,8 @@ mod root;
 mod share;
 #[path = "kernel/traffic.rs"]
 mod traffic;
+#[path = "kernel/variants.rs"]
+mod variants;
 
 use ouro_deploy::{DeploymentStatus, Error, Options, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;

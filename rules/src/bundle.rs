@@ -5,14 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::sync::Arc;
 
+use ouro_btf::Btf;
 use ouro_cache::Digest;
 
-use crate::chain::{ChainSpec, MAX_EDGES, MAX_TABLE, Member};
+use crate::chain::{ChainSpec, MAX_EDGES, MAX_TABLE, Member, Tried};
 use crate::contents;
 use crate::diagnostic::Diagnostic;
 use crate::hook;
-use crate::manifest::{Attach, COUNTING, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX};
+use crate::label::Label;
+use crate::manifest::{
+    Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX,
+};
 use crate::manifest::{Content, Element, Layout};
 use crate::manifest::{is_deployment_name, is_kernel_name};
 use crate::object::{self, Expected, Facts};
@@ -27,6 +32,8 @@ pub struct Bundle {
     pub manifest: Manifest,
     /// The object files by their names in the manifest.
     pub objects: BTreeMap<String, Vec<u8>>,
+    /// The types of a kernel that travel with it.
+    pub btf: Option<Arc<[u8]>>,
     /// The blake3 of the whole file but its signatures, in hex.
     pub digest: String,
 }
@@ -49,21 +56,26 @@ pub enum BundleError {
 }
 
 /// Links a chain: fills slots and edge ids into its objects and packs them with the manifest. In the chain's order: what each
-/// program's object must be, and the objects.
+/// program's object must be, and the objects, candidate by candidate; then the types of a kernel, if they travel with it.
 pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>]) -> Result<Vec<u8>, Vec<Diagnostic>> {
     let mut findings = Vec::new();
     let mut linked = BTreeMap::new();
     let mut programs = Vec::new();
     let mut all_facts = Vec::new();
-    for (index, (expected, object)) in expected.iter().zip(objects).enumerate() {
-        match link_program(spec, index, expected, object.as_ref()) {
-            Ok((program, object, facts)) => {
-                linked.insert(program.object.clone(), object);
-                programs.push(program);
-                all_facts.push((&spec.programs[index], facts));
+    let mut given = expected.iter().zip(objects);
+    for (index, member) in spec.programs.iter().enumerate() {
+        let mut candidates = Vec::new();
+        for (tried, (expected, object)) in member.tried.iter().zip(given.by_ref()) {
+            match link_program(spec, index, tried, expected, object.as_ref()) {
+                Ok((candidate, object, facts)) => {
+                    linked.insert(candidate.object.clone(), object);
+                    candidates.push(candidate);
+                    all_facts.push((&tried.label, facts));
+                }
+                Err(more) => findings.extend(more),
             }
-            Err(more) => findings.extend(more),
         }
+        programs.extend(program(member, candidates));
     }
     let mut maps = maps(spec, &all_facts, &mut findings);
     let big_endian = objects.first().is_some_and(|object| object::is_big_endian(object.as_ref()));
@@ -71,35 +83,62 @@ pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>
     if !findings.is_empty() {
         return Err(findings);
     }
-    pack(&manifest(spec, programs, maps), &linked)
+    let btf = spec.has_btf.then(|| objects.last()).flatten().map(AsRef::as_ref);
+    if btf.is_some_and(|btf| Btf::read(btf).is_err()) {
+        let finding = Diagnostic::bare(format!("the `btf` of `{}` is no BTF", spec.chain));
+        return Err(vec![finding.help("name a file such as `/sys/kernel/btf/vmlinux` of the kernel it is for")]);
+    }
+    linked.extend(btf.map(|btf| (BTF_FILE.to_owned(), btf.to_vec())));
+    pack(&manifest(spec, programs, maps, btf), &linked)
         .map_err(|error| vec![Diagnostic::bare(format!("cannot pack the bundle: {error}"))])
+}
+
+/// The member with the first of its candidates in its place; none if there is something wrong with all.
+fn program(member: &Member, candidates: Vec<Candidate>) -> Option<ManifestProgram> {
+    let Candidate { function, object, digest, globals, requires, .. } = candidates.first()?.clone();
+    Some(ManifestProgram {
+        label: member.label.to_string(),
+        name: member.label.name.to_string(),
+        ty: member.ty.clone(),
+        function,
+        slot: member.slot,
+        object,
+        digest,
+        globals,
+        requires: if member.has_candidates() { Vec::new() } else { requires },
+        optional: member.optional,
+        candidates: if member.has_candidates() { candidates } else { Vec::new() },
+        settled: None,
+    })
 }
 
 fn link_program(
     spec: &ChainSpec,
     index: usize,
+    tried: &Tried,
     expected: &Expected,
     object: &[u8],
-) -> Result<(ManifestProgram, Vec<u8>, Facts), Vec<Diagnostic>> {
+) -> Result<(Candidate, Vec<u8>, Facts), Vec<Diagnostic>> {
     let member = &spec.programs[index];
     let facts = object::inspect(object, expected)?;
-    let findings = object::check_globals(&expected.label, object, &member.globals);
+    let findings = object::check_globals(&expected.label, object, &tried.globals);
     if !findings.is_empty() {
         return Err(findings);
     }
     let linked = patch(spec, index, object)
-        .map_err(|message| vec![Diagnostic::bare(format!("cannot link `{}`: {message}", member.label))])?;
-    let program = ManifestProgram {
-        label: member.label.to_string(),
-        name: member.label.name.to_string(),
-        ty: member.ty.clone(),
+        .map_err(|message| vec![Diagnostic::bare(format!("cannot link `{}`: {message}", tried.label))])?;
+    // A program may be a candidate in one place and stand in another: it is linked for each.
+    let place = if member.has_candidates() { format!("{}.", member.label.name) } else { String::new() };
+    let candidate = Candidate {
+        label: tried.label.to_string(),
+        name: tried.label.name.to_string(),
         function: facts.function.clone(),
-        slot: member.slot,
-        object: format!("objects/{}.o", member.label.name),
+        object: format!("objects/{place}{}.o", tried.label.name),
         digest: Digest::of(&linked).to_string(),
-        globals: member.globals.clone(),
+        globals: tried.globals.clone(),
+        requires: tried.requires.clone(),
     };
-    Ok((program, linked, facts))
+    Ok((candidate, linked, facts))
 }
 
 /// Writes the chain's numbers into the object's link section.
@@ -129,7 +168,7 @@ fn value_of(spec: &ChainSpec, index: usize, symbol: &str) -> Result<u32, String>
     spec.programs[edge.to as usize].slot.ok_or_else(|| format!("`{name}` has no slot"))
 }
 
-fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>) -> Manifest {
+fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>, btf: Option<&[u8]>) -> Manifest {
     let entry_type = spec.programs.first().map(|entry| entry.ty.as_str()).unwrap_or_default();
     Manifest {
         format: FORMAT,
@@ -145,23 +184,24 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
         attach: spec.attach.clone(),
         atomic: spec.atomic,
         tests: spec.tests.clone(),
+        btf: btf.map(|btf| Digest::of(btf).to_string()),
     }
 }
 
 /// The declared maps with the sizes the objects tell; two objects that disagree would read each other's bytes wrongly. A map no
 /// object uses has no size and is left out.
-fn maps(spec: &ChainSpec, all_facts: &[(&Member, Facts)], findings: &mut Vec<Diagnostic>) -> Vec<MapSpec> {
+fn maps(spec: &ChainSpec, all_facts: &[(&Label, Facts)], findings: &mut Vec<Diagnostic>) -> Vec<MapSpec> {
     let mut maps = Vec::new();
     for declared in &spec.maps {
-        let mut seen: Option<(&Member, &MapSpec)> = None;
-        for (member, facts) in all_facts {
+        let mut seen: Option<(&Label, &MapSpec)> = None;
+        for (label, facts) in all_facts {
             let Some(found) = facts.maps.iter().find(|map| map.name == declared.name) else { continue };
             match seen {
                 Some((first, known)) if known.abi() != found.abi() => {
-                    findings.push(disagree(declared, first, known, member, found));
+                    findings.push(disagree(declared, first, known, label, found));
                 }
                 Some(_) => {}
-                None => seen = Some((member, found)),
+                None => seen = Some((label, found)),
             }
         }
         maps.extend(seen.map(|(_, found)| sized(declared, found)));
@@ -204,19 +244,12 @@ fn fill(maps: &mut [MapSpec], spec: &ChainSpec, big_endian: bool) -> Vec<Diagnos
     findings
 }
 
-fn disagree(declared: &MapSpec, first: &Member, known: &MapSpec, second: &Member, found: &MapSpec) -> Diagnostic {
+fn disagree(declared: &MapSpec, first: &Label, known: &MapSpec, second: &Label, found: &MapSpec) -> Diagnostic {
     let sizes = |map: &MapSpec| format!("a key of {} and a value of {} bytes", map.key_size, map.value_size);
     let message = match sizes(known) == sizes(found) {
-        true => format!("the members of map `{}` are not the same in `{}` and `{}`", declared.name, first.label, second.label),
+        true => format!("the members of map `{}` are not the same in `{}` and `{}`", declared.name, first, second),
         false => {
-            format!(
-                "map `{}` has {} in `{}`, and {} in `{}`",
-                declared.name,
-                sizes(known),
-                first.label,
-                sizes(found),
-                second.label
-            )
+            format!("map `{}` has {} in `{}`, and {} in `{}`", declared.name, sizes(known), first, sizes(found), second)
         }
     };
     Diagnostic::bare(message)
@@ -253,17 +286,19 @@ impl Bundle {
         let manifest = parse_manifest(&text)?;
         check(&manifest)?;
         let mut objects = BTreeMap::new();
-        for program in &manifest.programs {
-            let object = files
-                .remove(&program.object)
-                .ok_or_else(|| BundleError::Malformed(format!("`{}` is missing", program.object)))?;
-            if Digest::of(&object).to_string() != program.digest {
-                return Err(BundleError::Corrupt(program.object.clone()));
-            }
-            objects.insert(program.object.clone(), object);
+        for candidate in manifest.programs.iter().flat_map(ManifestProgram::tried) {
+            let object = taken(&mut files, &candidate.object, &candidate.digest)?;
+            objects.insert(candidate.object, object);
         }
-        Ok(Bundle { manifest, objects, digest: Digest::of(&bytes).to_string() })
+        let btf = manifest.btf.as_ref().map(|digest| taken(&mut files, BTF_FILE, digest)).transpose()?.map(Arc::from);
+        Ok(Bundle { manifest, objects, btf, digest: Digest::of(&bytes).to_string() })
     }
+}
+
+/// Takes a file out, if it is as the manifest says.
+fn taken(files: &mut BTreeMap<String, Vec<u8>>, name: &str, digest: &str) -> Result<Vec<u8>, BundleError> {
+    let bytes = files.remove(name).ok_or_else(|| BundleError::Malformed(format!("`{name}` is missing")))?;
+    if Digest::of(&bytes).to_string() == digest { Ok(bytes) } else { Err(BundleError::Corrupt(name.to_owned())) }
 }
 
 fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
@@ -310,7 +345,8 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
 /// A deployer turns names into paths and numbers into indices, so neither may lead astray.
 fn check(manifest: &Manifest) -> Result<(), BundleError> {
     let bad_map = || manifest.maps.iter().find_map(|map| bad_map(manifest, map));
-    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest)).or_else(bad_map);
+    let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest));
+    let wrong = wrong.or_else(|| bad_candidates(manifest)).or_else(bad_map);
     wrong.map_or(Ok(()), |what| Err(BundleError::Malformed(what)))
 }
 
@@ -326,7 +362,8 @@ fn bad_name(manifest: &Manifest) -> Option<String> {
 fn repeated(manifest: &Manifest) -> Option<String> {
     let programs = &manifest.programs;
     let name = twice(programs.iter().map(|program| &program.name)).map(|name| format!("two programs are named `{name}`"));
-    let object = || twice(programs.iter().map(|program| &program.object)).map(|object| format!("two programs share `{object}`"));
+    let objects: Vec<String> = programs.iter().flat_map(ManifestProgram::tried).map(|candidate| candidate.object).collect();
+    let object = || twice(objects.iter()).map(|object| format!("two programs share `{object}`"));
     let slot = || twice(programs.iter().filter_map(|program| program.slot)).map(|slot| format!("two programs have slot {slot}"));
     let map = || twice(manifest.maps.iter().map(|map| &map.name)).map(|name| format!("two maps are named `{name}`"));
     name.or_else(object).or_else(slot).or_else(map)
@@ -354,6 +391,20 @@ fn bad_number(manifest: &Manifest) -> Option<String> {
     let slot_of = |program: u32| programs.get(program as usize).and_then(|program| program.slot);
     let astray = manifest.edges.iter().find(|edge| edge.from as usize >= programs.len() || slot_of(edge.to).is_none());
     astray.map(|edge| format!("edge `{}` leads to no program with a slot", edge.name))
+}
+
+/// Until a kernel has a say, a place has its first candidate, and the entry one at all events.
+fn bad_candidates(manifest: &Manifest) -> Option<String> {
+    let wrong = |program: &&ManifestProgram| {
+        let first = program.candidates.first();
+        let names = program.candidates.iter().map(|candidate| &candidate.name);
+        program.settled.is_some()
+            || first.is_some_and(|first| (&first.object, &first.digest) != (&program.object, &program.digest))
+            || twice(names).is_some()
+    };
+    let optional = manifest.programs.first().filter(|entry| entry.optional);
+    let candidates = || manifest.programs.iter().find(wrong);
+    optional.or_else(candidates).map(|program| format!("what can stand in the place of `{}` makes no sense", program.name))
 }
 
 /// What a map holds must be as large as it says, and the maps it holds must be the bundle's own.

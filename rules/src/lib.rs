@@ -34,6 +34,7 @@ pub mod map_type;
 pub mod native;
 pub mod object;
 pub mod perf_event;
+pub mod requirement;
 pub mod signature;
 pub mod vmlinux;
 

@@ -4,6 +4,7 @@
 
 mod attach;
 mod bytes;
+mod candidate;
 mod layout;
 mod map;
 mod packet;
@@ -15,9 +16,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::requirement::Requirement;
+
 pub(crate) use attach::is_device;
 pub use attach::{Attach, Direction, NetkitEnd, TcVia, XdpMode};
 pub use bytes::Bytes;
+pub use candidate::{Candidate, Settled};
 pub use layout::{Layout, Member};
 pub use map::{Content, Element, MapSpec, OnChange};
 pub use packet::{MAX_PACKET, MIN_PACKET, PacketTest};
@@ -37,6 +41,8 @@ const BARE_PINS: u32 = 1;
 pub const TABLE_MAP: &str = "ouro_jumps";
 /// The per-CPU array in every object that counts what each edge did: `struct { u64 taken, missed; }` by edge id.
 pub const COUNTS_MAP: &str = "ouro_counts";
+/// The file of a bundle with a kernel's types.
+pub const BTF_FILE: &str = "btf";
 /// The section that holds what the bundle step links: slots, edge ids and the counting switch.
 pub const LINK_SECTION: &str = ".rodata.ouro";
 /// `const volatile __u32 __ouro_slot_<jump>`: the slot of the jump's target.
@@ -78,6 +84,10 @@ pub struct Manifest {
     /// What the chain is tried with before it goes live.
     #[serde(default)]
     pub tests: Vec<PacketTest>,
+    /// The blake3, in hex, of the kernel types that travel with it: CO-RE relocations are made for these instead of the running
+    /// kernel's. They are the file [`BTF_FILE`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub btf: Option<String>,
 }
 
 impl Manifest {
@@ -96,7 +106,7 @@ impl Manifest {
 }
 
 /// One program of a chain.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestProgram {
     /// Its label: `//fw:parse`.
     pub label: String,
@@ -115,6 +125,19 @@ pub struct ManifestProgram {
     /// The values of its global variables, where they differ from the source's.
     #[serde(default)]
     pub globals: BTreeMap<String, Scalar>,
+    /// What a kernel must have to be asked to load it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requires: Vec<Requirement>,
+    /// Whether its slot stays empty where the kernel does not take it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+    /// What can stand in its place, in the order tried; none if there is only itself. Of several, what is said above of the object
+    /// is said of the first, until a deployer has settled it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
+    /// What a deployer made of it on its kernel; never in a bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Settled>,
 }
 
 /// One jump of a chain. Programs are places in [`Manifest::programs`].

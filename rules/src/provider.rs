@@ -14,6 +14,7 @@ use crate::diagnostic::Span;
 use crate::label::Label;
 use crate::manifest::{MapSpec, Scalar};
 use crate::object::Expected;
+use crate::requirement::Requirement;
 
 /// Everything one target offers. A source file offers `files` alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,8 +157,22 @@ pub struct ProgramInfo {
     pub hidden: bool,
     /// The values of its global variables, where they differ from the source's.
     pub globals: BTreeMap<String, Scalar>,
+    /// What a kernel must have to be asked to load it.
+    pub requires: Vec<Requirement>,
+    /// Whether a chain is deployed without it where the kernel does not take it; with the place that says so.
+    pub optional: Option<Span>,
+    /// The programs of which the first that the kernel takes stands in its place; none for a program with an object of its own.
+    /// Of several, what is said above of an object is said of the first one's.
+    pub candidates: Vec<Arc<ProgramInfo>>,
     /// Where it is declared.
     pub span: Span,
+}
+
+impl ProgramInfo {
+    /// The programs with objects that can stand in its place, in the order tried: its candidates, or itself.
+    pub fn tried(self: &Arc<ProgramInfo>) -> &[Arc<ProgramInfo>] {
+        if self.candidates.is_empty() { std::slice::from_ref(self) } else { &self.candidates }
+    }
 }
 
 /// A declared tail call.

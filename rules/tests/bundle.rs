@@ -6,7 +6,7 @@ mod clang;
 use std::collections::BTreeMap;
 
 use ouro_rules::bundle::{Bundle, link};
-use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member};
+use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member, Tried};
 use ouro_rules::header::HeaderSpec;
 use ouro_rules::manifest::{Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, XdpMode};
 use ouro_rules::object::{Expected, link_symbols};
@@ -34,8 +34,13 @@ fn member(name: &str, slot: Option<u32>) -> Member {
         slot,
         maps: Vec::new(),
         hidden: false,
-        globals: BTreeMap::new(),
+        optional: false,
+        tried: vec![tried(name)],
     }
+}
+
+fn tried(name: &str) -> Tried {
+    Tried { label: Label::new("fw", name), globals: BTreeMap::new(), requires: Vec::new() }
 }
 
 fn edge(from: u32, to: u32, name: &str) -> Edge {
@@ -76,6 +81,7 @@ fn chain(name: &str, slot: u32) -> ChainSpec {
         counting: true,
         atomic: false,
         tests: Vec::new(),
+        has_btf: false,
     }
 }
 

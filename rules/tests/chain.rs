@@ -40,6 +40,9 @@ fn program(index: usize, jumps: &[(usize, Option<u32>)]) -> Arc<ProgramInfo> {
         slot: None,
         hidden: false,
         globals: BTreeMap::new(),
+        requires: Vec::new(),
+        optional: None,
+        candidates: Vec::new(),
         span: span.clone(),
     })
 }
@@ -59,6 +62,7 @@ fn findings(programs: Vec<Arc<ProgramInfo>>) -> Vec<String> {
         counting: true,
         atomic: false,
         tests: Vec::new(),
+        has_btf: false,
     };
     validate(&draft).map_or_else(|findings| findings.into_iter().map(|finding| finding.message).collect(), |_| Vec::new())
 }

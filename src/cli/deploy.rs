@@ -82,6 +82,9 @@ pub struct Verify {
     /// Show the verifier's whole log of every program.
     #[arg(long)]
     pub verifier_log: bool,
+    /// Say of candidates and optional programs, too, why the kernel does not take them.
+    #[arg(long)]
+    pub explain: bool,
     /// Facts as JSON.
     #[arg(long)]
     pub json: bool,
@@ -151,6 +154,9 @@ pub struct Manner {
     /// When the verifier rejects a program, show its whole log.
     #[arg(long)]
     pub verifier_log: bool,
+    /// Say of programs with candidates which one the kernel takes, and why none of those before.
+    #[arg(long)]
+    pub explain: bool,
 }
 
 /// Seconds, from `90`, `90s`, `5m` or `1h`.

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ouro_deploy::{ErrorKind, Hook, Options, Plan, Rejection, Step};
+use ouro_deploy::{Change, ErrorKind, Hook, Options, Plan, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::diagnostic::did_you_mean;
@@ -21,7 +21,7 @@ use crate::trust::Trust;
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     let options = options(&args.how);
     if args.plan {
-        return plan::show(session, &args.what, &options, &args.place).map(drop);
+        return plan::show(session, &args.what, &args.how, &args.place).map(drop);
     }
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
@@ -60,6 +60,9 @@ fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options
         ouro_deploy::drop_capabilities().map_err(failure)?;
     }
     tell(session, bundle, &plan);
+    if args.how.explain {
+        session.output.status(&plan::explained(&plan.choices));
+    }
     if args.place.json {
         session.fact(&plan::facts(bundle, &plan))?;
     }
@@ -85,6 +88,9 @@ pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
         true => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
         false => session.output.status(&format!("deployed `{chain}` as `{name}`: {}\n", plan::summary(plan))),
     }
+    for change in plan.changes.iter().filter(|change| matches!(change, Change::Chosen { .. } | Change::LeftOut { .. })) {
+        session.output.status(&format!("{change}\n"));
+    }
     tell_detached(session, &plan.steps);
 }
 
@@ -96,7 +102,11 @@ fn dry_run(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, 
     if args.place.json {
         return session.fact(&plan::facts(bundle, &plan));
     }
-    let (programs, tests) = (bundle.manifest.programs.len(), bundle.manifest.tests.len());
+    if args.how.explain {
+        session.output.status(&plan::explained(&plan.choices));
+    }
+    let left_out = plan.choices.iter().filter(|choice| choice.taken.is_none()).count();
+    let (programs, tests) = (bundle.manifest.programs.len() - left_out, bundle.manifest.tests.len());
     let tried = if tests == 0 { String::new() } else { format!(", and its tests ({tests}) pass") };
     let text = format!("the kernel takes `{}`, programs: {programs}{tried}; nothing was changed\n", bundle.manifest.chain);
     session.output.status(&text);
@@ -191,12 +201,15 @@ fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
     }
     let (mut all, mut is_set) = (Vec::new(), false);
     for one in programs.iter_mut().filter(|one| program.is_none_or(|program| one.name == program)) {
-        let globals = globals(bundle.objects.get(&one.object).map_or(&[][..], Vec::as_slice))?;
-        if let Some(global) = globals.iter().find(|global| global.name == name) {
-            one.globals.insert(name.to_owned(), global.parse(value).map_err(Diagnostic::bare)?);
-            is_set = true;
+        let own = [(&one.object, &mut one.globals)].into_iter();
+        for (object, values) in own.chain(one.candidates.iter_mut().map(|one| (&one.object, &mut one.globals))) {
+            let globals = globals(bundle.objects.get(object).map_or(&[][..], Vec::as_slice))?;
+            if let Some(global) = globals.iter().find(|global| global.name == name) {
+                values.insert(name.to_owned(), global.parse(value).map_err(Diagnostic::bare)?);
+                is_set = true;
+            }
+            all.extend(globals);
         }
-        all.extend(globals);
     }
     if is_set { Ok(()) } else { Err(unknown_global(program.unwrap_or(&bundle.manifest.chain), name, &all)) }
 }

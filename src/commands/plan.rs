@@ -1,6 +1,6 @@
 //! `ouro plan`
 
-use ouro_deploy::{Options, Plan};
+use ouro_deploy::{Choice, Plan};
 use ouro_rules::bundle::Bundle;
 use serde_json::json;
 
@@ -13,18 +13,18 @@ use crate::session::Session;
 
 /// Says what a deploy would change.
 pub fn run(session: &Session, args: &cli::Plan) -> Result<(), CliError> {
-    let plan = show(session, &args.what, &options(&args.how), &args.place)?;
+    let plan = show(session, &args.what, &args.how, &args.place)?;
     // Shown already; the exit code is for those who watch.
     let waits = args.exit_code && !plan.is_empty();
     if waits { Err(CliError { kind: Kind::Changes, findings: Vec::new() }) } else { Ok(()) }
 }
 
 /// Makes a plan and shows it.
-pub fn show(session: &Session, what: &cli::What, options: &Options, place: &cli::Place) -> Result<Plan, CliError> {
+pub fn show(session: &Session, what: &cli::What, how: &cli::Manner, place: &cli::Place) -> Result<Plan, CliError> {
     let bundle = bundle(session, what)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;
-    let plan = ouro_deploy::plan(&bpffs, &bundle, options);
+    let plan = ouro_deploy::plan(&bpffs, &bundle, &options(how));
     ouro_deploy::drop_capabilities().map_err(failure)?;
     let plan = plan.map_err(failure)?;
     if place.json {
@@ -38,6 +38,9 @@ pub fn show(session: &Session, what: &cli::What, options: &Options, place: &cli:
         false => format!("plan for `{}` as `{}`:\n", manifest.chain, manifest.name),
     };
     session.fact(&(title + &draw(&plan, color)))?;
+    if how.explain {
+        session.fact(&explained(&plan.choices))?;
+    }
     plan.steps.iter().zip(1..).for_each(|(step, number)| session.detail(&format!("{number:>3}  {step}")));
     Ok(plan)
 }
@@ -61,6 +64,22 @@ fn draw(plan: &Plan, color: bool) -> String {
     text + &format!("{added} to add, {changed} to change, {removed} to remove\n")
 }
 
+/// What became of each program that depends on the kernel, and why.
+pub fn explained(choices: &[Choice]) -> String {
+    let one = |choice: &Choice| {
+        let what = match &choice.taken {
+            Some(taken) => format!("`{}`: the kernel takes `{taken}`\n", choice.program),
+            None => format!("`{}`: left out\n", choice.program),
+        };
+        choice.rejected.iter().fold(what, |text, no| {
+            let how = if no.probed { "not tried" } else { "not taken" };
+            let help = no.help.as_ref().map(|help| format!("\n    help: {help}")).unwrap_or_default();
+            format!("{text}  `{}` {how}: {}{help}\n", no.candidate, no.why.replace('\n', "\n  "))
+        })
+    };
+    choices.iter().map(one).collect()
+}
+
 /// How much was done.
 pub fn summary(plan: &Plan) -> String {
     let [added, changed, removed] = plan.counts();
@@ -70,9 +89,10 @@ pub fn summary(plan: &Plan) -> String {
 /// The plan as JSON.
 pub fn facts(bundle: &Bundle, plan: &Plan) -> String {
     let manifest = &bundle.manifest;
-    let (changes, steps) = (&plan.changes, &plan.steps);
+    let (changes, steps, choices) = (&plan.changes, &plan.steps, &plan.choices);
     let facts = json!({
         "name": manifest.name, "chain": manifest.chain, "digest": bundle.digest, "changes": changes, "steps": steps,
+        "choices": choices,
     });
     format!("{facts:#}\n")
 }

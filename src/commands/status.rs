@@ -62,7 +62,13 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     text += &section(color, "hook", &deployment.hooks.iter().map(hook).collect::<Vec<_>>());
     let programs = deployment.programs.iter().map(|program| {
         let slot = program.slot.map_or("entry".to_owned(), |slot| format!("slot {slot}"));
-        [program.name.clone(), slot, program.id.map_or("gone".to_owned(), |id| format!("id {id}"))]
+        let id = program.id.map_or("gone".to_owned(), |id| format!("id {id}"));
+        let what = match &program.candidate {
+            _ if program.left_out => "left out: the kernel does not take it".to_owned(),
+            Some(candidate) => format!("{id}  candidate `{candidate}`"),
+            None => id,
+        };
+        [program.name.clone(), slot, what]
     });
     text += &section(color, "program", &programs.collect::<Vec<_>>());
     text += &section(color, "jump", &deployment.edges.iter().map(edge).collect::<Vec<_>>());

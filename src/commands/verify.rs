@@ -1,10 +1,12 @@
 //! `ouro verify`
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{Error, ErrorKind, Verdict, Verified, VerifyOptions, verify_bundle, verify_object};
 use ouro_rules::Diagnostic;
+use ouro_rules::bundle::Bundle;
 use serde_json::{Value, json};
 
 use crate::cli::Verify;
@@ -34,7 +36,7 @@ pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
     let options = VerifyOptions { btf: args.btf.clone(), whole_log: args.verifier_log };
     let judged: Vec<Judged> = files.iter().map(|file| judge(file, &options)).collect::<Result<_, CliError>>()?;
     show(session, &judged, args)?;
-    let refusals: Vec<&Error> = judged.iter().flat_map(refusals).collect();
+    let refusals: Vec<&Error> = judged.iter().flat_map(serious).collect();
     match refusals.iter().find(|error| error.kind() == ErrorKind::NotPermitted) {
         Some(_) if judged.iter().all(|judged| judged.taken() == 0) => Err(CliError { kind: Kind::Refused, findings: Vec::new() }),
         _ if refusals.is_empty() => Ok(()),
@@ -47,14 +49,30 @@ fn built(session: &Session, args: &Verify) -> Result<Vec<PathBuf>, CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
     let built = build(session, &workspace, &patterns, &args.how)?;
-    let files = built.targets.iter().flat_map(|target| &target.files);
-    let programs = files.filter(|file| file.ends_with(".o") || file.ends_with(".bundle"));
-    Ok(programs.map(|file| workspace.root.join(file)).collect())
+    let files: BTreeSet<&String> = built.targets.iter().flat_map(|target| &target.files).collect();
+    let bundles = files.iter().filter(|file| file.ends_with(".bundle"));
+    let bundles = bundles.map(|file| read(&workspace.root.join(file)).and_then(|bytes| bundle::read(&bytes, file)));
+    let open = bundles.collect::<Result<Vec<Bundle>, CliError>>()?.iter().flat_map(open).collect::<BTreeSet<String>>();
+    let judged_there = built.targets.iter().filter(|target| open.contains(&target.label.to_string()));
+    let judged_there: BTreeSet<&String> =
+        judged_there.flat_map(|target| &target.files).filter(|file| file.ends_with(".o")).collect();
+    let programs = files.into_iter().filter(|file| file.ends_with(".o") || file.ends_with(".bundle"));
+    Ok(programs.filter(|file| !judged_there.contains(file)).map(|file| workspace.root.join(file)).collect())
+}
+
+/// The labels of programs that need not be taken: of those a bundle says what it means when they are not.
+fn open(bundle: &Bundle) -> Vec<String> {
+    let open = bundle.manifest.programs.iter().filter(|program| program.is_open());
+    open.flat_map(|program| program.tried().into_iter().map(|tried| tried.label).chain([program.label.clone()])).collect()
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+    fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))
 }
 
 fn judge(file: &Path, options: &VerifyOptions) -> Result<Judged, CliError> {
     let name = file.display().to_string();
-    let bytes = fs::read(file).map_err(io(format!("cannot read `{name}`")))?;
+    let bytes = read(file)?;
     let verdicts = if name.ends_with(".bundle") {
         verify_bundle(&bundle::read(&bytes, &name)?, options)
     } else {
@@ -69,11 +87,23 @@ impl Judged {
     }
 }
 
-fn refusals(judged: &Judged) -> Vec<&Error> {
+/// What there is to show: all, or what keeps a chain from being deployed.
+fn refusals(judged: &Judged, all: bool) -> Vec<&Error> {
     match &judged.verdicts {
-        Ok(verdicts) => verdicts.iter().filter_map(|verdict| verdict.outcome.as_ref().err()).collect(),
-        Err(error) => vec![error],
+        Ok(verdicts) if all => verdicts.iter().filter_map(|verdict| verdict.outcome.as_ref().err()).collect(),
+        _ => serious(judged),
     }
+}
+
+/// Those that keep a chain from being deployed: not of a program that is optional, nor of a candidate beside one that is taken.
+fn serious(judged: &Judged) -> Vec<&Error> {
+    let verdicts = match &judged.verdicts {
+        Ok(verdicts) => verdicts,
+        Err(error) => return vec![error],
+    };
+    let stands = |verdict: &Verdict| verdicts.iter().any(|other| other.place == verdict.place && other.outcome.is_ok());
+    let is_serious = |verdict: &&Verdict| !verdict.optional && (verdict.place.is_none() || !stands(verdict));
+    verdicts.iter().filter(is_serious).filter_map(|verdict| verdict.outcome.as_ref().err()).collect()
 }
 
 fn show(session: &Session, judged: &[Judged], args: &Verify) -> Result<(), CliError> {
@@ -88,7 +118,7 @@ fn show(session: &Session, judged: &[Judged], args: &Verify) -> Result<(), CliEr
         for verdict in verdicts.iter().filter(|verdict| args.verifier_log && !verdict.log.is_empty()) {
             session.fact(&format!("the verifier's log of `{}`:\n{}\n", verdict.program, verdict.log.trim_end()))?;
         }
-        session.findings(&refusals(judged).into_iter().map(finding).collect::<Vec<_>>())?;
+        session.findings(&refusals(judged, args.explain).into_iter().map(finding).collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -114,7 +144,8 @@ fn table(verdicts: &[Verdict], color: bool) -> String {
 }
 
 fn row(verdict: &Verdict) -> [String; 6] {
-    let (program, section) = (verdict.program.clone(), verdict.section.clone());
+    let of = verdict.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+    let (program, section) = (format!("{of}{}", verdict.program), verdict.section.clone());
     match &verdict.outcome {
         Ok(verified) => {
             let Verified { instructions, stack, states, microseconds, .. } = verified;
@@ -137,6 +168,12 @@ fn facts(judged: &Judged, with_log: bool) -> Vec<Value> {
 
 fn fact(file: &str, verdict: &Verdict, with_log: bool) -> Value {
     let mut fact = json!({ "file": file, "program": verdict.program, "section": verdict.section, "ok": verdict.outcome.is_ok() });
+    if let Some(place) = &verdict.place {
+        fact["place"] = json!(place);
+    }
+    if verdict.optional {
+        fact["optional"] = json!(true);
+    }
     match &verdict.outcome {
         Ok(verified) => fact["verified"] = json!(verified),
         Err(error) => {

@@ -21,7 +21,8 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         slot: if jumped_to(place) { slots.next() } else { None },
         maps: maps.to_vec(),
         hidden: false,
-        globals: std::collections::BTreeMap::new(),
+        optional: false,
+        tried: Vec::new(),
     });
     let programs: Vec<Member> = programs.collect();
     let edge = |(from, to, on_miss, bound): &(u32, u32, i32, Option<u32>)| {
@@ -42,6 +43,7 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         counting: true,
         atomic: false,
         tests: Vec::new(),
+        has_btf: false,
     }
 }
 

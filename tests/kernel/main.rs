@@ -13,6 +13,7 @@ mod run;
 mod bundle;
 mod refused;
 mod demo;
+mod variants;
 
 use std::fs;
 use std::path::{Path, PathBuf};

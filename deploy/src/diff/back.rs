@@ -14,7 +14,7 @@ pub fn way_back(observed: &Observed) -> Result<Plan, Vec<Conflict>> {
     match goal(observed) {
         Some(target) => make_live(observed, target),
         None if observed.trial.is_some() => {
-            remove(observed, &RemoveOptions::default()).map(|steps| Plan { steps, changes: Vec::new() })
+            remove(observed, &RemoveOptions::default()).map(|steps| Plan { steps, ..Plan::default() })
         }
         None => Err(vec![Conflict::NothingBefore { name: observed.name.clone() }]),
     }
@@ -60,5 +60,5 @@ fn make_live(observed: &Observed, target: u32) -> Result<Plan, Vec<Conflict>> {
         Goal { target, manifest: &meta.manifest, hooks: &meta.hooks, catch_up: Vec::new(), confirm: None }.steps(observed),
     );
     let changes = changes(observed, target, &meta.manifest, &steps);
-    Ok(Plan { steps, changes })
+    Ok(Plan { steps, changes, choices: Vec::new() })
 }

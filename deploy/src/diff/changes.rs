@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ouro_rules::manifest::{Edge, Manifest, MapSpec};
+use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Settled};
 
 use crate::change::{Change, NotAtomic, What};
 use crate::hook::{Hook, Renewal};
@@ -88,7 +88,11 @@ fn contents(step: &Step, name: &str) -> Option<&'static str> {
 }
 
 fn programs(manifest: &Manifest) -> Things {
-    let about = |program: &ouro_rules::manifest::ManifestProgram| format!("{} {}", program.ty, short(&program.digest));
+    let about = |program: &ManifestProgram| match &program.settled {
+        None => format!("{} {}", program.ty, short(&program.digest)),
+        Some(Settled::Taken(candidate)) => format!("{} {}, candidate `{candidate}`", program.ty, short(&program.digest)),
+        Some(Settled::Missing) => format!("{}, left out", program.ty),
+    };
     manifest.programs.iter().map(|program| (program.name.clone(), about(program))).collect()
 }
 

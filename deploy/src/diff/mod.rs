@@ -69,7 +69,7 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
     let goal = Goal { target, manifest: &bundle.manifest, hooks: &hooks, catch_up, confirm: options.confirm };
     steps.extend(goal.steps(observed));
     let changes = changes(observed, target, &bundle.manifest, &steps);
-    Ok(Plan { steps, changes })
+    Ok(Plan { steps, changes, choices: Vec::new() })
 }
 
 /// A whole generation of the same bundle: the one that is live, or the newest.
@@ -133,8 +133,9 @@ pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], genera
         steps.push(Step::CreateCounts { generation, edges: u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX) });
     }
     steps.extend(maps::make(bundle, observed));
-    steps.extend(manifest.programs.iter().map(|program| Step::LoadProgram { generation, program: program.name.clone() }));
-    let filled = manifest.programs.iter().filter_map(|program| Some((program.slot?, program)));
+    let there = || manifest.programs.iter().filter(|program| !program.is_missing());
+    steps.extend(there().map(|program| Step::LoadProgram { generation, program: program.name.clone() }));
+    let filled = there().filter_map(|program| Some((program.slot?, program)));
     steps.extend(filled.map(|(slot, program)| Step::FillSlot { generation, slot, program: program.name.clone() }));
     if manifest.table_size > 0 {
         steps.push(Step::FreezeTable { generation });

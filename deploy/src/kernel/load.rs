@@ -13,6 +13,7 @@ use ouro_rules::manifest::Scalar;
 
 use super::objects::{Opened, Shared};
 use super::prepare::{Kernel, Prepared};
+use super::types::CoreTypes;
 use super::verify::{self, Refused, Taken, Verified};
 use super::{pins, sys};
 use crate::Error;
@@ -22,8 +23,8 @@ use crate::rejection::{Rejection, is_statistic};
 /// How objects are loaded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LoadOptions {
-    /// A file with the types of the kernel that CO-RE relocations are made for, instead of the running kernel's.
-    pub(crate) btf: Option<PathBuf>,
+    /// The types that CO-RE relocations are made for.
+    pub(crate) core: CoreTypes,
     /// Whether the verifier is to write its log of programs it takes, too.
     pub(crate) whole_log: bool,
 }
@@ -67,7 +68,7 @@ impl<'a> Loader<'a> {
     pub(crate) fn new(options: LoadOptions) -> Loader<'a> {
         sys::lift_memory_limit();
         let mut kernel = Kernel::default();
-        kernel.types.core_file = options.btf;
+        kernel.types.core_from = options.core;
         let (shared, objects) = (Shared::default(), BTreeMap::new());
         Loader { kernel, shared, objects, whole_log: options.whole_log, of: std::marker::PhantomData }
     }

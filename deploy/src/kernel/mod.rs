@@ -12,6 +12,7 @@ mod contents;
 mod dispatcher;
 mod host;
 mod inflate;
+mod lacking;
 mod links;
 mod load;
 mod map_types;
@@ -44,6 +45,7 @@ pub(crate) use contents::{change_element, count_elements, create_empty_map, crea
 pub(crate) use dispatcher::{Called, create_dispatcher};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
+pub(crate) use lacking::Requirements;
 pub(crate) use load::{LoadOptions, Loaded, Loader, Request};
 pub(crate) use map_types::MapTypes;
 pub(crate) use maps::{
@@ -57,6 +59,7 @@ pub use probe::{Feature, Has, features};
 pub(crate) use run::run_packet;
 pub(crate) use scratch::Scratch;
 pub(crate) use stub::create_root;
+pub(crate) use types::CoreTypes;
 pub use verify::Verified;
 
 /// How long the machine has been up.

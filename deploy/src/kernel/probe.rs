@@ -107,8 +107,24 @@ const TYPES: &str = "/sys/kernel/btf/vmlinux";
 /// Asks for everything.
 pub fn features() -> Vec<(Feature, Has)> {
     sys::lift_memory_limit();
-    let types = fs::read(TYPES).ok().and_then(|bytes| Btf::read(&bytes).ok());
+    let types = types();
     FEATURES.iter().map(|feature| (*feature, ask(feature.probe, types.as_ref()))).collect()
+}
+
+/// Asks for the one of these that is called so.
+pub(super) fn called(name: &str) -> Option<Has> {
+    let known = FEATURES.iter().find(|feature| feature.name.split(", ").any(|known| known == name))?;
+    let types = matches!(known.probe, Probe::Target(..)).then(types).flatten();
+    Some(ask(known.probe, types.as_ref()))
+}
+
+/// Whether the smallest program of this type can be loaded.
+pub(super) fn loads(ty: u32, attach: u32) -> Has {
+    answer(sys::probe_program(ty, attach, 0))
+}
+
+fn types() -> Option<Btf> {
+    fs::read(TYPES).ok().and_then(|bytes| Btf::read(&bytes).ok())
 }
 
 fn ask(probe: Probe, types: Option<&Btf>) -> Has {

@@ -5,21 +5,41 @@
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use aya_obj::btf;
 use ouro_btf::{Btf, Kind};
+use ouro_rules::bundle::Bundle;
 
 use super::sys;
 use crate::object::Reason;
 
 const FOLDER: &str = "/sys/kernel/btf";
 
+/// The types that CO-RE relocations are made for.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum CoreTypes {
+    /// The running kernel's.
+    #[default]
+    Kernel,
+    /// Those in this file.
+    File(PathBuf),
+    /// These, which travelled in a bundle.
+    Bundled(Arc<[u8]>),
+}
+
+impl CoreTypes {
+    /// Those of a file that was given, else those that travelled in the bundle, else the running kernel's.
+    pub(crate) fn of(bundle: &Bundle, file: Option<&PathBuf>) -> CoreTypes {
+        let file = file.cloned().map(CoreTypes::File);
+        file.or_else(|| bundle.btf.clone().map(CoreTypes::Bundled)).unwrap_or_default()
+    }
+}
+
 /// The types, read or not.
 #[derive(Default)]
 pub(super) struct KernelTypes {
-    /// A file whose types CO-RE relocations are made for instead of the running kernel's.
-    pub(super) core_file: Option<PathBuf>,
+    pub(super) core_from: CoreTypes,
     kernel: OnceLock<Result<Btf, Reason>>,
     core: OnceLock<Result<btf::Btf, Reason>>,
 }
@@ -52,10 +72,17 @@ impl KernelTypes {
 
     /// The types that CO-RE relocations are made for.
     pub(super) fn core(&self) -> Result<&btf::Btf, Reason> {
-        let path = self.core_file.clone().unwrap_or_else(|| Path::new(FOLDER).join("vmlinux"));
-        let read = || {
-            let parsed = btf::Btf::parse_file(&path, Default::default());
-            parsed.map_err(|error| no_types(&path, &super::chain(&error)))
+        let file = |path: &Path| {
+            let parsed = btf::Btf::parse_file(path, Default::default());
+            parsed.map_err(|error| no_types(path, &super::chain(&error)))
+        };
+        let read = || match &self.core_from {
+            CoreTypes::Kernel => file(&Path::new(FOLDER).join("vmlinux")),
+            CoreTypes::File(path) => file(path),
+            CoreTypes::Bundled(bytes) => {
+                let parsed = btf::Btf::parse(bytes, Default::default());
+                parsed.map_err(|error| format!("the types in the bundle cannot be read: {}", super::chain(&error)))
+            }
         };
         self.core.get_or_init(read).as_ref().map_err(Reason::clone)
     }

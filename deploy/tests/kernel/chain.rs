@@ -135,7 +135,7 @@ impl Chain {
                 slot: slot(index),
                 object: path.clone(),
                 digest: Digest::of(&object).to_string(),
-                globals: BTreeMap::new(),
+                ..ManifestProgram::default()
             });
             objects.insert(path, object);
         }
@@ -154,9 +154,10 @@ impl Chain {
             attach: self.attach.clone(),
             atomic: self.atomic,
             tests: self.tests.clone(),
+            btf: None,
         };
         let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
-        Bundle { manifest, objects, digest }
+        Bundle { manifest, objects, btf: None, digest }
     }
 
     fn edges(&self) -> Vec<Edge> {
@@ -283,5 +284,5 @@ pub fn load(folder: &Path) -> Bundle {
     let object = |program: &ManifestProgram| {
         (program.object.clone(), fs::read(folder.join(format!("{}.o", program.name))).expect("compiled"))
     };
-    Bundle { objects: manifest.programs.iter().map(object).collect(), manifest, digest }
+    Bundle { objects: manifest.programs.iter().map(object).collect(), btf: None, manifest, digest }
 }

@@ -38,7 +38,7 @@ fn bundle(object: Vec<u8>) -> Bundle {
         "programs": [program], "edges": [], "maps": [], "attach": [],
     });
     let manifest = serde_json::from_value(manifest).expect("a manifest");
-    Bundle { manifest, objects: BTreeMap::from([("objects/p.o".to_owned(), object)]), digest: String::new() }
+    Bundle { manifest, objects: BTreeMap::from([("objects/p.o".to_owned(), object)]), btf: None, digest: String::new() }
 }
 
 fn rejection(lab: &Lab, name: &str, path: &Path) -> Rejection {

@@ -53,6 +53,13 @@ impl BpfChain {
             )
             .default(Value::Bool(false)),
             AttrSpec::new(
+                "btf",
+                AttrType::Label,
+                "A file with a kernel's types (BTF). It travels in the bundle, and CO-RE relocations are made for these types instead \
+                 of the running kernel's.",
+            )
+            .edge(EdgeKind::Source),
+            AttrSpec::new(
                 "tests",
                 AttrType::Record(vec!["packet".to_owned()]).list(),
                 "Packets the chain is tried with before it goes live; a wrong verdict fails the deploy, and nothing changes.",
@@ -83,6 +90,10 @@ impl Rule for BpfChain {
         findings.extend(name_finding(ctx));
         let listed = listed(ctx, &mut findings);
         let tests = tests(ctx, &entry, &mut findings);
+        let btf = btf(ctx).unwrap_or_else(|finding| {
+            findings.push(finding);
+            None
+        });
         let draft = Draft {
             workspace: ctx.config.workspace.as_deref(),
             chain: &ctx.target.label,
@@ -95,9 +106,10 @@ impl Rule for BpfChain {
             counting: ctx.target.get("counting").as_bool().unwrap_or(true),
             atomic: ctx.target.get("atomic").as_bool().unwrap_or(false),
             tests,
+            has_btf: btf.is_some(),
         };
         match chain::validate(&draft) {
-            Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, &programs)),
+            Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, &programs, btf)),
             Ok(_) => Err(findings),
             Err(more) => {
                 findings.extend(more);
@@ -168,6 +180,18 @@ fn tests(ctx: &Context<'_>, entry: &ProgramInfo, findings: &mut Vec<Diagnostic>)
     tests
 }
 
+/// The file with the types that travel with the chain.
+fn btf(ctx: &Context<'_>) -> Result<Option<Artifact>, Diagnostic> {
+    let Some(label) = ctx.target.get("btf").as_label() else { return Ok(None) };
+    match (ctx.deps)(label).map_or(&[][..], |providers| &providers.files) {
+        [file] => Ok(Some(file.clone())),
+        files => {
+            let message = format!("`{label}` stands for {} files; the types of a kernel are one", files.len());
+            Err(Diagnostic::error(ctx.target.span_of("btf"), message).help("name one file with BTF"))
+        }
+    }
+}
+
 fn attach_points<'a>(ctx: &Context<'a>, entry: &ProgramInfo) -> (Vec<(crate::manifest::Attach, &'a Spanned)>, Vec<Diagnostic>) {
     let (mut points, mut findings) = (Vec::new(), Vec::new());
     for item in ctx.target.get("attach").items() {
@@ -179,16 +203,21 @@ fn attach_points<'a>(ctx: &Context<'a>, entry: &ProgramInfo) -> (Vec<(crate::man
     (points, findings)
 }
 
-fn analysis(ctx: &Context<'_>, spec: chain::ChainSpec, programs: &BTreeMap<Label, Arc<ProgramInfo>>) -> Analysis {
+fn analysis(
+    ctx: &Context<'_>,
+    spec: chain::ChainSpec,
+    programs: &BTreeMap<Label, Arc<ProgramInfo>>,
+    btf: Option<Artifact>,
+) -> Analysis {
     let label = ctx.target.label.clone();
     let bundle = Artifact::Output(ctx.output(&format!("{}.bundle", label.name)).into());
     let by_label: BTreeMap<&Label, &Arc<ProgramInfo>> = programs.values().map(|program| (&program.label, program)).collect();
-    let members: Vec<&Arc<ProgramInfo>> = spec.programs.iter().map(|member| by_label[&member.label]).collect();
+    let members: Vec<&Arc<ProgramInfo>> = spec.programs.iter().flat_map(|member| by_label[&member.label].tried()).collect();
     let expected = members.iter().map(|program| program.expected.clone()).collect();
     let action = Action {
         mnemonic: "bundle".into(),
         owner: label.clone(),
-        inputs: members.iter().map(|program| program.object.clone()).collect(),
+        inputs: members.iter().map(|program| program.object.clone()).chain(btf).collect(),
         kind: ActionKind::Native(Native::Bundle(Box::new(spec.clone()), expected)),
         outputs: vec![bundle.clone()],
     };

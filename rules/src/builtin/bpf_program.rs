@@ -17,7 +17,11 @@ use crate::hook::{self, HOOKS, Hook};
 use crate::label::Label;
 use crate::manifest::{KERNEL_NAME, Scalar};
 use crate::provider::{Headers, Jump, MapInfo, ProgramInfo, Providers};
+use crate::requirement::Requirement;
 use crate::rule::{Analysis, Context, Rule};
+
+pub(super) const OPTIONAL: &str =
+    "Whether a chain is deployed without it where the kernel does not take it: jumps to it miss. No entry can be.";
 
 pub(super) struct BpfProgram {
     attrs: Vec<AttrSpec>,
@@ -61,6 +65,14 @@ impl BpfProgram {
                 "Values of global variables: `{\"limit\": 100, \"strict\": True}`. They are written when the program is loaded.",
             )
             .default(Value::Dict(Vec::new())),
+            AttrSpec::new(
+                "requires",
+                AttrType::String.list(),
+                "What a kernel must have to be asked to load it: `5.15`, `helper:NAME`, `map_type:NAME`, `program_type:NAME`, \
+                 `kfunc:NAME`, `btf`.",
+            )
+            .default(empty()),
+            AttrSpec::new("optional", AttrType::Bool, OPTIONAL).default(Value::Bool(false)),
             AttrSpec::new("hidden", AttrType::Bool, "Whether drawings of the chain leave it out.").default(Value::Bool(false)),
             AttrSpec::new("defines", AttrType::String.list(), "`NAME` or `NAME=value`.").default(empty()),
             AttrSpec::new("copts", AttrType::String.list(), "More arguments for clang.").default(empty()),
@@ -95,13 +107,14 @@ impl Rule for BpfProgram {
         let items = ctx.target.get("jumps").items();
         let jumps = collect(&mut findings, ty.map_or(Ok(Vec::new()), |ty| jumps(items, on_miss, ty)));
         let maps = collect(&mut findings, maps(ctx));
+        let requires = collect(&mut findings, requires(ctx));
         let mut headers = Headers::default();
         collect(&mut findings, merge_deps(ctx, "deps", &mut headers));
         let sources = sources(ctx, &mut headers, &mut findings);
         if !findings.is_empty() {
             return Err(findings);
         }
-        analysis(ctx, sources, headers, maps, jumps)
+        analysis(ctx, sources, headers, Declared { maps, jumps, requires })
     }
 
     fn check(&self, ctx: &Context<'_>) -> Vec<Diagnostic> {
@@ -198,12 +211,18 @@ fn sources(ctx: &Context<'_>, headers: &mut Headers, findings: &mut Vec<Diagnost
     sources
 }
 
+/// What a program says of itself beside its sources.
+struct Declared {
+    maps: Vec<Arc<MapInfo>>,
+    jumps: Vec<Jump>,
+    requires: Vec<Requirement>,
+}
+
 fn analysis(
     ctx: &Context<'_>,
     sources: Vec<Artifact>,
     headers: Headers,
-    maps: Vec<Arc<MapInfo>>,
-    jumps: Vec<Jump>,
+    Declared { maps, jumps, requires }: Declared,
 ) -> Result<Analysis, Vec<Diagnostic>> {
     let label = &ctx.target.label;
     let (defines, copts) = (strings(ctx, "defines"), strings(ctx, "copts"));
@@ -227,6 +246,9 @@ fn analysis(
         slot: ctx.target.get("slot").as_int().map(|slot| (slot, ctx.target.span_of("slot").clone())),
         hidden: ctx.target.get("hidden").as_bool().unwrap_or(false),
         globals: globals(ctx),
+        requires,
+        optional: optional(ctx),
+        candidates: Vec::new(),
         span: ctx.target.span.clone(),
     };
     actions.push(inspect_action(&program));
@@ -236,6 +258,24 @@ fn analysis(
     let mut shared = Vec::with_capacity(actions.len());
     shared.extend(actions.into_iter().map(Arc::new));
     Ok(Analysis { actions: shared, providers, warnings: shadowed.into_iter().collect() })
+}
+
+/// What a kernel must have.
+fn requires(ctx: &Context<'_>) -> Result<Vec<Requirement>, Vec<Diagnostic>> {
+    let (mut requires, mut findings) = (Vec::new(), Vec::new());
+    for item in ctx.target.get("requires").items() {
+        match item.value.as_str().unwrap_or_default().parse::<Requirement>() {
+            Ok(requirement) => requires.push(requirement),
+            Err(bad) => findings.push(Diagnostic::error(&item.span, bad.message).help(bad.help)),
+        }
+    }
+    if findings.is_empty() { Ok(requires) } else { Err(findings) }
+}
+
+/// Where the target says that it is optional.
+pub(super) fn optional(ctx: &Context<'_>) -> Option<Span> {
+    let is_optional = ctx.target.get("optional").as_bool().unwrap_or(false);
+    is_optional.then(|| ctx.target.span_of("optional").clone())
 }
 
 /// The values of the global variables; whether the object has these is seen when it is there.

@@ -9,6 +9,7 @@ mod bpf_library;
 mod bpf_map;
 mod bpf_program;
 mod bpf_toolchain;
+mod bpf_variants;
 mod jumps;
 mod compile;
 mod config_setting;
@@ -51,6 +52,7 @@ fn rules() -> Vec<Arc<dyn Rule>> {
         Arc::new(bpf_map::BpfMap::new()),
         Arc::new(bpf_program::BpfProgram::new()),
         Arc::new(bpf_toolchain::BpfToolchain::new()),
+        Arc::new(bpf_variants::BpfVariants::new()),
         Arc::new(config_setting::ConfigSetting::new()),
         Arc::new(config_setting::FlagRule::bool()),
         Arc::new(config_setting::FlagRule::string()),

@@ -1,6 +1,7 @@
 //! What must fit together: program types in one table, attach points and the entry's type, names.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{Draft, Graph};
 use crate::attr::Spanned;
@@ -11,6 +12,7 @@ use crate::provider::{Jump, MapInfo, ProgramInfo};
 
 pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
     let mut findings = same_names(graph);
+    findings.extend(optional_entry(draft));
     findings.extend(same_map_names(graph));
     findings.extend(attach(draft));
     findings.extend(draft.attach.iter().filter_map(|(point, item)| point_map(graph, point, item)));
@@ -43,9 +45,18 @@ fn why_not(from: &Hook, to: &Hook) -> &'static str {
     }
 }
 
+/// What is attached must be there.
+fn optional_entry(draft: &Draft<'_>) -> Option<Diagnostic> {
+    let place = draft.entry.optional.as_ref()?;
+    let message =
+        format!("the entry of `{}` is optional: without `{}` there is nothing to attach", draft.chain, draft.entry.label);
+    let help = "remove `optional`, or give it a candidate that every kernel takes: `bpf_variants`";
+    Some(Diagnostic::error(draft.span, message).related(place, "it is said here").help(help))
+}
+
 /// Pins and reports name programs by the last part of their label.
 fn same_names(graph: &Graph<'_>) -> Vec<Diagnostic> {
-    let mut seen: BTreeMap<&str, &ProgramInfo> = BTreeMap::new();
+    let mut seen: BTreeMap<&str, &Arc<ProgramInfo>> = BTreeMap::new();
     let mut findings = Vec::new();
     for program in &graph.programs {
         if let Some(other) = seen.insert(&program.label.name, program) {

@@ -18,6 +18,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
 use crate::manifest::{Attach, Edge, MapSpec, PacketTest, Scalar};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
+use crate::requirement::Requirement;
 
 pub use fit::{check_jump, check_point};
 
@@ -57,6 +58,8 @@ pub struct ChainSpec {
     pub atomic: bool,
     /// What it is tried with before it goes live.
     pub tests: Vec<PacketTest>,
+    /// Whether the types of a kernel travel with it.
+    pub has_btf: bool,
 }
 
 /// A program of a chain.
@@ -72,8 +75,28 @@ pub struct Member {
     pub maps: Vec<u32>,
     /// Left out of drawings.
     pub hidden: bool,
+    /// Whether the chain is deployed without it where the kernel does not take it.
+    pub optional: bool,
+    /// The objects that can stand in its place, in the order tried; one if it has no candidates.
+    pub tried: Vec<Tried>,
+}
+
+/// An object that can stand in a member's place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// The label of the program it is of.
+    pub label: Label,
     /// The values of its global variables.
     pub globals: BTreeMap<String, Scalar>,
+    /// What a kernel must have to be asked to load it.
+    pub requires: Vec<Requirement>,
+}
+
+impl Member {
+    /// Whether its label names several programs, and none of its own.
+    pub fn has_candidates(&self) -> bool {
+        self.tried.first().is_some_and(|first| first.label != self.label)
+    }
 }
 
 /// A chain as declared.
@@ -100,11 +123,13 @@ pub struct Draft<'a> {
     pub atomic: bool,
     /// What it is tried with before it goes live.
     pub tests: Vec<PacketTest>,
+    /// Whether the types of a kernel travel with it.
+    pub has_btf: bool,
 }
 
 /// The programs of a chain as a graph: the entry is node 0, the others follow sorted by label.
 struct Graph<'a> {
-    programs: Vec<&'a ProgramInfo>,
+    programs: Vec<&'a Arc<ProgramInfo>>,
     jumps: Vec<GraphEdge<'a>>,
 }
 
@@ -137,7 +162,7 @@ fn too_many_edges(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> {
 }
 
 fn graph<'a>(draft: &Draft<'a>) -> Graph<'a> {
-    let mut programs: Vec<&ProgramInfo> = draft.programs.values().map(|program| &**program).collect();
+    let mut programs: Vec<&Arc<ProgramInfo>> = draft.programs.values().collect();
     programs.sort_by_key(|program| (program.label != draft.entry.label, &program.label));
     programs.dedup_by_key(|program| &program.label);
     let place: BTreeMap<&Label, usize> = programs.iter().enumerate().map(|(index, program)| (&program.label, index)).collect();
@@ -168,7 +193,8 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
             slot: slots.of[*index],
             maps: used,
             hidden: program.hidden,
-            globals: program.globals.clone(),
+            optional: program.optional.is_some(),
+            tried: program.tried().iter().map(|program| tried(program)).collect(),
         }
     };
     let mut edges: Vec<Edge> = graph.jumps.iter().map(|edge| manifest_edge(edge, &place)).collect();
@@ -186,7 +212,12 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
         counting: draft.counting && slots.table_size > 0,
         atomic: draft.atomic,
         tests: draft.tests.clone(),
+        has_btf: draft.has_btf,
     }
+}
+
+fn tried(program: &ProgramInfo) -> Tried {
+    Tried { label: program.label.clone(), globals: program.globals.clone(), requires: program.requires.clone() }
 }
 
 fn manifest_edge(edge: &GraphEdge<'_>, place: &[u32]) -> Edge {

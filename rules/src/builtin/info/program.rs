@@ -50,6 +50,9 @@ pub(super) fn program(offer: &mut Offer<'_, '_>, attrs: Edges<'_>) -> Option<(Pr
         slot: object.int("slot").map(|slot| (slot, target.span_of("slot").clone())),
         hidden: object.flag("hidden"),
         globals: BTreeMap::new(),
+        requires: Vec::new(),
+        optional: None,
+        candidates: Vec::new(),
         span: target.span.clone(),
     };
     let inspect = inspect_action(&program);

@@ -1,0 +1,105 @@
+//! Whether this kernel has what programs require of it. Where it cannot tell, loading them will.
+//!
+//! Leaves nothing behind. Knows requirements, not whose they are.
+
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+use ouro_btf::Kind;
+use ouro_rules::configuration::KernelVersion;
+use ouro_rules::hook;
+use ouro_rules::requirement::Requirement;
+
+use super::numbers;
+use super::probe::{self, Has};
+use super::types::KernelTypes;
+
+/// What is known of the kernel, each thing asked for once.
+#[derive(Default)]
+pub(crate) struct Requirements {
+    types: KernelTypes,
+    numbers: OnceLock<BTreeSet<String>>,
+}
+
+impl Requirements {
+    /// Why the kernel does not have it, if it surely does not.
+    pub(crate) fn lacks(&self, requirement: &Requirement) -> Option<String> {
+        match requirement {
+            Requirement::Kernel(needed) => {
+                let running = running()?;
+                (running < *needed).then(|| format!("it needs Linux {needed}, and this is {running}"))
+            }
+            Requirement::Helper(name) => {
+                self.unnamed(&format!("BPF_FUNC_{name}"), || format!("the kernel has no helper `bpf_{name}`"))
+            }
+            Requirement::MapType(name) => {
+                self.unnamed(&format!("BPF_MAP_TYPE_{}", name.to_uppercase()), || format!("the kernel has no `{name}` maps"))
+            }
+            Requirement::ProgramType(name) => program_type(name),
+            Requirement::Kfunc(name) => match self.types.find(name, Kind::Function) {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(format!("the kernel has no function `{name}`")),
+                Err(reason) => Some(reason),
+            },
+            Requirement::Btf => self.types.kernel().err(),
+        }
+    }
+
+    /// What the kernel's own types name by number is there, whatever it is compiled with.
+    fn unnamed(&self, number: &str, why: impl FnOnce() -> String) -> Option<String> {
+        let known = self.numbers.get_or_init(|| self.numbers());
+        (!known.is_empty() && !known.contains(number)).then(why)
+    }
+
+    /// All names of helpers and map types; none if the kernel does not tell.
+    fn numbers(&self) -> BTreeSet<String> {
+        let Ok(types) = self.types.kernel() else { return BTreeSet::new() };
+        let enums = types.ids().filter_map(|id| types.get(id)).filter(|ty| ty.kind == Kind::Enum);
+        let names = enums.flat_map(|ty| types.enumerators(ty)).map(|number| types.enumerator_name(number));
+        let both: BTreeSet<String> =
+            names.filter(|name| name.starts_with("BPF_FUNC_") || name.starts_with("BPF_MAP_TYPE_")).map(str::to_owned).collect();
+        let is_whole = ["BPF_FUNC_map_lookup_elem", "BPF_MAP_TYPE_HASH"].iter().all(|name| both.contains(*name));
+        if is_whole { both } else { BTreeSet::new() }
+    }
+}
+
+/// Asked as `ouro doctor` asks, where that knows the type, else by the smallest program. What must name something of the kernel's
+/// is told when it is loaded.
+fn program_type(name: &str) -> Option<String> {
+    let known = hook::find(name)?;
+    let answer = probe::called(known.prefix).unwrap_or_else(|| {
+        let probed = !matches!(known.prog_type, "tracing" | "lsm" | "ext" | "struct_ops");
+        let numbers = numbers::program_type(known.prog_type).zip(numbers::attach_type(known.attach_type)).filter(|_| probed);
+        numbers.map_or(Has::Yes, |(ty, attach)| probe::loads(ty, attach))
+    });
+    match answer {
+        Has::Yes => None,
+        Has::No => Some(format!("the kernel takes no `{name}` programs")),
+        Has::Refused => Some(format!("the kernel does not permit `{name}` programs")),
+    }
+}
+
+/// The running kernel's version, of a release such as `6.1.0-13-amd64`.
+fn running() -> Option<KernelVersion> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
+    version(release.trim())
+}
+
+fn version(release: &str) -> Option<KernelVersion> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    let (major, minor) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+    Some(KernelVersion { major, minor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read() {
+        let read = |release| version(release).map(|version| version.to_string());
+        assert_eq!(read("6.1.0-13-amd64").as_deref(), Some("6.1"));
+        assert_eq!(read("6.18-rc1").as_deref(), Some("6.18"));
+        assert_eq!(read("unknown"), None);
+    }
+}

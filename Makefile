@@ -27,7 +27,8 @@ test: deps ## Build and run all tests, also those with real packets
 		set -x; $(AS_ROOT) cargo test --locked --release --workspace; \
 	fi
 
-torture: deps ## Random edits for thousands of steps, faults by the hundred; STEPS, FAULTS and SEED make it longer or other
+torture: deps ## Deploys struck at every system call, random edits by the thousand, faults by the hundred; STEPS, FAULTS, SEED, EVERY
+	OURO_TORTURE_STEP=$(or $(EVERY),1) $(AS_ROOT) cargo test --locked --release --test torture -- --nocapture
 	OURO_FAULTS=$(or $(FAULTS),100) OURO_FAULTS_SEED=$(or $(SEED),$$$$) cargo test --locked --release --test faults -- --nocapture
 	OURO_STRESS_STEPS=$(or $(STEPS),3000) OURO_STRESS_SEED=$(or $(SEED),$$$$) cargo test --locked --release --test stress -- --nocapture
 

@@ -4,17 +4,18 @@
 mod changes;
 #[path = "diff/generations.rs"]
 mod generations;
+#[path = "diff/maps.rs"]
+mod maps;
+#[path = "diff/places.rs"]
+mod places;
 
 use std::collections::BTreeMap;
 
 use ouro_deploy::{
-    Attachment, Conflict, Device, Generation, Hook, Host, MapFacts, Meta, Missing, Observed, Options, RemoveOptions, Step, diff,
-    remove,
+    Attachment, Conflict, Device, Generation, Hook, Host, MapFacts, Meta, Observed, Options, RemoveOptions, Step, diff, remove,
 };
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{
-    Attach, Direction, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, OnChange, TcVia, Tracepoint, XdpMode,
-};
+use ouro_rules::manifest::{Attach, Direction, Edge, FORMAT, Manifest, ManifestProgram, MapSpec, TcVia, XdpMode};
 
 const NAMESPACE: u64 = 4026531840;
 
@@ -346,95 +347,6 @@ fn clsact_needs_a_qdisc_and_remembers_whose_it_is() {
 }
 
 #[test]
-fn a_dropped_map_goes_before_the_generation_that_records_it() {
-    let without = |digest| {
-        let mut bundle = bundle(digest, &[xdp("eth0")]);
-        bundle.manifest.maps.clear();
-        bundle
-    };
-    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
-    assert_eq!(steps(&without("b"), &observed).last(), Some(&Step::Settle), "the previous generation needs it");
-    observed.generations.insert(2, made_live(generation(&without("b"), 2), 2));
-    observed.attachments.extend([attached(hook("eth0"), 2)]);
-    let found = steps(&without("c"), &observed);
-    assert_eq!(
-        found[found.len() - 3..],
-        [Step::Settle, Step::RemoveMap { map: pin(&bundle("a", &[])) }, Step::RemoveGeneration { generation: 1 }]
-    );
-}
-
-#[test]
-fn a_changed_map_is_refused_with_each_field() {
-    let mut changed = bundle("b", &[xdp("eth0")]);
-    (changed.manifest.maps[0].value_size, changed.manifest.maps[0].max_entries) = (16, 8);
-    let found = conflicts(&changed, &deployed(&bundle("a", &[xdp("eth0")])));
-    let text = "map `seen` is pinned with another definition: value size is 8, declared is 16; max_entries is 4, declared is 8";
-    assert_eq!(found.iter().map(Conflict::to_string).collect::<Vec<_>>(), [text]);
-}
-
-/// The old map stays for the generation before, and what changed in it meanwhile follows.
-#[test]
-fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
-    let mut changed = bundle("b", &[xdp("eth0")]);
-    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
-    let old = bundle("a", &[xdp("eth0")]);
-    assert_eq!(
-        lines(&steps(&changed, &deployed(&old)))[4..],
-        [
-            "create map `seen` and copy what it holds; not atomic: what changes meanwhile follows",
-            "load program `parse`",
-            "load program `block`",
-            "put `block` into slot 0",
-            "freeze the jump table",
-            "switch native XDP of `eth0` from generation 1 to 2",
-            "mark generation 2 as live",
-            "wait until no packet is inside what was replaced",
-            "carry over what changed meanwhile in map `seen`; what both generations changed stays as the new one has it",
-        ]
-    );
-    changed.manifest.maps[0].on_change = OnChange::Reset;
-    let found = steps(&changed, &deployed(&old));
-    assert!(found.contains(&Step::CreateMap { map: pin(&changed) }), "{found:?}");
-    assert!(!found.contains(&Step::RemoveMap { map: pin(&old) }), "who goes back finds what it held");
-}
-
-/// A deploy that was killed before the switch left a map that lacks what was counted since.
-#[test]
-fn a_map_that_never_went_live_is_made_again() {
-    let mut changed = bundle("b", &[xdp("eth0")]);
-    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
-    let old = bundle("a", &[xdp("eth0")]);
-    let mut observed = deployed(&old);
-    observed.generations.insert(2, generation(&changed, 2));
-    observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
-    let found = steps(&changed, &observed);
-    assert_eq!(
-        found[..3],
-        [
-            Step::RemoveMap { map: pin(&changed) },
-            Step::RemoveGeneration { generation: 2 },
-            Step::CreateGeneration { generation: 3 }
-        ]
-    );
-    assert!(found.contains(&Step::CopyMap { map: pin(&changed), from: pin(&old) }));
-    // Once it is live, it is used as it is.
-    observed.attachments.extend([attached(hook("eth0"), 2)]);
-    assert_eq!(steps(&changed, &observed), [Step::MarkLive { generation: 2, order: 2 }]);
-}
-
-#[test]
-fn maps_of_an_earlier_version_are_adopted_with_what_they_hold() {
-    let mut old = bundle("a", &[xdp("eth0")]);
-    old.manifest.format = 1;
-    let mut observed = deployed(&old);
-    observed.maps = [("seen".to_owned(), seen())].into();
-    let new = bundle("b", &[xdp("eth0")]);
-    let found = steps(&new, &observed);
-    assert!(found.contains(&Step::AdoptMap { map: pin(&new), from: "seen".to_owned() }), "{found:?}");
-    assert!(!found.contains(&Step::RemoveMap { map: "seen".to_owned() }), "the generation before knows it by this pin");
-}
-
-#[test]
 fn every_conflict_is_told_at_once() {
     let mut wrong = bundle("b", &[xdp("eth0"), xdp("eth0"), xdp("eht1")]);
     wrong.manifest.chain = "//other:fw".to_owned();
@@ -449,93 +361,6 @@ fn every_conflict_is_told_at_once() {
             "there is no network device `eht1`",
         ]
     );
-}
-
-/// Two projects may have the same labels; their names in `ouro.toml` tell them apart.
-#[test]
-fn another_project_does_not_take_a_name() {
-    let mut other = bundle("b", &[xdp("eth0")]);
-    other.manifest.workspace = Some("acme".to_owned());
-    let text: Vec<String> = conflicts(&other, &deployed(&bundle("a", &[xdp("eth0")]))).iter().map(Conflict::to_string).collect();
-    assert_eq!(text, ["the deployment `fw` belongs to the chain `//fw:fw`, not to `//fw:fw of acme`"]);
-}
-
-#[test]
-fn programs_of_others_are_not_replaced() {
-    let wanted = bundle("a", &[xdp("eth0")]);
-    let mut observed = nothing();
-    observed.host.devices.get_mut("eth0").unwrap().xdp = Some(77);
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::Taken { hook: hook("eth0"), program: 77 }]);
-    let mut observed = deployed(&wanted);
-    (observed.attachments.get_mut("xdp-eth0").unwrap().generation, observed.attachments.get_mut("xdp-eth0").unwrap().program) =
-        (None, 77);
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::Changed { hook: hook("eth0"), program: 77 }]);
-}
-
-#[test]
-fn another_namespace_has_other_devices() {
-    let wanted = bundle("b", &[xdp("eth0")]);
-    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
-    observed.host.namespace += 1;
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::OtherNamespace { hook: hook("eth0") }]);
-    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
-    observed.host.devices.get_mut("eth0").unwrap().index = 9;
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::Moved { hook: hook("eth0"), ifindex: 2 }]);
-}
-
-#[test]
-fn a_place_that_is_not_there_is_a_conflict() {
-    let place = Tracepoint { category: "sched".to_owned(), name: "sched_swich".to_owned() };
-    let wanted = bundle("a", &[Attach::Tracepoint(place)]);
-    let mut observed = nothing();
-    assert!(diff(&wanted, &observed, &Options::default()).is_ok(), "nobody looked");
-    let missing = Missing { what: "the kernel has no such tracepoint".to_owned(), help: Some("did you mean this?".to_owned()) };
-    observed.absent.insert("tracepoint-sched:sched_swich".to_owned(), missing);
-    let found = conflicts(&wanted, &observed);
-    assert_eq!(found[0].to_string(), "cannot attach to tracepoint of `sched/sched_swich`: the kernel has no such tracepoint");
-    assert_eq!(found[0].help(), "did you mean this?");
-}
-
-/// A pattern means other devices as they come and go; each is a hook of its own.
-#[test]
-fn a_pattern_follows_the_devices() {
-    let wanted = bundle("a", &[xdp("eth*")]);
-    let mut observed = nothing();
-    let attached_to = |steps: &[Step]| {
-        let of = |step: &Step| match step {
-            Step::Attach { hook, .. } => Some(hook.name()),
-            _ => None,
-        };
-        steps.iter().filter_map(of).collect::<Vec<_>>()
-    };
-    assert_eq!(attached_to(&steps(&wanted, &observed)), ["xdp-eth0", "xdp-eth1"]);
-    observed.host.devices.insert("eth2".to_owned(), Device { index: 9, ..Device::default() });
-    assert_eq!(attached_to(&steps(&wanted, &observed)), ["xdp-eth0", "xdp-eth1", "xdp-eth2"]);
-    assert!(matches!(conflicts(&bundle("a", &[xdp("wan*")]), &observed)[..], [Conflict::NoDevice { .. }]));
-}
-
-/// Tracepoints are of the whole machine, devices of one network namespace.
-#[test]
-fn what_is_of_no_namespace_is_seen_from_any() {
-    let place = Attach::Tracepoint(Tracepoint { category: "sched".to_owned(), name: "sched_switch".to_owned() });
-    let wanted = bundle("a", std::slice::from_ref(&place));
-    let mut observed = nothing();
-    observed.generations.insert(1, generation(&wanted, 1));
-    let hook = Hook::new(&place, true);
-    let attachment = Attachment {
-        hook: hook.clone(),
-        link: Some(7),
-        program: 10,
-        root: None,
-        target: Some(0),
-        generation: Some(1),
-        namespace: NAMESPACE,
-    };
-    observed.attachments.insert(hook.name(), attachment);
-    observed.maps.insert("seen".to_owned(), seen());
-    observed.host.namespace += 1;
-    let found = steps(&bundle("b", &[place]), &observed);
-    assert!(found.iter().any(|step| step.moved_hook() == Some(&hook)), "{found:?}");
 }
 
 #[test]

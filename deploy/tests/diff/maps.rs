@@ -1,0 +1,95 @@
+//! What becomes of declared maps.
+
+use ouro_deploy::{Conflict, MapFacts, Step};
+use ouro_rules::manifest::OnChange;
+
+use crate::{attached, bundle, conflicts, deployed, generation, hook, lines, made_live, pin, seen, steps, xdp};
+
+#[test]
+fn a_dropped_map_goes_before_the_generation_that_records_it() {
+    let without = |digest| {
+        let mut bundle = bundle(digest, &[xdp("eth0")]);
+        bundle.manifest.maps.clear();
+        bundle
+    };
+    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
+    assert_eq!(steps(&without("b"), &observed).last(), Some(&Step::Settle), "the previous generation needs it");
+    observed.generations.insert(2, made_live(generation(&without("b"), 2), 2));
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    let found = steps(&without("c"), &observed);
+    assert_eq!(
+        found[found.len() - 3..],
+        [Step::Settle, Step::RemoveMap { map: pin(&bundle("a", &[])) }, Step::RemoveGeneration { generation: 1 }]
+    );
+}
+
+#[test]
+fn a_changed_map_is_refused_with_each_field() {
+    let mut changed = bundle("b", &[xdp("eth0")]);
+    (changed.manifest.maps[0].value_size, changed.manifest.maps[0].max_entries) = (16, 8);
+    let found = conflicts(&changed, &deployed(&bundle("a", &[xdp("eth0")])));
+    let text = "map `seen` is pinned with another definition: value size is 8, declared is 16; max_entries is 4, declared is 8";
+    assert_eq!(found.iter().map(Conflict::to_string).collect::<Vec<_>>(), [text]);
+}
+
+/// The old map stays for the generation before, and what changed in it meanwhile follows.
+#[test]
+fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
+    let mut changed = bundle("b", &[xdp("eth0")]);
+    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
+    let old = bundle("a", &[xdp("eth0")]);
+    assert_eq!(
+        lines(&steps(&changed, &deployed(&old)))[4..],
+        [
+            "create map `seen` and copy what it holds; not atomic: what changes meanwhile follows",
+            "load program `parse`",
+            "load program `block`",
+            "put `block` into slot 0",
+            "freeze the jump table",
+            "switch native XDP of `eth0` from generation 1 to 2",
+            "mark generation 2 as live",
+            "wait until no packet is inside what was replaced",
+            "carry over what changed meanwhile in map `seen`; what both generations changed stays as the new one has it",
+        ]
+    );
+    changed.manifest.maps[0].on_change = OnChange::Reset;
+    let found = steps(&changed, &deployed(&old));
+    assert!(found.contains(&Step::CreateMap { map: pin(&changed) }), "{found:?}");
+    assert!(!found.contains(&Step::RemoveMap { map: pin(&old) }), "who goes back finds what it held");
+}
+
+/// A deploy that was killed before the switch left a map that lacks what was counted since.
+#[test]
+fn a_map_that_never_went_live_is_made_again() {
+    let mut changed = bundle("b", &[xdp("eth0")]);
+    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
+    let old = bundle("a", &[xdp("eth0")]);
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, generation(&changed, 2));
+    observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
+    let found = steps(&changed, &observed);
+    assert_eq!(
+        found[..3],
+        [
+            Step::RemoveMap { map: pin(&changed) },
+            Step::RemoveGeneration { generation: 2 },
+            Step::CreateGeneration { generation: 3 }
+        ]
+    );
+    assert!(found.contains(&Step::CopyMap { map: pin(&changed), from: pin(&old) }));
+    // Once it is live, it is used as it is.
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    assert_eq!(steps(&changed, &observed), [Step::MarkLive { generation: 2, order: 2 }]);
+}
+
+#[test]
+fn maps_of_an_earlier_version_are_adopted_with_what_they_hold() {
+    let mut old = bundle("a", &[xdp("eth0")]);
+    old.manifest.format = 1;
+    let mut observed = deployed(&old);
+    observed.maps = [("seen".to_owned(), seen())].into();
+    let new = bundle("b", &[xdp("eth0")]);
+    let found = steps(&new, &observed);
+    assert!(found.contains(&Step::AdoptMap { map: pin(&new), from: "seen".to_owned() }), "{found:?}");
+    assert!(!found.contains(&Step::RemoveMap { map: "seen".to_owned() }), "the generation before knows it by this pin");
+}

@@ -2,6 +2,8 @@
 //!
 //! Prints figures and the bound each must keep; exits 1 when one does not. Rounds take turns, so a machine whose speed drifts
 //! slows both sides; medians and ratios are what counts. Everything lies in a temporary folder that goes away at the end.
+//!
+//! `cargo bench --bench build -- thousand` measures one part alone; see [`PARTS`].
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -21,6 +23,8 @@ use measure::{Series, in_turns, ms, rounds, run};
 use report::{Bound, Report};
 use workspace::{Workspace, alone};
 
+/// What can be measured alone.
+const PARTS: [&str; 4] = ["clean", "thousand", "ten-thousand", "fifty-thousand"];
 /// Programs of the clean build; the bound on its overhead is stated for this many.
 const CLEAN: usize = 200;
 /// Programs that see the kernel's types.
@@ -45,24 +49,36 @@ fn main() -> ExitCode {
             run(Command::new(&arguments[1]).args(&arguments[2..]));
             println!("{}", measure::peak_of_children());
         }
-        _ => return compare(),
+        _ => return compare(&arguments.into_iter().filter(|argument| PARTS.contains(&argument.as_str())).collect::<Vec<_>>()),
     }
     ExitCode::SUCCESS
 }
 
-fn compare() -> ExitCode {
+/// Measures these parts; all when there are none.
+fn compare(parts: &[String]) -> ExitCode {
     let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
     let mut report = Report::default();
-    clean_build(&mut report, folder.path());
-    clean_co_re(&mut report, folder.path());
-    clean_thousand(&mut report, folder.path());
-    each_action(&mut report, folder.path());
-    let thousand = thousand(&mut report, folder.path());
-    let compiler = standin::build(&folder.path().join("standin"));
-    let ten_thousand = ten_thousand(&mut report, folder.path(), &compiler);
-    let [ours, theirs] = pair(folder.path(), 50_000, &settings(&compiler));
-    let fifty_thousand = Size::measure(&ours, &theirs, ROUNDS);
-    growth(&mut report, [thousand, ten_thousand, fifty_thousand]);
+    let is_wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
+    let mut sizes = Vec::new();
+    if is_wanted("clean") {
+        clean_build(&mut report, folder);
+        clean_co_re(&mut report, folder);
+        clean_thousand(&mut report, folder);
+        each_action(&mut report, folder);
+    }
+    if is_wanted("thousand") {
+        sizes.push(thousand(&mut report, folder));
+    }
+    let compiler = standin::build(&folder.join("standin"));
+    if is_wanted("ten-thousand") {
+        sizes.push(ten_thousand(&mut report, folder, &compiler));
+    }
+    if is_wanted("fifty-thousand") {
+        let [ours, theirs] = pair(folder, 50_000, &settings(&compiler));
+        sizes.push(Size::measure(&ours, &theirs, ROUNDS));
+    }
+    growth(&mut report, &sizes);
     if report.end() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -226,10 +242,10 @@ fn stretched(milliseconds: u64, ninja: &Series) -> Bound {
     Bound::Time(Duration::from_millis(milliseconds).mul_f64(factor), what)
 }
 
-/// The same work at three sizes.
-fn growth(report: &mut Report, sizes: [Size; 3]) {
+/// The same work at several sizes.
+fn growth(report: &mut Report, sizes: &[Size]) {
     report.title("growth: a program's share must not rise");
-    for Size { count, null, ninja, floor, load } in &sizes {
+    for Size { count, null, ninja, floor, load } in sizes {
         report.row(&format!("null build, {count} programs"), null, Some(("ninja", ninja)), None);
         report.row("  the least: stat of every file", floor, None, None);
         report.row("  load, analyse and plan", load, None, None);

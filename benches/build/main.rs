@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use measure::{Series, in_turns, ms, rounds, run};
 use report::{Bound, Report};
-use workspace::{Workspace, alone};
+use workspace::{Shape, Workspace, alone};
 
 /// What can be measured alone.
 const PARTS: [&str; 4] = ["clean", "thousand", "ten-thousand", "fifty-thousand"];
@@ -38,13 +38,15 @@ const SHORT_ROUNDS: usize = 15;
 const REFERENCE: Duration = Duration::from_millis(51);
 
 /// What this program is asked when it runs itself: to be the floor, or to tell the peak memory of a command.
-const FLOOR: &str = "--look-at-all";
+const LOOK: &str = "--look-at-all";
+const LINK: &str = "--link-all";
 const PEAK: &str = "--peak-of";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
-        Some(FLOOR) => rivals::look_at_all(),
+        Some(LOOK) => rivals::look_at_all(),
+        Some(LINK) => rivals::link_all(),
         Some(PEAK) => {
             run(Command::new(&arguments[1]).args(&arguments[2..]));
             println!("{}", measure::peak_of_children());
@@ -75,7 +77,7 @@ fn compare(parts: &[String]) -> ExitCode {
         sizes.push(ten_thousand(&mut report, folder, &compiler));
     }
     if is_wanted("fifty-thousand") {
-        let [ours, theirs] = pair(folder, 50_000, &settings(&compiler));
+        let [ours, theirs] = pair(folder, Shape::Alone(50_000), &settings(&compiler));
         sizes.push(Size::measure(&ours, &theirs, ROUNDS));
     }
     growth(&mut report, &sizes);
@@ -84,7 +86,7 @@ fn compare(parts: &[String]) -> ExitCode {
 
 /// The same through ouro and through ninja, and how much of it is due to compilers that are kept warm.
 fn clean_thousand(report: &mut Report, folder: &Path) {
-    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-clean{round}")), 1_000, "");
+    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-clean{round}")), Shape::Tens(1_000), "");
     let ninja = |round| {
         let workspace = generate("ninja", round);
         rivals::write_ninja(&workspace, &workspace.compile_commands());
@@ -100,11 +102,11 @@ fn clean_thousand(report: &mut Report, folder: &Path) {
 /// slow to make files where many were just deleted, and only one of the two would pay for it.
 fn clean_build(report: &mut Report, folder: &Path) {
     let xargs = |round| {
-        let workspace = Workspace::generate(folder.join(format!("xargs{round}")), CLEAN, "");
+        let workspace = Workspace::generate(folder.join(format!("xargs{round}")), Shape::Alone(CLEAN), "");
         let commands = workspace.compile_commands();
         rivals::xargs(&workspace, &commands)
     };
-    let ouro = |round| Workspace::generate(folder.join(format!("ouro{round}")), CLEAN, "").build();
+    let ouro = |round| Workspace::generate(folder.join(format!("ouro{round}")), Shape::Alone(CLEAN), "").build();
     let [theirs, ours] = in_turns(ROUNDS, xargs, ouro);
     report.title("with clang");
     let work = format!("clean build, {CLEAN} programs");
@@ -130,7 +132,7 @@ fn clean_co_re(report: &mut Report, folder: &Path) {
 /// What the sandbox and the cache cost each action, over the compiler that it starts anew like any other. By time on CPUs: it
 /// is spread over all cores.
 fn each_action(report: &mut Report, folder: &Path) {
-    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-each{round}")), CLEAN, "");
+    let generate = |name: &str, round| Workspace::generate(folder.join(format!("{name}-each{round}")), Shape::Alone(CLEAN), "");
     let plain = |round| {
         let workspace = generate("plain", round);
         rivals::xargs(&workspace, &workspace.compile_commands())
@@ -143,7 +145,7 @@ fn each_action(report: &mut Report, folder: &Path) {
 fn restore_thousand(report: &mut Report, ours: &Workspace, folder: &Path) {
     let work = "outputs restored, 1,000 programs";
     let Some(ccache) = rivals::Ccache::find(folder) else { return report.note(work, "ccache is not installed") };
-    let theirs = Workspace::generate(folder.join("ccache"), 1_000, "");
+    let theirs = Workspace::generate(folder.join("ccache"), Shape::Tens(1_000), "");
     ccache.write_ninja(&theirs, &theirs.compile_commands());
     rivals::ninja(&theirs);
     let theirs_again = |_| {
@@ -162,7 +164,7 @@ fn restore_thousand(report: &mut Report, ours: &Workspace, folder: &Path) {
 
 /// 1,000 programs, compiled by clang.
 fn thousand(report: &mut Report, folder: &Path) -> Size {
-    let [ours, theirs] = pair(folder, 1_000, "");
+    let [ours, theirs] = pair(folder, Shape::Tens(1_000), "");
     let size = Size::measure(&ours, &theirs, SHORT_ROUNDS);
     report.row("null build, 1,000 programs", &size.null, Some(("ninja", &size.ninja)), Some(Bound::OfRival(0.6)));
     let touched = rounds(SHORT_ROUNDS, |round| {
@@ -196,7 +198,7 @@ fn thousand(report: &mut Report, folder: &Path) -> Size {
 /// 10,000 programs and a compiler that takes no time.
 fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) -> Size {
     report.title("with a compiler that takes no time");
-    let [ours, theirs] = pair(folder, 10_000, &settings(compiler));
+    let [ours, theirs] = pair(folder, Shape::Alone(10_000), &settings(compiler));
     let size = Size::measure(&ours, &theirs, SHORT_ROUNDS);
     report.row("null build, 10,000 programs", &size.null, Some(("ninja", &size.ninja)), Some(Bound::OfRival(0.5)));
     let standin = ours.compile_commands();
@@ -215,13 +217,28 @@ fn ten_thousand(report: &mut Report, folder: &Path, compiler: &Path) -> Size {
     ours.edit_build_file(0, SHORT_ROUNDS);
     report.memory("peak memory, one BUILD file edited", peak(&ours, &["build", "//..."]), Some(100.0));
     query(report, &ours, &size.ninja);
-    let restored = rounds(ROUNDS, |_| {
+    restore(report, "outputs restored, 10,000 programs, each alone", &ours, None);
+    remove([ours, theirs]);
+    let ours = Workspace::generate(folder.join("tens"), Shape::Tens(10_000), &settings(compiler));
+    ours.settle();
+    restore(report, "outputs restored, 10,000 programs", &ours, Some(stretched(150, &size.ninja)));
+    remove([ours]);
+    size
+}
+
+/// Outputs that are gone and in the cache, beside the least that putting them back takes.
+fn restore(report: &mut Report, work: &str, ours: &Workspace, bound: Option<Bound>) {
+    rivals::write_outputs(ours);
+    let least = |_| {
+        ours.remove_outputs();
+        rivals::least(ours, LINK)
+    };
+    let ouro = |_| {
         ours.remove_outputs();
         ours.build()
-    });
-    report.row("outputs restored, 10,000 programs", &restored, None, Some(stretched(150, &size.ninja)));
-    remove([ours, theirs]);
-    size
+    };
+    let [least, ouro] = in_turns(ROUNDS, least, ouro);
+    report.row(work, &ouro, Some(("links", &least)), bound);
 }
 
 /// Every dependency of everything.
@@ -270,16 +287,16 @@ impl Size {
     fn measure(ours: &Workspace, theirs: &Workspace, count: usize) -> Size {
         let [ninja, null] = in_turns(count, |_| rivals::ninja(theirs), |_| ours.build());
         rivals::write_list(ours);
-        let floor = rounds(count, |_| rivals::floor(ours));
+        let floor = rounds(count, |_| rivals::least(ours, LOOK));
         let load = rounds(count, |_| ours.ouro(&["build", "--nobuild", "//..."]));
         Size { count: ours.count, null, ninja, floor, load }
     }
 }
 
 /// The same programs for ouro and for ninja, both built with nothing left to do.
-fn pair(folder: &Path, count: usize, settings: &str) -> [Workspace; 2] {
+fn pair(folder: &Path, shape: Shape, settings: &str) -> [Workspace; 2] {
     let [ours, theirs] =
-        ["ouro", "ninja"].map(|name| Workspace::generate(folder.join(format!("{name}{count}")), count, settings));
+        ["ouro", "ninja"].map(|name| Workspace::generate(folder.join(format!("{name}-{shape}")), shape, settings));
     let commands = theirs.compile_commands();
     rivals::write_ninja(&theirs, &commands);
     rivals::ninja(&theirs);

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::measure::{Cost, run};
 use crate::workspace::Workspace;
@@ -77,10 +78,47 @@ fn add_folder(root: &Path, path: &str, list: &mut String) {
     }
 }
 
-/// This program again, doing the least that a null build must: [`look_at_all`].
-pub fn floor(workspace: &Workspace) -> Cost {
+/// This program again, doing the least that a piece of work takes: [`look_at_all`], [`link_all`].
+pub fn least(workspace: &Workspace, what: &str) -> Cost {
     let program = std::env::current_exe().expect("this program");
-    run(Command::new(program).arg(super::FLOOR).current_dir(&workspace.root))
+    run(Command::new(program).arg(what).current_dir(&workspace.root))
+}
+
+/// Writes the list that [`link_all`] reads: every output and the folders above it; and keeps an output to link to.
+pub fn write_outputs(workspace: &Workspace) {
+    let mut list = String::new();
+    add_folder(&workspace.root, "ouro-out/", &mut list);
+    let file = list.lines().find(|path| workspace.root.join(path).is_file()).expect("an output");
+    fs::copy(workspace.root.join(file), workspace.root.join(".output")).expect("a copy");
+    fs::write(workspace.root.join(".outputs"), list).expect("the list");
+}
+
+/// Makes every folder of outputs, and a link in place of every output: one thread goes ahead with the folders. Outputs cannot be
+/// put back with less, wherever they come from.
+pub fn link_all() {
+    let list = fs::read_to_string(".outputs").expect("the list");
+    let paths: Vec<&str> = list.lines().collect();
+    let is_folder = |path: &&str| !path.ends_with(".o");
+    let (made, next) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let link = || {
+        while let Some((number, part)) = paths.chunks(64).enumerate().nth(next.fetch_add(1, Relaxed)) {
+            while made.load(Relaxed) < 64 * number + part.len() {
+                std::thread::yield_now();
+            }
+            part.iter().filter(|path| !is_folder(path)).for_each(|path| fs::hard_link(".output", path).expect("a link"));
+        }
+    };
+    fs::create_dir("ouro-out").expect("a folder");
+    std::thread::scope(|scope| {
+        (1..cores()).for_each(|_| drop(scope.spawn(link)));
+        for (place, path) in paths.iter().enumerate() {
+            if is_folder(path) {
+                fs::create_dir(path).expect("a folder");
+            }
+            made.store(place + 1, Relaxed);
+        }
+        link();
+    });
 }
 
 /// Reads the list of all files and looks at each, with as many threads as there are cores: whoever wants to know that nothing

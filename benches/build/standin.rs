@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::measure::run;
-use crate::workspace::Workspace;
+use crate::workspace::{Shape, Workspace};
 
 const SOURCE: &str = r##"
 #include <fcntl.h>
@@ -40,7 +40,7 @@ int main(int argc, char **argv)
 
 /// Builds it in `folder`; its object is made by the real clang.
 pub fn build(folder: &Path) -> PathBuf {
-    let one = Workspace::generate(folder.join("one"), 1, "");
+    let one = Workspace::generate(folder.join("one"), Shape::Alone(1), "");
     let words = &one.compile_commands()[0];
     run(std::process::Command::new(&words[0]).args(&words[1..]).current_dir(&one.root));
     let made = words.iter().position(|word| word == "-o").map(|at| &words[at + 1]).expect("an output");

@@ -1,6 +1,7 @@
 //! Workspaces of N programs, and what people do to them.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,27 +12,64 @@ use crate::measure::{Cost, run};
 
 const OURO: &str = env!("CARGO_BIN_EXE_ouro");
 
-/// One program in each of many packages, and a library they all include.
+/// Packages of programs, and a library they all include.
 pub struct Workspace {
     /// Its folder.
     pub root: PathBuf,
     /// How many programs it has.
     pub count: usize,
+    /// How many of them each package has.
+    share: usize,
+}
+
+/// How many programs there are.
+#[derive(Clone, Copy)]
+pub enum Shape {
+    /// Each with a package of its own: the most folders and BUILD files there can be.
+    Alone(usize),
+    /// Ten in each package.
+    Tens(usize),
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Alone(count) => write!(f, "{count}-alone"),
+            Shape::Tens(count) => write!(f, "{count}-in-tens"),
+        }
+    }
 }
 
 impl Workspace {
     /// Generates one in a folder of its own. `settings` goes into `ouro.toml`.
-    pub fn generate(root: PathBuf, count: usize, settings: &str) -> Workspace {
+    pub fn generate(root: PathBuf, shape: Shape, settings: &str) -> Workspace {
         write(&root.join("ouro.toml"), &format!("[cache]\ndir = \".cache\"\n{settings}"));
         let library = "bpf_library(name = \"lib\", hdrs = [\"lib.h\"], visibility = [\"//visibility:public\"])\n";
         write(&root.join("lib/BUILD.ouro"), library);
         write(&root.join("lib/lib.h"), "#pragma once\n#define LIMIT 64\n");
-        let workspace = Workspace { root, count };
-        for number in 0..count {
-            write(&workspace.build_file(number), &build_file(number, ""));
-            write(&workspace.source(number), &source(number));
-        }
+        let workspace = Workspace::of(root, shape);
+        workspace.write_programs(source);
         workspace
+    }
+
+    fn of(root: PathBuf, shape: Shape) -> Workspace {
+        let (count, share) = match shape {
+            Shape::Alone(count) => (count, 1),
+            Shape::Tens(count) => (count, 10),
+        };
+        Workspace { root, count, share }
+    }
+
+    fn write_programs(&self, source: impl Fn(usize) -> String) {
+        (0..self.count).for_each(|number| write(&self.source(number), &source(number)));
+        (0..self.count).step_by(self.share).for_each(|first| self.write_build_file(first, |_| String::new()));
+    }
+
+    /// Writes the BUILD file that declares a program; each program in it has `more` attributes.
+    fn write_build_file(&self, number: usize, more: impl Fn(usize) -> String) {
+        let first = number - number % self.share;
+        let programs = (first..self.count.min(first + self.share)).map(|number| declaration(number, &more(number)));
+        write(&self.package(number).join("BUILD.ouro"), &programs.collect::<String>());
     }
 
     /// Generates one of programs that read structs of the kernel this machine runs. `more` are attributes of the header rule.
@@ -39,11 +77,8 @@ impl Workspace {
         write(&root.join("ouro.toml"), "[cache]\ndir = \".cache\"\n");
         let visibility = "visibility = [\"//visibility:public\"]";
         write(&root.join("lib/BUILD.ouro"), &format!("vmlinux_header(name = \"lib\", btf = \"host\", {visibility}{more})\n"));
-        let workspace = Workspace { root, count };
-        for number in 0..count {
-            write(&workspace.build_file(number), &build_file(number, ""));
-            write(&workspace.source(number), &co_re_source(number));
-        }
+        let workspace = Workspace::of(root, Shape::Alone(count));
+        workspace.write_programs(co_re_source);
         workspace
     }
 
@@ -88,7 +123,8 @@ impl Workspace {
 
     /// Gives a program another definition.
     pub fn edit_build_file(&self, number: usize, round: usize) {
-        write(&self.build_file(number), &build_file(number, &format!(", defines = [\"ROUND={round}\"]")));
+        let edited = |other| if other == number { format!(", defines = [\"ROUND={round}\"]") } else { String::new() };
+        self.write_build_file(number, edited);
     }
 
     /// Removes all that was made.
@@ -111,12 +147,12 @@ impl Workspace {
         commands
     }
 
-    fn build_file(&self, number: usize) -> PathBuf {
-        self.root.join(format!("p{number}/BUILD.ouro"))
+    fn package(&self, number: usize) -> PathBuf {
+        self.root.join(format!("p{}", number / self.share))
     }
 
     fn source(&self, number: usize) -> PathBuf {
-        self.root.join(format!("p{number}/p{number}.c"))
+        self.package(number).join(format!("p{number}.c"))
     }
 }
 
@@ -126,7 +162,7 @@ pub fn alone(root: &Path, words: &[String]) -> Cost {
     run(Command::new(words[0]).args(&words[1..]).current_dir(root))
 }
 
-fn build_file(number: usize, more: &str) -> String {
+fn declaration(number: usize, more: &str) -> String {
     format!("bpf_program(name = \"p{number}\", srcs = [\"p{number}.c\"], type = \"xdp\", deps = [\"//lib\"]{more})\n")
 }
 

@@ -6,7 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Mutex, PoisonError};
 
 use ouro_cache::Store;
 
@@ -97,7 +99,8 @@ impl Look {
     }
 }
 
-/// Each file with its new stamp, or none when it could not be put back.
+/// Each file with its new stamp, or none when it could not be put back. One thread makes the folders, and the others put back the
+/// files of those that are there: a file system makes the folders of one folder in turn, however many threads ask.
 fn restored(
     snapshot: &Snapshot,
     root: &Path,
@@ -105,48 +108,45 @@ fn restored(
     files: &[(FileId, Known)],
     options: &Options<'_>,
 ) -> Vec<(FileId, Known)> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut worker = Worker { snapshot, root, store, folder: String::new() };
-        let mut found = Vec::new();
-        while let Some(share) = files.chunks(SHARE).nth(next.fetch_add(1, Relaxed)).filter(|_| !options.cancelled.load(Relaxed)) {
-            found.extend(share.iter().map(|(file, known)| (*file, worker.restore(*file, known))));
-        }
-        found
-    };
+    let (ready, shares) = mpsc::channel::<&[(FileId, Known)]>();
+    let shares = Mutex::new(shares);
+    let next = || shares.lock().unwrap_or_else(PoisonError::into_inner).recv().ok().filter(|_| !options.cancelled.load(Relaxed));
+    let put = |(file, known): &(FileId, Known)| (*file, restore(snapshot, root, store, *file, known));
+    let work = || std::iter::from_fn(next).flat_map(|share| share.iter().map(put)).collect::<Vec<_>>();
     let threads = options.jobs.clamp(1, files.len().div_ceil(SHARE));
     std::thread::scope(|scope| {
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+        make_folders(snapshot, root, files, ready);
         let own = work();
         let others = others.into_iter().map(|other| other.join().expect("BUG: restoring does not panic"));
         [own].into_iter().chain(others).flatten().collect()
     })
 }
 
-struct Worker<'a> {
-    snapshot: &'a Snapshot,
-    root: &'a Path,
-    store: &'a Store,
-    /// The one made last.
-    folder: String,
+/// Makes the folders of these files, and hands on each share of files that have theirs. Where one cannot be made no file can be put.
+fn make_folders<'a>(snapshot: &Snapshot, root: &Path, files: &'a [(FileId, Known)], ready: Sender<&'a [(FileId, Known)]>) {
+    let mut last = String::new();
+    for share in files.chunks(SHARE) {
+        for path in share.iter().filter_map(|(file, _)| snapshot.path(*file)) {
+            let folder = parent(&path);
+            if folder != last {
+                let _ = fs::create_dir_all(root.join(folder));
+                folder.clone_into(&mut last);
+            }
+        }
+        if ready.send(share).is_err() {
+            return;
+        }
+    }
 }
 
-impl Worker<'_> {
-    fn restore(&mut self, file: FileId, known: &Known) -> Known {
-        let stamp = self.put(file, known);
-        Known { stamp, sure: true, digest: known.digest.filter(|_| stamp.is_some()), roles: known.roles }
-    }
-
-    fn put(&mut self, file: FileId, known: &Known) -> Option<Stamp> {
-        let (path, digest, before) = (self.snapshot.path(file)?, known.digest?, known.stamp?);
-        let folder = parent(&path);
-        if folder != self.folder {
-            fs::create_dir_all(self.root.join(folder)).ok()?;
-            folder.clone_into(&mut self.folder);
-        }
-        let place = self.root.join(&*path);
-        let found = self.store.materialise(&digest, &place, before.is_executable()).ok()??;
+fn restore(snapshot: &Snapshot, root: &Path, store: &Store, file: FileId, known: &Known) -> Known {
+    let put = || {
+        let (path, digest, before) = (snapshot.path(file)?, known.digest?, known.stamp?);
+        let found = store.materialise(&digest, &root.join(&*path), before.is_executable()).ok()??;
         // This process put it there, under the lock, and knows its bytes from that.
         Some(Stamp::new(&found).settled())
-    }
+    };
+    let stamp = put();
+    Known { stamp, sure: true, digest: known.digest.filter(|_| stamp.is_some()), roles: known.roles }
 }

@@ -169,4 +169,8 @@ fn actions_are_shown_as_they_run() {
         "{made}"
     );
     assert!(made.contains("  command: /bin/sh "), "{made}");
+    let object = workspace.ok(&["aquery", "ouro-out/x86/fw/parse.o"]).out;
+    assert!(object.starts_with("compile //fw:parse\n") && object.contains("output: ouro-out/x86/fw/parse.o\n"), "{object}");
+    assert!(!object.contains("inspect"), "{object}");
+    workspace.ok(&["aquery", "ouro-out/x86/fw/pars.o"]).says("nothing matches");
 }

@@ -8,6 +8,7 @@ use ouro_rules::Label;
 
 use crate::cli::{Aquery, AqueryOutput};
 use crate::commands::analysed::Asker;
+use crate::commands::output;
 use crate::commands::query::{evaluate, here, wrong};
 use crate::error::CliError;
 use crate::session::Session;
@@ -18,7 +19,11 @@ use crate::view::network;
 pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let is_file = |path: &str| workspace.root.join(path).is_file();
-    let asked = ActionQuery::parse(&args.expression, here(&workspace, &is_file));
+    let here = here(&workspace, &is_file);
+    let asked = match output::named(&workspace, &args.expression) {
+        Some(path) => ActionQuery::of_output(&path, output::package(&workspace, &path), here),
+        None => ActionQuery::parse(&args.expression, here),
+    };
     let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro aquery`")?;
     let looked = asker.universe(&asked.targets.patterns(), asked.targets.asks_attributes())?;

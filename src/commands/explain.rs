@@ -1,11 +1,9 @@
 //! `ouro explain`
 
-use std::path::{Component, Path, PathBuf};
-
 use ouro_engine::execute;
 use ouro_engine::explain::{self, Ground};
 use ouro_engine::plan::{self, Plan};
-use ouro_engine::workspace::{OUT_FOLDER, Workspace};
+use ouro_engine::workspace::Workspace;
 use ouro_rules::Label;
 use ouro_rules::label::{Pattern, Scope};
 
@@ -13,6 +11,7 @@ use crate::cli::Explain;
 use crate::commands::analysed::analysed;
 use crate::commands::build::{failure, sandbox};
 use crate::commands::graph::only;
+use crate::commands::output;
 use crate::error::{CliError, Kind};
 use crate::render::progress::Progress;
 use crate::render::reasons::Reasons;
@@ -45,42 +44,20 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
     })
 }
 
-/// A path below the folder of outputs, from here or from the root, is a file; all else is a label.
+/// A path below the folder of outputs is a file; all else is a label.
 fn asked(workspace: &Workspace, text: &str) -> Result<Asked, CliError> {
-    let from = |folder: &Path| plain(&folder.join(text)).strip_prefix(&workspace.root).ok().map(Path::to_owned);
-    let places = [from(&workspace.root.join(&workspace.cwd)), from(&workspace.root)];
-    let output = places.into_iter().flatten().find(|path| path.starts_with(OUT_FOLDER));
-    match output.as_deref().and_then(Path::to_str) {
-        Some(path) => Ok(Asked::File(path.to_owned())),
+    match output::named(workspace, text) {
+        Some(path) => Ok(Asked::File(path)),
         None => session::label(workspace, text).map(Asked::Target),
     }
 }
 
-/// The path without `.` and `..`.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::ParentDir => drop(plain.pop()),
-            Component::CurDir => {}
-            part => plain.push(part),
-        }
-    }
-    plain
-}
-
-/// What must be loaded: the target, or the package an output is of, which is the innermost one its path leads through.
+/// What must be loaded: the target, or the package an output is of.
 fn pattern(workspace: &Workspace, asked: &Asked) -> Pattern {
-    let path = match asked {
-        Asked::Target(label) => return only(label),
-        Asked::File(path) => path,
-    };
-    // The first two parts are the folder of outputs and the platform.
-    let below = path.splitn(3, '/').nth(2).unwrap_or_default();
-    let folders = below.rmatch_indices('/').map(|(at, _)| &below[..at]).chain([""]);
-    let is_package = |folder: &&str| ["BUILD.ouro", "BUILD"].iter().any(|name| workspace.root.join(folder).join(name).is_file());
-    let package = folders.into_iter().find(is_package).unwrap_or_default();
-    Pattern { negative: false, scope: Scope::Package(package.into()) }
+    match asked {
+        Asked::Target(label) => only(label),
+        Asked::File(path) => Pattern { negative: false, scope: Scope::Package(output::package(workspace, path).into()) },
+    }
 }
 
 /// The places of the actions that are asked about: those of the target, or else those that make its files.

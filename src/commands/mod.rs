@@ -18,6 +18,7 @@ mod graph;
 mod hooks;
 mod init;
 mod key;
+mod output;
 mod plan;
 mod program;
 mod query;

@@ -41,6 +41,13 @@ impl ActionQuery {
         Ok(ActionQuery { targets: Query::of(expr, here)?, conditions })
     }
 
+    /// Asks which action of the package makes the file at this path.
+    pub fn of_output(path: &str, package: &str, here: Here<'_>) -> Result<ActionQuery, Vec<Diagnostic>> {
+        let asked = ActionQuery::parse(&format!("//{package}:all"), here)?;
+        let path = Regex::new(&format!("^{}$", regex::escape(path))).expect("BUG: an escaped text is a pattern");
+        Ok(ActionQuery { conditions: vec![(Function::Outputs, path)], ..asked })
+    }
+
     /// The actions of these targets that meet the conditions, each once; for a generated file those that write it.
     pub fn select<'a>(&self, graph: &Graph<'_>, analysed: &'a Analysed, labels: &[Label]) -> Vec<&'a Arc<Action>> {
         let mut seen = HashSet::new();

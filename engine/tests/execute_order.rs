@@ -18,7 +18,7 @@ fn with_jobs(jobs: usize) -> Workspace {
 fn actions() -> Vec<Action> {
     let quick = |name: &str| script(name, &format!("cp seed ouro-out/{name}"), &["seed"], &[&format!("ouro-out/{name}")]);
     let slow = |name: &str, input: &str| {
-        let text = format!("sleep 0.25; cp {input} ouro-out/{name}");
+        let text = format!("sleep 0.5; cp {input} ouro-out/{name}");
         script(name, &text, &[input], &[&format!("ouro-out/{name}")])
     };
     let mut actions = ["q1", "q2", "q3", "q4"].map(quick).to_vec();

@@ -5,6 +5,7 @@
 //! Touches no file, and is no preprocessor: of names behind conditions it tells, too. Whoever asks knows which were really read.
 
 use std::collections::BTreeMap;
+use std::hash::BuildHasher;
 
 use ouro_rules::Tool;
 
@@ -33,14 +34,60 @@ pub(super) struct Include {
 pub(super) struct Asked {
     /// Sorted, each once.
     pub(super) includes: Vec<Include>,
-    /// Whether some name comes out of a macro.
-    pub(super) computed: bool,
-    /// Texts in quotes or angle brackets of macros: what such a name may be.
-    pub(super) texts: Vec<String>,
+    /// The macros that names come out of, sorted, each once.
+    pub(super) macros: Vec<Macro>,
+    /// What macros stand for.
+    pub(super) definitions: Definitions,
     /// Whether it may have the assembler read files.
     pub(super) assembles: bool,
     /// Names of such files, as far as they are written out.
     pub(super) assembled: Vec<String>,
+}
+
+/// A macro, by a hash of its name: there are many, and another one with the same hash only means that more is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Macro(u64);
+
+impl Macro {
+    /// What is asked for by more than one plain word: no macro that anybody defines.
+    const EXPRESSION: Macro = Macro(0);
+
+    fn named(name: &str) -> Macro {
+        Macro(foldhash::fast::FixedState::default().hash_one(name))
+    }
+}
+
+/// Definitions of macros.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Definitions {
+    /// Each with the name that it is, in quotes or angle brackets; none when it is anything else.
+    all: Vec<(Macro, Option<String>)>,
+    /// Whatever is in quotes or angle brackets.
+    texts: Vec<String>,
+}
+
+impl Definitions {
+    /// Takes what follows `#define` or `-D`, the latter with a space for its `=`.
+    fn take(&mut self, rest: &str) {
+        let line = line(rest);
+        let (word, body) = word(skip(line));
+        let body = body.trim();
+        let is = name(body).filter(|(name, _)| name.len() + 2 == body.len()).map(|(name, _)| name.to_owned());
+        self.all.push((Macro::named(word), is));
+        self.texts.extend(texts(line));
+    }
+
+    /// The names that a macro is defined as; none when it is not defined, or somewhere as anything else.
+    pub(super) fn names<'a>(all: &[&'a Definitions], wanted: Macro) -> Option<Vec<&'a str>> {
+        let own = all.iter().flat_map(|some| &some.all).filter(|(name, _)| *name == wanted);
+        let names: Vec<&str> = own.map(|(_, is)| is.as_deref()).collect::<Option<_>>()?;
+        Some(names).filter(|names| !names.is_empty())
+    }
+
+    /// Whatever is in quotes or angle brackets.
+    pub(super) fn texts(&self) -> &[String] {
+        &self.texts
+    }
 }
 
 /// The words that ask, behind `#`.
@@ -62,7 +109,7 @@ pub(super) fn asked(text: &[u8]) -> Asked {
         if let Some((_, how)) = DIRECTIVES.iter().find(|(directive, _)| *directive == word) {
             asked.take(skip(rest), *how);
         } else if word == "define" {
-            asked.texts.extend(texts(rest));
+            asked.definitions.take(rest);
         }
     }
     for (at, _) in text.match_indices("__has_") {
@@ -79,6 +126,8 @@ pub(super) fn asked(text: &[u8]) -> Asked {
     }
     asked.includes.sort_unstable();
     asked.includes.dedup();
+    asked.macros.sort_unstable();
+    asked.macros.dedup();
     asked
 }
 
@@ -86,7 +135,7 @@ impl Asked {
     fn take(&mut self, rest: &str, how: How) {
         match name(rest) {
             Some((name, quoted)) => self.includes.push(Include { name: name.to_owned(), quoted, how }),
-            None => self.computed = true,
+            None => self.macros.push(alone(line(rest)).map_or(Macro::EXPRESSION, Macro::named)),
         }
     }
 }
@@ -102,6 +151,12 @@ fn name(text: &str) -> Option<(&str, bool)> {
     (!name.is_empty() && !name.contains('\n')).then_some((name, end == '"'))
 }
 
+/// The only word of a line, but for the bracket that ends a question.
+fn alone(line: &str) -> Option<&str> {
+    let (word, rest) = word(line);
+    (!word.is_empty() && rest.trim_start().strip_prefix(')').map_or(rest.trim().is_empty(), |_| true)).then_some(word)
+}
+
 /// The same in a text, where quotes are written with a backslash.
 fn assembled(rest: &str) -> Option<String> {
     let rest = rest.trim_start_matches([' ', '\t', '\\']).strip_prefix('"')?;
@@ -109,11 +164,14 @@ fn assembled(rest: &str) -> Option<String> {
     (!name.is_empty() && !name.contains('\n')).then(|| name.to_owned())
 }
 
-/// Every such name in the rest of the line.
-fn texts(rest: &str) -> Vec<String> {
-    // A backslash hides the line's end.
+/// The rest of the line; a backslash hides a line's end.
+fn line(rest: &str) -> &str {
     let ends = rest.match_indices('\n').find(|(end, _)| !rest[..*end].trim_end_matches('\r').ends_with('\\'));
-    let line = ends.map_or(rest, |(end, _)| &rest[..end]);
+    ends.map_or(rest, |(end, _)| &rest[..end])
+}
+
+/// Every such name in a line.
+fn texts(line: &str) -> Vec<String> {
     line.match_indices(['"', '<']).filter_map(|(at, _)| name(&line[at..])).map(|(name, _)| name.to_owned()).collect()
 }
 
@@ -148,8 +206,8 @@ pub(super) struct SearchPath {
     pub(super) all: Vec<String>,
     /// What is included before the source is read.
     pub(super) first: Vec<String>,
-    /// Names that macros given as arguments may stand for.
-    pub(super) texts: Vec<String>,
+    /// Macros that are given as arguments.
+    pub(super) definitions: Definitions,
 }
 
 /// Where compilers for this system look by themselves. What lies in the compiler's own folder is a part of the compiler.
@@ -231,7 +289,7 @@ pub(super) fn search_path(args: &[String]) -> SearchPath {
         } else if let Some(folder) = value(&["-I", "--include-directory=", "--include-directory"]) {
             path.all.push(folder);
         } else if let Some(definition) = value(&["-D"]) {
-            path.texts.extend(texts(&definition));
+            path.definitions.take(&definition.replacen('=', " ", 1));
         }
         standard &= !matches!(arg, "-nostdinc" | "-nostdlibinc");
     }
@@ -268,16 +326,31 @@ mod tests {
             names(text),
             ["\"a.h\"", "\"d.h\"", "\"f.h\"", "\"h.h\"?", "\"k.bin\"", "<b/c.h>", "<i.h>?", "<j.h>", "next <g.h>"]
         );
-        assert!(!asked(text.as_bytes()).computed);
+        assert!(asked(text.as_bytes()).macros.is_empty());
         assert_eq!(names("#include \"unended\n#includes \"a.h\"\nint include;\n#include"), [""; 0]);
+    }
+
+    /// What the first name of the first text that comes out of a macro may be.
+    fn out_of_macros(texts: &[&str]) -> Vec<String> {
+        let all: Vec<Asked> = texts.iter().map(|text| asked(text.as_bytes())).collect();
+        let definitions: Vec<&Definitions> = all.iter().map(|asked| &asked.definitions).collect();
+        let texts = || definitions.iter().flat_map(|some| some.texts()).map(String::as_str).collect();
+        Definitions::names(&definitions, all[0].macros[0]).unwrap_or_else(texts).into_iter().map(str::to_owned).collect()
     }
 
     #[test]
     fn names_out_of_macros_are_told() {
-        let text = "#define HEADER \"a.h\"\n#define OTHER \\\n  <b.h>\n#include HEADER\n#define NOT 1 < 2\n";
-        let asked = asked(text.as_bytes());
-        assert!(asked.computed && asked.includes.is_empty());
-        assert_eq!(asked.texts, ["a.h", "b.h"]);
+        let other = "#define OTHER \\\n  <b.h>\n#define NOT 1 < 2\n# define  TEXT x \"c.h\"\n";
+        assert_eq!(out_of_macros(&["#include HEADER\n#define HEADER \"a.h\"\n", other]), ["a.h"]);
+        assert_eq!(out_of_macros(&["#if __has_include(HEADER) || 1\n", "#define HEADER  <a.h> \r\n", other]), ["a.h"]);
+        let both = "#ifdef A\n#define HEADER \"a.h\"\n#else\n#define HEADER \"d.h\"\n#endif\n";
+        assert_eq!(out_of_macros(&["#include HEADER\n", both, other]), ["a.h", "d.h"]);
+        for unclear in ["", "#define HEADER(x) \"a.h\"\n", "#define HEADER TEXT\n", "#define HEADER \"a.h\" TEXT\n"] {
+            let names = out_of_macros(&["#include HEADER\n", unclear, other]);
+            assert!(names.contains(&"b.h".to_owned()) && names.contains(&"c.h".to_owned()), "{unclear}: {names:?}");
+        }
+        assert_eq!(out_of_macros(&["#include HEADER(x)\n", both, other]), ["a.h", "d.h", "b.h", "c.h"]);
+        assert_eq!(search_path(&["-DH=\"x.h\"".to_owned()]).definitions.all, [(Macro::named("H"), Some("x.h".to_owned()))]);
     }
 
     #[test]
@@ -316,7 +389,7 @@ mod tests {
         let path = search_path(&args);
         assert_eq!(path.quoted, [".", "quote"]);
         assert_eq!(path.all, ["out", "lib", "sys", "/usr/local/include", "/usr/include", "/usr/include/arch"]);
-        assert_eq!((path.first, path.texts), (vec!["pre.h".to_owned()], vec!["x.h".to_owned()]));
+        assert_eq!((path.first, path.definitions.texts), (vec!["pre.h".to_owned()], vec!["x.h".to_owned()]));
         assert!(search_path(&["-nostdinc".to_owned()]).all.is_empty());
     }
 }

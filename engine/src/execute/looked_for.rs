@@ -15,7 +15,7 @@ use ouro_cache::{Absent, Digest, Read};
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic};
 
 use super::action::Work;
-use super::includes::{self, Asked, How, Include, SearchPath};
+use super::includes::{self, Asked, Definitions, How, Include, Macro, SearchPath};
 use super::{depfile, outputs};
 use crate::state::Stamp;
 
@@ -125,19 +125,23 @@ impl<'a> Look<'a> {
         for (file, asked) in all {
             let beside = file.rsplit_once('/').map_or("", |(folder, _)| folder);
             asked.includes.iter().try_for_each(|include| self.at(beside, include))?;
-            if asked.computed {
-                for name in self.names_of_macros(all) {
-                    let ask = |how| Include { name: name.clone(), quoted: true, how };
-                    [How::First, How::Whether].into_iter().try_for_each(|how| self.at(beside, &ask(how)))?;
-                }
+            for name in asked.macros.iter().flat_map(|wanted| self.names_of(*wanted, all)).collect::<BTreeSet<_>>() {
+                let ask = |how| Include { name: name.clone(), quoted: true, how };
+                [How::First, How::Whether].into_iter().try_for_each(|how| self.at(beside, &ask(how)))?;
             }
         }
         Ok(())
     }
 
-    /// What a macro may have stood for: a text in a definition, or whatever makes one of the files that were read out of a folder.
-    fn names_of_macros(&self, all: &[(Arc<str>, Arc<Asked>)]) -> BTreeSet<String> {
-        let written = all.iter().flat_map(|(_, asked)| &asked.texts).chain(&self.path.texts).cloned();
+    /// What a macro may have stood for: what it is defined as; where that is not plain, every text in a definition, and whatever makes
+    /// one of the files that were read out of a folder.
+    fn names_of(&self, wanted: Macro, all: &[(Arc<str>, Arc<Asked>)]) -> BTreeSet<String> {
+        let definitions: Vec<&Definitions> =
+            all.iter().map(|(_, asked)| &asked.definitions).chain([&self.path.definitions]).collect();
+        if let Some(names) = Definitions::names(&definitions, wanted) {
+            return names.into_iter().map(str::to_owned).collect();
+        }
+        let written = definitions.iter().flat_map(|some| some.texts()).cloned();
         let folders = || self.path.quoted.iter().chain(&self.path.all).map(|folder| self.normal(folder));
         let below = |file: &str, folder: &str| Some(Path::new(file).strip_prefix(folder).ok()?.to_str()?.to_owned());
         let pairs = self.read.iter().flat_map(|file| folders().map(move |folder| (file, folder)));

@@ -13,7 +13,7 @@ use ouro_rules::hook::{self, Hook};
 
 use super::settings::Settings;
 use super::types::{Found, KernelTypes};
-use super::{numbers, sys};
+use super::{numbers, offered, sys};
 use crate::object::{Extern, ExternKind, Insn, Linked, Object, Pseudo, Reason, SETTINGS, Target};
 
 /// `BPF_F_SLEEPABLE` and `BPF_F_XDP_HAS_FRAGS`.
@@ -211,9 +211,7 @@ fn kind(object: &Object, function: usize, types: &KernelTypes) -> Result<Numbers
 pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Reason> {
     let unknown = || format!("nobody knows programs in a section `{section}`");
     let hook = hook::find(section).ok_or_else(unknown)?;
-    let ty = numbers::program_type(hook.prog_type).ok_or_else(unknown)?;
-    let attach_type = numbers::attach_type(hook.attach_type).ok_or_else(unknown)?;
-    let flags = if hook.sleepable { SLEEPABLE } else { 0 } | if hook.frags { FRAGS } else { 0 };
+    let (ty, attach_type, flags) = numbers_of(hook).ok_or_else(unknown)?;
     let target = section.trim_start_matches('?').strip_prefix(hook.prefix).and_then(|rest| rest.strip_prefix('/'));
     match hook.prog_type {
         "ext" => Err("it replaces a function of another program, and nothing says which program that is".to_owned()),
@@ -223,6 +221,14 @@ pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Rea
         }
         _ => Ok((ty, attach_type, flags, None)),
     }
+}
+
+/// The numbers of a kind of program: its type, the attach type it is loaded with, and flags.
+pub(super) fn numbers_of(hook: &Hook) -> Option<(u32, u32, u32)> {
+    let is_event = hook.attach() == ["usdt"] && !offered::takes_many_uprobes();
+    let attach_type = numbers::attach_type(if is_event { "" } else { hook.attach_type })?;
+    let flags = if hook.sleepable { SLEEPABLE } else { 0 } | if hook.frags { FRAGS } else { 0 };
+    Some((numbers::program_type(hook.prog_type)?, attach_type, flags))
 }
 
 /// The kernel's functions and tracepoints have types of their own names, or of those with something before it.

@@ -12,6 +12,7 @@ use ouro_rules::requirement::Requirement;
 
 use super::probe::{self, Has};
 use super::types::KernelTypes;
+use crate::object::{Reason, essential};
 
 /// What is known of the kernel, each thing asked for once.
 #[derive(Default)]
@@ -35,13 +36,19 @@ impl Requirements {
                 self.unnamed(&format!("BPF_MAP_TYPE_{}", name.to_uppercase()), || format!("the kernel has no `{name}` maps"))
             }
             Requirement::ProgramType(name) => self.program_type(name),
-            Requirement::Kfunc(name) => match self.types.find(name, Kind::Function) {
-                Ok(Some(_)) => None,
-                Ok(None) => Some(format!("the kernel has no function `{name}`")),
+            Requirement::Kfunc(name) => match self.kfunc(name) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("the kernel has no function `{name}`")),
                 Err(reason) => Some(reason),
             },
             Requirement::Btf => self.types.kernel().err(),
         }
+    }
+
+    /// Whether there is a function of this name, or of the one without its flavour.
+    fn kfunc(&self, name: &str) -> Result<bool, Reason> {
+        let has = |name| self.types.find(name, Kind::Function).map(|found| found.is_some());
+        Ok(has(name)? || has(essential(name))?)
     }
 
     /// Asked by the smallest program of the type. Whether there is what a program replaces is told when it is loaded.

@@ -38,8 +38,17 @@ fn code(major: u32, minor: u32, patch: u32) -> u32 {
 
 /// The version of the running kernel.
 fn kernel_version() -> u32 {
-    let release = release();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    version(&release(), &read("/proc/sys/kernel/version"), &read("/proc/version_signature"))
+}
+
+/// Distributions keep a release's name while they go from one version to the next: Debian writes `6.1.0-13-amd64` and, in what
+/// `uname -v` says, `Debian 6.1.55-1`; Ubuntu `5.15.0-91-generic` and the signature `Ubuntu 5.15.0-91.101-generic 5.15.131`.
+fn version(release: &str, build: &str, signature: &str) -> u32 {
+    let debian = || build.split_once("Debian ").map(|(_, version)| version);
+    let ubuntu = signature.split_whitespace().nth(2);
+    let text = ubuntu.or_else(debian).unwrap_or(release);
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     code(next(), next(), next())
 }
@@ -63,6 +72,16 @@ fn own((name, value): (&str, &str)) -> (String, String) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_may_stand_for_many_versions() {
+        let debian = "#1 SMP PREEMPT_DYNAMIC Debian 6.1.55-1 (2023-09-29)\n";
+        assert_eq!(version("6.1.0-13-amd64", debian, ""), code(6, 1, 55));
+        let ubuntu = "Ubuntu 5.15.0-91.101-generic 5.15.131\n";
+        assert_eq!(version("5.15.0-91-generic", "#101-Ubuntu SMP Tue Nov 14\n", ubuntu), code(5, 15, 131));
+        assert_eq!(version("6.18.44-fc", "#1 SMP PREEMPT_DYNAMIC @0\n", ""), code(6, 18, 44));
+        assert_eq!((version("6.12.57+deb13-amd64", "", ""), version("", "", "")), (code(6, 12, 57), 0));
+    }
 
     #[test]
     fn the_kernel_says_how_it_was_made() {

@@ -74,7 +74,10 @@ mod tests {
     fn kinds_are_compared_and_pointers_to_nothing_fit_all() {
         let btf = btf();
         let fits = |own, theirs| btf.fits(own, &btf, theirs);
-        assert!(fits(4, 5) && fits(6, 7) && fits(6, 8), "pointers to anything, to a record that is only named, and constant ones");
+        assert!(
+            fits(4, 5) && fits(6, 7) && fits(6, 8),
+            "pointers to anything, to a record that is only named, and constant ones"
+        );
         assert!(!fits(5, 6) && !fits(1, 6), "numbers are no records and no pointers");
         assert!(fits(9, 9) && !fits(9, 10) && !fits(10, 11), "other parameters, and more of them");
         assert!(!fits(12, 12), "a pointer to itself comes to an end");

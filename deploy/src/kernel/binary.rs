@@ -70,7 +70,8 @@ impl Binary {
         for table in self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM)) {
             let Some(names) = self.section(table.link as usize).and_then(|section| self.data(section)) else { continue };
             for symbol in self.data(table).unwrap_or_default().chunks_exact(SYMBOL) {
-                let (Some(name), Some(address)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8)) else {
+                let (Some(name), Some(address)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8))
+                else {
                     continue;
                 };
                 let is_function = matches!(symbol[4] & 0xf, FUNCTION | INDIRECT_FUNCTION) && half(symbol, 6) != Some(0);

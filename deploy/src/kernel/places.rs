@@ -199,8 +199,11 @@ pub(super) fn user_function(path: &str, function: Option<&str>, offset: u64) -> 
 /// The address of the function of this name: of the one that others can see, else of the only one.
 fn only(path: &str, name: &str, functions: &[Function<'_>]) -> Found<Option<u64>> {
     let of_name = |is_local| {
-        let mut found: Vec<u64> =
-            functions.iter().filter(|known| known.name == name && known.is_local == is_local).map(|known| known.address).collect();
+        let mut found: Vec<u64> = functions
+            .iter()
+            .filter(|known| known.name == name && known.is_local == is_local)
+            .map(|known| known.address)
+            .collect();
         found.sort_unstable();
         found.dedup();
         found

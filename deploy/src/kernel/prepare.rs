@@ -205,7 +205,9 @@ fn find(types: &KernelTypes, object: &Object, wanted: &Extern) -> Result<Option<
         (ExternKind::Function(declared), Some(own)) => match types.find_function(&wanted.name, (own, *declared))? {
             Ok(found) => Ok(found),
             Err(_) if wanted.is_weak => Ok(None),
-            Err(Unfit(name)) => Err(format!("the kernel's `{name}` takes or returns something else than `{}` declares", wanted.name)),
+            Err(Unfit(name)) => {
+                Err(format!("the kernel's `{name}` takes or returns something else than `{}` declares", wanted.name))
+            }
         },
         (ExternKind::Variable, _) => types.find(&wanted.name, Kind::Variable),
         (ExternKind::Missing(reason), _) => Err(reason.clone()),

@@ -2,10 +2,10 @@
 //!
 //! Read when first asked for, once for all objects of a deployment.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use aya_obj::btf;

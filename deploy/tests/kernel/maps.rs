@@ -311,7 +311,8 @@ fn a_map_of_maps_holds_maps_with_locks() {
         let program = "__u32 zero = 0; void *in = bpf_map_lookup_elem(&outer, &zero); struct locked *at;\n\
                        if (!in || !(at = bpf_map_lookup_elem(in, &zero))) return XDP_PASS;\n\
                        bpf_spin_lock(&at->lock); at->hits++; bpf_spin_unlock(&at->lock);\nreturn XDP_PASS;";
-        let chain = Chain { declarations: "struct locked { struct bpf_spin_lock lock; __u32 hits; };\n".to_owned(), ..Chain::new("fw") };
+        let chain =
+            Chain { declarations: "struct locked { struct bpf_spin_lock lock; __u32 hits; };\n".to_owned(), ..Chain::new("fw") };
         let bundle = chain.map(outer).map(held).program("look", "xdp", program, &[]).bundle(lab.folder());
         deployed(lab, &bundle);
         assert_eq!(lab.ping(3), 3);

@@ -242,11 +242,10 @@ fn set(object: &mut Object, settings: &Settings) {
     let Some(data) = &mut map.data else { return };
     for (number, wanted) in object.externs.iter().enumerate() {
         let ExternKind::Setting { offset, size, form } = wanted.kind else { continue };
-        let value = match settings.get(&wanted.name) {
+        let value = settings.value(&wanted.name, wanted.is_weak).and_then(|text| match text {
             Some(text) => form.encode(&text, size).map_err(|reason| format!("`{}`: {reason}", wanted.name)),
-            None if wanted.is_weak => Ok(vec![0; size as usize]),
-            None => Err(format!("the kernel's configuration has no `{}`", wanted.name)),
-        };
+            None => Ok(vec![0; size as usize]),
+        });
         let (start, end) = (offset as usize, (offset + size) as usize);
         match value {
             Ok(bytes) if bytes.len() == end - start => data.bytes[start..end].copy_from_slice(&bytes),

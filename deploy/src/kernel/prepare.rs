@@ -259,7 +259,11 @@ fn attach_target(hook: &Hook, target: &str, types: &KernelTypes) -> Result<Found
         "TRACE_ITER" => ("bpf_iter_", Kind::Function),
         _ => ("", Kind::Function),
     };
-    let found = types.find(&format!("{prefix}{target}"), kind)?;
+    // libbpf's way to name the module that a function is of.
+    let found = match target.split_once(':').filter(|_| prefix.is_empty()) {
+        Some((module, function)) => types.find_in(module, function, kind)?,
+        None => types.find(&format!("{prefix}{target}"), kind)?,
+    };
     found.ok_or_else(|| format!("the kernel has no `{target}` for `{}` programs to attach to", hook.prefix))
 }
 

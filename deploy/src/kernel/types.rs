@@ -105,7 +105,13 @@ impl KernelTypes {
         if let Some(id) = find(kernel, name, kind) {
             return Ok(Some(Found { id, module: None }));
         }
-        let Some((id, module)) = self.in_module(kernel, name, kind) else { return Ok(None) };
+        let Some((id, module)) = self.in_module(kernel, None, name, kind) else { return Ok(None) };
+        Ok(Some(Found { id, module: Some(self.open(name, module)?) }))
+    }
+
+    /// Finds a type of one module alone.
+    pub(super) fn find_in(&self, module: &str, name: &str, kind: Kind) -> Result<Option<Found>, Reason> {
+        let Some((id, module)) = self.in_module(self.kernel()?, Some(module), name, kind) else { return Ok(None) };
         Ok(Some(Found { id, module: Some(self.open(name, module)?) }))
     }
 
@@ -120,7 +126,7 @@ impl KernelTypes {
                     return Ok(Ok(Some(Found { id, module: None })));
                 }
                 unfit = Some(Unfit(name.to_owned()));
-            } else if let Some((id, module)) = self.in_module(kernel, name, Kind::Function) {
+            } else if let Some((id, module)) = self.in_module(kernel, None, name, Kind::Function) {
                 let bytes = fs::read(Path::new(FOLDER).join(module)).unwrap_or_default();
                 if kernel.clone().with_module(&bytes, |types| fits(declared, types, id)).unwrap_or(false) {
                     return Ok(Ok(Some(Found { id, module: Some(self.open(name, module)?) })));
@@ -131,10 +137,11 @@ impl KernelTypes {
         Ok(unfit.map_or(Ok(None), Err))
     }
 
-    fn in_module(&self, kernel: &Btf, name: &str, kind: Kind) -> Option<(u32, &str)> {
+    fn in_module(&self, kernel: &Btf, only: Option<&str>, name: &str, kind: Kind) -> Option<(u32, &str)> {
         let read = |name: String| Some((fs::read(Path::new(FOLDER).join(&name)).ok()?, name));
         let modules = self.modules.get_or_init(|| index(kernel, modules().into_iter().filter_map(read)));
-        modules.iter().find_map(|module| Some((module.find(name, kind)?, &*module.name)))
+        let mut wanted = modules.iter().filter(|module| only.is_none_or(|only| module.name == only));
+        wanted.find_map(|module| Some((module.find(name, kind)?, &*module.name)))
     }
 
     /// The types of a module, where `name` was found.
@@ -233,10 +240,12 @@ mod tests {
             modules: OnceLock::from(index(&kernel, files)),
             ..KernelTypes::default()
         };
-        let found = |name: &str| types.in_module(&kernel, name, Kind::Function);
+        let found = |name: &str| types.in_module(&kernel, None, name, Kind::Function);
         for _ in 0..100 {
             assert_eq!((found("first"), found("second"), found("third_too")), (Some((3, "a")), Some((3, "b")), Some((4, "c"))));
-            assert_eq!((found("own"), found("absent"), types.in_module(&kernel, "first", Kind::Struct)), (None, None, None));
+            assert_eq!((found("own"), found("absent"), types.in_module(&kernel, None, "first", Kind::Struct)), (None, None, None));
+            let of_one = |module| types.in_module(&kernel, Some(module), "both", Kind::Function);
+            assert_eq!((of_one("a"), of_one("b"), of_one("none")), (Some((4, "a")), None, None));
         }
         assert_eq!(types.find("both", Kind::Function).unwrap().unwrap().id, 2, "the kernel's own comes first");
         assert_eq!(reads, 3);

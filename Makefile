@@ -21,6 +21,7 @@ build: deps ## Build ouro in release mode
 	cargo build --locked --release
 
 test: deps ## Build and run all tests, also those with real packets
+	@scripts/deps --corpus || echo 'the objects of libbpf-tools and xdp-tools are not there: the test that loads them ends early'
 	@if cargo nextest --version >/dev/null 2>&1; then \
 		set -x; $(AS_ROOT) cargo nextest run --locked --release --workspace; \
 	else \

@@ -3,6 +3,7 @@
 //! Pure: bytes in, text out. Knows no files, no rules and no builds. Nothing it is given makes it panic or work without end.
 
 mod damaged;
+mod fits;
 mod read;
 mod types;
 

@@ -30,6 +30,18 @@ impl Btf {
         self.read_raw(bytes)
     }
 
+    /// Looks at the types of a module, and at its kernel's before them; they are gone afterwards.
+    pub fn with_module<T>(&mut self, bytes: &[u8], look: impl FnOnce(&Btf) -> T) -> Result<T, Damaged> {
+        let (types, members, enumerators) = (self.types.len(), self.members.len(), self.enumerators.len());
+        let strings = self.strings.len();
+        let looked = self.extend(bytes).map(|()| look(self));
+        self.types.truncate(types);
+        self.members.truncate(members);
+        self.enumerators.truncate(enumerators);
+        self.strings.truncate(strings);
+        looked
+    }
+
     fn read_raw(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
         let order = Order::of(bytes).ok_or(Damaged::NoBtf)?;
         let [header, type_off, type_len, string_off, string_len] = order.words(bytes, 4).ok_or(Damaged::CutShort)?;

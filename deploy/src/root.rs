@@ -59,3 +59,53 @@ pub(crate) fn generation(observed: &Observed, root: &Root) -> Option<u32> {
 fn entry_type(manifest: &Manifest) -> Option<&'static Type> {
     hook::find(&manifest.programs.first()?.ty)
 }
+
+#[cfg(test)]
+mod tests {
+    use ouro_rules::manifest::{
+        Attach, Family, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, PerfEvent, RawTracepoint,
+        Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+    };
+
+    use super::*;
+
+    /// Attach points of what may lead to a root; the devices, groups and namespaces of other constructors have links that are updated.
+    fn point(constructor: &str, kind: &Type) -> Option<Attach> {
+        let (text, sleepable, none) = (String::new, kind.sleepable, None);
+        Some(match constructor {
+            "tracepoint" => Attach::Tracepoint(Tracepoint { category: text(), name: text() }),
+            "raw_tracepoint" => Attach::RawTracepoint(RawTracepoint { name: text() }),
+            "tp_btf" | "fentry" | "fexit" | "fmod_ret" | "lsm" => {
+                Attach::Trace(Trace { kind: text(), target: text(), sleepable })
+            }
+            "kprobe" | "kretprobe" => Attach::Kprobe(Kprobe { function: text(), offset: 0, returns: false }),
+            "kprobe_multi" => Attach::KprobeMulti(KprobeMulti { pattern: text(), returns: false, session: false }),
+            "ksyscall" => Attach::Ksyscall(Ksyscall { name: text(), returns: false }),
+            "uprobe" | "uretprobe" => {
+                Attach::Uprobe(Uprobe { binary: text(), function: None, offset: 1, pid: none, returns: false, sleepable })
+            }
+            "uprobe_multi" => {
+                let (binary, pattern) = (text(), text());
+                Attach::UprobeMulti(UprobeMulti { binary, pattern, pid: none, returns: false, session: false, sleepable })
+            }
+            "usdt" => Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: none }),
+            "perf_event" => Attach::PerfEvent(PerfEvent { event: text(), sample: Sample::Period(1), cpu: none, pid: none }),
+            "netfilter" => {
+                Attach::Netfilter(Netfilter { family: Family::Ipv4, at: NetfilterHook::Input, priority: 0, defrag: false })
+            }
+            "iter" => Attach::Iter(Iter { target: text(), map: None, cgroup: None, pid: none, sleepable }),
+            "freplace" => Attach::Freplace(Freplace { program: text(), function: text() }),
+            _ => return None,
+        })
+    }
+
+    /// The stub takes one of the tail calls that a chain may have; a type that was rooted and not counted lost its last jump.
+    #[test]
+    fn every_type_that_is_led_to_by_a_stub_is_counted_so() {
+        for kind in hook::HOOKS.iter().filter(|kind| !kind.attach().is_empty()) {
+            let points = kind.attach().iter().filter_map(|constructor| point(constructor, kind));
+            let rooted = points.map(|point| Hook::new(&point, true)).any(|hook| hook.renewal() == Renewal::Root);
+            assert_eq!(rooted && !kind.sleepable, kind.needs_root(), "{}", kind.prefix);
+        }
+    }
+}

@@ -8,6 +8,8 @@ mod corpus;
 mod crash;
 #[path = "kernel/devices.rs"]
 mod devices;
+#[path = "kernel/elsewhere.rs"]
+mod elsewhere;
 #[path = "kernel/first.rs"]
 mod first;
 #[path = "kernel/groups.rs"]

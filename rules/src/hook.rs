@@ -95,8 +95,9 @@ pub const HOOKS: &[Hook] = &[
     named(sleepable(hook("uprobe.session.s", "kprobe", "TRACE_UPROBE_SESSION", ZERO_OR_ONE))),
     named(hook("ksyscall", "kprobe", "", ANY)),
     named(hook("kretsyscall", "kprobe", "", ANY)),
-    named(hook("usdt", "kprobe", "", ANY)),
-    named(sleepable(hook("usdt.s", "kprobe", "", ANY))),
+    // Loaded without the attach type by kernels before 6.6, which have no such links.
+    named(hook("usdt", "kprobe", "TRACE_UPROBE_MULTI", ANY)),
+    named(sleepable(hook("usdt.s", "kprobe", "TRACE_UPROBE_MULTI", ANY))),
     hook("tc/ingress", "sched_cls", "TCX_INGRESS", TC),
     hook("tc/egress", "sched_cls", "TCX_EGRESS", TC),
     hook("tcx/ingress", "sched_cls", "TCX_INGRESS", TC),
@@ -119,8 +120,8 @@ pub const HOOKS: &[Hook] = &[
     named(sleepable(hook("fentry.s", "tracing", "TRACE_FENTRY", ZERO))),
     named(sleepable(hook("fmod_ret.s", "tracing", "MODIFY_RETURN", ANY))),
     named(sleepable(hook("fexit.s", "tracing", "TRACE_FEXIT", ZERO))),
-    named(hook("fsession", "tracing", "TRACE_FSESSION", ZERO_OR_ONE)),
-    named(sleepable(hook("fsession.s", "tracing", "TRACE_FSESSION", ZERO_OR_ONE))),
+    named(hook("fsession", "tracing", "TRACE_FSESSION", ZERO)),
+    named(sleepable(hook("fsession.s", "tracing", "TRACE_FSESSION", ZERO))),
     named(hook("freplace", "ext", "", ANY)),
     named(hook("lsm", "lsm", "LSM_MAC", LSM)),
     named(sleepable(hook("lsm.s", "lsm", "LSM_MAC", LSM))),
@@ -230,8 +231,14 @@ impl Hook {
 
     /// Whether its links take no other program, so that a deploy leads to programs through a table (see `bpf_chain(atomic)`).
     pub fn needs_root(&self) -> bool {
-        let types = ["tracepoint", "raw_tracepoint", "tracing", "kprobe", "perf_event", "lsm", "netfilter"];
+        let types =
+            ["tracepoint", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "kprobe", "perf_event", "lsm", "netfilter"];
         !self.sleepable && types.contains(&self.prog_type) && !matches!(self.attach_type, "TRACE_ITER" | "LSM_CGROUP")
+    }
+
+    /// Whether it runs when a function is called and again when it returns.
+    pub fn is_session(&self) -> bool {
+        matches!(self.attach_type, "TRACE_KPROBE_SESSION" | "TRACE_UPROBE_SESSION")
     }
 
     /// The names of the verdicts, in order.
@@ -279,6 +286,8 @@ mod tests {
             ("iter/task", 1, 2),
             ("fentry/vfs_read", 0, 1),
             ("fexit/vfs_read", 0, -1),
+            ("fsession/vfs_read", 0, 1),
+            ("fsession.s/vfs_read", 0, 1),
             ("sk_lookup", 1, 2),
             ("netfilter", 1, 2),
         ] {

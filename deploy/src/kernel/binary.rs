@@ -13,6 +13,8 @@ const NOTE: u32 = 7;
 const LOAD: u32 = 1;
 const FUNCTION: u8 = 2;
 const INDIRECT_FUNCTION: u8 = 10;
+/// Of a symbol, for whom it is.
+const LOCAL: u8 = 0;
 
 /// Sizes of headers and symbols.
 const SECTION: usize = 64;
@@ -22,6 +24,15 @@ const SYMBOL: usize = 24;
 /// A file.
 pub(super) struct Binary {
     bytes: Vec<u8>,
+}
+
+/// A function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Function<'a> {
+    pub(super) name: &'a str,
+    pub(super) address: u64,
+    /// Whether others of its name may stand in other sources.
+    pub(super) is_local: bool,
 }
 
 /// A place of a declared probe, in bytes from the file's begin.
@@ -53,17 +64,19 @@ impl Binary {
         }
     }
 
-    /// The functions, in no order: names and addresses. One may be there twice, and have several names.
-    pub(super) fn functions(&self) -> Vec<(&str, u64)> {
+    /// The functions, in no order. One may be there twice, and have several names.
+    pub(super) fn functions(&self) -> Vec<Function<'_>> {
         let mut found = Vec::new();
         for table in self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM)) {
             let Some(names) = self.section(table.link as usize).and_then(|section| self.data(section)) else { continue };
             for symbol in self.data(table).unwrap_or_default().chunks_exact(SYMBOL) {
-                let (Some(name), Some(value)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8)) else {
+                let (Some(name), Some(address)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8))
+                else {
                     continue;
                 };
                 let is_function = matches!(symbol[4] & 0xf, FUNCTION | INDIRECT_FUNCTION) && half(symbol, 6) != Some(0);
-                found.extend((is_function && !name.is_empty()).then_some((name, value)));
+                let is_local = symbol[4] >> 4 == LOCAL;
+                found.extend((is_function && !name.is_empty()).then_some(Function { name, address, is_local }));
             }
         }
         found
@@ -167,7 +180,7 @@ mod tests {
     fn this_test_has_functions() {
         let own = Binary::read(&std::env::current_exe().unwrap()).unwrap();
         let functions = own.functions();
-        let main = functions.iter().find(|(name, _)| *name == "main").and_then(|(_, address)| own.offset(*address));
+        let main = functions.iter().find(|known| known.name == "main").and_then(|known| own.offset(known.address));
         assert!(main.is_some(), "{} functions", functions.len());
         assert_eq!(own.probes("nobody", "nothing"), []);
     }

@@ -29,7 +29,8 @@ pub(crate) fn create_map(
 ) -> Result<OwnedFd, Error> {
     let map = create_empty_map(spec, types)?;
     let failed = |error| Error::io(format!("cannot fill the map `{}`", spec.name), error);
-    let copies = if map_type::find(&spec.ty).is_some_and(|ty| ty.is_percpu()) { cpus().map_err(failed)? } else { 1 };
+    let is_percpu = map_type::find(&spec.ty).is_some_and(|ty| ty.is_percpu());
+    let cpus = is_percpu.then(cpus).transpose().map_err(failed)?;
     for element in &spec.contents {
         match &element.value {
             Content::Map(pin) => {
@@ -37,11 +38,8 @@ pub(crate) fn create_map(
                 put(&map, &element.key.0, &inner.as_raw_fd().to_ne_bytes(), Write::Any).map_err(failed)?;
             }
             Content::Bytes(value) => {
-                let mut value = value.0.clone();
-                if copies > 1 {
-                    value.resize(cpu_bytes(spec.value_size), 0);
-                }
-                put(&map, &element.key.0, &value.repeat(copies), Write::Any).map_err(failed)?;
+                let value = copies(&value.0, spec.value_size, cpus);
+                put(&map, &element.key.0, &value, Write::Any).map_err(failed)?;
             }
         }
     }
@@ -51,12 +49,20 @@ pub(crate) fn create_map(
     Ok(map)
 }
 
+/// A value as the kernel reads it: of per-CPU maps one for each CPU, in steps of eight bytes, even if there is but one.
+fn copies(value: &[u8], size: u32, cpus: Option<usize>) -> Vec<u8> {
+    let Some(cpus) = cpus else { return value.to_vec() };
+    let mut value = value.to_vec();
+    value.resize(cpu_bytes(size), 0);
+    value.repeat(cpus)
+}
+
 /// Creates a map that holds nothing.
 pub(crate) fn create_empty_map(spec: &MapSpec, types: Option<&MapTypes>) -> Result<OwnedFd, Error> {
     let failed = |error| Error::io(format!("cannot create the map `{}`", spec.name), error);
     let unknown = || Error::Object { of: spec.name.clone(), reason: format!("`{}` is no type of map", spec.ty) };
     let ty = map_type::find(&spec.ty).ok_or_else(unknown)?;
-    let inner = spec.inner.as_deref().map(|inner| create_empty_map(inner, None)).transpose()?;
+    let inner = spec.inner.as_deref().map(|inner| create_empty_map(inner, types.and_then(MapTypes::inner))).transpose()?;
     let page = sys::page_size();
     let max_entries = match (ty.size, spec.max_entries) {
         (Size::Cpus, 0) => u32::try_from(cpus().map_err(failed)?).unwrap_or(u32::MAX),
@@ -265,6 +271,13 @@ mod tests {
         assert!(!change(one, two), "it is not there");
         assert!(change(None, one) && !change(None, two) && !change(two, one));
         assert!(change(one, two) && !change(one, None) && change(two, None) && change(None, one));
+    }
+
+    /// The kernel read four bytes behind a value of four on machines with one CPU.
+    #[test]
+    fn values_for_each_cpu_have_whole_words() {
+        assert_eq!(copies(&[1, 2, 3, 4], 4, Some(1)), [1, 2, 3, 4, 0, 0, 0, 0]);
+        assert_eq!((copies(&[1; 4], 4, Some(3)).len(), copies(&[1; 4], 4, None).len()), (24, 4));
     }
 
     #[test]

@@ -10,9 +10,9 @@ use ouro_rules::configuration::KernelVersion;
 use ouro_rules::hook;
 use ouro_rules::requirement::Requirement;
 
-use super::numbers;
 use super::probe::{self, Has};
 use super::types::KernelTypes;
+use crate::object::{Reason, essential};
 
 /// What is known of the kernel, each thing asked for once.
 #[derive(Default)]
@@ -35,13 +35,34 @@ impl Requirements {
             Requirement::MapType(name) => {
                 self.unnamed(&format!("BPF_MAP_TYPE_{}", name.to_uppercase()), || format!("the kernel has no `{name}` maps"))
             }
-            Requirement::ProgramType(name) => program_type(name),
-            Requirement::Kfunc(name) => match self.types.find(name, Kind::Function) {
-                Ok(Some(_)) => None,
-                Ok(None) => Some(format!("the kernel has no function `{name}`")),
+            Requirement::ProgramType(name) => self.program_type(name),
+            Requirement::Kfunc(name) => match self.kfunc(name) {
+                Ok(true) => None,
+                Ok(false) => Some(format!("the kernel has no function `{name}`")),
                 Err(reason) => Some(reason),
             },
             Requirement::Btf => self.types.kernel().err(),
+        }
+    }
+
+    /// Whether there is a function of this name, or of the one without its flavour.
+    fn kfunc(&self, name: &str) -> Result<bool, Reason> {
+        let has = |name| self.types.find(name, Kind::Function).map(|found| found.is_some());
+        Ok(has(name)? || has(essential(name))?)
+    }
+
+    /// Asked by the smallest program of the type. Whether there is what a program replaces is told when it is loaded.
+    fn program_type(&self, name: &str) -> Option<String> {
+        let known = hook::find(name)?;
+        let answer = match known.prog_type {
+            "ext" => Has::Yes,
+            "struct_ops" => probe::struct_ops(),
+            _ => probe::takes(&self.types, known),
+        };
+        match answer {
+            Has::Yes => None,
+            Has::No => Some(format!("the kernel takes no `{name}` programs")),
+            Has::Refused => Some(format!("the kernel does not permit `{name}` programs")),
         }
     }
 
@@ -60,22 +81,6 @@ impl Requirements {
             names.filter(|name| name.starts_with("BPF_FUNC_") || name.starts_with("BPF_MAP_TYPE_")).map(str::to_owned).collect();
         let is_whole = ["BPF_FUNC_map_lookup_elem", "BPF_MAP_TYPE_HASH"].iter().all(|name| both.contains(*name));
         if is_whole { both } else { BTreeSet::new() }
-    }
-}
-
-/// Asked as `ouro doctor` asks, where that knows the type, else by the smallest program. What must name something of the kernel's
-/// is told when it is loaded.
-fn program_type(name: &str) -> Option<String> {
-    let known = hook::find(name)?;
-    let answer = probe::called(known.prefix).unwrap_or_else(|| {
-        let probed = !matches!(known.prog_type, "tracing" | "lsm" | "ext" | "struct_ops");
-        let numbers = numbers::program_type(known.prog_type).zip(numbers::attach_type(known.attach_type)).filter(|_| probed);
-        numbers.map_or(Has::Yes, |(ty, attach)| probe::loads(ty, attach))
-    });
-    match answer {
-        Has::Yes => None,
-        Has::No => Some(format!("the kernel takes no `{name}` programs")),
-        Has::Refused => Some(format!("the kernel does not permit `{name}` programs")),
     }
 }
 
@@ -101,5 +106,27 @@ mod tests {
         assert_eq!(read("6.1.0-13-amd64").as_deref(), Some("6.1"));
         assert_eq!(read("6.18-rc1").as_deref(), Some("6.18"));
         assert_eq!(read("unknown"), None);
+    }
+
+    /// A program that may not sleep or returns 0 is refused for these by every kernel that has them.
+    #[test]
+    fn types_are_asked_for_as_they_are() {
+        let requirements = Requirements::default();
+        let lacks = |ty: &str| requirements.lacks(&format!("program_type:{ty}").parse().unwrap());
+        for ty in ["syscall", "cgroup/recvmsg4", "cgroup/getpeername6", "cgroup/getsockname4", "xdp.frags", "uprobe.s", "usdt"] {
+            assert_eq!(lacks(ty), None);
+        }
+        for ty in ["xdp", "tc", "sockops", "tp_btf", "iter", "iter.s", "raw_tp.w", "sk_skb/stream_verdict", "flow_dissector"] {
+            assert_eq!(lacks(ty), None);
+        }
+        let since = |major, minor| running().is_some_and(|running| running >= KernelVersion { major, minor });
+        for (ty, has) in [
+            ("tcx/ingress", since(6, 6)),
+            ("uprobe.multi", since(6, 6)),
+            ("uprobe.multi.s", since(6, 6)),
+            ("uprobe.session", since(6, 13)),
+        ] {
+            assert_eq!(lacks(ty).is_none(), has, "{ty}");
+        }
     }
 }

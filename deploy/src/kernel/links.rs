@@ -93,7 +93,10 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
             let function = places::syscall(&place.name);
             kprobe(&Kprobe { function, offset: 0, returns: place.returns }, program)?
         }
-        Hook::KprobeMulti(place) => sys::link_kprobes(program, &places::functions(&place.pattern)?, place.returns)?,
+        Hook::KprobeMulti(place) => {
+            let attach_type = many_type("TRACE_KPROBE", place.session)?;
+            sys::link_kprobes(program, attach_type, &places::functions(&place.pattern)?, place.returns)?
+        }
         Hook::Uprobe(place) => uprobe(place, program)?,
         Hook::UprobeMulti(place) => uprobe_multi(place, program)?,
         Hook::Usdt(place) => usdt(place, program)?,
@@ -200,23 +203,27 @@ fn uprobe(place: &Uprobe, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {
 fn uprobe_multi(place: &UprobeMulti, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {
     let offsets = places::user_functions(&place.binary, &place.pattern)?;
     let (file, pid) = (Path::new(&place.binary), place.pid.unwrap_or(0));
-    Ok(sys::link_uprobes(program, file, &offsets, &[], pid, place.returns)?)
+    Ok(sys::link_uprobes(program, many_type("TRACE_UPROBE", place.session)?, file, (&offsets, &[]), pid, place.returns)?)
 }
 
-/// A probe in one place is an event, as kernels since 5.15 have them; more places need the link of many.
+/// The link of many is of the same attach type as its program.
+fn many_type(what: &str, session: bool) -> io::Result<u32> {
+    attach_type::number(&format!("{what}_{}", if session { "SESSION" } else { "MULTI" }))
+}
+
+/// Kernels before 6.6 load the program for an event, of which a probe in one place is one.
 fn usdt(place: &Usdt, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {
     let probes = places::usdt(&place.binary, &place.provider, &place.probe)?;
-    if let [only] = probes.as_slice() {
-        let event = uprobe_event(&place.binary, only.offset, only.semaphore, false, place.pid)?;
-        match sys::link_event(program, event.as_fd()) {
-            // A program that was loaded for links of many takes no event.
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
-            result => return Ok(result?),
-        }
-    }
     let offsets: Vec<u64> = probes.iter().map(|probe| probe.offset).collect();
     let semaphores: Vec<u64> = probes.iter().map(|probe| probe.semaphore).collect();
-    Ok(sys::link_uprobes(program, Path::new(&place.binary), &offsets, &semaphores, place.pid.unwrap_or(0), false)?)
+    let (ty, file) = (many_type("TRACE_UPROBE", false)?, Path::new(&place.binary));
+    match sys::link_uprobes(program, ty, file, (&offsets, &semaphores), place.pid.unwrap_or(0), false) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) && probes.len() == 1 => {
+            let event = uprobe_event(&place.binary, offsets[0], semaphores[0], false, place.pid)?;
+            Ok(sys::link_event(program, event.as_fd())?)
+        }
+        result => Ok(result?),
+    }
 }
 
 fn perf_event(place: &PerfEvent, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {

@@ -106,7 +106,9 @@ impl<'a> Loader<'a> {
         for (request, prepared) in requests.iter().zip(prepared) {
             results.push(prepared.and_then(|prepared| {
                 let done = done.pop_front().expect("BUG: what is ready was loaded");
-                self.finish(request, done.map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?)
+                let refused = |refused| self.with_types(request, not_loaded(&request.program, prepared.kind(), refused));
+                let taken = done.map_err(refused)?;
+                self.finish(request, taken)
             }));
         }
         results
@@ -142,13 +144,25 @@ impl<'a> Loader<'a> {
         opened.prepare(function, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(&request.program))
     }
 
+    /// A refusal may have its reason in types that the kernel does not have.
+    fn with_types(&self, request: &Request<'a>, error: Error) -> Error {
+        match (error, self.objects.get(&key(request.object)).and_then(|opened| opened.untyped.as_ref())) {
+            (Error::Rejected(mut rejection), Some(why)) => {
+                rejection.said.push(why.clone());
+                Error::Rejected(rejection)
+            }
+            (error, _) => error,
+        }
+    }
+
     fn finish(&mut self, request: &Request<'a>, taken: Taken) -> Result<Loaded, Error> {
-        let Taken { program, verified, log } = taken;
+        let Taken { program, verified, mut log } = taken;
         if let Some(pin) = &request.pin {
             sys::pin(program.as_fd(), pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), error))?;
         }
         if let Some(opened) = self.objects.get_mut(&key(request.object)) {
             opened.put(&request.function, program).map_err(|trouble| trouble.of(&request.program))?;
+            log.extend(opened.untyped.iter().map(|why| format!("{why}\n")));
         }
         Ok(Loaded { verified, log })
     }
@@ -192,7 +206,8 @@ fn not_loaded(program: &str, kind: &str, refused: Refused) -> Error {
             let reason = format!("the kernel takes no `{kind}` programs: it is older than they are, or was made without them");
             object_error(program, reason)
         }
-        _ => Error::io(format!("cannot load `{program}`, a `{kind}` program"), refused.error),
+        Some(libc::EPERM | libc::EACCES) => Error::io(format!("cannot load `{program}`, a `{kind}` program"), refused.error),
+        _ => Error::Rejected(Box::new(Rejection::new(program, &refused.error, refused.log))),
     }
 }
 
@@ -226,4 +241,23 @@ impl Trouble {
 /// A pinned map.
 pub(super) fn pinned(pin: &Path) -> Result<Arc<OwnedFd>, Trouble> {
     pins::require(pin, pins::Kind::Map).map(Arc::new).map_err(|error| Trouble::Other(Box::new(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// These were told in the system's words alone, though it was known what to do.
+    #[test]
+    fn errors_without_a_log_come_with_a_remedy() {
+        let told = |errno: i32| {
+            let refused = Refused { error: io::Error::from_raw_os_error(errno), log: String::new() };
+            not_loaded("parse", "xdp", refused)
+        };
+        for (errno, remedy) in [(libc::ENOMEM, "ulimit -l"), (libc::E2BIG, "split it"), (libc::EPERM, "run it as root")] {
+            let error = told(errno);
+            assert!(error.help().is_some_and(|help| help.contains(remedy)), "{error}");
+        }
+        assert!(told(libc::EINVAL).to_string().contains("takes no `xdp` programs"));
+    }
 }

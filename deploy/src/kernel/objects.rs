@@ -61,6 +61,8 @@ impl Shared {
 pub(super) struct Opened {
     pub(super) object: Object,
     btf: Option<Arc<OwnedFd>>,
+    /// Why the kernel does not have its types, if it has any.
+    pub(super) untyped: Option<String>,
     /// By number, as far as they were needed.
     maps: BTreeMap<usize, Arc<OwnedFd>>,
     /// By the names of their functions.
@@ -74,8 +76,10 @@ impl Opened {
             relocate(&mut object, bytes, kernel.types.core()?)?;
         }
         set(&mut object, &kernel.settings);
-        let btf = object.btf.as_deref().and_then(load_btf).map(Arc::new);
-        Ok(Opened { object, btf, maps: BTreeMap::new(), programs: BTreeMap::new() })
+        let loaded = object.btf.as_deref().map(load_btf).transpose();
+        let untyped = loaded.as_ref().err().map(|error| format!("the kernel does not take the object's BTF: {error}"));
+        let btf = loaded.ok().flatten().map(Arc::new);
+        Ok(Opened { object, btf, untyped, maps: BTreeMap::new(), programs: BTreeMap::new() })
     }
 
     /// Gives global variables values, before the maps they are in are made.
@@ -102,7 +106,7 @@ impl Opened {
     }
 
     pub(super) fn prepare(&mut self, function: usize, kernel: &Kernel, shared: &mut Shared) -> Result<Prepared, Trouble> {
-        let Opened { object, btf, maps, programs } = self;
+        let Opened { object, btf, maps, programs, .. } = self;
         let types = btf.clone();
         let mut map = |number: usize| map(object, maps, types.as_deref().map(AsFd::as_fd), shared, number);
         let prepared = Prepared::of(object, function, kernel, btf.clone(), &mut map)?;
@@ -227,8 +231,8 @@ fn cpus() -> u32 {
 }
 
 /// Gives the kernel the object's types; kernels before 6.0 do not know all kinds. A program without them is a program still.
-pub(super) fn load_btf(bytes: &[u8]) -> Option<OwnedFd> {
-    sys::btf_load(bytes).or_else(|error| for_old_kernels(bytes).map_or(Err(error), |bytes| sys::btf_load(&bytes))).ok()
+pub(super) fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
+    sys::btf_load(bytes).or_else(|error| for_old_kernels(bytes).map_or(Err(error), |bytes| sys::btf_load(&bytes)))
 }
 
 /// Writes the kernel's settings into the map of settings. One that is missing is the trouble of who uses it.
@@ -238,11 +242,10 @@ fn set(object: &mut Object, settings: &Settings) {
     let Some(data) = &mut map.data else { return };
     for (number, wanted) in object.externs.iter().enumerate() {
         let ExternKind::Setting { offset, size, form } = wanted.kind else { continue };
-        let value = match settings.get(&wanted.name) {
+        let value = settings.value(&wanted.name, wanted.is_weak).and_then(|text| match text {
             Some(text) => form.encode(&text, size).map_err(|reason| format!("`{}`: {reason}", wanted.name)),
-            None if wanted.is_weak => Ok(vec![0; size as usize]),
-            None => Err(format!("the kernel's configuration has no `{}`", wanted.name)),
-        };
+            None => Ok(vec![0; size as usize]),
+        });
         let (start, end) = (offset as usize, (offset + size) as usize);
         match value {
             Ok(bytes) if bytes.len() == end - start => data.bytes[start..end].copy_from_slice(&bytes),

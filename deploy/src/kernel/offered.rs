@@ -8,11 +8,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ouro_btf::Kind;
-use ouro_rules::hook;
+use ouro_rules::hook::{self, Hook, Verdicts};
 use serde::Serialize;
 
+use super::prepare::numbers_of;
 use super::types::KernelTypes;
-use super::{attach_type, numbers, places, sys};
+use super::{attach_type, places, sys};
 
 /// Whether a constructor can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -64,7 +65,7 @@ const PROBES: &[(&str, &str, Target, Try)] = &[
     ("kprobe_multi", "kprobe.multi", None, Try::Kprobes),
     ("uprobe", "uprobe", None, Try::Event("uprobe")),
     ("uretprobe", "uretprobe", None, Try::Event("uprobe")),
-    ("usdt", "usdt", None, Try::Event("uprobe")),
+    ("usdt", "usdt", None, Try::Usdt),
     ("uprobe_multi", "uprobe.multi", None, Try::Uprobes),
     ("perf_event", "perf_event", None, Try::Link("PERF_EVENT")),
     ("iter", "iter", Some(("bpf_iter_task", Kind::Function)), Try::Nothing),
@@ -84,6 +85,8 @@ enum Try {
     Kprobes,
     /// A link to a file that is none.
     Uprobes,
+    /// The same, and where there are no such links whether there are events.
+    Usdt,
     /// Whether programs are among the security modules that are asked.
     Module,
 }
@@ -91,7 +94,28 @@ enum Try {
 /// What every constructor but `socket`, `freplace` and `struct_ops` comes to: of those no kernel tells before it is done.
 pub fn offered() -> Vec<Offer> {
     let types = KernelTypes::default();
-    PROBES.iter().map(|(constructor, ty, target, more)| offer(constructor, probe(&types, ty, *target, *more))).collect()
+    let probe = |ty: &str, target, more| probe(&types, hook::find(ty).ok_or_else(|| unknown(ty))?, target, more);
+    PROBES.iter().map(|(constructor, ty, target, more)| offer(constructor, probe(ty, *target, *more))).collect()
+}
+
+/// Whether the kernel has programs of this type. One older than an attach type takes a program for it all the same, so links
+/// are tried of those that nothing but their attach type makes what they are.
+pub(super) fn takes(types: &KernelTypes, ty: &Hook) -> io::Result<()> {
+    let attach = match ty.attach() {
+        // Where sessions of functions are traced, functions are.
+        [] if ty.prog_type == "tracing" => "fentry",
+        constructors => constructors.first().copied().unwrap_or_default(),
+    };
+    let row = PROBES.iter().find(|(constructor, ..)| *constructor == attach);
+    let (target, more) = row.map_or((None, Try::Nothing), |(_, _, target, more)| (*target, *more));
+    let is_told_by_links = ["TCX_", "NETKIT_", "TRACE_KPROBE_", "TRACE_UPROBE_"].iter().any(|of| ty.attach_type.starts_with(of));
+    let more = if is_told_by_links || matches!(more, Try::Event(_)) { more } else { Try::Nothing };
+    probe(types, ty, target, more)
+}
+
+/// Whether one link can attach a program to many places of a file.
+pub(super) fn takes_many_uprobes() -> bool {
+    hook::find("uprobe.multi").is_some_and(|ty| probe(&KernelTypes::default(), ty, None, Try::Uprobes).is_ok())
 }
 
 fn offer(constructor: &'static str, answer: Result<(), io::Error>) -> Offer {
@@ -110,25 +134,35 @@ fn missing(why: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, why.into())
 }
 
-fn probe(types: &KernelTypes, ty: &str, target: Target, more: Try) -> io::Result<()> {
+fn unknown(ty: &str) -> io::Error {
+    missing(format!("ouro has no number for `{ty}`"))
+}
+
+fn probe(types: &KernelTypes, ty: &Hook, target: Target, more: Try) -> io::Result<()> {
     let program = load(types, ty, target)?;
     let program = program.as_fd();
+    let of_type = || attach_type::number(ty.attach_type);
     match more {
         Try::Nothing => Ok(()),
-        Try::Link(name) => looked(link(program, attach_type::number(name)?)),
+        // A type without an attach type of its own is attached as the constructor says.
+        Try::Link(name) => looked(link(program, of_type().or_else(|_| attach_type::number(name))?)),
         Try::Netfilter => looked(sys::link_netfilter(program, 0, 0, 0, false)),
-        Try::Event(kind) => {
-            places::event_type(kind).map_err(|missing_event| missing(missing_event.what))?;
-            looked(link(program, attach_type::number("PERF_EVENT")?))
-        }
-        Try::Kprobes => looked(sys::link_kprobes(program, &[c"ouro_no_such_function".to_owned()], false)),
-        Try::Uprobes => looked(sys::link_uprobes(program, Path::new("/"), &[1], &[], 0, false)),
+        Try::Event(kind) => event(program, kind),
+        Try::Kprobes => looked(sys::link_kprobes(program, of_type()?, &[c"ouro_no_such_function".to_owned()], false)),
+        Try::Uprobes => looked(sys::link_uprobes(program, of_type()?, Path::new("/"), (&[1], &[]), 0, false)),
+        Try::Usdt if takes_many_uprobes() => Ok(()),
+        Try::Usdt => event(program, "uprobe"),
         Try::Module => {
             let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
             let asked = modules.split(',').any(|module| module.trim() == "bpf");
             if asked { Ok(()) } else { Err(missing("`bpf` is not among the security modules: boot with `lsm=...,bpf`")) }
         }
     }
+}
+
+fn event(program: BorrowedFd<'_>, kind: &str) -> io::Result<()> {
+    places::event_type(kind).map_err(|missing_event| missing(missing_event.what))?;
+    looked(link(program, attach_type::number("PERF_EVENT")?))
 }
 
 fn link(program: BorrowedFd<'_>, attach_type: u32) -> io::Result<OwnedFd> {
@@ -146,12 +180,14 @@ fn looked(answer: io::Result<OwnedFd>) -> io::Result<()> {
     }
 }
 
-/// Loads `return 0;`.
-fn load(types: &KernelTypes, ty: &str, target: Target) -> io::Result<OwnedFd> {
-    // r0 = 0; exit
-    const INSNS: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-    let unknown = || missing(format!("ouro has no number for `{ty}`"));
-    let known = hook::find(ty).ok_or_else(unknown)?;
+/// Loads the smallest program that the verifier takes: `return 0;`, or another number where the type has no 0.
+fn load(types: &KernelTypes, ty: &Hook, target: Target) -> io::Result<OwnedFd> {
+    // r0 = <number>; exit
+    let [a, b, c, d] = smallest(ty.verdicts).to_ne_bytes();
+    let insns = [0xb7, 0, 0, 0, a, b, c, d, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    let (number, attach_type, flags) = numbers_of(ty).ok_or_else(|| unknown(ty.prefix))?;
+    // Few functions can be followed by what sleeps, and which ones differs; kernels that have BTF have such programs.
+    let is_for_test = ty.prog_type == "tracing" && ty.attach_type != "TRACE_ITER";
     let found = match target {
         None => None,
         Some((name, kind)) => {
@@ -160,10 +196,10 @@ fn load(types: &KernelTypes, ty: &str, target: Target) -> io::Result<OwnedFd> {
         }
     };
     let program = sys::Program {
-        ty: numbers::program_type(known.prog_type).ok_or_else(unknown)?,
-        attach_type: numbers::attach_type(known.attach_type).ok_or_else(unknown)?,
-        flags: 0,
-        insns: &INSNS,
+        ty: number,
+        attach_type,
+        flags: if is_for_test { 0 } else { flags },
+        insns: &insns,
         license: c"GPL",
         name: "ouro_probe",
         btf: None,
@@ -174,4 +210,12 @@ fn load(types: &KernelTypes, ty: &str, target: Target) -> io::Result<OwnedFd> {
         modules: &[],
     };
     sys::prog_load(&program, 0, &mut [])
+}
+
+fn smallest(verdicts: Verdicts) -> i32 {
+    match verdicts {
+        Verdicts::Named(names) if names.iter().any(|(_, number)| *number == 0) => 0,
+        Verdicts::Named(names) => names.first().map_or(0, |(_, number)| *number),
+        Verdicts::Numbers(first, last) => 0.clamp(first, last),
+    }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ouro_rules::manifest::{Order, matches};
 
-use super::binary::{Binary, Probe};
+use super::binary::{Binary, Function, Probe};
 use super::pins::{self, Kind};
 use super::sys::Relative;
 use crate::hook::Hook;
@@ -149,7 +149,7 @@ pub(super) fn functions(pattern: &str) -> Found<Vec<CString>> {
             Missing::new("the kernel does not tell which functions can be probed").help("it needs CONFIG_FPROBE and a tracefs")
         );
     };
-    let names: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let names = listed(&list);
     let mut found: Vec<&str> = names.iter().copied().filter(|name| matches(pattern, name)).collect();
     // A name that several functions have is listed as often, and the kernel wants each once.
     found.sort_unstable();
@@ -159,6 +159,12 @@ pub(super) fn functions(pattern: &str) -> Found<Vec<CString>> {
         1..=MOST => Ok(found.into_iter().filter_map(|name| CString::new(name).ok()).collect()),
         many => Err(Missing::new(format!("`{pattern}` stands for {many} functions; at most {MOST} can be probed at once"))),
     }
+}
+
+/// The names of a list of functions, but for those that stand for places whose function is gone.
+fn listed(list: &str) -> Vec<&str> {
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| !name.starts_with("__ftrace_invalid_address__")).collect()
 }
 
 /// What the machine calls the function of a system call.
@@ -182,26 +188,47 @@ pub(super) fn user_function(path: &str, function: Option<&str>, offset: u64) -> 
     let binary = binary(path)?;
     let Some(function) = function else { return Ok(offset) };
     let functions = binary.functions();
-    let begin = functions.iter().find(|(name, _)| *name == function).and_then(|(_, address)| binary.offset(*address));
+    let begin = only(path, function, &functions)?.and_then(|address| binary.offset(address));
     begin.and_then(|begin| begin.checked_add(offset)).ok_or_else(|| {
         Missing::new(format!("`{path}` has no function `{function}`"))
             .help("a file without symbols tells only what it exports; name an offset instead")
-            .near(function, functions.into_iter().map(|(name, _)| name))
+            .near(function, functions.into_iter().map(|function| function.name))
     })
+}
+
+/// The address of the function of this name: of the one that others can see, else of the only one.
+fn only(path: &str, name: &str, functions: &[Function<'_>]) -> Found<Option<u64>> {
+    let of_name = |is_local| {
+        let mut found: Vec<u64> = functions
+            .iter()
+            .filter(|known| known.name == name && known.is_local == is_local)
+            .map(|known| known.address)
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    };
+    let (visible, local) = (of_name(false), of_name(true));
+    match if visible.is_empty() { local.as_slice() } else { visible.as_slice() } {
+        [] => Ok(None),
+        [only] => Ok(Some(*only)),
+        many => Err(Missing::new(format!("`{name}` of `{path}` stands for {} functions", many.len()))
+            .help("name the offset of one of them instead: `nm` lists them")),
+    }
 }
 
 /// The offsets of all functions of a file that a pattern stands for.
 pub(super) fn user_functions(path: &str, pattern: &str) -> Found<Vec<u64>> {
     let binary = binary(path)?;
     let functions = binary.functions();
-    let fitting = functions.iter().filter(|(name, _)| matches(pattern, name));
-    let mut found: Vec<u64> = fitting.filter_map(|(_, address)| binary.offset(*address)).collect();
+    let fitting = functions.iter().filter(|function| matches(pattern, function.name));
+    let mut found: Vec<u64> = fitting.filter_map(|function| binary.offset(function.address)).collect();
     // One function may have several names.
     found.sort_unstable();
     found.dedup();
     match found.len() {
         0 => Err(Missing::new(format!("`{path}` has no function `{pattern}`"))
-            .near(pattern, functions.into_iter().map(|(name, _)| name))),
+            .near(pattern, functions.into_iter().map(|function| function.name))),
         1..=MOST => Ok(found),
         many => Err(Missing::new(format!("`{pattern}` stands for {many} functions; at most {MOST} can be probed at once"))),
     }
@@ -247,4 +274,31 @@ fn relative(hook: &Hook, other: &str, link: &Path) -> Found<Relative> {
 fn opened(path: &Path) -> Option<Relative> {
     let open = |kind| pins::open(path, kind).ok().flatten();
     open(Kind::Link).map(Relative::Link).or_else(|| open(Kind::Program).map(Relative::Program))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_without_a_function_are_no_names() {
+        assert_eq!(listed("vfs_read\n__ftrace_invalid_address___120\nnf_hook [nf_tables]\n\n"), ["vfs_read", "nf_hook"]);
+    }
+
+    /// Static functions of two files: the first was probed, whichever was meant.
+    #[test]
+    fn a_name_of_several_functions_is_refused() {
+        let function = |name, address, is_local| Function { name, address, is_local };
+        let functions = [
+            function("same", 16, true),
+            function("same", 32, true),
+            function("twice", 48, false),
+            function("twice", 48, false),
+            function("seen", 64, true),
+            function("seen", 80, false),
+        ];
+        let asked = |name: &str| only("/bin/app", name, &functions).map_err(|missing| missing.what);
+        assert_eq!(asked("same"), Err("`same` of `/bin/app` stands for 2 functions".to_owned()));
+        assert_eq!((asked("twice"), asked("seen"), asked("none")), (Ok(Some(48)), Ok(Some(80)), Ok(None)));
+    }
 }

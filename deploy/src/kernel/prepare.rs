@@ -3,6 +3,7 @@
 //!
 //! Knows objects and descriptors; maps are made by whoever calls.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -12,8 +13,8 @@ use ouro_btf::Kind;
 use ouro_rules::hook::{self, Hook};
 
 use super::settings::Settings;
-use super::types::{Found, KernelTypes};
-use super::{numbers, sys};
+use super::types::{Found, KernelTypes, Unfit};
+use super::{numbers, offered, sys};
 use crate::object::{Extern, ExternKind, Insn, Linked, Object, Pseudo, Reason, SETTINGS, Target};
 
 /// `BPF_F_SLEEPABLE` and `BPF_F_XDP_HAS_FRAGS`.
@@ -41,7 +42,9 @@ pub(super) struct Prepared {
     flags: u32,
     attach: Option<Found>,
     btf: Option<Arc<OwnedFd>>,
-    modules: Vec<OwnedFd>,
+    /// What was found of what the kernel is to provide, by its number.
+    found: BTreeMap<usize, Option<Found>>,
+    /// Their descriptors are open until the program is loaded; place 0 is the kernel's own.
     module_list: Vec<i32>,
     /// Descriptors in the instructions are open until the program is loaded.
     _maps: Vec<Arc<OwnedFd>>,
@@ -97,7 +100,7 @@ impl Prepared {
             flags,
             attach,
             btf,
-            modules: Vec::new(),
+            found: BTreeMap::new(),
             module_list: Vec::new(),
             linked,
             _maps: Vec::new(),
@@ -135,7 +138,7 @@ impl Prepared {
                     self.wide(at, Pseudo::MapValue, fd.as_raw_fd(), i32::try_from(*offset).unwrap_or(0))?;
                     self._maps.push(fd);
                 }
-                other => self.fill_in_extern(kernel, at, number, other)?,
+                _ => self.fill_in_extern(object, kernel, at, number)?,
             },
             Target::Function(_) | Target::Callback(_) => {}
         }
@@ -150,18 +153,17 @@ impl Prepared {
         Ok(())
     }
 
-    fn fill_in_extern(&mut self, kernel: &Kernel, at: usize, number: usize, wanted: &Extern) -> Result<(), Reason> {
+    fn fill_in_extern(&mut self, object: &Object, kernel: &Kernel, at: usize, number: usize) -> Result<(), Reason> {
+        let wanted = &object.externs[number];
         let is_load = self.linked.insns[at].is_wide_load();
         let missing = || format!("the kernel has no `{}`", wanted.name);
-        let found = match &wanted.kind {
-            ExternKind::Function => kernel.types.find(&wanted.name, Kind::Function)?,
-            ExternKind::Variable => kernel.types.find(&wanted.name, Kind::Variable)?,
-            ExternKind::Address => {
-                let address = address(&wanted.name).or(wanted.is_weak.then_some(0)).ok_or_else(missing)?;
-                return self.wide(at, Pseudo::Number, address as u32 as i32, (address >> 32) as u32 as i32);
-            }
-            ExternKind::Missing(reason) => return Err(reason.clone()),
-            _ => return Err(format!("`{}` is defined nowhere", wanted.name)),
+        if wanted.kind == ExternKind::Address {
+            let address = address(&wanted.name).or(wanted.is_weak.then_some(0)).ok_or_else(missing)?;
+            return self.wide(at, Pseudo::Number, address as u32 as i32, (address >> 32) as u32 as i32);
+        }
+        let found = match self.found.get(&number) {
+            Some(known) => known.clone(),
+            None => self.found.entry(number).insert_entry(find(&kernel.types, object, wanted)?).get().clone(),
         };
         match found {
             None if !wanted.is_weak => Err(missing()),
@@ -173,11 +175,10 @@ impl Prepared {
             Some(found) if is_load => {
                 let id = found.id.cast_signed();
                 let module = found.module.as_ref().map_or(0, AsRawFd::as_raw_fd);
-                self.modules.extend(found.module);
                 self.wide(at, Pseudo::Variable, id, module)
             }
             Some(found) => {
-                let place = found.module.map_or(0, |module| self.add_module(module));
+                let place = found.module.map_or(0, |module| self.add_module(module.as_raw_fd()));
                 self.linked.insns[at].call_kernel(found.id.cast_signed(), place);
                 Ok(())
             }
@@ -185,13 +186,32 @@ impl Prepared {
     }
 
     /// Puts a module into the list of those whose functions are called; place 0 is the kernel's own.
-    fn add_module(&mut self, module: OwnedFd) -> i16 {
+    fn add_module(&mut self, module: i32) -> i16 {
         if self.module_list.is_empty() {
             self.module_list.push(0);
         }
-        self.module_list.push(module.as_raw_fd());
-        self.modules.push(module);
-        i16::try_from(self.module_list.len() - 1).unwrap_or(i16::MAX)
+        let known = self.module_list.iter().position(|known| *known == module);
+        let place = known.unwrap_or_else(|| {
+            self.module_list.push(module);
+            self.module_list.len() - 1
+        });
+        i16::try_from(place).unwrap_or(i16::MAX)
+    }
+}
+
+/// Something of the kernel's, if it has it. What may be missing is so, too, where the kernel has another of that name.
+fn find(types: &KernelTypes, object: &Object, wanted: &Extern) -> Result<Option<Found>, Reason> {
+    match (&wanted.kind, &object.types) {
+        (ExternKind::Function(declared), Some(own)) => match types.find_function(&wanted.name, (own, *declared))? {
+            Ok(found) => Ok(found),
+            Err(_) if wanted.is_weak => Ok(None),
+            Err(Unfit(name)) => {
+                Err(format!("the kernel's `{name}` takes or returns something else than `{}` declares", wanted.name))
+            }
+        },
+        (ExternKind::Variable, _) => types.find(&wanted.name, Kind::Variable),
+        (ExternKind::Missing(reason), _) => Err(reason.clone()),
+        _ => Err(format!("`{}` is defined nowhere", wanted.name)),
     }
 }
 
@@ -211,9 +231,7 @@ fn kind(object: &Object, function: usize, types: &KernelTypes) -> Result<Numbers
 pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Reason> {
     let unknown = || format!("nobody knows programs in a section `{section}`");
     let hook = hook::find(section).ok_or_else(unknown)?;
-    let ty = numbers::program_type(hook.prog_type).ok_or_else(unknown)?;
-    let attach_type = numbers::attach_type(hook.attach_type).ok_or_else(unknown)?;
-    let flags = if hook.sleepable { SLEEPABLE } else { 0 } | if hook.frags { FRAGS } else { 0 };
+    let (ty, attach_type, flags) = numbers_of(hook).ok_or_else(unknown)?;
     let target = section.trim_start_matches('?').strip_prefix(hook.prefix).and_then(|rest| rest.strip_prefix('/'));
     match hook.prog_type {
         "ext" => Err("it replaces a function of another program, and nothing says which program that is".to_owned()),
@@ -225,6 +243,14 @@ pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Rea
     }
 }
 
+/// The numbers of a kind of program: its type, the attach type it is loaded with, and flags.
+pub(super) fn numbers_of(hook: &Hook) -> Option<(u32, u32, u32)> {
+    let is_event = hook.attach() == ["usdt"] && !offered::takes_many_uprobes();
+    let attach_type = numbers::attach_type(if is_event { "" } else { hook.attach_type })?;
+    let flags = if hook.sleepable { SLEEPABLE } else { 0 } | if hook.frags { FRAGS } else { 0 };
+    Some((numbers::program_type(hook.prog_type)?, attach_type, flags))
+}
+
 /// The kernel's functions and tracepoints have types of their own names, or of those with something before it.
 fn attach_target(hook: &Hook, target: &str, types: &KernelTypes) -> Result<Found, Reason> {
     let (prefix, kind) = match hook.attach_type {
@@ -233,7 +259,11 @@ fn attach_target(hook: &Hook, target: &str, types: &KernelTypes) -> Result<Found
         "TRACE_ITER" => ("bpf_iter_", Kind::Function),
         _ => ("", Kind::Function),
     };
-    let found = types.find(&format!("{prefix}{target}"), kind)?;
+    // libbpf's way to name the module that a function is of.
+    let found = match target.split_once(':').filter(|_| prefix.is_empty()) {
+        Some((module, function)) => types.find_in(module, function, kind)?,
+        None => types.find(&format!("{prefix}{target}"), kind)?,
+    };
     found.ok_or_else(|| format!("the kernel has no `{target}` for `{}` programs to attach to", hook.prefix))
 }
 

@@ -4,12 +4,13 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 
 use ouro_btf::{Btf, Kind};
+use ouro_rules::hook::{self, Hook};
 
-use super::sys;
+use super::types::KernelTypes;
+use super::{offered, sys};
 
 /// Whether something is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +46,8 @@ enum Probe {
     Target(u32, u32, Target),
     /// Attach types that devices have lists of.
     Listed(u32),
-    /// Several places by one link: the attach type.
-    Multi(u32),
+    /// Several places by one link: the program type as sections name it.
+    Multi(&'static str),
     /// A source of perf events.
     Events(&'static str),
     /// Delegation to user namespaces.
@@ -90,9 +91,9 @@ const FEATURES: &[Feature] = &[
     feature("iter", "5.8", "CONFIG_DEBUG_INFO_BTF", Probe::Target(26, 28, Target::Function("bpf_iter_bpf_map"))),
     feature("perf_event", "4.9", "CONFIG_PERF_EVENTS", Probe::Load(7, 0)),
     feature("kprobe", "4.1", "CONFIG_KPROBE_EVENTS", Probe::Events("kprobe")),
-    feature("kprobe.multi", "5.18", "CONFIG_FPROBE", Probe::Multi(42)),
+    feature("kprobe.multi", "5.18", "CONFIG_FPROBE", Probe::Multi("kprobe.multi")),
     feature("uprobe", "4.3", "CONFIG_UPROBE_EVENTS", Probe::Events("uprobe")),
-    feature("uprobe.multi", "6.6", "CONFIG_UPROBES", Probe::Multi(48)),
+    feature("uprobe.multi", "6.6", "CONFIG_UPROBES", Probe::Multi("uprobe.multi")),
     trampoline(feature("fentry, fexit", "5.5", "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", FENTRY)),
     trampoline(feature("lsm", "5.7", "CONFIG_BPF_LSM", Probe::Target(29, 27, Target::Function("bpf_lsm_file_open")))),
     feature("struct_ops", "5.6", "CONFIG_BPF_JIT", Probe::Target(27, 0, Target::Member("tcp_congestion_ops", "ssthresh"))),
@@ -111,16 +112,16 @@ pub fn features() -> Vec<(Feature, Has)> {
     FEATURES.iter().map(|feature| (*feature, ask(feature.probe, types.as_ref()))).collect()
 }
 
-/// Asks for the one of these that is called so.
-pub(super) fn called(name: &str) -> Option<Has> {
-    let known = FEATURES.iter().find(|feature| feature.name.split(", ").any(|known| known == name))?;
-    let types = matches!(known.probe, Probe::Target(..)).then(types).flatten();
-    Some(ask(known.probe, types.as_ref()))
+/// Whether there are tables of functions.
+pub(super) fn struct_ops() -> Has {
+    let types = types();
+    let known = FEATURES.iter().find(|feature| feature.name == "struct_ops");
+    known.map_or(Has::No, |known| ask(known.probe, types.as_ref()))
 }
 
-/// Whether the smallest program of this type can be loaded.
-pub(super) fn loads(ty: u32, attach: u32) -> Has {
-    answer(sys::probe_program(ty, attach, 0))
+/// Whether the kernel has programs of this type.
+pub(super) fn takes(types: &KernelTypes, ty: &Hook) -> Has {
+    answer(offered::takes(types, ty))
 }
 
 fn types() -> Option<Btf> {
@@ -137,7 +138,7 @@ fn ask(probe: Probe, types: Option<&Btf>) -> Has {
         },
         // The loopback device is the first in every namespace; where it is not, the answer is no EINVAL either.
         Probe::Listed(attach) => answer(sys::attach_type_known(1, attach).and_then(known)),
-        Probe::Multi(attach) => multi(attach),
+        Probe::Multi(ty) => hook::find(ty).map_or(Has::No, |ty| takes(&KernelTypes::default(), ty)),
         Probe::Events(source) => {
             if Path::new("/sys/bus/event_source/devices").join(source).join("type").exists() {
                 Has::Yes
@@ -156,28 +157,10 @@ fn known(known: bool) -> io::Result<()> {
 fn answer<T>(result: io::Result<T>) -> Has {
     match result {
         Ok(_) => Has::Yes,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) => Has::Refused,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Has::Refused,
         // A list was asked for of a device that can have none.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ENXIO | libc::ENODEV)) => Has::Yes,
         Err(_) => Has::No,
-    }
-}
-
-/// A link to no place at all is a wrong argument where the kernel has such links, and not supported where not. Kernels that do not
-/// know the attach type refuse the program, or say of it what they say of an attach type that does not fit.
-fn multi(attach: u32) -> Has {
-    match sys::probe_program(2, attach, 0) {
-        Ok(program) => match sys::link_create(program.as_fd(), 0, attach, 0) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Has::Yes,
-            other => {
-                if answer(other) == Has::Refused {
-                    Has::Refused
-                } else {
-                    Has::No
-                }
-            }
-        },
-        error => answer(error),
     }
 }
 

@@ -275,9 +275,17 @@ pub(super) fn capabilities() -> io::Result<u64> {
 
 /// Lifts the limit that kernels before 5.11 count maps and programs against. Later ones ignore it, so a failure is no failure.
 pub(super) fn lift_memory_limit() {
-    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-    // SAFETY: the kernel reads the structure.
-    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) };
+    let mut limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the kernel reads the structure, or fills it.
+    unsafe {
+        if libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit) != 0
+            && libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) == 0
+        {
+            // Without CAP_SYS_RESOURCE the limit goes as far as it was allowed to.
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit);
+        }
+    }
 }
 
 /// How long the machine has been up, sleep included.
@@ -360,4 +368,32 @@ pub(super) fn limit_capabilities(keep: u64) -> io::Result<()> {
         }
     };
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The soft limit stayed at 64 KB, and the first map of a process with few rights was refused before kernel 5.11.
+    #[test]
+    fn the_memory_limit_goes_as_far_as_it_is_allowed_to() {
+        const CAP_SYS_RESOURCE: u64 = 1 << 24;
+        let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let (mut before, mut after) = (none, none);
+        let low;
+        // SAFETY: the kernel reads the structures, or fills them.
+        unsafe {
+            assert_eq!(libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut before), 0);
+            low = libc::rlimit { rlim_cur: 64 << 10, rlim_max: before.rlim_max.min(64 << 20) };
+            assert_eq!(libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const low), 0);
+        }
+        let lift = || limit_capabilities(!CAP_SYS_RESOURCE).map(|()| lift_memory_limit());
+        std::thread::spawn(lift).join().expect("a thread").expect("capabilities can be given up");
+        // SAFETY: as above.
+        unsafe {
+            assert_eq!(libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut after), 0);
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const before);
+        }
+        assert_eq!((after.rlim_cur, after.rlim_max), (low.rlim_max, low.rlim_max));
+    }
 }

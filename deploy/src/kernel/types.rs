@@ -2,17 +2,18 @@
 //!
 //! Read when first asked for, once for all objects of a deployment.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use aya_obj::btf;
 use ouro_btf::{Btf, Kind};
 use ouro_rules::bundle::Bundle;
 
 use super::sys;
-use crate::object::Reason;
+use crate::object::{Reason, essential};
 
 const FOLDER: &str = "/sys/kernel/btf";
 
@@ -42,14 +43,25 @@ pub(super) struct KernelTypes {
     pub(super) core_from: CoreTypes,
     kernel: OnceLock<Result<Btf, Reason>>,
     core: OnceLock<Result<btf::Btf, Reason>>,
+    modules: OnceLock<Vec<Module>>,
+    /// The BTF of modules that was asked for, as the kernel has it.
+    open: Mutex<BTreeMap<String, Arc<OwnedFd>>>,
+}
+
+/// What a module offers by name.
+struct Module {
+    name: String,
+    /// In order of their names.
+    types: Vec<(String, Kind, u32)>,
 }
 
 /// A type of the kernel or of a module.
+#[derive(Clone)]
 pub(super) struct Found {
     /// Its id.
     pub(super) id: u32,
     /// The module's BTF; none is the kernel's own.
-    pub(super) module: Option<OwnedFd>,
+    pub(super) module: Option<Arc<OwnedFd>>,
 }
 
 impl Found {
@@ -90,28 +102,100 @@ impl KernelTypes {
     /// Finds a type by name and kind, in the kernel first and then in its modules.
     pub(super) fn find(&self, name: &str, kind: Kind) -> Result<Option<Found>, Reason> {
         let kernel = self.kernel()?;
-        if let Some(id) = find(kernel, name, kind, 1) {
+        if let Some(id) = find(kernel, name, kind) {
             return Ok(Some(Found { id, module: None }));
         }
-        let own = kernel.ids().end;
-        for module in modules() {
-            let Ok(bytes) = fs::read(Path::new(FOLDER).join(&module)) else { continue };
-            // A module's types go on counting from the kernel's.
-            let mut types = kernel.clone();
-            if types.extend(&bytes).is_ok()
-                && let Some(id) = find(&types, name, kind, own)
-            {
-                let failed = |error| format!("`{name}` is in the module `{module}`, whose types cannot be had: {error}");
-                return Ok(Some(Found { id, module: Some(sys::module_btf(&module).map_err(failed)?) }));
+        let Some((id, module)) = self.in_module(kernel, None, name, kind) else { return Ok(None) };
+        Ok(Some(Found { id, module: Some(self.open(name, module)?) }))
+    }
+
+    /// Finds a type of one module alone.
+    pub(super) fn find_in(&self, module: &str, name: &str, kind: Kind) -> Result<Option<Found>, Reason> {
+        let Some((id, module)) = self.in_module(self.kernel()?, Some(module), name, kind) else { return Ok(None) };
+        Ok(Some(Found { id, module: Some(self.open(name, module)?) }))
+    }
+
+    /// Finds a function that an object declares, under its name or without its flavour. The first that takes and returns what is
+    /// declared; if there are others alone, `Err` within says so.
+    pub(super) fn find_function(&self, name: &str, declared: (&Btf, u32)) -> Result<Result<Option<Found>, Unfit>, Reason> {
+        let kernel = self.kernel()?;
+        let mut unfit = None;
+        for name in [name, essential(name)] {
+            if let Some(id) = find(kernel, name, Kind::Function) {
+                if fits(declared, kernel, id) {
+                    return Ok(Ok(Some(Found { id, module: None })));
+                }
+                unfit = Some(Unfit(name.to_owned()));
+            } else if let Some((id, module)) = self.in_module(kernel, None, name, Kind::Function) {
+                let bytes = fs::read(Path::new(FOLDER).join(module)).unwrap_or_default();
+                if kernel.clone().with_module(&bytes, |types| fits(declared, types, id)).unwrap_or(false) {
+                    return Ok(Ok(Some(Found { id, module: Some(self.open(name, module)?) })));
+                }
+                unfit = Some(Unfit(name.to_owned()));
             }
         }
-        Ok(None)
+        Ok(unfit.map_or(Ok(None), Err))
+    }
+
+    fn in_module(&self, kernel: &Btf, only: Option<&str>, name: &str, kind: Kind) -> Option<(u32, &str)> {
+        let read = |name: String| Some((fs::read(Path::new(FOLDER).join(&name)).ok()?, name));
+        let modules = self.modules.get_or_init(|| index(kernel, modules().into_iter().filter_map(read)));
+        let mut wanted = modules.iter().filter(|module| only.is_none_or(|only| module.name == only));
+        wanted.find_map(|module| Some((module.find(name, kind)?, &*module.name)))
+    }
+
+    /// The types of a module, where `name` was found.
+    fn open(&self, name: &str, module: &str) -> Result<Arc<OwnedFd>, Reason> {
+        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = open.get(module) {
+            return Ok(known.clone());
+        }
+        let failed = |why: &str| format!("`{name}` is in the module `{module}`, whose types cannot be had: {why}");
+        let found = sys::module_btf(module).map_err(|error| failed(&error.to_string()))?;
+        let found = Arc::new(found.ok_or_else(|| failed("it was removed meanwhile"))?);
+        open.insert(module.to_owned(), found.clone());
+        Ok(found)
     }
 }
 
-fn find(types: &Btf, name: &str, kind: Kind, from: u32) -> Option<u32> {
-    let is_it = |id: &u32| types.get(*id).is_some_and(|ty| ty.kind == kind && types.name(ty) == name);
-    (from..types.ids().end).find(is_it)
+/// What the kernel has under a name is no function of the declared type.
+pub(super) struct Unfit(pub(super) String);
+
+impl Module {
+    fn find(&self, name: &str, kind: Kind) -> Option<u32> {
+        let first = self.types.partition_point(|(known, ..)| &**known < name);
+        let same = self.types[first..].iter().take_while(|(known, ..)| known == name);
+        same.filter(|(_, known, _)| *known == kind).map(|(.., id)| *id).next()
+    }
+}
+
+/// Reads every module once. Their types go on counting from the kernel's.
+fn index(kernel: &Btf, files: impl Iterator<Item = (Vec<u8>, String)>) -> Vec<Module> {
+    let (mut types, own) = (kernel.clone(), kernel.ids().end);
+    let module = |(bytes, name): (Vec<u8>, String)| {
+        let types = types.with_module(&bytes, |types| named(types, own)).unwrap_or_default();
+        Module { name, types }
+    };
+    files.map(module).collect()
+}
+
+fn named(types: &Btf, from: u32) -> Vec<(String, Kind, u32)> {
+    let asked_for = |kind| matches!(kind, Kind::Function | Kind::Variable | Kind::Typedef | Kind::Struct);
+    let all = (from..types.ids().end).filter_map(|id| Some((id, types.get(id)?)));
+    let mut named: Vec<_> = all
+        .filter(|(_, ty)| asked_for(ty.kind) && !types.name(*ty).is_empty())
+        .map(|(id, ty)| (types.name(ty).to_owned(), ty.kind, id))
+        .collect();
+    named.sort_by(|one, other| (&one.0, one.2).cmp(&(&other.0, other.2)));
+    named
+}
+
+fn fits((object, declared): (&Btf, u32), kernel: &Btf, function: u32) -> bool {
+    kernel.get(function).is_some_and(|function| object.fits(declared, kernel, function.size_or_type))
+}
+
+fn find(types: &Btf, name: &str, kind: Kind) -> Option<u32> {
+    types.ids().find(|id| types.get(*id).is_some_and(|ty| ty.kind == kind && types.name(ty) == name))
 }
 
 fn modules() -> Vec<String> {
@@ -124,4 +208,46 @@ fn modules() -> Vec<String> {
 
 fn no_types(path: &Path, why: &str) -> Reason {
     format!("it needs the kernel's types, and `{}` cannot be read: {why}", path.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// BTF of functions without types, each with a name of the text that begins behind `base`.
+    fn btf(base: u32, names: &[&str]) -> Vec<u8> {
+        let (mut text, mut words) = (String::from(if base == 0 { "\0" } else { "" }), Vec::new());
+        for name in names {
+            words.extend([base + text.len() as u32, 12 << 24, 0]);
+            text.push_str(name);
+            text.push('\0');
+        }
+        let (types, strings) = (4 * words.len() as u32, text.len() as u32);
+        let header = [0x1_eb9f, 24, 0, types, types, strings];
+        header.iter().chain(&words).flat_map(|word: &u32| word.to_ne_bytes()).chain(text.bytes()).collect()
+    }
+
+    /// Each was read again, with a copy of all of the kernel's types, for each call of a function that was not the kernel's own.
+    #[test]
+    fn modules_are_read_once_whatever_is_looked_for() {
+        let kernel = Btf::read(&btf(0, &["own", "both"])).unwrap();
+        let base = "\0own\0both\0".len() as u32;
+        let mut reads = 0;
+        let files = [("a", vec!["first", "both"]), ("b", vec!["second"]), ("c", vec!["third", "third_too"])];
+        let files = files.map(|(name, names)| (btf(base, &names), name.to_owned())).into_iter().inspect(|_| reads += 1);
+        let types = KernelTypes {
+            kernel: OnceLock::from(Ok(kernel.clone())),
+            modules: OnceLock::from(index(&kernel, files)),
+            ..KernelTypes::default()
+        };
+        let found = |name: &str| types.in_module(&kernel, None, name, Kind::Function);
+        for _ in 0..100 {
+            assert_eq!((found("first"), found("second"), found("third_too")), (Some((3, "a")), Some((3, "b")), Some((4, "c"))));
+            assert_eq!((found("own"), found("absent"), types.in_module(&kernel, None, "first", Kind::Struct)), (None, None, None));
+            let of_one = |module| types.in_module(&kernel, Some(module), "both", Kind::Function);
+            assert_eq!((of_one("a"), of_one("b"), of_one("none")), (Some((4, "a")), None, None));
+        }
+        assert_eq!(types.find("both", Kind::Function).unwrap().unwrap().id, 2, "the kernel's own comes first");
+        assert_eq!(reads, 3);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Works on bytes, so that everything unknown stays as it is.
 
-use super::elf::Elf;
+use super::elf::{Elf, Symbol};
 use super::{Extern, ExternKind, Reason};
 
 const HEADER: usize = 24;
@@ -23,7 +23,7 @@ const TYPE_TAG: u32 = 18;
 const ENUM64: u32 = 19;
 /// `BTF_VAR_GLOBAL_ALLOCATED` and `BTF_FUNC_GLOBAL`.
 const GLOBAL: u32 = 1;
-/// The compiler's own functions take whatever they are given, so they are verified where they are called.
+/// The compiler's own functions take whatever they are given, so they are verified where they are called, as hidden ones are.
 const BUILTINS: [&str; 4] = ["memcpy", "memmove", "memset", "memcmp"];
 
 /// BTF taken apart.
@@ -45,11 +45,16 @@ pub(super) fn for_kernel(bytes: &[u8], elf: &Elf<'_>, externs: &[Extern]) -> Res
         let at = btf.starts[index];
         match btf.kind(at) {
             SECTION => btf.fix_section(at, elf, externs),
-            FUNCTION if BUILTINS.contains(&btf.name(at).as_str()) => btf.set_count(at, 0),
+            FUNCTION if is_verified_where_called(elf, &btf.name(at)) => btf.set_count(at, 0),
             _ => {}
         }
     }
     Ok(btf.write())
+}
+
+fn is_verified_where_called(elf: &Elf<'_>, name: &str) -> bool {
+    let is_hidden = |symbol: &Symbol<'_>| symbol.is_function && symbol.is_hidden;
+    BUILTINS.contains(&name) || elf.symbol(name).is_some_and(is_hidden)
 }
 
 /// The same without kinds of types that came after kernel 5.10.
@@ -67,6 +72,11 @@ pub(crate) fn for_old_kernels(bytes: &[u8]) -> Option<Vec<u8>> {
             TYPE_TAG => {
                 btf.put(at, 0);
                 btf.become_kind(at, CONST, 0);
+            }
+            // Numbers without a sign in the kernel's eyes; it refuses what has one.
+            ENUM => {
+                let count = btf.count(at);
+                btf.become_kind(at, ENUM, count);
             }
             ENUM64 => {
                 let count = btf.count(at);
@@ -288,4 +298,18 @@ impl Raw {
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One negative enumerator took all types from an object on kernels before 6.0.
+    #[test]
+    fn old_kernels_see_no_sign_of_an_enum() {
+        let types: Vec<u8> = [1, 1 << 31 | ENUM << 24 | 1, 4, 1, u32::MAX].iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let bytes = Raw { types, strings: b"\0fail\0".to_vec(), starts: vec![0] }.write();
+        let old = Raw::read(&for_old_kernels(&bytes).unwrap()).unwrap();
+        assert_eq!((old.get(4), old.get(8), old.get(16)), (ENUM << 24 | 1, 4, u32::MAX));
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use ::object::elf::{EM_BPF, ET_REL, SHF_EXECINSTR, SHT_NOBITS, STB_LOCAL, STB_WEAK, STT_FUNC};
+use ::object::elf::{EM_BPF, ET_REL, SHF_EXECINSTR, SHT_NOBITS, STB_LOCAL, STB_WEAK, STT_FUNC, STV_HIDDEN, STV_INTERNAL};
 use ::object::read::elf::{ElfFile64, ElfSection64, FileHeader as _, SectionHeader as _};
 use ::object::{NativeEndian, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget};
 
@@ -42,6 +42,8 @@ pub(super) struct Symbol<'a> {
     pub(super) is_function: bool,
     pub(super) is_local: bool,
     pub(super) is_weak: bool,
+    /// Whether it is no matter of other objects once it is linked.
+    pub(super) is_hidden: bool,
 }
 
 /// The instructions of a section, and the symbols that they refer to.
@@ -137,6 +139,7 @@ fn symbols<'a>(file: &File<'a>) -> Result<Vec<Symbol<'a>>, Reason> {
             is_function: raw.st_type() == STT_FUNC,
             is_local: raw.st_bind() == STB_LOCAL,
             is_weak: raw.st_bind() == STB_WEAK,
+            is_hidden: matches!(raw.st_visibility(), STV_HIDDEN | STV_INTERNAL),
         };
     }
     Ok(symbols)

@@ -21,8 +21,8 @@ pub(crate) struct Extern {
 /// What an extern is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExternKind {
-    /// A function of the kernel.
-    Function,
+    /// A function of the kernel, with the type it is declared with.
+    Function(u32),
     /// A variable of the kernel, with its type.
     Variable,
     /// The address of anything in the kernel.
@@ -77,7 +77,7 @@ fn kind(types: &Btf, name: &str, end: &mut u32) -> Result<ExternKind, Reason> {
     let find = |section| types.variables(section).into_iter().find(|id| types.get(*id).is_some_and(|ty| types.name(ty) == name));
     if let Some(ty) = find(".ksyms").and_then(|id| types.get(id)) {
         return Ok(match (ty.kind, types.resolve(ty.size_or_type).map(|ty| ty.kind)) {
-            (Kind::Function, _) => ExternKind::Function,
+            (Kind::Function, _) => ExternKind::Function(ty.size_or_type),
             (_, None | Some(Kind::Void)) => ExternKind::Address,
             _ => ExternKind::Variable,
         });
@@ -100,6 +100,14 @@ fn form(types: &Btf, id: u32) -> Option<Form> {
         Kind::Enum if types.name(ty) == "libbpf_tristate" => Some(Form::Tristate),
         Kind::Array => types.size(ty.array()?.0).filter(|size| *size == 1).map(|_| Form::Text),
         _ => None,
+    }
+}
+
+/// The name without a flavour: `bpf_x` of `bpf_x___old`, and `bpf_x___v2` of `bpf_x___v2___compat`.
+pub(crate) fn essential(name: &str) -> &str {
+    match name.rsplit_once("___") {
+        Some((essential, flavour)) if !essential.is_empty() && !flavour.is_empty() => essential,
+        _ => name,
     }
 }
 
@@ -145,6 +153,12 @@ fn parse(text: &str) -> Option<i128> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn flavours_are_what_stands_behind_the_last_three_lines() {
+        let names = ["bpf_x", "bpf_x___old", "bpf_x___v2___compat", "___x", "x___"];
+        assert_eq!(names.map(essential), ["bpf_x", "bpf_x", "bpf_x___v2", "___x", "x___"]);
+    }
 
     #[test]
     fn settings_are_written_as_their_type_has_them() {

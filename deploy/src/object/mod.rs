@@ -22,7 +22,7 @@ use elf::{Code, Elf};
 use ext::Ext;
 
 pub(crate) use btf::for_old_kernels;
-pub(crate) use externs::{Extern, ExternKind};
+pub(crate) use externs::{Extern, ExternKind, essential};
 pub(crate) use insn::{Insn, Pseudo};
 pub(crate) use link::{Linked, Target};
 pub(crate) use maps::{MapDef, SETTINGS, Value};

@@ -35,6 +35,8 @@ fn every_feature_of_objects_is_loaded() {
         ("calls.c", &[("first", ""), ("second", ""), ("third", "")]),
         ("core.c", &[("core", ""), ("unguarded", "rejected `unguarded`")]),
         ("data.c", &[("data", "")]),
+        ("flavours.c", &[("flavours", ""), ("wrong", "the kernel's `bpf_rcu_read_unlock` takes or returns something else")]),
+        ("hidden.c", &[("hidden", "")]),
         ("kfuncs.c", &[("kfuncs", "")]),
         ("ksyms.c", &[("typed", "kernel symbol 'bpf_prog_active'"), ("weak", "")]),
         ("maps.c", &[("maps", "")]),

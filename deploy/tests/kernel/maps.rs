@@ -294,6 +294,33 @@ fn maps_hold_what_is_declared_and_frozen_ones_keep_it() {
     });
 }
 
+/// The kernel compares the locks and timers of a map with those of the one that stands for it, so that needs its types as well:
+/// what `ouro verify` took could not be deployed.
+#[test]
+fn a_map_of_maps_holds_maps_with_locks() {
+    lab(|lab| {
+        let locked = |name| MapSpec { value: "struct locked".to_owned(), ..map(name, "array", 1) };
+        let held = locked("held");
+        let outer = MapSpec {
+            value: String::new(),
+            value_size: 4,
+            inner: Some(Box::new(locked("like"))),
+            contents: vec![Element { key: Bytes(vec![0; 4]), value: Content::Map(held.pin()) }],
+            ..map("outer", "array_of_maps", 1)
+        };
+        let program = "__u32 zero = 0; void *in = bpf_map_lookup_elem(&outer, &zero); struct locked *at;\n\
+                       if (!in || !(at = bpf_map_lookup_elem(in, &zero))) return XDP_PASS;\n\
+                       bpf_spin_lock(&at->lock); at->hits++; bpf_spin_unlock(&at->lock);\nreturn XDP_PASS;";
+        let chain =
+            Chain { declarations: "struct locked { struct bpf_spin_lock lock; __u32 hits; };\n".to_owned(), ..Chain::new("fw") };
+        let bundle = chain.map(outer).map(held).program("look", "xdp", program, &[]).bundle(lab.folder());
+        deployed(lab, &bundle);
+        assert_eq!(lab.ping(3), 3);
+        assert!(elements(&path(lab, "held"))[&0] >> 32 >= 3, "{:?}", elements(&path(lab, "held")));
+        undeployed(lab, "fw");
+    });
+}
+
 /// A map as a BUILD file can declare it.
 fn of_type(name: &str) -> MapSpec {
     let ty = MAP_TYPES.iter().find(|ty| ty.name == name).unwrap();

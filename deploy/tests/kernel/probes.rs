@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::hint::black_box;
 
-use ouro_deploy::{Error, Offered};
+use ouro_deploy::{Error, Has, Offered};
 use ouro_rules::hook;
 use ouro_rules::manifest::{
     Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
@@ -135,8 +135,7 @@ fn many_functions_are_probed_at_once() {
     }
     lab(|lab| {
         for (section, returns) in [("uprobe.multi", false), ("uretprobe.multi", true)] {
-            let pattern = "ouro_test_probed*".to_owned();
-            let place = UprobeMulti { binary: this_binary(), pattern, pid: None, returns, sleepable: false };
+            let place = uprobes(returns, false);
             fires(lab, &counting(section, &own("return 0;"), Attach::UprobeMulti(place)), &|| {
                 (0..7).for_each(|number| {
                     black_box(ouro_test_probed_too(number));
@@ -147,12 +146,28 @@ fn many_functions_are_probed_at_once() {
     });
 }
 
+fn uprobes(returns: bool, session: bool) -> UprobeMulti {
+    let pattern = "ouro_test_probed*".to_owned();
+    UprobeMulti { binary: this_binary(), pattern, pid: None, returns, session, sleepable: false }
+}
+
+/// Such programs could be built and loaded, and were never attached.
+#[test]
+fn a_session_runs_at_the_call_and_at_the_return() {
+    if !kernel_is_at_least(6, 13) {
+        return;
+    }
+    lab(|lab| {
+        fires(lab, &counting("uprobe.session", &own("return 0;"), Attach::UprobeMulti(uprobes(false, true))), &|| 2 * probed(20));
+        // What returns 1 at the call does not run at the return.
+        fires(lab, &counting("uprobe.session", &own("return 1;"), Attach::UprobeMulti(uprobes(false, true))), &|| probed(20));
+    });
+}
+
 /// A probe that the authors of a program declare: a note, and an instruction that does nothing.
-#[inline(never)]
-fn declared() {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: one instruction without effect.
-    unsafe {
+#[cfg(target_arch = "x86_64")]
+macro_rules! declare {
+    ($name:literal) => {
         std::arch::asm!(
             "990: nop",
             ".pushsection .note.stapsdt, \"\", \"note\"",
@@ -164,11 +179,29 @@ fn declared() {
             ".8byte 0",
             ".8byte 0",
             ".asciz \"ouro\"",
-            ".asciz \"declared\"",
+            concat!(".asciz \"", $name, "\""),
             ".asciz \"\"",
             "994: .balign 4",
             ".popsection",
-        );
+        )
+    };
+}
+
+#[inline(never)]
+#[cfg(target_arch = "x86_64")]
+fn declared() {
+    // SAFETY: one instruction without effect.
+    unsafe { declare!("declared") }
+}
+
+/// The same probe twice, as inlined functions have it.
+#[inline(never)]
+#[cfg(target_arch = "x86_64")]
+fn declared_twice() {
+    // SAFETY: two instructions without effect.
+    unsafe {
+        declare!("twice");
+        declare!("twice");
     }
 }
 
@@ -181,6 +214,13 @@ fn a_declared_probe_is_counted() {
             (0..13).for_each(|_| declared());
             13
         });
+        if kernel_is_at_least(6, 6) {
+            let twice = Usdt { probe: "twice".to_owned(), ..place.clone() };
+            fires(lab, &counting("usdt", &own("return 0;"), Attach::Usdt(twice)), &|| {
+                (0..11).for_each(|_| declared_twice());
+                22
+            });
+        }
         let wrong = Usdt { probe: "declraed".to_owned(), ..place };
         let error = deploy(lab, &counting("usdt", "return 0;", Attach::Usdt(wrong)).bundle(lab.folder())).unwrap_err();
         assert!(error.to_string().contains("declares no probe `ouro:declraed`"), "{error}");
@@ -298,10 +338,14 @@ fn probes_of_the_kernel_fire_or_name_what_is_missing() {
                 assert!(error.help().is_some_and(|help| help.contains("CONFIG_KPROBES")), "{error}");
             }
         }
-        let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns: false };
-        let chain = counting("kprobe.multi", &own("return 0;"), Attach::KprobeMulti(many));
+        let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns: false, session: false };
+        let chain = counting("kprobe.multi", &own("return 0;"), Attach::KprobeMulti(many.clone()));
         if has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions") {
             fires(lab, &chain, &|| call(23));
+            if kernel_is_at_least(6, 10) {
+                let both = Attach::KprobeMulti(KprobeMulti { session: true, ..many });
+                fires(lab, &counting("kprobe.session", &own("return 0;"), both), &|| 2 * call(23));
+            }
         } else {
             let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
             assert!(error.help().is_some_and(|help| help.contains("CONFIG_FPROBE")), "{error}");
@@ -353,6 +397,10 @@ fn the_kernel_says_what_it_offers() {
     }
     for (name, (major, minor)) in [("tcx", (6, 6)), ("netfilter", (6, 4)), ("uprobe_multi", (6, 6)), ("sockmap", (6, 10))] {
         assert_eq!(state(name) == Offered::Available, kernel_is_at_least(major, minor), "{name}");
+    }
+    let has = |name: &str| ouro_deploy::features().into_iter().any(|(feature, has)| feature.name == name && has == Has::Yes);
+    for name in ["kprobe.multi", "uprobe.multi"] {
+        assert_eq!(has(name), state(&name.replace('.', "_")) == Offered::Available, "`ouro doctor` says the same of {name}");
     }
     let has_kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
     assert_eq!(state("kprobe") == Offered::Available, has_kprobes);

@@ -6,7 +6,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::Candidate;
 
 use crate::chain::{Chain, if_udp};
-use crate::support::{Lab, lab, sh};
+use crate::support::{Lab, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, generation_folders, status, undeployed};
 
 /// No kernel takes these: a helper without a name, a function that is not there, and memory that nobody checked.
@@ -96,6 +96,21 @@ fn the_first_candidate_that_the_kernel_takes_stands_in_the_middle() {
         assert_eq!(taken(lab, "mid").as_deref(), Some("plain"));
         assert_eq!(deploy(lab, &bundle).unwrap(), [], "the same bundle on the same kernel");
         undeployed(lab, "fw");
+    });
+}
+
+/// A kernel that is older than an attach type takes a program for it; such a candidate was chosen, and could not be attached.
+#[test]
+fn types_that_came_with_an_attach_type_are_asked_for_with_it() {
+    lab(|lab| {
+        for (ty, needed) in [("tcx/ingress", (6, 6)), ("uprobe.multi", (6, 6)), ("uprobe.session", (6, 13)), ("syscall", (5, 14))]
+        {
+            let requires = format!("program_type:{ty}");
+            let bundle = variants(lab, "mid", &chain, &[("asks", GOOD, &[&requires]), ("other", GOOD, &[])]);
+            let taken = plan(lab, &bundle).choices[0].taken.clone();
+            let expected = if kernel_is_at_least(needed.0, needed.1) { "asks" } else { "other" };
+            assert_eq!(taken.as_deref(), Some(expected), "{ty}");
+        }
     });
 }
 

@@ -238,7 +238,7 @@ fn kernel() -> Vec<RecordSpec> {
         record("kretprobe", "Attaches to the return of a function of the kernel. Kernel 5.15.", vec![function()]),
         record(
             "kprobe_multi",
-            "Attaches to all functions of the kernel with fitting names, at once. Kernel 5.18.",
+            "Attaches to all functions of the kernel with fitting names, at once. Kernel 5.18; `kprobe.session` 6.10.",
             vec![AttrSpec::new(
                 "pattern",
                 AttrType::String,
@@ -275,7 +275,7 @@ fn user() -> Vec<RecordSpec> {
         ),
         record(
             "uprobe_multi",
-            "Attaches to all functions of a program or library with fitting names, at once. Kernel 6.6.",
+            "Attaches to all functions of a program or library with fitting names, at once. Kernel 6.6; `uprobe.session` 6.13.",
             vec![
                 binary(),
                 AttrSpec::new(

@@ -199,6 +199,9 @@ pub struct KprobeMulti {
     /// Whether it runs when they return.
     #[serde(default)]
     pub returns: bool,
+    /// Whether it runs at both, and may leave the return out by returning 1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session: bool,
 }
 
 /// An instruction of a program or library.
@@ -235,6 +238,9 @@ pub struct UprobeMulti {
     /// Whether it runs when they return.
     #[serde(default)]
     pub returns: bool,
+    /// Whether it runs at both, and may leave the return out by returning 1.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub session: bool,
     /// Whether the program may sleep, and so cannot be jumped to.
     #[serde(default)]
     pub sleepable: bool,
@@ -399,7 +405,7 @@ impl Ksyscall {
 impl KprobeMulti {
     /// Where, and how.
     pub fn words(&self) -> (String, String) {
-        (self.pattern.clone(), returning("kprobe_multi", self.returns))
+        (self.pattern.clone(), many("kprobe_multi", self.returns, self.session))
     }
 }
 
@@ -418,7 +424,7 @@ impl Uprobe {
 impl UprobeMulti {
     /// Where, and how.
     pub fn words(&self) -> (String, String) {
-        let how = format!("{}{}", returning("uprobe_multi", self.returns), process(self.pid));
+        let how = format!("{}{}", many("uprobe_multi", self.returns, self.session), process(self.pid));
         (format!("{} of {}", self.pattern, self.binary), how)
     }
 }
@@ -466,6 +472,10 @@ impl StructOps {
 
 fn returning(what: &str, returns: bool) -> String {
     if returns { format!("{what} return") } else { what.to_owned() }
+}
+
+fn many(what: &str, returns: bool, session: bool) -> String {
+    if session { format!("{what} session") } else { returning(what, returns) }
 }
 
 fn process(pid: Option<u32>) -> String {

@@ -201,12 +201,15 @@ fn relocations(section: &ElfSection64<'_, '_, LittleEndian>, left: &mut u64) -> 
 
 fn functions<'a>(symbols: &[Symbol<'a>], code: &BTreeMap<usize, Code>) -> Result<Vec<Function<'a>>, Unreadable> {
     let mut functions = Vec::new();
-    for symbol in symbols.iter().filter(|symbol| symbol.is_function) {
+    // Of one that cannot be reached nothing may be left.
+    for symbol in symbols.iter().filter(|symbol| symbol.is_function && symbol.size > 0) {
         if let Some(section) = symbol.section {
             functions.push(function(symbol, section, code.get(&section))?);
         }
     }
-    functions.sort_by_key(|function| (function.section, function.start));
+    // An alias has the place of another; the name that others can see is the one that counts.
+    functions.sort_by_key(|function| (function.section, function.start, function.end, function.is_local));
+    functions.dedup_by_key(|function| (function.section, function.start, function.end));
     let overlap = |pair: &[Function<'_>]| pair[0].section == pair[1].section && pair[0].end > pair[1].start;
     match functions.windows(2).find(|pair| overlap(pair)) {
         Some(pair) => Err(Unreadable::damaged(format!("`{}` and `{}` overlap", pair[0].name, pair[1].name))),
@@ -219,7 +222,7 @@ fn function<'a>(symbol: &Symbol<'a>, section: usize, code: Option<&Code>) -> Res
     let end = symbol.value.checked_add(symbol.size).ok_or_else(damaged)?;
     let available = code.map_or(0, |code| code.insns.len() as u64 * INSN_BYTES);
     let is_aligned = symbol.value.is_multiple_of(INSN_BYTES) && symbol.size.is_multiple_of(INSN_BYTES);
-    if symbol.size == 0 || !is_aligned || end > available {
+    if !is_aligned || end > available {
         return Err(damaged());
     }
     let (start, end) = ((symbol.value / INSN_BYTES) as usize, (end / INSN_BYTES) as usize);

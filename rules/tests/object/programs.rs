@@ -14,6 +14,16 @@ fn the_program_is_the_only_function_of_its_type() {
     assert_eq!(xdp(&[]).finding(&PASS.replace("SEC(\"xdp\")", "")), "the sources of `//fw:parse` hold no `xdp` program");
 }
 
+/// Both were told to be damage, though every loader takes them.
+#[test]
+fn a_function_may_have_two_names_or_no_instructions() {
+    let helpers = "__attribute__((noinline)) int low(int n) { return n & 7; }\n\
+                   asm(\".globl lowest\\n.set lowest, low\");\n\
+                   __attribute__((noinline)) int never(void) { __builtin_unreachable(); }\n";
+    let calls = "SEC(\"xdp\") int parse(struct xdp_md *ctx) { return low(ctx->rx_queue_index); }";
+    assert_eq!(xdp(&[]).facts(&format!("{helpers}{calls}")).function, "parse");
+}
+
 #[test]
 fn a_program_of_another_type_is_a_finding() {
     let tc = PASS.replace("SEC(\"xdp\")", "SEC(\"xdp/devmap\")");

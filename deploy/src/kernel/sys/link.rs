@@ -14,10 +14,8 @@ const PROG_DETACH: u32 = 9;
 const RAW_TRACEPOINT_OPEN: u32 = 17;
 
 const PERF_EVENT: u32 = 41;
-const KPROBE_MULTI: u32 = 42;
 const STRUCT_OPS: u32 = 44;
 const NETFILTER: u32 = 45;
-const UPROBE_MULTI: u32 = 48;
 const TRACE_ITER: u32 = 28;
 
 /// `BPF_F_KPROBE_MULTI_RETURN` and `BPF_F_UPROBE_MULTI_RETURN`.
@@ -88,25 +86,30 @@ pub(in crate::kernel) fn link_walk(program: BorrowedFd<'_>, info: Option<[u32; 4
 }
 
 /// A link of all functions of the kernel with these names.
-pub(in crate::kernel) fn link_kprobes(program: BorrowedFd<'_>, names: &[CString], returns: bool) -> io::Result<OwnedFd> {
+pub(in crate::kernel) fn link_kprobes(
+    program: BorrowedFd<'_>,
+    attach_type: u32,
+    names: &[CString],
+    returns: bool,
+) -> io::Result<OwnedFd> {
     let pointers: Vec<u64> = names.iter().map(|name| name.as_ptr() as u64).collect();
     let count = u32::try_from(names.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
-    let attr = Attr::new().fd(0, program).u32(8, KPROBE_MULTI).u32(16, u32::from(returns) * RETURNS);
+    let attr = Attr::new().fd(0, program).u32(8, attach_type).u32(16, u32::from(returns) * RETURNS);
     attr.u32(20, count).pointer(24, pointers.as_ptr()).call_fd(LINK_CREATE)
 }
 
 /// A link of all these offsets of a file; `semaphores` is empty, or has one offset for each, 0 where there is none.
 pub(in crate::kernel) fn link_uprobes(
     program: BorrowedFd<'_>,
+    attach_type: u32,
     file: &Path,
-    offsets: &[u64],
-    semaphores: &[u64],
+    (offsets, semaphores): (&[u64], &[u64]),
     pid: u32,
     returns: bool,
 ) -> io::Result<OwnedFd> {
     let path = path_text(file)?;
     let count = u32::try_from(offsets.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
-    let attr = Attr::new().fd(0, program).u32(8, UPROBE_MULTI).pointer(16, path.as_ptr()).pointer(24, offsets.as_ptr());
+    let attr = Attr::new().fd(0, program).u32(8, attach_type).pointer(16, path.as_ptr()).pointer(24, offsets.as_ptr());
     let attr = if semaphores.is_empty() { attr } else { attr.pointer(32, semaphores.as_ptr()) };
     attr.u32(48, count).u32(52, u32::from(returns) * RETURNS).u32(56, pid).call_fd(LINK_CREATE)
 }

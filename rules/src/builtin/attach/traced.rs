@@ -12,14 +12,15 @@ use crate::perf_event;
 
 pub(super) fn attach(given: &Given<'_>, constructor: &str) -> Result<Attach, Diagnostic> {
     let returns = given.hook.prefix.starts_with("kret") || given.hook.prefix.starts_with("uret");
+    let session = given.hook.is_session();
     match constructor {
         "tracepoint" => tracepoint(given).map(Attach::Tracepoint),
         "raw_tracepoint" => Ok(Attach::RawTracepoint(RawTracepoint { name: named(given, "name", "sched_switch")? })),
         "kprobe" | "kretprobe" => kprobe(given, returns).map(Attach::Kprobe),
-        "kprobe_multi" => Ok(Attach::KprobeMulti(KprobeMulti { pattern: named(given, "pattern", "vfs_*")?, returns })),
+        "kprobe_multi" => Ok(Attach::KprobeMulti(KprobeMulti { pattern: named(given, "pattern", "vfs_*")?, returns, session })),
         "ksyscall" => Ok(Attach::Ksyscall(Ksyscall { name: named(given, "name", "openat")?, returns })),
         "uprobe" | "uretprobe" => uprobe(given, returns).map(Attach::Uprobe),
-        "uprobe_multi" => uprobe_multi(given, returns).map(Attach::UprobeMulti),
+        "uprobe_multi" => uprobe_multi(given, returns, session).map(Attach::UprobeMulti),
         "usdt" => usdt(given).map(Attach::Usdt),
         "perf_event" => perf_event(given).map(Attach::PerfEvent),
         "iter" => iter(given).map(Attach::Iter),
@@ -120,14 +121,14 @@ fn uprobe(given: &Given<'_>, returns: bool) -> Result<Uprobe, Diagnostic> {
     Ok(Uprobe { binary, function, offset, pid, returns, sleepable: given.hook.sleepable })
 }
 
-fn uprobe_multi(given: &Given<'_>, returns: bool) -> Result<UprobeMulti, Diagnostic> {
+fn uprobe_multi(given: &Given<'_>, returns: bool, session: bool) -> Result<UprobeMulti, Diagnostic> {
     let (binary, of_type) = binary(given, "on_*")?;
     let pattern = if given.text("pattern").is_empty() { of_type } else { given.text("pattern").to_owned() };
     if pattern.is_empty() {
         return Err(unnamed(given, "pattern", "pattern = \"on_*\"", &format!("{}/{binary}:on_*", given.hook.prefix)));
     }
     let pid = given.only_process()?;
-    Ok(UprobeMulti { binary, pattern, pid, returns, sleepable: given.hook.sleepable })
+    Ok(UprobeMulti { binary, pattern, pid, returns, session, sleepable: given.hook.sleepable })
 }
 
 fn usdt(given: &Given<'_>) -> Result<Usdt, Diagnostic> {

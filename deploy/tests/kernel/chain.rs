@@ -10,7 +10,7 @@ use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::header::{self, HeaderSpec};
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, XdpMode};
+use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, Scalar, XdpMode};
 
 use crate::support::NEAR;
 
@@ -32,7 +32,10 @@ pub struct Chain {
     pub maps: Vec<MapSpec>,
     pub attach: Vec<Attach>,
     pub table_size: Option<u32>,
+    /// What stands behind the maps.
     pub globals: String,
+    /// What [`Chain::global`] has declared.
+    pub values: BTreeMap<String, Scalar>,
     /// What stands before the maps.
     pub declarations: String,
     pub slot_section: &'static str,
@@ -79,6 +82,7 @@ impl Chain {
     pub fn new(name: &str) -> Chain {
         let (label, name) = (format!("//test:{name}"), name.to_owned());
         let (programs, maps, globals, declarations) = (Vec::new(), Vec::new(), String::new(), String::new());
+        let values = BTreeMap::new();
         Chain {
             label,
             name,
@@ -87,6 +91,7 @@ impl Chain {
             attach: vec![xdp(NEAR)],
             table_size: None,
             globals,
+            values,
             declarations,
             slot_section: LINK_SECTION,
             atomic: false,
@@ -119,6 +124,13 @@ impl Chain {
         self
     }
 
+    /// A number that every program has, and that is written when it is loaded: what differs from run to run is not compiled in.
+    pub fn global(mut self, name: &str, value: i64) -> Chain {
+        writeln!(self.globals, "const volatile __u64 {name} = 0;").expect("a string");
+        self.values.insert(name.to_owned(), Scalar::Int(value));
+        self
+    }
+
     /// Compiles and packs it.
     pub fn bundle(&self, folder: &Path) -> Bundle {
         let edges = self.edges();
@@ -135,6 +147,7 @@ impl Chain {
                 slot: slot(index),
                 object: path.clone(),
                 digest: Digest::of(&object).to_string(),
+                globals: self.values.clone(),
                 ..ManifestProgram::default()
             });
             objects.insert(path, object);

@@ -3,29 +3,23 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use ouro_deploy::{Error, ErrorKind, Verdict, VerifyOptions, verify_object};
 use ouro_rules::hook::{HOOKS, Hook, Verdicts};
 
+use crate::chain::compile;
 use crate::support::kernel_is_at_least;
 
-fn compile(source: &Path, folder: &Path) -> Vec<u8> {
-    let output = folder.join(source.file_stem().expect("a name")).with_extension("o");
-    let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
-    let mut clang = Command::new("clang-19");
-    clang.args(["-target", "bpf", "-O2", "-g", "-Wall", "-Werror", "-c", "-o"]).args([&output, source]);
-    let done = clang.arg(format!("-I/usr/include/{arch}-linux-gnu")).output().expect("clang-19 runs");
-    assert!(done.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&done.stderr));
-    fs::read(output).expect("clang wrote it")
+/// A file of the corpus, compiled.
+fn object(file: &str) -> Vec<u8> {
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file)).expect("a source");
+    let folder = tempfile::tempdir().expect("a folder");
+    compile(folder.path(), "corpus", &source)
 }
 
 /// What is said of a file of the corpus.
 fn judged(file: &str) -> Vec<Verdict> {
-    let folder = tempfile::tempdir().expect("a folder");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file);
-    let object = compile(&source, folder.path());
-    verify_object(file, &object, &VerifyOptions::default()).unwrap_or_else(|error| panic!("{file}: {error}"))
+    verify_object(file, &object(file), &VerifyOptions::default()).unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
 /// Every program of these files is taken, or refused with these words.
@@ -96,7 +90,7 @@ fn the_verifier_tells_what_a_program_costs() {
 #[test]
 fn types_of_another_kernel_are_taken_from_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let object = compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/core.c"), folder.path());
+    let object = object("core.c");
     let judged = |btf: &Path| {
         let options = VerifyOptions { btf: Some(btf.to_owned()), whole_log: true };
         verify_object("core.o", &object, &options)
@@ -112,9 +106,8 @@ fn types_of_another_kernel_are_taken_from_a_file() {
 /// Bytes are changed at random; whatever comes of it, it is an answer.
 #[test]
 fn damaged_objects_are_refused_or_loaded_and_nothing_worse() {
-    let folder = tempfile::tempdir().expect("a folder");
     for file in ["core.c", "calls.c", "table.c", "settings.c", "struct_ops.c"] {
-        let object = compile(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus").join(file), folder.path());
+        let object = object(file);
         let mut seed = 1u64;
         let mut random = |below: usize| {
             seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -146,10 +139,8 @@ fn what_is_no_object_is_refused_clearly() {
 fn every_section_is_loaded_or_the_kernel_lacks_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mut refused, mut wrong) = (0, Vec::new());
-    for (number, hook) in HOOKS.iter().enumerate() {
-        let source = folder.path().join(format!("section{number}.c"));
-        fs::write(&source, program(hook)).expect("the folder can be written");
-        let object = compile(&source, folder.path());
+    for hook in HOOKS {
+        let object = compile(folder.path(), "section", &program(hook));
         let verdicts = verify_object(hook.prefix, &object, &VerifyOptions::default()).expect("it is read");
         let [verdict] = verdicts.as_slice() else { panic!("{}: {verdicts:?}", hook.prefix) };
         if let Err(error) = &verdict.outcome {

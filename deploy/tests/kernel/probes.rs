@@ -9,13 +9,19 @@ use ouro_rules::manifest::{
     Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
 
-use crate::chain::count;
+use crate::chain::{Chain, count};
+use crate::missing::{lacks, tell};
 use crate::support::{kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
 
-/// Counts what this process does, and nothing of others.
-pub fn own(rest: &str) -> String {
-    format!("if (bpf_get_current_pid_tgid() >> 32 != {}) return 0;\n{}{rest}", std::process::id(), count("seen"))
+/// A chain of [`counting`] for what this process does, and nothing others do.
+pub fn own(section: &str, attach: Attach) -> Chain {
+    own_if("1", section, attach)
+}
+
+fn own_if(condition: &str, section: &str, attach: Attach) -> Chain {
+    let mine = format!("bpf_get_current_pid_tgid() >> 32 == process && {condition}");
+    counting(section, &format!("if ({mine}) {}return 0;", count("seen")), attach).global("process", std::process::id().into())
 }
 
 /// A system call that nothing else in this process makes.
@@ -31,7 +37,7 @@ pub fn call(times: u64) -> u64 {
 fn tracepoints_count_every_event() {
     lab(|lab| {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
-        let chain = counting("tracepoint/syscalls/sys_enter_getpgid", &own("return 0;"), attach);
+        let chain = own("tracepoint/syscalls/sys_enter_getpgid", attach);
         fires(lab, &chain, &|| call(37));
     });
 }
@@ -41,7 +47,7 @@ fn tracepoints_count_every_event() {
 fn a_link_that_was_left_beside_another_goes() {
     lab(|lab| {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
-        let bundle = counting("tracepoint", &own("return 0;"), attach).bundle(lab.folder());
+        let bundle = own("tracepoint", attach).bundle(lab.folder());
         deployed(lab, &bundle);
         let links = lab.bpffs.join("ouro/fw/links");
         let link = std::fs::read_dir(&links).unwrap().next().unwrap().unwrap().path();
@@ -59,13 +65,17 @@ fn a_link_that_was_left_beside_another_goes() {
     });
 }
 
+/// Whether the call that a tracepoint of all calls tells of is [`call`]'s.
+fn is_getpgid() -> String {
+    format!("ctx[1] == {}", libc::SYS_getpgid)
+}
+
 #[test]
 fn raw_tracepoints_count_every_event() {
     lab(|lab| {
-        let body = format!("if (ctx[1] != {}) return 0;\n{}", libc::SYS_getpgid, own("return 0;"));
         for section in ["raw_tracepoint/sys_enter", "raw_tp/sys_enter"] {
             let attach = Attach::RawTracepoint(RawTracepoint { name: "sys_enter".to_owned() });
-            fires(lab, &counting(section, &body, attach), &|| call(41));
+            fires(lab, &own_if(&is_getpgid(), section, attach), &|| call(41));
         }
     });
 }
@@ -73,9 +83,8 @@ fn raw_tracepoints_count_every_event() {
 #[test]
 fn tracepoints_with_types_count_every_event() {
     lab(|lab| {
-        let body = format!("if (ctx[1] != {}) return 0;\n{}", libc::SYS_getpgid, own("return 0;"));
         let attach = Attach::Trace(Trace { kind: "tp_btf".to_owned(), target: "sys_enter".to_owned(), sleepable: false });
-        fires(lab, &counting("tp_btf/sys_enter", &body, attach), &|| call(29));
+        fires(lab, &own_if(&is_getpgid(), "tp_btf/sys_enter", attach), &|| call(29));
     });
 }
 
@@ -113,7 +122,7 @@ fn a_probed_function_is_counted_once_for_each_call() {
     lab(|lab| {
         for (section, returns) in [("uprobe", false), ("uretprobe", true)] {
             for pid in [None, Some(std::process::id())] {
-                fires(lab, &counting(section, &own("return 0;"), uprobe(returns, pid)), &|| probed(1000));
+                fires(lab, &own(section, uprobe(returns, pid)), &|| probed(1000));
             }
         }
     });
@@ -123,21 +132,21 @@ fn a_probed_function_is_counted_once_for_each_call() {
 fn a_sleepable_probe_counts_too() {
     lab(|lab| {
         let Attach::Uprobe(place) = uprobe(false, None) else { panic!("a probe") };
-        let chain = counting("uprobe.s", &own("return 0;"), Attach::Uprobe(Uprobe { sleepable: true, ..place }));
+        let chain = own("uprobe.s", Attach::Uprobe(Uprobe { sleepable: true, ..place }));
         fires(lab, &chain, &|| probed(50));
     });
 }
 
 #[test]
 fn many_functions_are_probed_at_once() {
-    if !kernel_is_at_least(6, 6) {
+    if lacks("uprobe.multi") {
         return;
     }
     lab(|lab| {
         for (section, returns) in [("uprobe.multi", false), ("uretprobe.multi", true)] {
             let pattern = "ouro_test_probed*".to_owned();
             let place = UprobeMulti { binary: this_binary(), pattern, pid: None, returns, sleepable: false };
-            fires(lab, &counting(section, &own("return 0;"), Attach::UprobeMulti(place)), &|| {
+            fires(lab, &own(section, Attach::UprobeMulti(place)), &|| {
                 (0..7).for_each(|number| {
                     black_box(ouro_test_probed_too(number));
                 });
@@ -177,7 +186,7 @@ fn declared() {
 fn a_declared_probe_is_counted() {
     lab(|lab| {
         let place = Usdt { binary: this_binary(), provider: "ouro".to_owned(), probe: "declared".to_owned(), pid: None };
-        fires(lab, &counting("usdt", &own("return 0;"), Attach::Usdt(place.clone())), &|| {
+        fires(lab, &own("usdt", Attach::Usdt(place.clone())), &|| {
             (0..13).for_each(|_| declared());
             13
         });
@@ -267,12 +276,6 @@ fn what_is_not_there_is_told_before_anything_is_loaded() {
     });
 }
 
-/// Says why a test ends early, so that nobody takes silence for success.
-#[expect(clippy::print_stderr, reason = "tests have nobody else to tell")]
-fn tell(what: &str) {
-    eprintln!("{what}");
-}
-
 /// Whether this kernel has a feature.
 fn has(what: &str, file: &str) -> bool {
     // A locked-down kernel has files that nobody may read.
@@ -290,7 +293,7 @@ fn probes_of_the_kernel_fire_or_name_what_is_missing() {
         let kprobe = |returns| Attach::Kprobe(Kprobe { function: function.clone(), offset: 0, returns });
         let ksyscall = Attach::Ksyscall(Ksyscall { name: "getpgid".to_owned(), returns: false });
         for (section, attach) in [("kprobe", kprobe(false)), ("kretprobe", kprobe(true)), ("ksyscall", ksyscall)] {
-            let chain = counting(section, &own("return 0;"), attach);
+            let chain = own(section, attach);
             if has("kprobes", "/sys/bus/event_source/devices/kprobe/type") {
                 fires(lab, &chain, &|| call(23));
             } else {
@@ -299,7 +302,7 @@ fn probes_of_the_kernel_fire_or_name_what_is_missing() {
             }
         }
         let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns: false };
-        let chain = counting("kprobe.multi", &own("return 0;"), Attach::KprobeMulti(many));
+        let chain = own("kprobe.multi", Attach::KprobeMulti(many));
         if has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions") {
             fires(lab, &chain, &|| call(23));
         } else {
@@ -319,7 +322,7 @@ fn functions_of_the_kernel_fire_or_are_refused() {
         for (kind, target) in places {
             let section = format!("{kind}/{target}");
             let attach = Attach::Trace(Trace { kind: kind.to_owned(), target: target.to_owned(), sleepable: false });
-            let chain = counting(&section, &own("return 0;"), attach);
+            let chain = own(&section, attach);
             match deploy(lab, &chain.bundle(lab.folder())) {
                 Ok(_) => {
                     undeployed(lab, "fw");

@@ -9,7 +9,8 @@ use ouro_rules::manifest::{Attach, SharedXdp, XdpMode};
 
 use crate::chain::{Chain, count, if_udp, map, save, xdp};
 use crate::crash::{CHILD, deploy_anew, for_ever, kill_after};
-use crate::support::{Lab, NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
+use crate::missing::precedes;
+use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
 use crate::{deploy, deployed, redeployed};
 
 fn shared(priority: u16, proceed_on: &[&str]) -> Attach {
@@ -189,7 +190,7 @@ fn long(lab: &Lab, name: &str, priority: u16, length: usize) -> Bundle {
 /// Kernel 6.12 began to count the tail calls of functions together with those of their callers.
 #[test]
 fn the_chains_of_a_device_have_33_tail_calls_together() {
-    if !kernel_is_at_least(6, 12) {
+    if precedes("common count of the tail calls of callers and callees", "6.12") {
         return;
     }
     lab(|lab| {

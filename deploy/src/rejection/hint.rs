@@ -198,7 +198,7 @@ const HINTS: &[(&[&str], &str)] = &[
         "call nothing between `bpf_spin_lock` and `bpf_spin_unlock`: compute before, store within",
     ),
     (
-        &["bpf_spin_lock is missing"],
+        &["bpf_spin_unlock is missing"],
         "call `bpf_spin_unlock` on every path before leaving, early returns and jumps to other programs too",
     ),
     (

@@ -262,20 +262,20 @@ const OBJECTS: &str = "OURO_TEST_OBJECTS";
 
 pub fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
     let kept = std::env::var_os(OBJECTS).map(|folder| Path::new(&folder).join(Digest::of(source.as_bytes()).to_string()));
+    fs::write(folder.join(format!("{name}.c")), source).expect("the folder can be written");
     if let Some(object) = kept.as_ref().and_then(|kept| fs::read(kept).ok()) {
         fs::write(folder.join(format!("{name}.o")), &object).expect("the folder can be written");
         return object;
     }
-    let object = compile_anew(folder, name, source);
+    let object = compile_anew(folder, name);
     if let Some(kept) = kept {
         fs::write(kept, &object).expect("the folder of kept objects can be written");
     }
     object
 }
 
-fn compile_anew(folder: &Path, name: &str, source: &str) -> Vec<u8> {
+fn compile_anew(folder: &Path, name: &str) -> Vec<u8> {
     let (input, output) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.o")));
-    fs::write(&input, source).expect("the folder can be written");
     let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
     let mut clang = Command::new("clang-19");
     clang.args(["-target", "bpf", "-O2", "-g", "-Wall", "-Wno-unused-variable", "-c", "-o"]).args([&output, &input]);

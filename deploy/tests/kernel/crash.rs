@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use ouro_deploy::Options;
 use ouro_rules::bundle::Bundle;
@@ -66,8 +67,21 @@ fn come_and_go(bpffs: &Path, bundle: &Bundle) {
     ouro_deploy::undeploy(bpffs, &bundle.manifest.name, &Default::default(), &mut |_| {}).unwrap();
 }
 
-/// Starts deploying in another process and kills it after a while.
+/// How often the time that a deploy takes on a usual machine it takes here, where the processor may be emulated.
+fn slowness(lab: &Lab) -> u32 {
+    static MEASURED: OnceLock<u32> = OnceLock::new();
+    *MEASURED.get_or_init(|| {
+        let bundle = Chain { name: "pace".to_owned(), ..Chain::firewall().attach(&[]) }.bundle(lab.folder());
+        let start = Instant::now();
+        deployed(lab, &bundle);
+        ouro_deploy::undeploy(&lab.bpffs, "pace", &Default::default(), &mut |_| {}).unwrap();
+        u32::try_from(start.elapsed().as_millis() / 60).unwrap().max(1)
+    })
+}
+
+/// Starts deploying in another process and kills it after a while, longer on a slow machine.
 pub fn kill_after(lab: &Lab, test: &str, wait: Duration) {
+    let wait = wait * slowness(lab);
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, format!("{}:{}", lab.bpffs.display(), lab.folder().display()))

@@ -14,14 +14,16 @@ use crate::missing::{lacks, tell};
 use crate::support::{kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
 
-/// A chain of [`counting`] for what this process does, and nothing others do.
+/// A chain of [`counting`] for what this thread does, and nothing others do, such as other tests.
 pub fn own(section: &str, attach: Attach) -> Chain {
     own_if("1", section, attach)
 }
 
 fn own_if(condition: &str, section: &str, attach: Attach) -> Chain {
-    let mine = format!("bpf_get_current_pid_tgid() >> 32 == process && {condition}");
-    counting(section, &format!("if ({mine}) {}return 0;", count("seen")), attach).global("process", std::process::id().into())
+    let mine = format!("(__u32)bpf_get_current_pid_tgid() == thread && {condition}");
+    // SAFETY: no pointers.
+    let thread = unsafe { libc::gettid() };
+    counting(section, &format!("if ({mine}) {}return 0;", count("seen")), attach).global("thread", thread.into())
 }
 
 /// A system call that nothing else in this process makes.

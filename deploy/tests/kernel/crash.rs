@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ouro_deploy::Options;
@@ -67,21 +66,17 @@ fn come_and_go(bpffs: &Path, bundle: &Bundle) {
     ouro_deploy::undeploy(bpffs, &bundle.manifest.name, &Default::default(), &mut |_| {}).unwrap();
 }
 
-/// How often the time that a deploy takes on a usual machine it takes here, where the processor may be emulated.
-fn slowness(lab: &Lab) -> u32 {
-    static MEASURED: OnceLock<u32> = OnceLock::new();
-    *MEASURED.get_or_init(|| {
-        let bundle = Chain { name: "pace".to_owned(), ..Chain::firewall().attach(&[]) }.bundle(lab.folder());
-        let start = Instant::now();
-        deployed(lab, &bundle);
-        ouro_deploy::undeploy(&lab.bpffs, "pace", &Default::default(), &mut |_| {}).unwrap();
-        u32::try_from(start.elapsed().as_millis() / 60).unwrap().max(1)
-    })
+/// How often the time that a deploy takes on a usual machine it takes here and now, where the processor may be emulated.
+pub fn slowness(lab: &Lab) -> u32 {
+    let bundle = Chain { name: "pace".to_owned(), ..Chain::firewall().attach(&[]) }.bundle(lab.folder());
+    let start = Instant::now();
+    deployed(lab, &bundle);
+    ouro_deploy::undeploy(&lab.bpffs, "pace", &Default::default(), &mut |_| {}).unwrap();
+    u32::try_from(start.elapsed().as_millis() / 60).unwrap().max(1)
 }
 
-/// Starts deploying in another process and kills it after a while, longer on a slow machine.
+/// Starts deploying in another process and kills it after a while.
 pub fn kill_after(lab: &Lab, test: &str, wait: Duration) {
-    let wait = wait * slowness(lab);
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(CHILD, format!("{}:{}", lab.bpffs.display(), lab.folder().display()))
@@ -127,8 +122,9 @@ fn survives(test: &str, rounds: u64) {
         save(&bundle, lab.folder());
         deployed(lab, &bundle);
         let flood = lab.flood();
+        let pace = slowness(lab);
         for round in 0..rounds {
-            kill_after(lab, test, Duration::from_micros(round * 7919 % 120_000));
+            kill_after(lab, test, pace * Duration::from_micros(round * 7919 % 120_000));
             let found = status(lab);
             assert_eq!((found.foreign, lab.bpffs.join("ouro/fw/links/xdp-near0").exists()), (vec![], true));
         }
@@ -152,9 +148,10 @@ fn killed_first_deploys_and_removals_can_be_undeployed() {
     lab(|lab| {
         let bundle = Chain::firewall().bundle(lab.folder());
         save(&bundle, lab.folder());
+        let pace = slowness(lab);
         for round in 0..25 {
             let test = "crash::killed_first_deploys_and_removals_can_be_undeployed";
-            kill_after(lab, test, Duration::from_micros(round * 4001));
+            kill_after(lab, test, pace * Duration::from_micros(round * 4001));
             let found = ouro_deploy::status(&lab.bpffs).unwrap();
             assert!(found.iter().all(|status| status.foreign.is_empty()), "{found:?}");
             let programs = crate::pinned_programs(lab);
@@ -180,8 +177,9 @@ fn killed_redeploys_miss_no_event() {
         let bundle = own("tracepoint", Attach::Tracepoint(place)).bundle(lab.folder());
         save(&bundle, lab.folder());
         deployed(lab, &bundle);
+        let pace = slowness(lab);
         for round in 0..40 {
-            kill_after(lab, "crash::killed_redeploys_miss_no_event", Duration::from_micros(round * 1709 % 60_000));
+            kill_after(lab, "crash::killed_redeploys_miss_no_event", pace * Duration::from_micros(round * 1709 % 60_000));
             let before = seen(lab);
             call(10);
             assert_eq!(seen(lab) - before, 10, "{before} before");

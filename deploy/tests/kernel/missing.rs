@@ -1,9 +1,11 @@
 //! Skips have to be earned: a test is skipped where the kernel says that it lacks what the test is about, and is older than what
 //! has it. A newer kernel that lacks it fails the test. `scripts/test-kernels` counts what is said here.
 
-use ouro_deploy::{Has, Offered, features, offered};
+use ouro_deploy::{ErrorKind, Has, Offered, features, offered};
 
-use crate::support::kernel_is_at_least;
+use crate::chain::Chain;
+use crate::support::{Lab, kernel_is_at_least};
+use crate::{deploy, undeployed};
 
 /// Whether a feature of `ouro doctor`'s list is missing, and the test ends here.
 pub fn lacks(feature: &str) -> bool {
@@ -29,6 +31,28 @@ fn is_older(than: &str) -> bool {
 
 fn skip(what: &str, since: &str) -> bool {
     tell(&format!("skipped: no {what}, which Linux {since} brought"));
+    true
+}
+
+/// Without it among the security modules that are asked, programs for their hooks are attached and never run.
+pub fn lacks_security_module() -> bool {
+    let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let lacks = !modules.split(',').any(|module| module.trim() == "bpf");
+    if lacks {
+        tell("skipped: no `bpf` among the security modules, for which Linux boots with `lsm=...,bpf`");
+    }
+    lacks
+}
+
+/// Whether the kernel is locked down and refuses this chain, of which nothing is left then.
+pub fn is_locked_down(lab: &Lab, what: &str, chain: &Chain) -> bool {
+    let Err(error) = deploy(lab, &chain.bundle(lab.folder())) else {
+        undeployed(lab, &chain.name);
+        return false;
+    };
+    assert_eq!(error.kind(), ErrorKind::NotPermitted, "{what}: {error}");
+    assert!(!lab.bpffs.join("ouro").exists(), "{error}");
+    tell(&format!("skipped: no {what}, which a Linux that is locked down refuses"));
     true
 }
 

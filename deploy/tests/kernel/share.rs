@@ -8,7 +8,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, SharedXdp, XdpMode};
 
 use crate::chain::{Chain, count, if_udp, map, save, xdp};
-use crate::crash::{CHILD, deploy_anew, for_ever, kill_after};
+use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
 use crate::missing::precedes;
 use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
 use crate::{deploy, deployed, redeployed};
@@ -346,8 +346,9 @@ fn killed_first_deploys_leave_nothing() {
     }
     lab(|lab| {
         save(&bundle(lab, "a", shared(1, &["pass"]), "XDP_PASS"), lab.folder());
+        let pace = slowness(lab);
         for round in 0..40u64 {
-            kill_after(lab, "share::killed_first_deploys_leave_nothing", Duration::from_micros(round * 3571 % 80_000));
+            kill_after(lab, "share::killed_first_deploys_leave_nothing", pace * Duration::from_micros(round * 3571 % 80_000));
             removed(lab, &["a"]);
         }
     });
@@ -365,8 +366,9 @@ fn killed_changes_lose_no_packet() {
         deployed(lab, &c);
         save(&b, lab.folder());
         let flood = lab.flood();
+        let pace = slowness(lab);
         for round in 0..60u64 {
-            kill_after(lab, "share::killed_changes_lose_no_packet", Duration::from_micros(round * 7919 % 150_000));
+            kill_after(lab, "share::killed_changes_lose_no_packet", pace * Duration::from_micros(round * 7919 % 150_000));
             let all = ouro_deploy::status(&lab.bpffs).unwrap();
             let others = all.iter().filter(|found| found.name != "b");
             assert!(others.into_iter().all(|found| found.problems.is_empty() && found.hooks[0].alive), "{all:?}");

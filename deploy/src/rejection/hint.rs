@@ -201,6 +201,15 @@ const HINTS: &[(&[&str], &str)] = &[
         &["bpf_spin_unlock is missing"],
         "call `bpf_spin_unlock` on every path before leaving, early returns and jumps to other programs too",
     ),
+    (&["is not sleepable"], "nothing that is attached there may sleep, on this kernel at least: take the section without `.s`"),
+    (
+        &["programs can be sleepable"],
+        "on this kernel programs of this type may not sleep: take the section without `.s`, or ask for a newer kernel with `min_kernel`",
+    ),
+    (
+        &["number of funcs in func_info doesn't match"],
+        "this kernel takes no functions as arguments: callbacks of helpers such as `bpf_loop` came with Linux 5.13",
+    ),
     (
         &["Sleepable programs can only use"],
         "a program that may sleep cannot jump: take the section without `.s`, or give it no `jumps`",

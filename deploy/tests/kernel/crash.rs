@@ -10,9 +10,9 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Tracepoint};
 
 use crate::chain::{Chain, load, save};
-use crate::probes::{call, own};
+use crate::probes::{call, lacks_links_for_events, own};
 use crate::support::{Lab, lab};
-use crate::{deployed, nothing_left, seen, status, undeployed};
+use crate::{deployed, nothing_left, redeployed, seen, status, undeployed};
 
 pub const CHILD: &str = "OURO_TEST_KILLED";
 
@@ -72,7 +72,7 @@ pub fn slowness(lab: &Lab) -> u32 {
     let start = Instant::now();
     deployed(lab, &bundle);
     ouro_deploy::undeploy(&lab.bpffs, "pace", &Default::default(), &mut |_| {}).unwrap();
-    u32::try_from(start.elapsed().as_millis() / 60).unwrap().max(1)
+    u32::try_from(start.elapsed().as_millis() / 40).unwrap().max(1)
 }
 
 /// Starts deploying in another process and kills it after a while.
@@ -129,6 +129,8 @@ fn survives(test: &str, rounds: u64) {
             assert_eq!((found.foreign, lab.bpffs.join("ouro/fw/links/xdp-near0").exists()), (vec![], true));
         }
         deployed(lab, &bundle);
+        // On a slow machine every child may have been killed before it was done once.
+        redeployed(lab, &bundle);
         let (sent, received) = flood.stop();
         assert_eq!(sent, received);
         let status = status(lab);
@@ -171,6 +173,9 @@ fn killed_first_deploys_and_removals_can_be_undeployed() {
 fn killed_redeploys_miss_no_event() {
     if let Ok(arguments) = std::env::var(CHILD) {
         return for_ever(&arguments, deploy_anew);
+    }
+    if lacks_links_for_events() {
+        return;
     }
     lab(|lab| {
         let place = Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() };

@@ -2,6 +2,7 @@
 //! has it. A newer kernel that lacks it fails the test. `scripts/test-kernels` counts what is said here.
 
 use ouro_deploy::{ErrorKind, Has, Offered, features, offered};
+use ouro_rules::hook::Hook;
 
 use crate::chain::Chain;
 use crate::support::{Lab, kernel_is_at_least};
@@ -19,6 +20,15 @@ pub fn does_not_offer(constructor: &str, since: &str) -> bool {
     offer.state == Offered::Missing && is_older(since) && skip(constructor, since)
 }
 
+/// The same of a part of a test, which goes on.
+pub fn lacks_for_a_part(what: &str, since: &str) -> bool {
+    let lacks = is_older(since);
+    if lacks {
+        tell(&format!("left out: no {what}, which Linux {since} brought"));
+    }
+    lacks
+}
+
 /// The same of how the kernel does what it always did, of which only its version tells.
 pub fn precedes(what: &str, since: &str) -> bool {
     is_older(since) && skip(what, since)
@@ -32,6 +42,23 @@ fn is_older(than: &str) -> bool {
 fn skip(what: &str, since: &str) -> bool {
     tell(&format!("skipped: no {what}, which Linux {since} brought"));
     true
+}
+
+/// The kernel that brought a type of programs, of those that not every kernel has on which these tests run.
+pub fn since(hook: &Hook) -> &'static str {
+    match hook.prefix {
+        "lsm.s" => "5.11",
+        "syscall" => "5.14",
+        "lsm_cgroup" => "6.0",
+        "netfilter" => "6.4",
+        "struct_ops.s" => "6.1",
+        "kprobe.session" => "6.10",
+        "uprobe.session" | "uprobe.session.s" => "6.13",
+        prefix if prefix.starts_with("xdp.frags") => "5.18",
+        prefix if prefix.ends_with("_unix") => "6.7",
+        _ if hook.prog_type == "kprobe" && hook.sleepable => "6.0",
+        _ => "5.10",
+    }
 }
 
 /// Without it among the security modules that are asked, programs for their hooks are attached and never run.

@@ -10,7 +10,7 @@ use ouro_rules::manifest::{
 };
 
 use crate::chain::{Chain, count};
-use crate::missing::{is_locked_down, lacks, lacks_security_module, tell};
+use crate::missing::{does_not_offer, is_locked_down, lacks, lacks_security_module, precedes, tell};
 use crate::support::{Lab, kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
 
@@ -35,11 +35,21 @@ pub fn call(times: u64) -> u64 {
     times
 }
 
+/// Before, events had no links, and nothing could be pinned that keeps a program attached to one.
+pub fn lacks_links_for_events() -> bool {
+    does_not_offer("tracepoint", "5.15")
+}
+
 #[test]
 fn tracepoints_count_every_event() {
     lab(|lab| {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
         let chain = own("tracepoint/syscalls/sys_enter_getpgid", attach);
+        if lacks_links_for_events() {
+            let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err().to_string();
+            assert!(error.contains("links for events came with Linux 5.15"), "{error}");
+            return;
+        }
         fires(lab, &chain, &|| call(37));
     });
 }
@@ -47,6 +57,9 @@ fn tracepoints_count_every_event() {
 /// A deploy that is killed between two links leaves the new one pinned beside the old one; the next removes it.
 #[test]
 fn a_link_that_was_left_beside_another_goes() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
         let bundle = own("tracepoint", attach).bundle(lab.folder());
@@ -121,6 +134,9 @@ fn uprobe(returns: bool, pid: Option<u32>) -> Attach {
 /// One event for each probe: one for each CPU would count every call as often as there are CPUs.
 #[test]
 fn a_probed_function_is_counted_once_for_each_call() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         for (section, returns) in [("uprobe", false), ("uretprobe", true)] {
             for pid in [None, Some(std::process::id())] {
@@ -132,6 +148,9 @@ fn a_probed_function_is_counted_once_for_each_call() {
 
 #[test]
 fn a_sleepable_probe_counts_too() {
+    if precedes("`uprobe.s` programs", "6.0") {
+        return;
+    }
     lab(|lab| {
         let Attach::Uprobe(place) = uprobe(false, None) else { panic!("a probe") };
         let chain = own("uprobe.s", Attach::Uprobe(Uprobe { sleepable: true, ..place }));
@@ -186,6 +205,9 @@ fn declared() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_declared_probe_is_counted() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         let place = Usdt { binary: this_binary(), provider: "ouro".to_owned(), probe: "declared".to_owned(), pid: None };
         fires(lab, &own("usdt", Attach::Usdt(place.clone())), &|| {
@@ -200,6 +222,9 @@ fn a_declared_probe_is_counted() {
 
 #[test]
 fn a_counter_runs_the_program_on_every_cpu() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         for sample in [Sample::Frequency(500), Sample::Period(2_000_000)] {
             let place = PerfEvent { event: "cpu-clock".to_owned(), sample, cpu: None, pid: None };
@@ -278,12 +303,17 @@ fn what_is_not_there_is_told_before_anything_is_loaded() {
     });
 }
 
+fn offered(constructor: &str) -> Offered {
+    let offers = ouro_deploy::offered();
+    offers.iter().find(|offer| offer.constructor == constructor).map(|offer| offer.state).expect("a constructor")
+}
+
 /// Whether this kernel has a feature.
 fn has(what: &str, file: &str) -> bool {
     // A locked-down kernel has files that nobody may read.
     let has = std::fs::read(file).is_ok();
     if !has {
-        tell(&format!("this kernel has no {what}: {file} cannot be read"));
+        tell(&format!("left out: no {what}: {file} cannot be read"));
     }
     has
 }
@@ -293,23 +323,34 @@ fn probes_of_the_kernel_fire_or_name_what_is_missing() {
     lab(|lab| {
         let function = if cfg!(target_arch = "x86_64") { "__x64_sys_getpgid" } else { "__arm64_sys_getpgid" }.to_owned();
         let kprobe = |returns| Attach::Kprobe(Kprobe { function: function.clone(), offset: 0, returns });
-        let ksyscall = Attach::Ksyscall(Ksyscall { name: "getpgid".to_owned(), returns: false });
-        for (section, attach) in [("kprobe", kprobe(false)), ("kretprobe", kprobe(true)), ("ksyscall", ksyscall)] {
+        let call_of = |returns| Attach::Ksyscall(Ksyscall { name: "getpgid".to_owned(), returns });
+        for (section, attach) in
+            [("kprobe", kprobe(false)), ("kretprobe", kprobe(true)), ("ksyscall", call_of(false)), ("kretsyscall", call_of(true))]
+        {
             let chain = own(section, attach);
-            if has("kprobes", "/sys/bus/event_source/devices/kprobe/type") {
+            if !kernel_is_at_least(5, 15) {
+                let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err().to_string();
+                assert!(error.contains("links for probes came with Linux 5.15"), "{error}");
+                tell("left out: no links for probes, which Linux 5.15 brought");
+            } else if has("kprobes", "/sys/bus/event_source/devices/kprobe/type") {
                 fires(lab, &chain, &|| call(23));
             } else {
                 let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
                 assert!(error.help().is_some_and(|help| help.contains("CONFIG_KPROBES")), "{error}");
             }
         }
-        let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns: false };
-        let chain = own("kprobe.multi", Attach::KprobeMulti(many));
-        if has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions") {
-            fires(lab, &chain, &|| call(23));
-        } else {
-            let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
-            assert!(error.help().is_some_and(|help| help.contains("CONFIG_FPROBE")), "{error}");
+        let is_offered = offered("kprobe_multi") == Offered::Available;
+        for (section, returns) in [("kprobe.multi", false), ("kretprobe.multi", true)] {
+            let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns };
+            let chain = own(section, Attach::KprobeMulti(many));
+            if is_offered && has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions") {
+                fires(lab, &chain, &|| call(23));
+            } else {
+                let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
+                let said = format!("{error} {}", error.help().unwrap_or_default());
+                assert!(said.contains("CONFIG_FPROBE"), "{said}");
+                tell("left out: no kprobe_multi, for which Linux is made with CONFIG_FPROBE");
+            }
         }
     });
 }
@@ -327,8 +368,10 @@ fn functions_of_the_kernel_fire() {
 fn hooks_of_security_modules_fire() {
     lab(|lab| {
         traced(lab, "lsm", "task_getpgid", &|| call(17));
-        let open = || (0..9).map(|_| u64::from(std::fs::File::open("/proc/self/comm").is_ok())).sum();
-        traced(lab, "lsm.s", "file_open", &open);
+        traced(lab, "lsm.s", "task_prctl", &|| {
+            // SAFETY: no pointers.
+            (0..9).filter(|_| unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } >= 0).count() as u64
+        });
     });
 }
 
@@ -353,13 +396,16 @@ fn the_kernel_says_what_it_offers() {
     }
     assert_eq!(named, wanted);
     let state = |name: &str| offers.iter().find(|offer| offer.constructor == name).map(|offer| offer.state).unwrap();
-    for name in ["xdp", "tc", "cgroup", "netns", "tracepoint", "raw_tracepoint", "tp_btf", "uprobe", "perf_event", "iter"] {
+    for name in ["xdp", "tc", "cgroup", "netns", "raw_tracepoint", "tp_btf", "iter"] {
         assert_eq!(state(name), Offered::Available, "{name}");
+    }
+    for name in ["tracepoint", "uprobe", "perf_event"] {
+        assert_eq!(state(name) == Offered::Available, kernel_is_at_least(5, 15), "{name}");
     }
     for (name, (major, minor)) in [("tcx", (6, 6)), ("netfilter", (6, 4)), ("uprobe_multi", (6, 6)), ("sockmap", (6, 10))] {
         assert_eq!(state(name) == Offered::Available, kernel_is_at_least(major, minor), "{name}");
     }
     let has_kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
-    assert_eq!(state("kprobe") == Offered::Available, has_kprobes);
+    assert_eq!(state("kprobe") == Offered::Available, has_kprobes && kernel_is_at_least(5, 15));
     assert!(offers.iter().all(|offer| (offer.state == Offered::Available) == offer.why.is_none()), "{offers:?}");
 }

@@ -343,6 +343,8 @@ fn every_type_can_be_created() {
                 _ => "5.10",
             };
             if lacks_for_a_part(&format!("`{}` maps", ty.name), since) {
+                let error = crate::deploy(lab, &bundle).unwrap_err().to_string();
+                assert!(error.contains(&format!("the kernel has no `{}` maps", ty.name)), "{error}");
                 continue;
             }
             deployed(lab, &bundle);

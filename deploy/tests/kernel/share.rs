@@ -367,7 +367,7 @@ fn killed_changes_lose_no_packet() {
         save(&b, lab.folder());
         let flood = lab.flood();
         let pace = slowness(lab);
-        for round in 0..60u64 {
+        for round in 0..60 / u64::from(pace.min(3)) {
             kill_after(lab, "share::killed_changes_lose_no_packet", pace * Duration::from_micros(round * 7919 % 150_000));
             let all = ouro_deploy::status(&lab.bpffs).unwrap();
             let others = all.iter().filter(|found| found.name != "b");

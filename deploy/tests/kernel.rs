@@ -20,6 +20,8 @@ mod jump;
 mod generations;
 #[path = "kernel/maps.rs"]
 mod maps;
+#[path = "kernel/missing.rs"]
+mod missing;
 #[path = "kernel/order.rs"]
 mod order;
 #[path = "kernel/places.rs"]

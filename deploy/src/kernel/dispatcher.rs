@@ -2,7 +2,8 @@
 //!
 //! Knows their instructions and types, and no deployments. For each chain there is a function that tail-calls its slot: a tail call
 //! replaces the frame of that function alone, so what the chain's entry returns comes back to the dispatcher. A function with a tail
-//! call must have BTF, and return an `int`; x86-64 from kernel 5.10, arm64 from 6.0.
+//! call must have BTF, and return an `int`; x86-64 from kernel 5.10, arm64 from 6.0. The functions are global: of a static one, older
+//! kernels (6.12 is one) believe that it returns nothing but what stands behind its tail call, and drop what tells other verdicts apart.
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,8 @@ const NEXT: i32 = 0x6f75_726f;
 const PASS: i32 = 2;
 
 /// The types' places in [`types`].
-const MAIN: u32 = 4;
-const MEMBER: u32 = 5;
+const MAIN: u32 = 5;
+const MEMBER: u32 = 6;
 
 /// One chain: the pin of its entry, and the verdicts after which the next one runs.
 pub(crate) struct Called {
@@ -143,20 +144,22 @@ fn member(table: i32, slot: i32) -> [Insn; 6] {
     ]
 }
 
-/// `int ouro_dispatcher(void *ctx)` and `static int member(void *ctx)`, as BTF (Documentation/bpf/btf.rst).
+/// `int ouro_dispatcher(struct xdp_md *ctx)` and `int member(struct xdp_md *ctx)`, as BTF (Documentation/bpf/btf.rst). The name of
+/// the struct says that a global function takes the context; what is in it does not matter.
 fn types() -> Vec<u8> {
-    const STRINGS: &[u8] = b"\0int\0ctx\0ouro_dispatcher\0member\0";
+    const STRINGS: &[u8] = b"\0int\0ctx\0ouro_dispatcher\0member\0xdp_md\0";
     // Where these names stand among the strings.
-    let (int, ctx, dispatcher, member) = (1, 5, 9, 25);
+    let (int, ctx, dispatcher, member, context) = (1, 5, 9, 25, 32);
     let kind = |kind: u32, extra: u32| kind << 24 | extra;
-    let all: [&[u32]; 5] = [
+    let all: [&[u32]; 6] = [
         // A signed number of 32 bits.
         &[int, kind(1, 0), 4, 1 << 24 | 32],
-        &[0, kind(2, 0), 0],
-        &[0, kind(13, 1), 1, ctx, 2],
-        // Global, and static.
-        &[dispatcher, kind(12, 1), 3],
-        &[member, kind(12, 0), 3],
+        &[context, kind(4, 0), 0],
+        &[0, kind(2, 0), 2],
+        &[0, kind(13, 1), 1, ctx, 3],
+        // Both global.
+        &[dispatcher, kind(12, 1), 4],
+        &[member, kind(12, 1), 4],
     ];
     let words = all.concat();
     let length = u32::try_from(words.len() * 4).unwrap_or(0);

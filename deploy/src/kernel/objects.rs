@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ouro_rules::manifest::Scalar;
+use ouro_rules::map_type::MAP_TYPES;
 use ouro_rules::object;
+use ouro_rules::requirement::Requirement;
 
+use super::lacking::Requirements;
 use super::load::{Trouble, pinned};
 use super::prepare::{Kernel, Prepared};
 use super::relocate::relocate;
@@ -176,7 +179,7 @@ fn cannot_fill(map: &MapDef, error: io::Error) -> Trouble {
 
 /// Creates a map; of a section of data, with its first contents.
 fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Trouble> {
-    let failed = |error| Trouble::System(format!("cannot create the map `{}`", map.name), error);
+    let failed = |error| not_created(map, error);
     let inner = map.inner.as_deref().map(|inner| create(inner, types)).transpose()?;
     let new = NewMap {
         name: &map.name,
@@ -208,6 +211,17 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
         }
     }
     Ok(created)
+}
+
+/// Kernels say of a type that they do not have what they say of any other mistake.
+fn not_created(map: &MapDef, error: io::Error) -> Trouble {
+    let invalid = error.raw_os_error() == Some(libc::EINVAL);
+    let ty = MAP_TYPES.iter().find(|ty| invalid && ty.number == map.ty);
+    let lacking = ty.and_then(|ty| Requirements::default().lacks(&Requirement::MapType(ty.name.to_owned())));
+    match lacking {
+        Some(reason) => Trouble::Object(format!("the map `{}` cannot be created: {reason}", map.name)),
+        None => Trouble::System(format!("cannot create the map `{}`", map.name), error),
+    }
 }
 
 /// Perf event arrays have an entry for each CPU unless they say otherwise; ring buffers have whole pages, in powers of two.

@@ -243,7 +243,10 @@ mod tests {
         let found = |name: &str| types.in_module(&kernel, None, name, Kind::Function);
         for _ in 0..100 {
             assert_eq!((found("first"), found("second"), found("third_too")), (Some((3, "a")), Some((3, "b")), Some((4, "c"))));
-            assert_eq!((found("own"), found("absent"), types.in_module(&kernel, None, "first", Kind::Struct)), (None, None, None));
+            assert_eq!(
+                (found("own"), found("absent"), types.in_module(&kernel, None, "first", Kind::Struct)),
+                (None, None, None)
+            );
             let of_one = |module| types.in_module(&kernel, Some(module), "both", Kind::Function);
             assert_eq!((of_one("a"), of_one("b"), of_one("none")), (Some((4, "a")), None, None));
         }

@@ -62,7 +62,10 @@ impl<'a> Places<'a> {
         }
         match (self.data.get(&section), i32::try_from(offset)) {
             (Some(map), Ok(offset)) => Ok(Target::Data { map: *map, offset }),
-            _ => Err(format!("it refers to `{}` in section `{}`, which is no data", symbol.name, elf.sections[section].name)),
+            _ => {
+                let section = elf.section_of(symbol).unwrap_or_default();
+                Err(format!("it refers to `{}` in section `{section}`, which is no data", symbol.name))
+            }
         }
     }
 }

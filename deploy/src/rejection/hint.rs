@@ -198,8 +198,17 @@ const HINTS: &[(&[&str], &str)] = &[
         "call nothing between `bpf_spin_lock` and `bpf_spin_unlock`: compute before, store within",
     ),
     (
-        &["bpf_spin_lock is missing"],
+        &["bpf_spin_unlock is missing"],
         "call `bpf_spin_unlock` on every path before leaving, early returns and jumps to other programs too",
+    ),
+    (&["is not sleepable"], "nothing that is attached there may sleep, on this kernel at least: take the section without `.s`"),
+    (
+        &["programs can be sleepable"],
+        "on this kernel programs of this type may not sleep: take the section without `.s`, or ask for a newer kernel with `min_kernel`",
+    ),
+    (
+        &["number of funcs in func_info doesn't match"],
+        "this kernel takes no functions as arguments: callbacks of helpers such as `bpf_loop` came with Linux 5.13",
     ),
     (
         &["Sleepable programs can only use"],

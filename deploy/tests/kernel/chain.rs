@@ -10,7 +10,7 @@ use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::header::{self, HeaderSpec};
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, XdpMode};
+use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, Scalar, XdpMode};
 
 use crate::support::NEAR;
 
@@ -32,7 +32,10 @@ pub struct Chain {
     pub maps: Vec<MapSpec>,
     pub attach: Vec<Attach>,
     pub table_size: Option<u32>,
+    /// What stands behind the maps.
     pub globals: String,
+    /// What [`Chain::global`] has declared.
+    pub values: BTreeMap<String, Scalar>,
     /// What stands before the maps.
     pub declarations: String,
     pub slot_section: &'static str,
@@ -79,6 +82,7 @@ impl Chain {
     pub fn new(name: &str) -> Chain {
         let (label, name) = (format!("//test:{name}"), name.to_owned());
         let (programs, maps, globals, declarations) = (Vec::new(), Vec::new(), String::new(), String::new());
+        let values = BTreeMap::new();
         Chain {
             label,
             name,
@@ -87,6 +91,7 @@ impl Chain {
             attach: vec![xdp(NEAR)],
             table_size: None,
             globals,
+            values,
             declarations,
             slot_section: LINK_SECTION,
             atomic: false,
@@ -119,6 +124,13 @@ impl Chain {
         self
     }
 
+    /// A number that every program has, and that is written when it is loaded: what differs from run to run is not compiled in.
+    pub fn global(mut self, name: &str, value: i64) -> Chain {
+        writeln!(self.globals, "const volatile __u64 {name} = 0;").expect("a string");
+        self.values.insert(name.to_owned(), Scalar::Int(value));
+        self
+    }
+
     /// Compiles and packs it.
     pub fn bundle(&self, folder: &Path) -> Bundle {
         let edges = self.edges();
@@ -135,6 +147,7 @@ impl Chain {
                 slot: slot(index),
                 object: path.clone(),
                 digest: Digest::of(&object).to_string(),
+                globals: self.values.clone(),
                 ..ManifestProgram::default()
             });
             objects.insert(path, object);
@@ -249,20 +262,20 @@ const OBJECTS: &str = "OURO_TEST_OBJECTS";
 
 pub fn compile(folder: &Path, name: &str, source: &str) -> Vec<u8> {
     let kept = std::env::var_os(OBJECTS).map(|folder| Path::new(&folder).join(Digest::of(source.as_bytes()).to_string()));
+    fs::write(folder.join(format!("{name}.c")), source).expect("the folder can be written");
     if let Some(object) = kept.as_ref().and_then(|kept| fs::read(kept).ok()) {
         fs::write(folder.join(format!("{name}.o")), &object).expect("the folder can be written");
         return object;
     }
-    let object = compile_anew(folder, name, source);
+    let object = compile_anew(folder, name);
     if let Some(kept) = kept {
         fs::write(kept, &object).expect("the folder of kept objects can be written");
     }
     object
 }
 
-fn compile_anew(folder: &Path, name: &str, source: &str) -> Vec<u8> {
+fn compile_anew(folder: &Path, name: &str) -> Vec<u8> {
     let (input, output) = (folder.join(format!("{name}.c")), folder.join(format!("{name}.o")));
-    fs::write(&input, source).expect("the folder can be written");
     let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
     let mut clang = Command::new("clang-19");
     clang.args(["-target", "bpf", "-O2", "-g", "-Wall", "-Wno-unused-variable", "-c", "-o"]).args([&output, &input]);

@@ -9,8 +9,9 @@ use ouro_rules::manifest::{Bytes, Content, Element, Layout, MapSpec, Member, OnC
 use ouro_rules::map_type::{MAP_TYPES, Need, Size};
 
 use crate::chain::{Chain, if_udp, map, ring};
+use crate::missing::lacks_for_a_part;
 use crate::raw::{elements, fill, map_update};
-use crate::support::{Lab, bpftool, kernel_is_at_least, lab};
+use crate::support::{Lab, bpftool, lab};
 use crate::{deploy, deployed, undeployed};
 
 /// The status; of maps, those of the live generation.
@@ -357,22 +358,28 @@ fn of_type(name: &str) -> MapSpec {
 #[test]
 fn every_type_can_be_created() {
     lab(|lab| {
-        // Storage of cgroups came with 6.2, arenas with 6.9; a program with an arena needs one that the JIT knows.
-        let is_known = |ty: &&str| match *ty {
-            "cgrp_storage" => kernel_is_at_least(6, 2),
-            "arena" => kernel_is_at_least(6, 9),
-            _ => true,
-        };
-        let mut chain = Chain::new("fw").program("pass", "xdp", "return XDP_PASS;", &[]);
-        chain.maps = MAP_TYPES.iter().map(|ty| ty.name).filter(is_known).map(of_type).collect();
-        deployed(lab, &chain.bundle(lab.folder()));
-        let status = status(lab);
-        assert_eq!((status.maps.len(), &status.problems), (chain.maps.len(), &vec![]));
-        for spec in &chain.maps {
-            let shown = status.maps.iter().find(|map| map.name == spec.name).unwrap();
-            assert_eq!((&shown.ty, shown.key_size), (&spec.ty, spec.key_size));
+        for ty in MAP_TYPES {
+            let chain = Chain::new("fw").program("pass", "xdp", "return XDP_PASS;", &[]).map(of_type(ty.name));
+            let bundle = chain.bundle(lab.folder());
+            let since = match ty.name {
+                "task_storage" => "5.11",
+                "bloom_filter" => "5.16",
+                "user_ringbuf" => "6.1",
+                "cgrp_storage" => "6.2",
+                "arena" => "6.9",
+                _ => "5.10",
+            };
+            if lacks_for_a_part(&format!("`{}` maps", ty.name), since) {
+                let error = crate::deploy(lab, &bundle).unwrap_err().to_string();
+                assert!(error.contains(&format!("the kernel has no `{}` maps", ty.name)), "{error}");
+                continue;
+            }
+            deployed(lab, &bundle);
+            let status = status(lab);
+            let [shown] = status.maps.as_slice() else { panic!("{status:?}") };
+            assert_eq!((shown.ty.as_str(), shown.key_size, &status.problems), (ty.name, chain.maps[0].key_size, &vec![]));
+            undeployed(lab, "fw");
         }
-        undeployed(lab, "fw");
     });
 }
 

@@ -4,7 +4,8 @@ use ouro_deploy::{Options, RemoveOptions};
 use ouro_rules::manifest::{Attach, Direction, Order};
 
 use crate::chain::{Chain, count, map};
-use crate::support::{Lab, NEAR, bpftool, kernel_is_at_least, lab, sh};
+use crate::missing::lacks;
+use crate::support::{Lab, NEAR, bpftool, lab, sh};
 use crate::{deploy, deployed, fires};
 
 fn tcx(order: Order, revision: Option<u64>) -> Attach {
@@ -53,7 +54,7 @@ fn foreign(lab: &Lab, bundle: &ouro_rules::bundle::Bundle) -> Vec<u32> {
 
 #[test]
 fn deployments_stand_in_the_order_they_ask_for() {
-    if !kernel_is_at_least(6, 6) {
+    if lacks("tcx") {
         return;
     }
     lab(|lab| {
@@ -79,7 +80,7 @@ fn deployments_stand_in_the_order_they_ask_for() {
 
 #[test]
 fn an_unexpected_revision_stops_the_deploy() {
-    if !kernel_is_at_least(6, 6) {
+    if lacks("tcx") {
         return;
     }
     lab(|lab| {
@@ -94,7 +95,7 @@ fn an_unexpected_revision_stops_the_deploy() {
 
 #[test]
 fn a_program_that_shares_a_place_is_switched() {
-    if !kernel_is_at_least(6, 6) {
+    if lacks("tcx") {
         return;
     }
     lab(|lab| {

@@ -9,29 +9,55 @@ use ouro_rules::manifest::{
     Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
 
-use crate::chain::count;
-use crate::support::{kernel_is_at_least, lab, sh};
+use crate::chain::{Chain, count};
+use crate::missing::{does_not_offer, is_locked_down, lacks, lacks_security_module, precedes, tell};
+use crate::support::{Lab, kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
 
-/// Counts what this process does, and nothing of others.
-pub fn own(rest: &str) -> String {
-    format!("if (bpf_get_current_pid_tgid() >> 32 != {}) return 0;\n{}{rest}", std::process::id(), count("seen"))
+/// A chain of [`counting`] for what this thread does, and nothing others do, such as other tests.
+pub fn own(section: &str, attach: Attach) -> Chain {
+    own_ending("return 0;", section, attach)
 }
 
-/// A system call that nothing else in this process makes.
+fn own_ending(end: &str, section: &str, attach: Attach) -> Chain {
+    own_of("1", end, section, attach)
+}
+
+fn own_if(condition: &str, section: &str, attach: Attach) -> Chain {
+    own_of(condition, "return 0;", section, attach)
+}
+
+fn own_of(condition: &str, end: &str, section: &str, attach: Attach) -> Chain {
+    let mine = format!("(__u32)bpf_get_current_pid_tgid() == thread && {condition}");
+    // SAFETY: no pointers.
+    let thread = unsafe { libc::gettid() };
+    counting(section, &format!("if ({mine}) {}{end}", count("seen")), attach).global("thread", thread.into())
+}
+
+/// A system call that nothing else in this thread makes. Of a process that is named, so that security modules are asked.
 pub fn call(times: u64) -> u64 {
     for _ in 0..times {
         // SAFETY: no pointers.
-        unsafe { libc::getpgid(0) };
+        unsafe { libc::getpgid(libc::getpid()) };
     }
     times
+}
+
+/// Before, events had no links, and nothing could be pinned that keeps a program attached to one.
+pub fn lacks_links_for_events() -> bool {
+    does_not_offer("tracepoint", "5.15")
 }
 
 #[test]
 fn tracepoints_count_every_event() {
     lab(|lab| {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
-        let chain = counting("tracepoint/syscalls/sys_enter_getpgid", &own("return 0;"), attach);
+        let chain = own("tracepoint/syscalls/sys_enter_getpgid", attach);
+        if lacks_links_for_events() {
+            let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err().to_string();
+            assert!(error.contains("links for events came with Linux 5.15"), "{error}");
+            return;
+        }
         fires(lab, &chain, &|| call(37));
     });
 }
@@ -39,9 +65,12 @@ fn tracepoints_count_every_event() {
 /// A deploy that is killed between two links leaves the new one pinned beside the old one; the next removes it.
 #[test]
 fn a_link_that_was_left_beside_another_goes() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         let attach = Attach::Tracepoint(Tracepoint { category: "syscalls".to_owned(), name: "sys_enter_getpgid".to_owned() });
-        let bundle = counting("tracepoint", &own("return 0;"), attach).bundle(lab.folder());
+        let bundle = own("tracepoint", attach).bundle(lab.folder());
         deployed(lab, &bundle);
         let links = lab.bpffs.join("ouro/fw/links");
         let link = std::fs::read_dir(&links).unwrap().next().unwrap().unwrap().path();
@@ -59,13 +88,17 @@ fn a_link_that_was_left_beside_another_goes() {
     });
 }
 
+/// Whether the call that a tracepoint of all calls tells of is [`call`]'s.
+fn is_getpgid() -> String {
+    format!("ctx[1] == {}", libc::SYS_getpgid)
+}
+
 #[test]
 fn raw_tracepoints_count_every_event() {
     lab(|lab| {
-        let body = format!("if (ctx[1] != {}) return 0;\n{}", libc::SYS_getpgid, own("return 0;"));
         for section in ["raw_tracepoint/sys_enter", "raw_tp/sys_enter"] {
             let attach = Attach::RawTracepoint(RawTracepoint { name: "sys_enter".to_owned() });
-            fires(lab, &counting(section, &body, attach), &|| call(41));
+            fires(lab, &own_if(&is_getpgid(), section, attach), &|| call(41));
         }
     });
 }
@@ -73,9 +106,8 @@ fn raw_tracepoints_count_every_event() {
 #[test]
 fn tracepoints_with_types_count_every_event() {
     lab(|lab| {
-        let body = format!("if (ctx[1] != {}) return 0;\n{}", libc::SYS_getpgid, own("return 0;"));
         let attach = Attach::Trace(Trace { kind: "tp_btf".to_owned(), target: "sys_enter".to_owned(), sleepable: false });
-        fires(lab, &counting("tp_btf/sys_enter", &body, attach), &|| call(29));
+        fires(lab, &own_if(&is_getpgid(), "tp_btf/sys_enter", attach), &|| call(29));
     });
 }
 
@@ -110,10 +142,13 @@ fn uprobe(returns: bool, pid: Option<u32>) -> Attach {
 /// One event for each probe: one for each CPU would count every call as often as there are CPUs.
 #[test]
 fn a_probed_function_is_counted_once_for_each_call() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         for (section, returns) in [("uprobe", false), ("uretprobe", true)] {
             for pid in [None, Some(std::process::id())] {
-                fires(lab, &counting(section, &own("return 0;"), uprobe(returns, pid)), &|| probed(1000));
+                fires(lab, &own(section, uprobe(returns, pid)), &|| probed(1000));
             }
         }
     });
@@ -121,22 +156,25 @@ fn a_probed_function_is_counted_once_for_each_call() {
 
 #[test]
 fn a_sleepable_probe_counts_too() {
+    if precedes("`uprobe.s` programs", "6.0") {
+        return;
+    }
     lab(|lab| {
         let Attach::Uprobe(place) = uprobe(false, None) else { panic!("a probe") };
-        let chain = counting("uprobe.s", &own("return 0;"), Attach::Uprobe(Uprobe { sleepable: true, ..place }));
+        let chain = own("uprobe.s", Attach::Uprobe(Uprobe { sleepable: true, ..place }));
         fires(lab, &chain, &|| probed(50));
     });
 }
 
 #[test]
 fn many_functions_are_probed_at_once() {
-    if !kernel_is_at_least(6, 6) {
+    if lacks("uprobe.multi") {
         return;
     }
     lab(|lab| {
         for (section, returns) in [("uprobe.multi", false), ("uretprobe.multi", true)] {
             let place = uprobes(returns, false);
-            fires(lab, &counting(section, &own("return 0;"), Attach::UprobeMulti(place)), &|| {
+            fires(lab, &own(section, Attach::UprobeMulti(place)), &|| {
                 (0..7).for_each(|number| {
                     black_box(ouro_test_probed_too(number));
                 });
@@ -158,9 +196,9 @@ fn a_session_runs_at_the_call_and_at_the_return() {
         return;
     }
     lab(|lab| {
-        fires(lab, &counting("uprobe.session", &own("return 0;"), Attach::UprobeMulti(uprobes(false, true))), &|| 2 * probed(20));
+        fires(lab, &own_ending("return 0;", "uprobe.session", Attach::UprobeMulti(uprobes(false, true))), &|| 2 * probed(20));
         // What returns 1 at the call does not run at the return.
-        fires(lab, &counting("uprobe.session", &own("return 1;"), Attach::UprobeMulti(uprobes(false, true))), &|| probed(20));
+        fires(lab, &own_ending("return 1;", "uprobe.session", Attach::UprobeMulti(uprobes(false, true))), &|| probed(20));
     });
 }
 
@@ -208,15 +246,18 @@ fn declared_twice() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn a_declared_probe_is_counted() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         let place = Usdt { binary: this_binary(), provider: "ouro".to_owned(), probe: "declared".to_owned(), pid: None };
-        fires(lab, &counting("usdt", &own("return 0;"), Attach::Usdt(place.clone())), &|| {
+        fires(lab, &own("usdt", Attach::Usdt(place.clone())), &|| {
             (0..13).for_each(|_| declared());
             13
         });
         if kernel_is_at_least(6, 6) {
             let twice = Usdt { probe: "twice".to_owned(), ..place.clone() };
-            fires(lab, &counting("usdt", &own("return 0;"), Attach::Usdt(twice)), &|| {
+            fires(lab, &own("usdt", Attach::Usdt(twice)), &|| {
                 (0..11).for_each(|_| declared_twice());
                 22
             });
@@ -229,6 +270,9 @@ fn a_declared_probe_is_counted() {
 
 #[test]
 fn a_counter_runs_the_program_on_every_cpu() {
+    if lacks_links_for_events() {
+        return;
+    }
     lab(|lab| {
         for sample in [Sample::Frequency(500), Sample::Period(2_000_000)] {
             let place = PerfEvent { event: "cpu-clock".to_owned(), sample, cpu: None, pid: None };
@@ -307,10 +351,9 @@ fn what_is_not_there_is_told_before_anything_is_loaded() {
     });
 }
 
-/// Says why a test ends early, so that nobody takes silence for success.
-#[expect(clippy::print_stderr, reason = "tests have nobody else to tell")]
-fn tell(what: &str) {
-    eprintln!("{what}");
+fn offered(constructor: &str) -> Offered {
+    let offers = ouro_deploy::offered();
+    offers.iter().find(|offer| offer.constructor == constructor).map(|offer| offer.state).expect("a constructor")
 }
 
 /// Whether this kernel has a feature.
@@ -318,7 +361,7 @@ fn has(what: &str, file: &str) -> bool {
     // A locked-down kernel has files that nobody may read.
     let has = std::fs::read(file).is_ok();
     if !has {
-        tell(&format!("this kernel has no {what}: {file} cannot be read"));
+        tell(&format!("left out: no {what}: {file} cannot be read"));
     }
     has
 }
@@ -328,57 +371,71 @@ fn probes_of_the_kernel_fire_or_name_what_is_missing() {
     lab(|lab| {
         let function = if cfg!(target_arch = "x86_64") { "__x64_sys_getpgid" } else { "__arm64_sys_getpgid" }.to_owned();
         let kprobe = |returns| Attach::Kprobe(Kprobe { function: function.clone(), offset: 0, returns });
-        let ksyscall = Attach::Ksyscall(Ksyscall { name: "getpgid".to_owned(), returns: false });
-        for (section, attach) in [("kprobe", kprobe(false)), ("kretprobe", kprobe(true)), ("ksyscall", ksyscall)] {
-            let chain = counting(section, &own("return 0;"), attach);
-            if has("kprobes", "/sys/bus/event_source/devices/kprobe/type") {
+        let call_of = |returns| Attach::Ksyscall(Ksyscall { name: "getpgid".to_owned(), returns });
+        for (section, attach) in
+            [("kprobe", kprobe(false)), ("kretprobe", kprobe(true)), ("ksyscall", call_of(false)), ("kretsyscall", call_of(true))]
+        {
+            let chain = own(section, attach);
+            if !kernel_is_at_least(5, 15) {
+                let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err().to_string();
+                assert!(error.contains("links for probes came with Linux 5.15"), "{error}");
+                tell("left out: no links for probes, which Linux 5.15 brought");
+            } else if has("kprobes", "/sys/bus/event_source/devices/kprobe/type") {
                 fires(lab, &chain, &|| call(23));
             } else {
                 let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
                 assert!(error.help().is_some_and(|help| help.contains("CONFIG_KPROBES")), "{error}");
             }
         }
+        let is_offered = offered("kprobe_multi") == Offered::Available
+            && has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions");
         let many = KprobeMulti { pattern: function.replace("pgid", "pgi?"), returns: false, session: false };
-        let chain = counting("kprobe.multi", &own("return 0;"), Attach::KprobeMulti(many.clone()));
-        if has("list of functions that can be probed", "/sys/kernel/tracing/available_filter_functions") {
-            fires(lab, &chain, &|| call(23));
-            if kernel_is_at_least(6, 10) {
-                let both = Attach::KprobeMulti(KprobeMulti { session: true, ..many });
-                fires(lab, &counting("kprobe.session", &own("return 0;"), both), &|| 2 * call(23));
+        for (section, returns) in [("kprobe.multi", false), ("kretprobe.multi", true)] {
+            let chain = own(section, Attach::KprobeMulti(KprobeMulti { returns, ..many.clone() }));
+            if is_offered {
+                fires(lab, &chain, &|| call(23));
+            } else {
+                let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
+                let said = format!("{error} {}", error.help().unwrap_or_default());
+                assert!(said.contains("CONFIG_FPROBE"), "{said}");
+                tell("left out: no kprobe_multi, for which Linux is made with CONFIG_FPROBE");
             }
-        } else {
-            let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
-            assert!(error.help().is_some_and(|help| help.contains("CONFIG_FPROBE")), "{error}");
+        }
+        if is_offered && kernel_is_at_least(6, 10) {
+            let both = Attach::KprobeMulti(KprobeMulti { session: true, ..many });
+            fires(lab, &own("kprobe.session", both), &|| 2 * call(23));
         }
     });
 }
 
-/// A locked-down kernel has no trampolines: loading is refused, and nothing is left.
 #[test]
-fn functions_of_the_kernel_fire_or_are_refused() {
-    let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+fn functions_of_the_kernel_fire() {
     lab(|lab| {
-        let places =
-            [("fentry", "do_getpgid"), ("fexit", "do_getpgid"), ("fmod_ret", "security_task_getpgid"), ("lsm", "task_getpgid")];
-        for (kind, target) in places {
-            let section = format!("{kind}/{target}");
-            let attach = Attach::Trace(Trace { kind: kind.to_owned(), target: target.to_owned(), sleepable: false });
-            let chain = counting(&section, &own("return 0;"), attach);
-            match deploy(lab, &chain.bundle(lab.folder())) {
-                Ok(_) => {
-                    undeployed(lab, "fw");
-                    // Without it among the security modules programs are attached and never run.
-                    if kind != "lsm" || modules.contains("bpf") {
-                        fires(lab, &chain, &|| call(17));
-                    }
-                }
-                Err(error) => {
-                    tell(&format!("{section}: this kernel refuses it: {error}"));
-                    assert!(!lab.bpffs.join("ouro").exists(), "{error}");
-                }
-            }
+        for (kind, target) in [("fentry", "do_getpgid"), ("fexit", "do_getpgid"), ("fmod_ret", "security_task_getpgid")] {
+            traced(lab, kind, target, &|| call(17));
         }
     });
+}
+
+#[test]
+fn hooks_of_security_modules_fire() {
+    lab(|lab| {
+        traced(lab, "lsm", "task_getpgid", &|| call(17));
+        traced(lab, "lsm.s", "task_prctl", &|| {
+            // SAFETY: no pointers.
+            (0..9).filter(|_| unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } >= 0).count() as u64
+        });
+    });
+}
+
+/// What is attached to a function fires, or a kernel that is locked down refuses it: it has no trampolines then.
+fn traced(lab: &Lab, section: &str, target: &str, happen: &dyn Fn() -> u64) {
+    let (kind, sleepable) = (section.trim_end_matches(".s").to_owned(), section.ends_with(".s"));
+    let chain =
+        own(&format!("{section}/{target}"), Attach::Trace(Trace { kind: kind.clone(), target: target.to_owned(), sleepable }));
+    if !is_locked_down(lab, section, &chain) && (kind != "lsm" || !lacks_security_module()) {
+        fires(lab, &chain, happen);
+    }
 }
 
 #[test]
@@ -392,8 +449,11 @@ fn the_kernel_says_what_it_offers() {
     }
     assert_eq!(named, wanted);
     let state = |name: &str| offers.iter().find(|offer| offer.constructor == name).map(|offer| offer.state).unwrap();
-    for name in ["xdp", "tc", "cgroup", "netns", "tracepoint", "raw_tracepoint", "tp_btf", "uprobe", "perf_event", "iter"] {
+    for name in ["xdp", "tc", "cgroup", "netns", "raw_tracepoint", "tp_btf", "iter"] {
         assert_eq!(state(name), Offered::Available, "{name}");
+    }
+    for name in ["tracepoint", "uprobe", "perf_event"] {
+        assert_eq!(state(name) == Offered::Available, kernel_is_at_least(5, 15), "{name}");
     }
     for (name, (major, minor)) in [("tcx", (6, 6)), ("netfilter", (6, 4)), ("uprobe_multi", (6, 6)), ("sockmap", (6, 10))] {
         assert_eq!(state(name) == Offered::Available, kernel_is_at_least(major, minor), "{name}");
@@ -403,6 +463,6 @@ fn the_kernel_says_what_it_offers() {
         assert_eq!(has(name), state(&name.replace('.', "_")) == Offered::Available, "`ouro doctor` says the same of {name}");
     }
     let has_kprobes = std::path::Path::new("/sys/bus/event_source/devices/kprobe").exists();
-    assert_eq!(state("kprobe") == Offered::Available, has_kprobes);
+    assert_eq!(state("kprobe") == Offered::Available, has_kprobes && kernel_is_at_least(5, 15));
     assert!(offers.iter().all(|offer| (offer.state == Offered::Available) == offer.why.is_none()), "{offers:?}");
 }

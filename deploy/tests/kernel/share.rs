@@ -8,8 +8,9 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, SharedXdp, XdpMode};
 
 use crate::chain::{Chain, count, if_udp, map, save, xdp};
-use crate::crash::{CHILD, deploy_anew, for_ever, kill_after};
-use crate::support::{Lab, NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
+use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
+use crate::missing::precedes;
+use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
 use crate::{deploy, deployed, redeployed};
 
 fn shared(priority: u16, proceed_on: &[&str]) -> Attach {
@@ -189,7 +190,7 @@ fn long(lab: &Lab, name: &str, priority: u16, length: usize) -> Bundle {
 /// Kernel 6.12 began to count the tail calls of functions together with those of their callers.
 #[test]
 fn the_chains_of_a_device_have_33_tail_calls_together() {
-    if !kernel_is_at_least(6, 12) {
+    if precedes("common count of the tail calls of callers and callees", "6.12") {
         return;
     }
     lab(|lab| {
@@ -345,8 +346,9 @@ fn killed_first_deploys_leave_nothing() {
     }
     lab(|lab| {
         save(&bundle(lab, "a", shared(1, &["pass"]), "XDP_PASS"), lab.folder());
+        let pace = slowness(lab);
         for round in 0..40u64 {
-            kill_after(lab, "share::killed_first_deploys_leave_nothing", Duration::from_micros(round * 3571 % 80_000));
+            kill_after(lab, "share::killed_first_deploys_leave_nothing", pace * Duration::from_micros(round * 3571 % 80_000));
             removed(lab, &["a"]);
         }
     });
@@ -364,8 +366,9 @@ fn killed_changes_lose_no_packet() {
         deployed(lab, &c);
         save(&b, lab.folder());
         let flood = lab.flood();
-        for round in 0..60u64 {
-            kill_after(lab, "share::killed_changes_lose_no_packet", Duration::from_micros(round * 7919 % 150_000));
+        let pace = slowness(lab);
+        for round in 0..60 / u64::from(pace.min(3)) {
+            kill_after(lab, "share::killed_changes_lose_no_packet", pace * Duration::from_micros(round * 7919 % 150_000));
             let all = ouro_deploy::status(&lab.bpffs).unwrap();
             let others = all.iter().filter(|found| found.name != "b");
             assert!(others.into_iter().all(|found| found.problems.is_empty() && found.hooks[0].alive), "{all:?}");

@@ -4,6 +4,7 @@ use ouro_deploy::{Conflict, Error, Hook, Problem, Step};
 use ouro_rules::manifest::{Attach, Direction, TcVia};
 
 use crate::chain::{Chain, count, if_udp, map};
+use crate::missing::lacks;
 use crate::support::{NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, redeployed, status, undeployed};
 
@@ -55,7 +56,7 @@ fn the_mechanism_is_the_kernels_best() {
 
 #[test]
 fn tcx_links_carry_a_chain() {
-    if !has_tcx() {
+    if lacks("tcx") {
         return;
     }
     lab(|lab| {
@@ -165,7 +166,7 @@ fn a_filter_is_not_forgotten_in_another_namespace() {
 
 #[test]
 fn a_chain_can_change_its_mechanism() {
-    if !has_tcx() {
+    if lacks("tcx") {
         return;
     }
     lab(|lab| {

@@ -475,7 +475,11 @@ fn bad_extension(manifest: &Manifest) -> Option<String> {
     let fits = |program: &ManifestProgram| {
         let is_one = hook::find(&program.ty).is_some_and(|ty| ty.prog_type == "ext");
         let replaces_entry = program.replaces.as_ref().map(|replaces| replaces.program == entry.name);
-        if is_one { replaces_entry == Some(true) && program.slot.is_none() && entry.slot.is_none() } else { replaces_entry.is_none() }
+        if is_one {
+            replaces_entry == Some(true) && program.slot.is_none() && entry.slot.is_none()
+        } else {
+            replaces_entry.is_none()
+        }
     };
     let wrong = others.iter().find(|program| !fits(program)).or(Some(entry).filter(|entry| entry.replaces.is_some()));
     wrong.map(|program| format!("what `{}` replaces makes no sense", program.name))

@@ -88,7 +88,7 @@ enum Try {
     Module,
 }
 
-/// What every constructor but `socket`, `freplace` and `struct_ops` comes to: of those no kernel tells before it is done.
+/// What every constructor but `socket` and `struct_ops` comes to: of those no kernel tells before it is done.
 pub fn offered() -> Vec<Offer> {
     let types = KernelTypes::default();
     PROBES.iter().map(|(constructor, ty, target, more)| offer(constructor, probe(&types, ty, *target, *more))).collect()

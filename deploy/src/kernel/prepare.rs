@@ -76,15 +76,17 @@ impl Prepared {
         &self.linked.calls
     }
 
-    /// What kind of program it is, links, and fills in; `map` gives the map of this number.
+    /// What kind of program it is, links, and fills in; `extended` is the function that it replaces, `map` gives the map of this
+    /// number.
     pub(super) fn of<E: From<Reason>>(
         object: &Object,
         function: usize,
         kernel: &Kernel,
         btf: Option<Arc<OwnedFd>>,
+        extended: Option<Found>,
         map: &mut dyn FnMut(usize) -> Result<Arc<OwnedFd>, E>,
     ) -> Result<Prepared, E> {
-        let (ty, attach_type, flags, attach) = kind(object, function, &kernel.types)?;
+        let (ty, attach_type, flags, attach) = kind(object, function, extended, &kernel.types)?;
         let linked = object.link(function)?;
         let license = CString::new(object.license.clone()).map_err(|_| "its license is no text".to_owned())?;
         let mut prepared = Prepared {
@@ -198,7 +200,11 @@ impl Prepared {
 /// The numbers of a program's type, attach type and flags, and what of the kernel it attaches to.
 type Numbers = (u32, u32, u32, Option<Found>);
 
-fn kind(object: &Object, function: usize, types: &KernelTypes) -> Result<Numbers, Reason> {
+/// `extended` is the function that an extension replaces.
+fn kind(object: &Object, function: usize, extended: Option<Found>, types: &KernelTypes) -> Result<Numbers, Reason> {
+    if let (Some(found), Some(hook)) = (extended, object.get(function).hook().filter(|hook| hook.prog_type == "ext")) {
+        return Ok((numbers::program_type(hook.prog_type).unwrap_or_default(), 0, 0, Some(found)));
+    }
     let (ty, attach_type, flags, attach) = kind_of(&object.get(function).section, types)?;
     if object.get(function).hook().is_some_and(|hook| hook.prog_type == "struct_ops") {
         let (attach, member) = member(object, &object.get(function).name, types)?;
@@ -216,7 +222,7 @@ pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Rea
     let flags = if hook.sleepable { SLEEPABLE } else { 0 } | if hook.frags { FRAGS } else { 0 };
     let target = section.trim_start_matches('?').strip_prefix(hook.prefix).and_then(|rest| rest.strip_prefix('/'));
     match hook.prog_type {
-        "ext" => Err("it replaces a function of another program, and nothing says which program that is".to_owned()),
+        "ext" => Err("it replaces a function of another program, and nothing says which program that is: `extensions` of a `bpf_chain` does".to_owned()),
         "tracing" | "lsm" => {
             let target = target.ok_or_else(|| format!("its section `{section}` does not say what it attaches to"))?;
             Ok((ty, attach_type, flags, Some(attach_target(hook, target, types)?)))

@@ -89,7 +89,6 @@ pub(crate) fn needs(hook: &Hook) -> &'static str {
         Hook::UprobeMulti(_) => "it came with Linux 6.6 and needs CONFIG_UPROBES",
         Hook::Usdt(_) => "links for probes came with Linux 5.15, for those in several places with 6.6, and need CONFIG_UPROBES",
         Hook::Iter(_) => "iterators came with Linux 5.8; this kernel may lack this one",
-        Hook::Freplace(_) => "it came with Linux 5.10 and needs trampolines; a locked-down kernel has none",
         Hook::StructOps(_) => "links for tables of functions came with Linux 6.4",
     }
 }

@@ -87,7 +87,9 @@ fn unfit(extension: &Extension<'_>) -> Option<Diagnostic> {
     if !is_extension(program) {
         let message = format!("`{}` is `{}` and cannot replace a function", program.label, program.ty);
         let finding = Diagnostic::error(&item.span, message).related(&program.ty_span, "its type is set here");
-        return Some(finding.help(format!("give it the type `freplace/{}`", extension.function.as_deref().unwrap_or("<function>"))));
+        return Some(
+            finding.help(format!("give it the type `freplace/{}`", extension.function.as_deref().unwrap_or("<function>"))),
+        );
     }
     if let Some(jump) = program.jumps.first() {
         let finding = Diagnostic::error(&item.span, format!("`{}` jumps, and no extension can", program.label));
@@ -118,7 +120,9 @@ fn wrong_target(draft: &Draft<'_>, graph: &Graph<'_>, extension: &Extension<'_>)
             let known: Vec<String> = draft.programs.keys().map(Label::to_string).collect();
             let help = did_you_mean(&target.to_string(), known.iter().map(String::as_str));
             let finding = Diagnostic::error(span, format!("`{target}` is no program of `{}`", draft.chain));
-            Some(finding.help(help.unwrap_or_else(|| format!("only the entry can be extended, which is `{}`", draft.entry.label))))
+            Some(
+                finding.help(help.unwrap_or_else(|| format!("only the entry can be extended, which is `{}`", draft.entry.label))),
+            )
         }
     }
 }
@@ -147,7 +151,9 @@ fn in_table(draft: &Draft<'_>, graph: &Graph<'_>, extension: &Extension<'_>) -> 
     }
     if hook.needs_root() {
         let why = format!("hooks of `{}` programs jump to the entry", hook.prefix);
-        return Some(finding(&why).help("extensions are for types whose links are updated in place: `xdp`, `tcx`, `cgroup_skb`, ..."));
+        return Some(
+            finding(&why).help("extensions are for types whose links are updated in place: `xdp`, `tcx`, `cgroup_skb`, ..."),
+        );
     }
     (hook.prog_type == "struct_ops").then(|| finding("it is a table of functions").help("replace the function in the table"))
 }

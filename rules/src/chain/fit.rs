@@ -174,7 +174,9 @@ fn atomic_share(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<Dia
             "a chain that is `atomic` cannot share a device",
             "leave `priority` out, or `atomic`: a chain with one hook switches at one instant anyway",
         ),
-        Attach::StructOps(_) => ("a table of functions cannot be `atomic`: there is nothing that could jump", "leave `atomic` out"),
+        Attach::StructOps(_) => {
+            ("a table of functions cannot be `atomic`: there is nothing that could jump", "leave `atomic` out")
+        }
         _ => return None,
     };
     draft.atomic.then(|| Diagnostic::error(&item.span, what).help(help))

@@ -8,8 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::place::{
-    Cgroup, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, Netns, Order, PerfEvent, RawTracepoint, Socket, Sockmap,
-    StructOps, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+    Cgroup, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, Netns, Order, PerfEvent, RawTracepoint, Socket, Sockmap, StructOps,
+    Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
 use super::{LABEL, SharedXdp, is_deployment_name, is_interface_name, is_kernel_name};
 

@@ -43,12 +43,7 @@ pub(super) fn is_of_table(section: &str) -> bool {
 }
 
 /// Functions of tables come together: the one named stands for all, by default the first.
-fn in_table(
-    decoded: &Decoded<'_>,
-    expected: &Expected,
-    programs: &[usize],
-    findings: &mut Vec<Diagnostic>,
-) -> Option<usize> {
+fn in_table(decoded: &Decoded<'_>, expected: &Expected, programs: &[usize], findings: &mut Vec<Diagnostic>) -> Option<usize> {
     let (right, wrong): (Vec<usize>, Vec<usize>) =
         programs.iter().partition(|function| is_of_table(decoded.section_of(**function)));
     let named_by_type = || right.iter().find(|function| decoded.section_of(**function) == expected.ty).or(right.first());

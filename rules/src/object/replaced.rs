@@ -23,7 +23,8 @@ pub struct Side<'a> {
 
 /// What is wrong with `extension` in the place of the function `replaced` of `target`.
 pub fn check_replaced(target: Side<'_>, replaced: &str, extension: Side<'_>) -> Option<Diagnostic> {
-    let unreadable = |side: Side<'_>, error: Unreadable| Diagnostic::bare(format!("`{}`: {}", side.label, error.finding().message));
+    let unreadable =
+        |side: Side<'_>, error: Unreadable| Diagnostic::bare(format!("`{}`: {}", side.label, error.finding().message));
     let found = with(target, |decoded, program| target_prototype(decoded, program, target.label, replaced));
     let wanted = match found.map_err(|error| unreadable(target, error)) {
         Ok(Some(Ok(prototype))) => prototype,
@@ -55,7 +56,8 @@ fn target_prototype(decoded: &Decoded<'_>, program: usize, label: &str, name: &s
     let noinline = format!("declare it `__attribute__((noinline)) int {name}(...)`, not static, and call it");
     if let Some(function) = functions.iter().copied().find(named) {
         if decoded.function(function).is_local {
-            let finding = Diagnostic::bare(format!("`{name}` of `{label}` is static: the kernel lets only global functions be replaced"));
+            let finding =
+                Diagnostic::bare(format!("`{name}` of `{label}` is static: the kernel lets only global functions be replaced"));
             return Err(finding.help(noinline));
         }
         return prototype(decoded, function).ok_or_else(|| {
@@ -63,7 +65,8 @@ fn target_prototype(decoded: &Decoded<'_>, program: usize, label: &str, name: &s
         });
     }
     if (0..decoded.image.functions.len()).any(|function| named(&function)) {
-        let finding = Diagnostic::bare(format!("`{label}` never calls its function `{name}`: nothing would run what replaces it"));
+        let finding =
+            Diagnostic::bare(format!("`{label}` never calls its function `{name}`: nothing would run what replaces it"));
         return Err(finding.note("the compiler may have put it into its callers").help(noinline));
     }
     let others = functions.iter().map(|function| decoded.function(*function)).filter(|function| !function.is_local);

@@ -5,8 +5,8 @@
 use super::points::{Given, group};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::manifest::{
-    Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, StructOps, Trace, Tracepoint,
-    Uprobe, UprobeMulti, Usdt,
+    Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, StructOps, Trace, Tracepoint, Uprobe,
+    UprobeMulti, Usdt,
 };
 use crate::perf_event;
 

@@ -31,7 +31,7 @@ pub fn check_replaced(target: Side<'_>, replaced: &str, extension: Side<'_>) -> 
         Ok(Some(Err(finding))) | Err(finding) => return Some(finding),
         Ok(None) => return None,
     };
-    let own = with(extension, |decoded, program| prototype(decoded, program)).map(Option::flatten);
+    let own = with(extension, prototype).map(Option::flatten);
     match own.map_err(|error| unreadable(extension, error)) {
         Ok(Some(own)) if own != wanted => Some(differs(&wanted, target.label, replaced, &own, extension.label)),
         Ok(_) => None,

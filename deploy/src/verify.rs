@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ouro_rules::bundle::Bundle;
+use ouro_rules::hook;
 use ouro_rules::manifest::{COUNTS_MAP, Candidate, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
@@ -55,7 +56,13 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
     shared.into_iter().collect::<Result<(), Error>>()?;
     let tried =
         manifest.programs.iter().flat_map(|program| program.tried().into_iter().map(move |candidate| (program, candidate)));
-    let tried: Vec<(&ManifestProgram, Candidate)> = tried.collect();
+    let mut all: Vec<(&ManifestProgram, Candidate)> = Vec::new();
+    for (program, candidate) in tried {
+        let others = functions(&mut loader, bundle, program, &candidate)?;
+        all.push((program, candidate));
+        all.extend(others.into_iter().map(|other| (program, other)));
+    }
+    let tried = all;
     let requests: Vec<Request<'_>> = tried.iter().map(|(program, candidate)| request(bundle, program, candidate)).collect();
     let sections = tried.iter().map(|(program, _)| program.ty.clone());
     let mut verdicts = judge(&mut loader, &requests, sections);
@@ -64,6 +71,21 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
         verdict.optional = program.optional;
     }
     Ok(verdicts)
+}
+
+/// The other functions of the tables that a program stands for.
+fn functions<'a>(
+    loader: &mut Loader<'a>,
+    bundle: &'a Bundle,
+    program: &ManifestProgram,
+    candidate: &Candidate,
+) -> Result<Vec<Candidate>, Error> {
+    let is_of_table = |ty: &str| hook::find(ty).is_some_and(|ty| ty.prog_type == "struct_ops");
+    let Some(object) = bundle.objects.get(&candidate.object).filter(|_| is_of_table(&program.ty)) else { return Ok(Vec::new()) };
+    let mut found = loader.programs(object, &program.name)?;
+    found.retain(|(function, section)| is_of_table(section) && *function != candidate.function);
+    let other = |(function, _): (String, String)| Candidate { name: function.clone(), function, ..candidate.clone() };
+    Ok(found.into_iter().map(other).collect())
 }
 
 /// Judges every program of an object file called `name`.

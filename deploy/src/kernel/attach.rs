@@ -69,7 +69,8 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn
             sys::link_replace(fd.as_fd(), subject(hook, old)?.as_fd(), subject(hook, new)?.as_fd()).map_err(|error| {
                 match error.raw_os_error() {
                     Some(libc::EPERM) => changed(hook),
-                    Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
+                    Some(libc::EINVAL) if matches!(hook, Hook::StructOps(_)) => refusal::other_table(hook),
+                Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
                     _ => not_attached(hook, error),
                 }
             })

@@ -32,6 +32,13 @@ pub(super) fn socket(place: &Socket, program: &Path) -> Error {
     Error::Attach { hook: format!("descriptor {} of process {}", place.fd, place.pid), reason }
 }
 
+/// What is registered keeps its name, which only the kernel's type knows where to find.
+pub(super) fn other_table(hook: &Hook) -> Error {
+    let reason = "the kernel puts only a table of the same type and the same name, as its members say it, in the place of another; \
+                  give the variable another name, too, and the one is registered before the other goes";
+    Error::Attach { hook: hook.to_string(), reason: reason.to_owned() }
+}
+
 /// What the kernel's answer means for this hook.
 pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
     let native = matches!(hook, Hook::Xdp { mode: XdpMode::Native, .. });

@@ -45,7 +45,8 @@ impl BpfChain {
                 AttrType::Record(vec!["freplace".to_owned()]).list(),
                 "Programs that replace functions of the entry, before anything runs it.",
             )
-            .default(empty()),
+            .default(empty())
+            .edge(EdgeKind::Member),
             AttrSpec::new("table_size", AttrType::Int, "Entries of the jump table; as many as needed by default."),
             AttrSpec::new(
                 "counting",

@@ -53,12 +53,12 @@ fn with<T>(side: Side<'_>, look: impl FnOnce(&Decoded<'_>, usize) -> T) -> Resul
 fn target_prototype(decoded: &Decoded<'_>, program: usize, label: &str, name: &str) -> Result<Prototype, Diagnostic> {
     let functions = decoded.reachable([program]);
     let named = |function: &usize| decoded.function(*function).name == name;
-    let noinline = format!("declare it `__attribute__((noinline)) int {name}(...)`, not static, and call it");
+    let weak = format!("declare it `__weak int {name}(...)`, and call it: so the compiler keeps it as it is");
     if let Some(function) = functions.iter().copied().find(named) {
         if decoded.function(function).is_local {
             let finding =
                 Diagnostic::bare(format!("`{name}` of `{label}` is static: the kernel lets only global functions be replaced"));
-            return Err(finding.help(noinline));
+            return Err(finding.help(weak));
         }
         return prototype(decoded, function).ok_or_else(|| {
             Diagnostic::bare(format!("the object of `{label}` has no types for `{name}`")).help("compile it with `-g`")
@@ -67,7 +67,7 @@ fn target_prototype(decoded: &Decoded<'_>, program: usize, label: &str, name: &s
     if (0..decoded.image.functions.len()).any(|function| named(&function)) {
         let finding =
             Diagnostic::bare(format!("`{label}` never calls its function `{name}`: nothing would run what replaces it"));
-        return Err(finding.note("the compiler may have put it into its callers").help(noinline));
+        return Err(finding.note("the compiler may have put it into its callers").help(weak));
     }
     let others = functions.iter().map(|function| decoded.function(*function)).filter(|function| !function.is_local);
     let others: Vec<&str> = others.map(|function| function.name).collect();

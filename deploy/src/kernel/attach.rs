@@ -70,7 +70,7 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn
                 match error.raw_os_error() {
                     Some(libc::EPERM) => changed(hook),
                     Some(libc::EINVAL) if matches!(hook, Hook::StructOps(_)) => refusal::other_table(hook),
-                Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
+                    Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
                     _ => not_attached(hook, error),
                 }
             })

@@ -32,8 +32,7 @@ fn refused(lab: &Lab, error: &Error) {
 /// An entry that asks `policy`, which passes; in its place stands what answers with `verdict`.
 fn extended(folder: &Path, verdict: i32) -> Bundle {
     let mut chain = Chain::new("fw").program("entry", "xdp", "return policy(ctx);", &[]).attach(&[xdp(NEAR)]);
-    chain.globals =
-        "__weak int policy(struct xdp_md *ctx) { return XDP_PASS; }".into();
+    chain.globals = "__weak int policy(struct xdp_md *ctx) { return XDP_PASS; }".into();
     chain.tests.push(PacketTest { name: "any".into(), data: "00".repeat(64), verdict });
     let mut bundle = chain.bundle(folder);
     let source = format!(

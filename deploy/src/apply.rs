@@ -12,6 +12,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
+use crate::extension::replaced;
 use crate::hook::Hook;
 use crate::kernel::pins::Kind;
 use crate::kernel::{self, CoreTypes, Host, LoadOptions, Loader, Request, pins};
@@ -109,6 +110,11 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::CatchUpMap { map, from } => maps::catch_up(layout, map, from, &mut target.copied),
         Step::LoadProgram { generation, program } => load(target, *generation, program),
+        Step::Extend { generation, program, .. } => {
+            kernel::create_folder(&layout.extensions(*generation))?;
+            kernel::extend(&layout.program(*generation, program), &layout.extension(*generation, program))
+        }
+        Step::MakeTable { generation, table } => make_table(target, *generation, table),
         Step::AdoptGeneration { from, generation } => adopt(target, *from, *generation),
         Step::FillSlot { generation, slot, program } => {
             kernel::fill_slot(&layout.table(*generation), *slot, &layout.program(*generation, program))
@@ -116,12 +122,13 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
         Step::AddQdisc { interface } => kernel::add_qdisc(interface),
         Step::Attach { hook, generation } => {
-            kernel::attach(hook, &entry(layout, *generation)?, &layout.link(hook), &|map| place(layout, *generation, map))
+            kernel::attach(hook, &subject(layout, hook, *generation)?, &layout.link(hook), &|map| place(layout, *generation, map))
         }
         Step::Switch { hook, from, to } => {
-            kernel::switch(hook, &layout.link(hook), &entry(layout, *from)?, &entry(layout, *to)?, &|map| place(layout, *to, map))
+            let (from, new) = (subject(layout, hook, *from)?, subject(layout, hook, *to)?);
+            kernel::switch(hook, &layout.link(hook), &from, &new, &|map| place(layout, *to, map))
         }
-        Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &entry(layout, *generation)?),
+        Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &subject(layout, hook, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
         Step::AttachRoot { hook, root } => {
@@ -136,7 +143,9 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::Rearrange { .. } | Step::SweepDispatchers => Ok(()),
         Step::DetachRoot { hook, root } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
         Step::RemoveRoot { root } => roots::remove(layout, root),
-        Step::TakeBack { hook, generation, .. } => kernel::take_back(hook, &layout.link(hook), &entry(layout, *generation)?),
+        Step::TakeBack { hook, generation, .. } => {
+            kernel::take_back(hook, &layout.link(hook), &subject(layout, hook, *generation)?)
+        }
         Step::MarkLive { generation, order } => {
             meta::write_order(&layout.live(*generation), &layout.next_live(*generation), *order)
         }
@@ -195,13 +204,16 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     kernel::remove_pin(&layout.next_live(generation))?;
     if let Some(Ok(meta)) = Meta::read(&layout.meta(generation))? {
         meta.hooks.iter().try_for_each(|hook| kernel::remove_link(&kernel::beside(&layout.link(hook))))?;
+        meta.manifest.extensions().try_for_each(|(program, _)| kernel::remove_pin(&layout.extension(generation, program)))?;
+        meta.manifest.tables().try_for_each(|table| kernel::remove_pin(&layout.functions(generation, table)))?;
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
         kernel::remove_pin(&layout.table(generation))?;
         kernel::remove_pin(&layout.counts(generation))?;
         kernel::remove_pin(&layout.meta(generation))?;
     }
-    let folders = [layout.programs(generation), layout.own_maps(generation), layout.generation(generation)];
-    folders.iter().try_for_each(|path| kernel::remove_folder(path))
+    let folders =
+        [layout.extensions(generation), layout.tables(generation), layout.programs(generation), layout.own_maps(generation)];
+    folders.iter().chain([&layout.generation(generation)]).try_for_each(|path| kernel::remove_folder(path))
 }
 
 fn program_of(layout: &Layout, runs: &Runs) -> Result<std::path::PathBuf, Error> {
@@ -214,6 +226,14 @@ fn program_of(layout: &Layout, runs: &Runs) -> Result<std::path::PathBuf, Error>
 /// The pin of a generation's first program.
 fn entry(layout: &Layout, generation: u32) -> Result<std::path::PathBuf, Error> {
     Ok(layout.program(generation, meta_of(layout, generation)?.entry()))
+}
+
+/// What a hook runs of a generation: its first program, or the table that it registers.
+fn subject(layout: &Layout, hook: &Hook, generation: u32) -> Result<PathBuf, Error> {
+    match hook {
+        Hook::StructOps(place) => Ok(layout.functions(generation, &place.table)),
+        _ => entry(layout, generation),
+    }
 }
 
 fn meta_of(layout: &Layout, generation: u32) -> Result<Meta, Error> {
@@ -259,6 +279,14 @@ fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
     if manifest.table_size > 0 {
         kernel::pin_again(&layout.table(from), &layout.table(generation), Kind::Map)?;
     }
+    for (program, _) in manifest.extensions() {
+        kernel::create_folder(&layout.extensions(generation))?;
+        kernel::pin_again(&layout.extension(from, program), &layout.extension(generation, program), Kind::Link)?;
+    }
+    for table in manifest.tables() {
+        kernel::create_folder(&layout.tables(generation))?;
+        kernel::pin_again(&layout.functions(from, table), &layout.functions(generation, table), Kind::Map)?;
+    }
     if crate::observe::counts_edges(manifest) {
         kernel::pin_again(&layout.counts(from), &layout.counts(generation), Kind::Map)?;
     }
@@ -268,6 +296,22 @@ fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
 fn object<'a>(target: &Target<'a>, program: &ManifestProgram) -> Result<&'a [u8], Error> {
     let missing = || Error::Object { of: program.name.clone(), reason: format!("the bundle has no `{}`", program.object) };
     bundle(target).objects.get(&program.object).map(Vec::as_slice).ok_or_else(missing)
+}
+
+/// The table is of the entry's object.
+fn make_table(target: &mut Target<'_>, generation: u32, table: &str) -> Result<(), Error> {
+    let layout = target.layout;
+    let Some(entry) = bundle(target).manifest.programs.first() else { return Ok(()) };
+    let request = request(target, entry, None)?;
+    kernel::create_folder(&layout.tables(generation))?;
+    target.loader().make_table(&request, table, &layout.functions(generation, table))
+}
+
+/// `pin` is where the program is pinned.
+fn request<'a>(target: &Target<'a>, program: &'a ManifestProgram, pin: Option<PathBuf>) -> Result<Request<'a>, Error> {
+    let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
+    let (object, replaces) = (object(target, program)?, replaced(bundle(target), program));
+    Ok(Request { object, program: name, function, globals: &program.globals, pin, replaces })
 }
 
 fn create_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
@@ -311,12 +355,9 @@ fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
     let manifest = &bundle(target).manifest;
     let layout = target.layout;
     let there = || manifest.programs.iter().filter(|program| !program.is_missing());
-    let request = |program: &'a ManifestProgram| {
-        let pin = Some(layout.program(generation, &program.name));
-        let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
-        Ok(Request { object: object(target, program)?, program: name, function, globals: &program.globals, pin })
-    };
-    let requests: Vec<Request<'a>> = there().map(request).collect::<Result<_, Error>>()?;
+    let pin = |program: &ManifestProgram| Some(layout.program(generation, &program.name));
+    let requests: Vec<Request<'a>> =
+        there().map(|program| request(target, program, pin(program))).collect::<Result<_, Error>>()?;
     let loader = target.loader();
     if manifest.table_size > 0 {
         loader.hand_in(TABLE_MAP, layout.table(generation));

@@ -11,6 +11,7 @@ use ouro_rules::manifest::{COUNTS_MAP, Candidate, Manifest, ManifestProgram, TAB
 use serde::Serialize;
 
 use crate::Error;
+use crate::extension::{extended, replaced};
 use crate::kernel::{self, CoreTypes, LoadOptions, Loader, Request, Requirements};
 
 /// What became of a program that depends on the kernel.
@@ -133,8 +134,12 @@ fn settled(program: &ManifestProgram, trials: &[Trial<'_>]) -> ManifestProgram {
 fn load_next(bundle: &Bundle, trials: &mut [Trial<'_>], core: CoreTypes) -> Result<(), Error> {
     let turns: Vec<(usize, usize)> =
         trials.iter().enumerate().filter_map(|(number, trial)| Some((number, trial.next()?))).collect();
-    let requests = turns.iter().map(|(number, place)| request(bundle, &trials[*number].tried[*place]));
-    let requests: Vec<Request<'_>> = requests.collect::<Result<_, Error>>()?;
+    let wanted = turns.iter().map(|(number, place)| request(bundle, trials[*number].program, &trials[*number].tried[*place]));
+    let mut requests: Vec<Request<'_>> = wanted.collect::<Result<_, Error>>()?;
+    // What is extended must be loaded, too, and is tried only for that.
+    let extended = turns.iter().find_map(|(number, _)| extended(bundle, trials[*number].program));
+    let extended: Vec<Candidate> = extended.iter().flat_map(|program| program.tried()).collect();
+    requests.extend(extended.first().map(|first| request(bundle, &bundle.manifest.programs[0], first)).transpose()?);
     let results = loader(bundle, core)?.load_all(&requests);
     for ((number, place), result) in turns.into_iter().zip(results) {
         match result {
@@ -157,11 +162,18 @@ fn loader<'a>(bundle: &Bundle, core: CoreTypes) -> Result<Loader<'a>, Error> {
     Ok(loader)
 }
 
-fn request<'a>(bundle: &'a Bundle, candidate: &'a Candidate) -> Result<Request<'a>, Error> {
+fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, candidate: &'a Candidate) -> Result<Request<'a>, Error> {
     let Candidate { name, function, object, globals, .. } = candidate;
     let missing = || Error::Object { of: name.clone(), reason: format!("the bundle has no `{object}`") };
     let bytes = bundle.objects.get(object).ok_or_else(missing)?;
-    Ok(Request { object: bytes, program: name.into(), function: function.into(), globals, pin: None })
+    Ok(Request {
+        object: bytes,
+        program: name.into(),
+        function: function.into(),
+        globals,
+        pin: None,
+        replaces: replaced(bundle, place),
+    })
 }
 
 /// Whether the same kernel may take it in a moment: that says nothing about the candidate.

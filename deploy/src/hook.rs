@@ -5,9 +5,8 @@
 use std::fmt;
 
 use ouro_rules::manifest::{
-    Attach, Cgroup, CgroupMode, Direction, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetkitEnd, Netns, Order,
-    PerfEvent, RawTracepoint, SharedXdp, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
-    XdpMode,
+    Attach, Cgroup, CgroupMode, Direction, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetkitEnd, Netns, Order, PerfEvent,
+    RawTracepoint, SharedXdp, Socket, Sockmap, StructOps, TcVia, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt, XdpMode,
 };
 use serde::{Deserialize, Serialize};
 
@@ -94,8 +93,6 @@ pub enum Hook {
     PerfEvent(PerfEvent),
     /// An iterator's link.
     Iter(Iter),
-    /// A link of another program's function.
-    Freplace(Freplace),
     /// A link of a table of functions; kernel 6.4.
     StructOps(StructOps),
 }
@@ -157,7 +154,6 @@ impl Hook {
             Attach::Usdt(place) => Hook::Usdt(place),
             Attach::PerfEvent(place) => Hook::PerfEvent(place),
             Attach::Iter(place) => Hook::Iter(place),
-            Attach::Freplace(place) => Hook::Freplace(place),
             Attach::StructOps(place) => Hook::StructOps(place),
         }
     }
@@ -187,9 +183,9 @@ impl Hook {
             Hook::Trace(Trace { sleepable: true, .. })
             | Hook::Uprobe(Uprobe { sleepable: true, .. })
             | Hook::UprobeMulti(UprobeMulti { sleepable: true, .. })
-            | Hook::Freplace(_)
-            | Hook::Socket(_)
-            | Hook::StructOps(_) => Renewal::Overlap,
+            | Hook::Socket(_) => Renewal::Overlap,
+            Hook::StructOps(place) if place.is_updated() => Renewal::Link,
+            Hook::StructOps(_) => Renewal::Overlap,
             _ => Renewal::Root,
         }
     }
@@ -230,7 +226,6 @@ impl Hook {
             Hook::Usdt(place) => place.words(),
             Hook::PerfEvent(place) => place.words(),
             Hook::Iter(place) => place.words(),
-            Hook::Freplace(place) => place.words(),
             Hook::StructOps(place) => place.words(),
         }
     }
@@ -249,8 +244,7 @@ impl Hook {
             }
             Hook::Netkit { interface, end, .. } => return name(&["netkit", &end.to_string(), interface]),
             Hook::Cgroup(place) => return name(&["cgroup", &place.what(), &place.path]),
-            Hook::Freplace(place) => vec!["freplace", &place.function, &place.program],
-            Hook::StructOps(place) => vec!["struct_ops", &place.map],
+            Hook::StructOps(place) => vec!["struct_ops", &place.table],
             other => {
                 let (place, how) = other.words();
                 return name(&[&how, &place]);
@@ -344,7 +338,7 @@ mod tests {
             Hook::Trace(Trace { kind: of(), target: of(), sleepable: false }),
             Hook::Ksyscall(Ksyscall { name: of(), returns: false }),
             Hook::Iter(Iter { target: of(), map: None, cgroup: None, pid: None, sleepable: false }),
-            Hook::Freplace(Freplace { program: of(), function: of() }),
+            Hook::StructOps(StructOps { table: of(), ty: of() }),
         ];
         for hook in places {
             let json = serde_json::to_value(&hook).unwrap();

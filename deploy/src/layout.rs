@@ -1,4 +1,4 @@
-//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,live},maps,links,root/<kind>/{stub,table},kept,
+//! Where things are pinned: `<bpffs>/ouro/<name>/{gen-<n>/{progs,maps,tables,extensions,live},maps,links,root/<kind>/{stub,table},kept,
 //! unconfirmed}`, and of dispatchers `<bpffs>/ouro-hooks/xdp-<namespace>-<device>/{link,set-<n>/{table,dispatcher,members}}`.
 //!
 //! Pure: makes paths, and refuses names that would lead elsewhere.
@@ -101,6 +101,26 @@ impl Layout {
     /// What the generation is.
     pub fn meta(&self, number: u32) -> PathBuf {
         self.own_maps(number).join("meta")
+    }
+
+    /// Its tables of functions.
+    pub fn tables(&self, number: u32) -> PathBuf {
+        self.generation(number).join("tables")
+    }
+
+    /// A table of functions, which a link registers.
+    pub fn functions(&self, number: u32, table: &str) -> PathBuf {
+        self.tables(number).join(table)
+    }
+
+    /// The links of its extensions.
+    pub fn extensions(&self, number: u32) -> PathBuf {
+        self.generation(number).join("extensions")
+    }
+
+    /// What links an extension, a program of this name, to the function that it replaces.
+    pub fn extension(&self, number: u32, program: &str) -> PathBuf {
+        self.extensions(number).join(program)
     }
 
     /// The sign that the generation was made live, and after which others.

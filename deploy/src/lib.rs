@@ -10,6 +10,7 @@ mod conflict;
 mod diff;
 mod dispatcher;
 mod error;
+mod extension;
 mod hook;
 mod kernel;
 mod layout;

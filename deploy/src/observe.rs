@@ -7,7 +7,7 @@ mod dispatchers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Attach, Manifest};
+use ouro_rules::manifest::{Attach, Manifest, StructOps};
 
 use crate::Error;
 use crate::dispatcher::Dispatcher;
@@ -68,6 +68,10 @@ pub struct Generation {
     pub slots: BTreeMap<u32, u32>,
     /// Its counts.
     pub counts: Option<MapFacts>,
+    /// The ids of its tables of functions, by their names.
+    pub tables: BTreeMap<String, u32>,
+    /// The ids of the links of its extensions, by their names.
+    pub extensions: BTreeMap<String, u32>,
     /// Its place among all that were made live; none if its deploy did not come to its end, or nobody confirmed it.
     pub went_live: Option<u64>,
 }
@@ -120,7 +124,8 @@ impl Generation {
         });
         let table_right = manifest.table_size == 0 || self.table.as_ref().is_some_and(|table| table.frozen);
         let counts_right = !counts_edges(manifest) || self.counts.is_some();
-        slots_right && table_right && counts_right
+        let extended = manifest.extensions().all(|(program, _)| self.extensions.contains_key(program));
+        slots_right && table_right && counts_right && extended && manifest.tables().all(|table| self.tables.contains_key(table))
     }
 }
 
@@ -205,6 +210,14 @@ fn generation(layout: &Layout, number: u32) -> Result<Generation, Error> {
     found.table = pins::map_facts(&layout.table(number))?;
     found.slots = slots(layout, number, &meta)?;
     found.counts = pins::map_facts(&layout.counts(number))?;
+    for table in meta.manifest.tables() {
+        let facts = pins::map_facts(&layout.functions(number, table))?;
+        found.tables.extend(facts.map(|facts| (table.to_owned(), facts.id)));
+    }
+    for (program, _) in meta.manifest.extensions() {
+        let facts = pins::link_facts(&layout.extension(number, program))?;
+        found.extensions.extend(facts.map(|facts| (program.to_owned(), facts.id)));
+    }
     found.went_live = meta::read_order(&layout.live(number))?;
     found.meta = Some(meta);
     Ok(found)
@@ -277,12 +290,23 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
                 Some(LinkFacts { id: dispatcher.link?, program, target: dispatcher.target })
             }));
         }
+        Hook::StructOps(place) => {
+            let facts = pins::link_facts(&layout.link(hook))?;
+            return Ok(facts.map(|facts| LinkFacts { program: registered(observed, place, facts.target), ..facts }));
+        }
         _ => return pins::link_facts(&layout.link(hook)),
     };
     let device = observed.host.devices.get(interface).filter(|_| meta.namespace == observed.host.namespace);
     let filter =
         device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, direction, priority, handle)?)));
     Ok(filter.map(|(index, filter)| LinkFacts { id: 0, program: filter.program, target: Some(index.into()) }))
+}
+
+/// A table stands for the first program of the generation that it is of; 0 if it is of none.
+fn registered(observed: &Observed, place: &StructOps, table: Option<u64>) -> u32 {
+    let is_it = |generation: &&Generation| generation.tables.get(&place.table).copied().map(u64::from) == table;
+    let found = observed.generations.values().filter(|_| table.is_some()).find(is_it);
+    found.and_then(Generation::entry).unwrap_or(0)
 }
 
 /// Everything in the folder that no meta names.
@@ -298,6 +322,9 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
         ours.extend([layout.live(number), layout.next_live(number)]);
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
+        ours.extend([layout.tables(number), layout.extensions(number)]);
+        ours.extend(generation.tables.keys().map(|table| layout.functions(number, table)));
+        ours.extend(generation.extensions.keys().map(|program| layout.extension(number, program)));
     }
     for meta in observed.metas() {
         ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&meta.manifest.pin_of(map))));

@@ -70,6 +70,16 @@ pub enum Problem {
     TableGone,
     /// The jump table can be written.
     NotFrozen,
+    /// An extension's link is gone, and with it what it replaced.
+    ExtensionGone {
+        /// Its name.
+        program: String,
+    },
+    /// A table of functions is gone.
+    FunctionsGone {
+        /// Its name.
+        table: String,
+    },
     /// A declared map's pin is gone.
     MapGone {
         /// Its name.
@@ -129,6 +139,10 @@ impl fmt::Display for Problem {
             }
             Problem::TableGone => write!(f, "the jump table is gone"),
             Problem::NotFrozen => write!(f, "the jump table is not frozen: it can be changed"),
+            Problem::ExtensionGone { program } => {
+                write!(f, "the link of the extension `{program}` is gone: the function it replaced is back")
+            }
+            Problem::FunctionsGone { table } => write!(f, "the pin of the table of functions `{table}` is gone"),
             Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
             Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
@@ -151,6 +165,10 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     found.extend(unfinished(observed));
     found.extend(leftovers(observed, live.is_empty().then_some(generation)));
     found.extend(table_problems(generation, manifest));
+    let extended = manifest.extensions().filter(|(program, _)| !generation.extensions.contains_key(*program));
+    found.extend(extended.map(|(program, _)| Problem::ExtensionGone { program: program.to_owned() }));
+    let tables = manifest.tables().filter(|table| !generation.tables.contains_key(*table));
+    found.extend(tables.map(|table| Problem::FunctionsGone { table: table.to_owned() }));
     let gone = manifest.maps.iter().filter(|map| !observed.maps.contains_key(&manifest.pin_of(map)));
     found.extend(gone.map(|map| Problem::MapGone { map: map.name.clone() }));
     found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));

@@ -63,8 +63,8 @@ fn entry_type(manifest: &Manifest) -> Option<&'static Type> {
 #[cfg(test)]
 mod tests {
     use ouro_rules::manifest::{
-        Attach, Family, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, PerfEvent, RawTracepoint,
-        Sample, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+        Attach, Family, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, PerfEvent, RawTracepoint, Sample, Trace,
+        Tracepoint, Uprobe, UprobeMulti, Usdt,
     };
 
     use super::*;
@@ -94,7 +94,6 @@ mod tests {
                 Attach::Netfilter(Netfilter { family: Family::Ipv4, at: NetfilterHook::Input, priority: 0, defrag: false })
             }
             "iter" => Attach::Iter(Iter { target: text(), map: None, cgroup: None, pid: none, sleepable }),
-            "freplace" => Attach::Freplace(Freplace { program: text(), function: text() }),
             _ => return None,
         })
     }

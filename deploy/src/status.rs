@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Manifest, OnChange, Settled};
+use ouro_rules::manifest::{Manifest, OnChange, Replaces, Settled};
 use ouro_rules::map_type::{self, Fill};
 use serde::Serialize;
 
@@ -78,6 +78,9 @@ pub struct ProgramStatus {
     pub id: Option<u32>,
     /// Its place in the jump table.
     pub slot: Option<u32>,
+    /// Of an extension, the function whose place it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
     /// Which of its candidates stands in its place; none if it has none.
     pub candidate: Option<String>,
     /// Whether it is optional and was left out: the kernel does not take it.
@@ -236,6 +239,7 @@ fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Ma
         label: program.label.clone(),
         id: generation.programs.get(&program.name).copied(),
         slot: program.slot,
+        replaces: program.replaces.clone(),
         candidate: match &program.settled {
             Some(Settled::Taken(candidate)) => Some(candidate.clone()),
             _ => None,

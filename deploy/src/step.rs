@@ -112,6 +112,24 @@ pub enum Step {
         /// Its name.
         program: String,
     },
+    /// Replaces a function of a program of the generation, which nothing runs yet.
+    Extend {
+        /// The generation.
+        generation: u32,
+        /// The extension's name.
+        program: String,
+        /// The program whose function it is.
+        of: String,
+        /// The function.
+        function: String,
+    },
+    /// Makes a table of functions, which nobody uses yet.
+    MakeTable {
+        /// The generation.
+        generation: u32,
+        /// The variable of the source.
+        table: String,
+    },
     /// Takes over what an older generation loaded: its programs, its jump table and its counts. Only where the generation is
     /// attached differs.
     AdoptGeneration {
@@ -360,6 +378,8 @@ impl fmt::Display for Step {
                 )
             }
             Step::LoadProgram { program, .. } => write!(f, "load program `{program}`"),
+            Step::Extend { program, of, function, .. } => write!(f, "replace `{function}` of `{of}` by `{program}`"),
+            Step::MakeTable { table, .. } => write!(f, "make the table of functions `{table}`"),
             Step::AdoptGeneration { from, generation } => {
                 write!(f, "let generation {generation} have what generation {from} loaded")
             }

@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ouro_rules::bundle::Bundle;
+use ouro_rules::hook;
 use ouro_rules::manifest::{COUNTS_MAP, Candidate, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
+use crate::extension::replaced;
 use crate::kernel::{self, CoreTypes, LoadOptions, Loader, Request, Verified};
 
 /// How programs are judged.
@@ -54,8 +56,14 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
     shared.into_iter().collect::<Result<(), Error>>()?;
     let tried =
         manifest.programs.iter().flat_map(|program| program.tried().into_iter().map(move |candidate| (program, candidate)));
-    let tried: Vec<(&ManifestProgram, Candidate)> = tried.collect();
-    let requests: Vec<Request<'_>> = tried.iter().map(|(_, candidate)| request(bundle, candidate)).collect();
+    let mut all: Vec<(&ManifestProgram, Candidate)> = Vec::new();
+    for (program, candidate) in tried {
+        let others = functions(&mut loader, bundle, program, &candidate)?;
+        all.push((program, candidate));
+        all.extend(others.into_iter().map(|other| (program, other)));
+    }
+    let tried = all;
+    let requests: Vec<Request<'_>> = tried.iter().map(|(program, candidate)| request(bundle, program, candidate)).collect();
     let sections = tried.iter().map(|(program, _)| program.ty.clone());
     let mut verdicts = judge(&mut loader, &requests, sections);
     for (verdict, (program, _)) in verdicts.iter_mut().zip(&tried) {
@@ -63,6 +71,21 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
         verdict.optional = program.optional;
     }
     Ok(verdicts)
+}
+
+/// The other functions of the tables that a program stands for.
+fn functions<'a>(
+    loader: &mut Loader<'a>,
+    bundle: &'a Bundle,
+    program: &ManifestProgram,
+    candidate: &Candidate,
+) -> Result<Vec<Candidate>, Error> {
+    let is_of_table = |ty: &str| hook::find(ty).is_some_and(|ty| ty.prog_type == "struct_ops");
+    let Some(object) = bundle.objects.get(&candidate.object).filter(|_| is_of_table(&program.ty)) else { return Ok(Vec::new()) };
+    let mut found = loader.programs(object, &program.name)?;
+    found.retain(|(function, section)| is_of_table(section) && *function != candidate.function);
+    let other = |(function, _): (String, String)| Candidate { name: function.clone(), function, ..candidate.clone() };
+    Ok(found.into_iter().map(other).collect())
 }
 
 /// Judges every program of an object file called `name`.
@@ -73,7 +96,7 @@ pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Resu
     let none = BTreeMap::new();
     let request = |function: String| {
         let program = function.clone().into();
-        Request { object, program, function: function.into(), globals: &none, pin: None }
+        Request { object, program, function: function.into(), globals: &none, pin: None, replaces: None }
     };
     let requests: Vec<Request<'_>> = functions.into_iter().map(request).collect();
     Ok(judge(&mut loader, &requests, sections.into_iter()))
@@ -84,10 +107,10 @@ fn loader<'a>(options: &VerifyOptions, core: CoreTypes) -> Loader<'a> {
 }
 
 /// A program whose object the bundle does not have is one in an empty object.
-fn request<'a>(bundle: &'a Bundle, program: &'a Candidate) -> Request<'a> {
+fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, program: &'a Candidate) -> Request<'a> {
     let object = bundle.objects.get(&program.object).map_or(&[][..], Vec::as_slice);
     let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
-    Request { object, program: name, function, globals: &program.globals, pin: None }
+    Request { object, program: name, function, globals: &program.globals, pin: None, replaces: replaced(bundle, place) }
 }
 
 fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl Iterator<Item = String>) -> Vec<Verdict> {

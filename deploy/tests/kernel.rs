@@ -41,6 +41,8 @@ mod support;
 mod root;
 #[path = "kernel/share.rs"]
 mod share;
+#[path = "kernel/tables.rs"]
+mod tables;
 #[path = "kernel/traffic.rs"]
 mod traffic;
 #[path = "kernel/variants.rs"]

@@ -12,15 +12,15 @@ use ouro_cache::Digest;
 
 use crate::chain::{ChainSpec, MAX_EDGES, MAX_TABLE, Member, Tried};
 use crate::contents;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::hook;
 use crate::label::Label;
 use crate::manifest::{
-    Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX,
+    Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX, StructOps,
 };
 use crate::manifest::{Content, Element, Layout};
 use crate::manifest::{is_deployment_name, is_kernel_name};
-use crate::object::{self, Expected, Facts};
+use crate::object::{self, Expected, Facts, Side, Table};
 use crate::signature::{self, PublicKey};
 
 const MANIFEST: &str = "manifest.json";
@@ -78,6 +78,11 @@ pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>
         programs.extend(program(member, candidates));
     }
     let mut maps = maps(spec, &all_facts, &mut findings);
+    findings.extend(extensions(spec, &programs, &linked));
+    let attach = tables(spec, &programs, &linked).unwrap_or_else(|finding| {
+        findings.push(finding);
+        Vec::new()
+    });
     let big_endian = objects.first().is_some_and(|object| object::is_big_endian(object.as_ref()));
     findings.extend(fill(&mut maps, spec, big_endian));
     if !findings.is_empty() {
@@ -89,7 +94,7 @@ pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>
         return Err(vec![finding.help("name a file such as `/sys/kernel/btf/vmlinux` of the kernel it is for")]);
     }
     linked.extend(btf.map(|btf| (BTF_FILE.to_owned(), btf.to_vec())));
-    pack(&manifest(spec, programs, maps, btf), &linked)
+    pack(&Manifest { attach, ..manifest(spec, programs, maps, btf) }, &linked)
         .map_err(|error| vec![Diagnostic::bare(format!("cannot pack the bundle: {error}"))])
 }
 
@@ -108,6 +113,7 @@ fn program(member: &Member, candidates: Vec<Candidate>) -> Option<ManifestProgra
         requires: if member.has_candidates() { Vec::new() } else { requires },
         optional: member.optional,
         candidates: if member.has_candidates() { candidates } else { Vec::new() },
+        replaces: member.replaces.clone(),
         settled: None,
     })
 }
@@ -139,6 +145,62 @@ fn link_program(
         requires: tried.requires.clone(),
     };
     Ok((candidate, linked, facts))
+}
+
+/// What is wrong with extensions and the functions that they replace.
+fn extensions(spec: &ChainSpec, programs: &[ManifestProgram], objects: &BTreeMap<String, Vec<u8>>) -> Vec<Diagnostic> {
+    let mut findings = Vec::new();
+    for extension in programs {
+        let target = extension.replaces.as_ref().and_then(|replaces| {
+            let target = programs.iter().find(|program| program.name == replaces.program)?;
+            Some((target, &replaces.function, objects.get(&target.object)?))
+        });
+        let Some((target, function, object)) = target else { continue };
+        let target = Side { label: &target.label, object, function: &target.function };
+        for candidate in extension.tried() {
+            let Some(object) = objects.get(&candidate.object) else { continue };
+            let own = Side { label: &candidate.label, object, function: &candidate.function };
+            let finding = object::check_replaced(target, function, own);
+            findings.extend(finding.map(|finding| finding.note(format!("`{}` asks for it", spec.chain))));
+        }
+    }
+    findings
+}
+
+/// The attach points, with what the entry's object tells of its tables of functions.
+fn tables(
+    spec: &ChainSpec,
+    programs: &[ManifestProgram],
+    objects: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<Attach>, Diagnostic> {
+    let entry = programs.first().filter(|_| spec.attach.iter().any(|point| matches!(point, Attach::StructOps(_))));
+    let Some((entry, object)) = entry.and_then(|entry| Some((entry, objects.get(&entry.object)?))) else {
+        return Ok(spec.attach.clone());
+    };
+    let known = object::tables(object)?;
+    let point = |point: &Attach| match point {
+        Attach::StructOps(place) => table(&known, &place.table, &entry.label).map(Attach::StructOps),
+        other => Ok(other.clone()),
+    };
+    spec.attach.iter().map(point).collect()
+}
+
+/// The table of this name, or the only one.
+fn table(known: &[Table], name: &str, program: &str) -> Result<StructOps, Diagnostic> {
+    let found = match known {
+        [only] if name.is_empty() => Some(only),
+        _ => known.iter().find(|table| table.name == name),
+    };
+    let names: Vec<&str> = known.iter().map(|table| table.name.as_str()).collect();
+    let missing = || match (name, known) {
+        (_, []) => Diagnostic::bare(format!("the sources of `{program}` hold no table of functions"))
+            .help("write `SEC(\".struct_ops.link\") struct tcp_congestion_ops name = { ... };`"),
+        ("", _) => Diagnostic::bare(format!("the sources of `{program}` hold several tables of functions"))
+            .help(format!("name the one that is meant: `table = \"{}\"`", names[0])),
+        _ => Diagnostic::bare(format!("the sources of `{program}` hold no table of functions `{name}`"))
+            .help(did_you_mean(name, names.iter().copied()).unwrap_or_else(|| format!("there are `{}`", names.join("`, `")))),
+    };
+    found.map(|table| StructOps { table: table.name.clone(), ty: table.ty.clone() }).ok_or_else(missing)
 }
 
 /// Writes the chain's numbers into the object's link section.
@@ -346,7 +408,7 @@ fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
 fn check(manifest: &Manifest) -> Result<(), BundleError> {
     let bad_map = || manifest.maps.iter().find_map(|map| bad_map(manifest, map));
     let wrong = bad_name(manifest).or_else(|| repeated(manifest)).or_else(|| bad_number(manifest));
-    let wrong = wrong.or_else(|| bad_candidates(manifest)).or_else(bad_map);
+    let wrong = wrong.or_else(|| bad_candidates(manifest)).or_else(|| bad_extension(manifest)).or_else(bad_map);
     wrong.map_or(Ok(()), |what| Err(BundleError::Malformed(what)))
 }
 
@@ -405,6 +467,22 @@ fn bad_candidates(manifest: &Manifest) -> Option<String> {
     let optional = manifest.programs.first().filter(|entry| entry.optional);
     let candidates = || manifest.programs.iter().find(wrong);
     optional.or_else(candidates).map(|program| format!("what can stand in the place of `{}` makes no sense", program.name))
+}
+
+/// An extension is in no table, and the program it extends comes before it.
+fn bad_extension(manifest: &Manifest) -> Option<String> {
+    let (entry, others) = manifest.programs.split_first()?;
+    let fits = |program: &ManifestProgram| {
+        let is_one = hook::find(&program.ty).is_some_and(|ty| ty.prog_type == "ext");
+        let replaces_entry = program.replaces.as_ref().map(|replaces| replaces.program == entry.name);
+        if is_one {
+            replaces_entry == Some(true) && program.slot.is_none() && entry.slot.is_none()
+        } else {
+            replaces_entry.is_none()
+        }
+    };
+    let wrong = others.iter().find(|program| !fits(program)).or(Some(entry).filter(|entry| entry.replaces.is_some()));
+    wrong.map(|program| format!("what `{}` replaces makes no sense", program.name))
 }
 
 /// What a map holds must be as large as it says, and the maps it holds must be the bundle's own.

@@ -9,6 +9,7 @@ mod layout;
 mod map;
 mod packet;
 mod place;
+mod replaces;
 mod scalar;
 mod shared;
 
@@ -26,9 +27,10 @@ pub use layout::{Layout, Member};
 pub use map::{Content, Element, MapSpec, OnChange};
 pub use packet::{MAX_PACKET, MIN_PACKET, PacketTest};
 pub use place::{
-    Cgroup, CgroupMode, Family, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, Netns, Order, PerfEvent,
+    Cgroup, CgroupMode, Family, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, Netns, Order, PerfEvent,
     RawTracepoint, Sample, Socket, Sockmap, StructOps, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
+pub use replaces::Replaces;
 pub use scalar::Scalar;
 pub use shared::SharedXdp;
 
@@ -135,6 +137,9 @@ pub struct ManifestProgram {
     /// is said of the first, until a deployer has settled it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
+    /// Of an extension, the function whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
     /// What a deployer made of it on its kernel; never in a bundle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled: Option<Settled>,

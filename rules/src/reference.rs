@@ -85,7 +85,8 @@ fn hooks(text: &mut String) {
             Verdicts::Numbers(first, last) if first == last => first.to_string(),
             Verdicts::Numbers(first, last) => format!("{first} to {last}; 0 on a miss"),
         };
-        let attach = hook.attach().iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(", ");
+        let constructors = if hook.prog_type == "ext" { &["freplace"] } else { hook.attach() };
+        let attach = constructors.iter().map(|name| format!("`{name}()`")).collect::<Vec<_>>().join(", ");
         let _ = writeln!(text, "| `{}{suffix}` | {verdicts} | {attach} |", hook.prefix);
     }
 }

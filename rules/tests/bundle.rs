@@ -35,6 +35,7 @@ fn member(name: &str, slot: Option<u32>) -> Member {
         maps: Vec::new(),
         hidden: false,
         optional: false,
+        replaces: None,
         tried: vec![tried(name)],
     }
 }

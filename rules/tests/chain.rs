@@ -57,6 +57,7 @@ fn findings(programs: Vec<Arc<ProgramInfo>>) -> Vec<String> {
         entry: &entry,
         programs: &programs.into_iter().map(|program| (program.label.clone(), program)).collect::<BTreeMap<_, _>>(),
         listed: Vec::new(),
+        extensions: Vec::new(),
         attach: Vec::new(),
         table_size: None,
         counting: true,

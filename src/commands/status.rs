@@ -61,7 +61,11 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     }
     text += &section(color, "hook", &deployment.hooks.iter().map(hook).collect::<Vec<_>>());
     let programs = deployment.programs.iter().map(|program| {
-        let slot = program.slot.map_or("entry".to_owned(), |slot| format!("slot {slot}"));
+        let slot = match (&program.replaces, program.slot) {
+            (Some(of), _) => format!("replaces {} of {}", of.function, of.program),
+            (None, Some(slot)) => format!("slot {slot}"),
+            (None, None) => "entry".to_owned(),
+        };
         let id = program.id.map_or("gone".to_owned(), |id| format!("id {id}"));
         let what = match &program.candidate {
             _ if program.left_out => "left out: the kernel does not take it".to_owned(),

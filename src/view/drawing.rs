@@ -4,7 +4,7 @@
 
 use ouro_rules::chain::{ChainSpec, Member};
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, MapSpec};
+use ouro_rules::manifest::{Attach, Edge, MapSpec, Replaces};
 
 /// A chain as boxes and arrows.
 pub(super) struct Drawing {
@@ -113,8 +113,11 @@ pub(super) fn short_label(spec: &ChainSpec, member: &Member) -> String {
     if near { member.label.name.to_string() } else { member.label.to_string() }
 }
 
-/// `entry`, `slot 3`, or both for an entry that programs jump back to.
+/// `entry`, `slot 3`, or both for an entry that programs jump back to; of an extension what it replaces.
 pub(super) fn slot_words(member: &Member, place: usize) -> String {
+    if let Some(Replaces { program, function }) = &member.replaces {
+        return format!("replaces {function} of {program}");
+    }
     match (place, member.slot) {
         (0, None) => "entry".to_owned(),
         (0, Some(slot)) => format!("entry, slot {slot}"),

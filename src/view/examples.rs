@@ -2,7 +2,7 @@
 
 use ouro_rules::Label;
 use ouro_rules::chain::{ChainSpec, Member};
-use ouro_rules::manifest::{Attach, Direction, Edge, MapSpec, TcVia, XdpMode};
+use ouro_rules::manifest::{Attach, Direction, Edge, MapSpec, Replaces, TcVia, XdpMode};
 
 use super::*;
 
@@ -22,6 +22,7 @@ fn chain(names: &[(&str, &[u32])], jumps: &[(u32, u32, i32, Option<u32>)], maps:
         maps: maps.to_vec(),
         hidden: false,
         optional: false,
+        replaces: None,
         tried: Vec::new(),
     });
     let programs: Vec<Member> = programs.collect();
@@ -171,6 +172,17 @@ fn loops_and_names_are_told() {
     let mut spec = two();
     spec.edges[0].name = "inner".to_owned();
     assert!(draw(&spec, Format::Text, false).contains("as inner, miss: drop"));
+}
+
+#[test]
+fn extensions_stand_below_the_tree() {
+    let mut spec = chain(&[("//fw:parse", &[]), ("//fw:strict", &[])], &[], Vec::new());
+    spec.programs[1].replaces = Some(Replaces { program: "parse".to_owned(), function: "policy".to_owned() });
+    let expected = "//fw:fw  2 programs\neth0 xdp native\nparse   entry\nstrict  replaces policy of parse\n";
+    assert_eq!(draw(&spec, Format::Text, false), expected);
+    let json: serde_json::Value = serde_json::from_str(&draw(&spec, Format::Json, false)).unwrap();
+    assert_eq!(json["programs"][1]["replaces"]["function"], "policy");
+    assert!(draw(&spec, Format::Dot, false).contains("replaces policy of parse"));
 }
 
 #[test]

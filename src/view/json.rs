@@ -3,7 +3,7 @@
 //! Knows nothing of pictures.
 
 use ouro_rules::chain::ChainSpec;
-use ouro_rules::manifest::{Attach, MapSpec};
+use ouro_rules::manifest::{Attach, MapSpec, Replaces};
 use serde::Serialize;
 
 use super::drawing;
@@ -27,6 +27,8 @@ struct Program<'a> {
     ty: &'a str,
     entry: bool,
     slot: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<&'a Replaces>,
     maps: Vec<&'a str>,
     hidden: bool,
 }
@@ -78,6 +80,7 @@ fn programs(spec: &ChainSpec) -> Vec<Program<'_>> {
             ty: &member.ty,
             entry: programs.is_empty(),
             slot: member.slot,
+            replaces: member.replaces.as_ref(),
             maps: member.maps.iter().filter_map(map_name).collect(),
             hidden: member.hidden,
         });

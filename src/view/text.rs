@@ -16,6 +16,8 @@ pub(super) fn draw(spec: &ChainSpec, color: bool) -> String {
     if !spec.programs.is_empty() {
         tree.program("", "", 0, String::new());
     }
+    let extensions = spec.programs.iter().zip(0..).filter(|(member, _)| member.replaces.is_some() && !member.hidden);
+    extensions.for_each(|(_, place)| tree.program("", "", place, String::new()));
     let mut text = format!("{}  {}\n", paint(color, Ink::Bold, &spec.chain.to_string()), paint(color, Ink::Dim, &size(spec)));
     for point in &spec.attach {
         let (place, how) = point.words();

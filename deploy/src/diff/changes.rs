@@ -88,10 +88,16 @@ fn contents(step: &Step, name: &str) -> Option<&'static str> {
 }
 
 fn programs(manifest: &Manifest) -> Things {
-    let about = |program: &ManifestProgram| match &program.settled {
-        None => format!("{} {}", program.ty, short(&program.digest)),
-        Some(Settled::Taken(candidate)) => format!("{} {}, candidate `{candidate}`", program.ty, short(&program.digest)),
-        Some(Settled::Missing) => format!("{}, left out", program.ty),
+    let about = |program: &ManifestProgram| {
+        let replaced = program.replaces.as_ref();
+        let replaced = replaced.map_or_else(String::new, |of| format!(", replaces `{}` of `{}`", of.function, of.program));
+        match &program.settled {
+            None => format!("{} {}{replaced}", program.ty, short(&program.digest)),
+            Some(Settled::Taken(candidate)) => {
+                format!("{} {}{replaced}, candidate `{candidate}`", program.ty, short(&program.digest))
+            }
+            Some(Settled::Missing) => format!("{}, left out", program.ty),
+        }
     };
     manifest.programs.iter().map(|program| (program.name.clone(), about(program))).collect()
 }
@@ -250,6 +256,9 @@ fn not_atomic(steps: &[Step]) -> Vec<Change> {
         _ => None,
     };
     let overlap = |step: &Step| match step {
+        Step::Switch { hook: hook @ Hook::StructOps(place), .. } if !place.is_updated() => {
+            Some(NotAtomic::Gap { hook: hook.clone() })
+        }
         Step::Switch { hook, .. } | Step::Exchange { hook, .. }
             if !matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter) =>
         {

@@ -83,7 +83,10 @@ fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32>
 fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
     let same = |meta: &crate::Meta| {
         let attach = bundle.manifest.attach.clone();
-        meta.digest == bundle.digest && Manifest { attach, ..meta.manifest.clone() } == bundle.manifest
+        // Tables of functions are attached, and yet part of what a generation is.
+        meta.manifest.tables().eq(bundle.manifest.tables())
+            && meta.digest == bundle.digest
+            && Manifest { attach, ..meta.manifest.clone() } == bundle.manifest
     };
     let whole = |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(same);
     let maps_there = maps::are_there(bundle, observed);
@@ -140,6 +143,11 @@ pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], genera
     if manifest.table_size > 0 {
         steps.push(Step::FreezeTable { generation });
     }
+    steps.extend(manifest.extensions().map(|(program, replaces)| {
+        let (of, function) = (replaces.program.clone(), replaces.function.clone());
+        Step::Extend { generation, program: program.to_owned(), of, function }
+    }));
+    steps.extend(manifest.tables().map(|table| Step::MakeTable { generation, table: table.to_owned() }));
     steps
 }
 

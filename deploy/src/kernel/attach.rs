@@ -10,7 +10,7 @@ use ouro_rules::manifest::{Cgroup, CgroupMode};
 
 use super::clsact::{self, Place};
 use super::links::{self, NoLink, Site};
-use super::pins::{self, Kind};
+use super::pins::{self, Kind, LinkFacts};
 use super::refusal::{self, changed, not_attached};
 use super::{attach_type, bpffs, places, sys};
 use crate::Error;
@@ -19,7 +19,23 @@ use crate::hook::{Hook, Renewal};
 /// `BPF_F_ALLOW_OVERRIDE`
 const OVERRIDE: u32 = 1;
 
-/// Attaches a pinned program; a link is pinned at `link` at once, as it lasts only as long as its pin. `map` tells where a map of
+/// Links an extension to the function that it was loaded for.
+pub(crate) fn extend(program: &Path, link: &Path) -> Result<(), Error> {
+    let made = sys::raw_tracepoint(open(program)?.as_fd(), None).map_err(|error| {
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        match error.raw_os_error() {
+            Some(libc::EBUSY) => Error::Object {
+                of: name,
+                reason: "the kernel lets what it extends not be extended: it stands in a table, or is extended already"
+                    .to_owned(),
+            },
+            _ => Error::io(format!("cannot replace a function by `{name}`"), error),
+        }
+    })?;
+    pin(&made, link)
+}
+
+/// Attaches a pinned program, or of `struct_ops` a pinned table; a link is pinned at `link` at once, as it lasts only as long as its pin. `map` tells where a map of
 /// the chain is pinned.
 pub(crate) fn attach(hook: &Hook, program: &Path, link: &Path, map: &dyn Fn(&str) -> PathBuf) -> Result<(), Error> {
     if let Some(place) = filter(hook) {
@@ -50,10 +66,13 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn
         }
         (Renewal::Link, _) => {
             let fd = pins::require(link, Kind::Link)?;
-            sys::link_replace(fd.as_fd(), open(old)?.as_fd(), open(new)?.as_fd()).map_err(|error| match error.raw_os_error() {
-                Some(libc::EPERM) => changed(hook),
-                Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
-                _ => not_attached(hook, error),
+            sys::link_replace(fd.as_fd(), subject(hook, old)?.as_fd(), subject(hook, new)?.as_fd()).map_err(|error| {
+                match error.raw_os_error() {
+                    Some(libc::EPERM) => changed(hook),
+                    Some(libc::EINVAL) if matches!(hook, Hook::StructOps(_)) => refusal::other_table(hook),
+                    Some(libc::ENOLINK) => not_attached(hook, io::Error::from_raw_os_error(libc::ENODEV)),
+                    _ => not_attached(hook, error),
+                }
             })
         }
         _ => exchange(hook, link, old, new, map),
@@ -64,7 +83,7 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn
 /// that something is attached whenever this ends. Where two have no room the old one goes first.
 fn exchange(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn Fn(&str) -> PathBuf) -> Result<(), Error> {
     let before = pins::require(link, Kind::Link)?;
-    if Some(pins::facts_of_link(&before, link)?.program) != pins::program_id(old)? {
+    if !runs(hook, pins::facts_of_link(&before, link)?, old)? {
         return Err(changed(hook));
     }
     let (beside, site) = (beside(link), Site { link, map });
@@ -90,9 +109,17 @@ pub(crate) fn beside(link: &Path) -> PathBuf {
     link.with_file_name(name)
 }
 
-/// Whether a place holds one program: netfilter has one at a priority, and a function has one stand-in.
+/// Whether a place holds one program: netfilter has one at a priority, and what is registered has a name of its own.
 fn is_alone(hook: &Hook) -> bool {
-    matches!(hook, Hook::Netfilter(_) | Hook::Freplace(_) | Hook::StructOps(_))
+    matches!(hook, Hook::Netfilter(_) | Hook::StructOps(_))
+}
+
+/// Whether a link runs the pinned program, or registers the pinned table.
+fn runs(hook: &Hook, facts: LinkFacts, pinned: &Path) -> Result<bool, Error> {
+    match hook {
+        Hook::StructOps(_) => Ok(facts.target == pins::map_facts(pinned)?.map(|table| table.id.into())),
+        _ => Ok(Some(facts.program) == pins::program_id(pinned)?),
+    }
 }
 
 /// Makes the hook run `new`, whatever it runs.
@@ -105,7 +132,7 @@ pub(crate) fn take_back(hook: &Hook, link: &Path, new: &Path) -> Result<(), Erro
         return group(hook, place)?.attach(open(new)?.as_fd()).map_err(failed);
     }
     let fd = pins::require(link, Kind::Link)?;
-    sys::link_update(fd.as_fd(), open(new)?.as_fd()).map_err(failed)
+    sys::link_update(fd.as_fd(), subject(hook, new)?.as_fd()).map_err(failed)
 }
 
 /// Detaches `program`; fails if the hook runs another.
@@ -121,7 +148,8 @@ pub(crate) fn detach(hook: &Hook, link: &Path, program: &Path) -> Result<(), Err
     }
     let fd = pins::require(link, Kind::Link)?;
     let facts = pins::facts_of_link(&fd, link)?;
-    if facts.target.is_some() && facts.program != 0 && Some(facts.program) != pins::program_id(program)? {
+    let tells = facts.program != 0 || matches!(hook, Hook::StructOps(_));
+    if facts.target.is_some() && tells && !runs(hook, facts, program)? {
         return Err(changed(hook));
     }
     remove_open_link(&fd, link)
@@ -149,7 +177,7 @@ fn detach_link(fd: &OwnedFd, link: &Path) -> Result<(), Error> {
 }
 
 fn create(hook: &Hook, program: &Path, site: &Site<'_>) -> Result<OwnedFd, Error> {
-    links::create(hook, open(program)?.as_fd(), site).map_err(|error| match error {
+    links::create(hook, subject(hook, program)?.as_fd(), site).map_err(|error| match error {
         NoLink::Missing(missing) => refusal::missing(hook, missing),
         NoLink::System(error) => not_attached(hook, error),
     })
@@ -157,6 +185,11 @@ fn create(hook: &Hook, program: &Path, site: &Site<'_>) -> Result<OwnedFd, Error
 
 fn pin(made: &OwnedFd, link: &Path) -> Result<(), Error> {
     sys::pin(made.as_fd(), link).map_err(|error| Error::io(format!("cannot pin `{}`", link.display()), error))
+}
+
+/// What is attached.
+fn subject(hook: &Hook, pinned: &Path) -> Result<OwnedFd, Error> {
+    pins::require(pinned, if matches!(hook, Hook::StructOps(_)) { Kind::Map } else { Kind::Program })
 }
 
 fn open(program: &Path) -> Result<OwnedFd, Error> {

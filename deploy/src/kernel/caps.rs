@@ -20,8 +20,8 @@ const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
 /// Program types that follow the kernel itself (`is_perfmon_prog_type` of kernel/bpf/syscall.c).
-const FOLLOWING: [&str; 8] =
-    ["kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "lsm", "struct_ops"];
+const FOLLOWING: [&str; 9] =
+    ["kprobe", "tracepoint", "perf_event", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "lsm", "struct_ops", "ext"];
 
 /// Whether programs of this declared type take CAP_PERFMON.
 pub(crate) fn follows_kernel(ty: &str) -> bool {

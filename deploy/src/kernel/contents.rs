@@ -81,6 +81,7 @@ pub(crate) fn create_empty_map(spec: &MapSpec, types: Option<&MapTypes>) -> Resu
         numa_node: spec.numa_node,
         types: types.filter(|_| !WITHOUT_TYPES.contains(&ty.number)).map(|types| (types.btf.as_fd(), types.key, types.value)),
         inner: inner.as_ref().map(AsFd::as_fd),
+        ops_type: 0,
     };
     sys::lift_memory_limit();
     let without_types = || sys::new_map(&NewMap { types: None, ..shape });

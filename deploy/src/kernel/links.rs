@@ -87,7 +87,7 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
         }
         Hook::RawTracepoint(place) => sys::raw_tracepoint(program, Some(&place.name))?,
         // The loader told the kernel what for.
-        Hook::Trace(_) | Hook::Freplace(_) => sys::raw_tracepoint(program, None)?,
+        Hook::Trace(_) => sys::raw_tracepoint(program, None)?,
         Hook::Kprobe(place) => kprobe(place, program)?,
         Hook::Ksyscall(place) => {
             let function = places::syscall(&place.name);
@@ -102,11 +102,8 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
         Hook::Usdt(place) => usdt(place, program)?,
         Hook::PerfEvent(place) => perf_event(place, program)?,
         Hook::Iter(place) => iter(place, program, site)?,
-        Hook::StructOps(place) => {
-            let table =
-                pins::open(&(site.map)(&place.map), Kind::Map).ok().flatten().ok_or_else(|| Missing::no_table(&place.map))?;
-            sys::link_map(table.as_fd())?
-        }
+        // What stands in the program's place is the table.
+        Hook::StructOps(_) => sys::link_map(program)?,
         Hook::Clsact { .. } | Hook::Socket(_) | Hook::SharedXdp(_) => {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP).into());
         }

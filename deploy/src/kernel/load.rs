@@ -13,9 +13,9 @@ use ouro_rules::manifest::Scalar;
 
 use super::objects::{Opened, Shared};
 use super::prepare::{Kernel, Prepared};
-use super::types::CoreTypes;
+use super::types::{CoreTypes, Found};
 use super::verify::{self, Refused, Taken, Verified};
-use super::{pins, sys};
+use super::{pins, sys, tables};
 use crate::Error;
 use crate::object::Reason;
 use crate::rejection::{Rejection, is_statistic};
@@ -42,6 +42,19 @@ pub(crate) struct Request<'a> {
     pub(crate) globals: &'a BTreeMap<String, Scalar>,
     /// Where it is pinned; it goes with the loader if nowhere.
     pub(crate) pin: Option<PathBuf>,
+    /// Of an extension, what it replaces; that program is loaded first.
+    pub(crate) replaces: Option<Replaced<'a>>,
+}
+
+/// A function of a program.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Replaced<'a> {
+    /// The program's object.
+    pub(crate) object: &'a [u8],
+    /// The C function that is the program.
+    pub(crate) program: &'a str,
+    /// The function.
+    pub(crate) function: &'a str,
 }
 
 /// A program that the kernel took.
@@ -99,19 +112,49 @@ impl<'a> Loader<'a> {
     }
 
     /// Loads programs on all cores; a result for each, in order. What is wrong with one is no matter to the others.
+    /// Extensions come last: what they extend must be in the kernel.
     pub(crate) fn load_all(&mut self, requests: &[Request<'a>]) -> Vec<Result<Loaded, Error>> {
-        let prepared: Vec<_> = requests.iter().map(|request| self.prepare(request)).collect();
+        let (extensions, others): (Vec<_>, Vec<_>) =
+            requests.iter().enumerate().partition(|(_, request)| request.replaces.is_some());
+        let mut results = self.load_wave(&others);
+        results.extend(self.load_wave(&extensions));
+        results.sort_by_key(|(number, _)| *number);
+        results.into_iter().map(|(_, result)| result).collect()
+    }
+
+    fn load_wave(&mut self, requests: &[(usize, &Request<'a>)]) -> Vec<(usize, Result<Loaded, Error>)> {
+        let prepared: Vec<_> = requests.iter().map(|(_, request)| self.prepare(request)).collect();
         let mut done = self.verify(&prepared.iter().flatten().collect::<Vec<_>>());
         let mut results = Vec::new();
-        for (request, prepared) in requests.iter().zip(prepared) {
-            results.push(prepared.and_then(|prepared| {
+        for ((number, request), prepared) in requests.iter().zip(prepared) {
+            let result = prepared.and_then(|prepared| {
                 let done = done.pop_front().expect("BUG: what is ready was loaded");
                 let refused = |refused| self.with_types(request, not_loaded(&request.program, prepared.kind(), refused));
                 let taken = done.map_err(refused)?;
                 self.finish(request, taken)
-            }));
+            });
+            results.push((*number, result));
         }
         results
+    }
+
+    /// Makes the table of functions that an object calls `name`, with all its programs, and pins it; the kernel does not use it yet.
+    /// `of` is the program it is of, for messages.
+    pub(crate) fn make_table(&mut self, request: &Request<'a>, name: &str, pin: &Path) -> Result<(), Error> {
+        let opened = open(&mut self.objects, &self.kernel, request.object, &request.program)?;
+        let found = opened.object.struct_ops.iter().find(|table| table.name == name).cloned();
+        let missing = || object_error(&request.program, format!("it has no table of functions `{name}`"));
+        let table = found.ok_or_else(missing)?;
+        let absent = table.programs.iter().map(|(_, function)| function).filter(|function| opened.loaded(function).is_none());
+        let wanted = |function: &String| {
+            let (program, function) = (function.clone().into(), function.clone().into());
+            Request { program, function, pin: None, ..request.clone() }
+        };
+        let requests: Vec<Request<'a>> = absent.map(wanted).collect();
+        self.load_all(&requests).into_iter().try_for_each(|result| result.map(drop))?;
+        let opened = &self.objects[&key(request.object)];
+        let made = tables::make(opened, &self.kernel.types, &table).map_err(|trouble| trouble.of(name))?;
+        sys::pin(made.as_fd(), pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), error))
     }
 
     /// One kind after another, in the order they are first asked for: the first program to use a table decides which kind it is
@@ -137,11 +180,19 @@ impl<'a> Loader<'a> {
     }
 
     fn prepare(&mut self, request: &Request<'a>) -> Result<Prepared, Error> {
+        let extended = request.replaces.map(|replaced| self.extended(request, replaced)).transpose()?;
         let opened = open(&mut self.objects, &self.kernel, request.object, &request.program)?;
         opened.set(request.object, request.globals).map_err(|reason| object_error(&request.program, reason))?;
         let missing = || object_error(&request.program, format!("it has no function `{}`", request.function));
         let function = opened.object.function(&request.function).ok_or_else(missing)?;
-        opened.prepare(function, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(&request.program))
+        opened.prepare(function, extended, &self.kernel, &mut self.shared).map_err(|trouble| trouble.of(&request.program))
+    }
+
+    /// The function that an extension replaces, of a program that is loaded.
+    fn extended(&self, request: &Request<'a>, Replaced { object, program, function }: Replaced<'a>) -> Result<Found, Error> {
+        let missing = || object_error(&request.program, format!("`{program}`, which it extends, was not loaded"));
+        let opened = self.objects.get(&key(object)).ok_or_else(missing)?;
+        opened.loaded_function(program, function).map_err(|trouble| trouble.of(&request.program))
     }
 
     /// A refusal may have its reason in types that the kernel does not have.

@@ -32,11 +32,12 @@ mod run;
 mod scratch;
 mod settings;
 mod stub;
+mod tables;
 mod sys;
 mod types;
 mod verify;
 
-pub(crate) use attach::{attach, beside, detach, remove_link, switch, take_back};
+pub(crate) use attach::{attach, beside, detach, extend, remove_link, switch, take_back};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub use caps::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub(crate) use caps::{follows_kernel, require as require_capabilities};
@@ -46,7 +47,7 @@ pub(crate) use dispatcher::{Called, create_dispatcher};
 pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
 pub(crate) use lacking::Requirements;
-pub(crate) use load::{LoadOptions, Loaded, Loader, Request};
+pub(crate) use load::{LoadOptions, Loaded, Loader, Replaced, Request};
 pub(crate) use map_types::MapTypes;
 pub(crate) use maps::{
     counts, create_counts, create_table, fill_slot, freeze, passing, pin, pin_again, read_bytes, replace_bytes, write_bytes,

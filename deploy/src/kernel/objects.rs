@@ -20,6 +20,7 @@ use super::prepare::{Kernel, Prepared};
 use super::relocate::relocate;
 use super::settings::Settings;
 use super::sys::{self, NewMap};
+use super::types::Found;
 use crate::object::{ExternKind, MapDef, Object, Reason, SETTINGS, Value, for_old_kernels};
 
 const PERF_EVENT_ARRAY: u32 = 4;
@@ -108,18 +109,43 @@ impl Opened {
         self.object.maps.iter().position(|map| map.name == name && map.data.is_none())
     }
 
-    pub(super) fn prepare(&mut self, function: usize, kernel: &Kernel, shared: &mut Shared) -> Result<Prepared, Trouble> {
+    pub(super) fn prepare(
+        &mut self,
+        function: usize,
+        extended: Option<Found>,
+        kernel: &Kernel,
+        shared: &mut Shared,
+    ) -> Result<Prepared, Trouble> {
         let Opened { object, btf, maps, programs, .. } = self;
         let types = btf.clone();
         let mut map = |number: usize| map(object, maps, types.as_deref().map(AsFd::as_fd), shared, number);
-        let prepared = Prepared::of(object, function, kernel, btf.clone(), &mut map)?;
+        let prepared = Prepared::of(object, function, kernel, btf.clone(), extended, &mut map)?;
         fill(object, maps, programs)?;
         Ok(prepared)
+    }
+
+    /// The object's types, as the kernel has them.
+    pub(super) fn types(&self) -> Option<BorrowedFd<'_>> {
+        self.btf.as_deref().map(AsFd::as_fd)
     }
 
     /// Makes a map, whatever was handed in.
     pub(super) fn create(&self, number: usize) -> Result<OwnedFd, Trouble> {
         create(&self.object.maps[number], self.btf.as_deref().map(AsFd::as_fd))
+    }
+
+    /// A function of a program that was loaded from it, as the kernel has it.
+    pub(super) fn loaded_function(&self, program: &str, function: &str) -> Result<Found, Trouble> {
+        let loaded = self.programs.get(program).ok_or_else(|| format!("`{program}`, which it extends, was not loaded"))?;
+        let id =
+            self.object.function_type(function).ok_or_else(|| format!("`{program}` has no function `{function}` with a type"))?;
+        let failed = |error| Trouble::System("cannot keep the program".to_owned(), error);
+        Ok(Found { id, module: Some(loaded.try_clone().map_err(failed)?.into()) })
+    }
+
+    /// A program that was loaded from it.
+    pub(super) fn loaded(&self, function: &str) -> Option<&Arc<OwnedFd>> {
+        self.programs.get(function)
     }
 
     /// Keeps a loaded program, and puts it where the object wants it.
@@ -194,6 +220,7 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
             .map(|btf| (btf, map.key_type, map.value_type))
             .filter(|_| !UNTYPED.contains(&map.ty) && (map.key_type, map.value_type) != (0, 0)),
         inner: inner.as_ref().map(AsFd::as_fd),
+        ..NewMap::default()
     };
     let created = match sys::new_map(&new) {
         // Types are a comfort for most maps, and kernels differ in which they take.

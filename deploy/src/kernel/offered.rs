@@ -91,7 +91,7 @@ enum Try {
     Module,
 }
 
-/// What every constructor but `socket`, `freplace` and `struct_ops` comes to: of those no kernel tells before it is done.
+/// What every constructor but `socket` and `struct_ops` comes to: of those no kernel tells before it is done.
 pub fn offered() -> Vec<Offer> {
     let types = KernelTypes::default();
     let probe = |ty: &str, target, more| probe(&types, hook::find(ty).ok_or_else(|| unknown(ty))?, target, more);

@@ -16,6 +16,7 @@ use crate::Error;
 const LINK_CGROUP: u32 = 3;
 const LINK_NETNS: u32 = 5;
 const LINK_XDP: u32 = 6;
+const LINK_STRUCT_OPS: u32 = 9;
 const LINK_TCX: u32 = 11;
 const LINK_NETKIT: u32 = 13;
 const LINK_SOCKMAP: u32 = 14;
@@ -113,7 +114,7 @@ pub(crate) fn facts_of_link(fd: &OwnedFd, path: &Path) -> Result<LinkFacts, Erro
     let words = words(fd, path)?;
     let target = match words[0] {
         LINK_CGROUP => u64::from(words[4]) | u64::from(words[5]) << 32,
-        LINK_NETNS | LINK_XDP | LINK_TCX | LINK_NETKIT | LINK_SOCKMAP => words[4].into(),
+        LINK_NETNS | LINK_XDP | LINK_STRUCT_OPS | LINK_TCX | LINK_NETKIT | LINK_SOCKMAP => words[4].into(),
         _ => return Ok(LinkFacts { id: words[1], program: words[2], target: Some(0) }),
     };
     Ok(LinkFacts { id: words[1], program: words[2], target: Some(target).filter(|target| *target != 0) })

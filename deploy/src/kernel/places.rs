@@ -34,11 +34,6 @@ impl Missing {
         Missing { what: what.into(), help: None }
     }
 
-    /// Tables of functions are of the kernel's own types, which no `bpf_map` declares.
-    pub(super) fn no_table(map: &str) -> Missing {
-        Missing::new(format!("no table of functions is pinned as the map `{map}` of the chain"))
-    }
-
     fn help(mut self, help: impl Into<String>) -> Missing {
         self.help = Some(help.into());
         self

@@ -79,15 +79,17 @@ impl Prepared {
         &self.linked.calls
     }
 
-    /// What kind of program it is, links, and fills in; `map` gives the map of this number.
+    /// What kind of program it is, links, and fills in; `extended` is the function that it replaces, `map` gives the map of this
+    /// number.
     pub(super) fn of<E: From<Reason>>(
         object: &Object,
         function: usize,
         kernel: &Kernel,
         btf: Option<Arc<OwnedFd>>,
+        extended: Option<Found>,
         map: &mut dyn FnMut(usize) -> Result<Arc<OwnedFd>, E>,
     ) -> Result<Prepared, E> {
-        let (ty, attach_type, flags, attach) = kind(object, function, &kernel.types)?;
+        let (ty, attach_type, flags, attach) = kind(object, function, extended, &kernel.types)?;
         let linked = object.link(function)?;
         let license = CString::new(object.license.clone()).map_err(|_| "its license is no text".to_owned())?;
         let mut prepared = Prepared {
@@ -218,7 +220,11 @@ fn find(types: &KernelTypes, object: &Object, wanted: &Extern) -> Result<Option<
 /// The numbers of a program's type, attach type and flags, and what of the kernel it attaches to.
 type Numbers = (u32, u32, u32, Option<Found>);
 
-fn kind(object: &Object, function: usize, types: &KernelTypes) -> Result<Numbers, Reason> {
+/// `extended` is the function that an extension replaces.
+fn kind(object: &Object, function: usize, extended: Option<Found>, types: &KernelTypes) -> Result<Numbers, Reason> {
+    if let (Some(found), Some(hook)) = (extended, object.get(function).hook().filter(|hook| hook.prog_type == "ext")) {
+        return Ok((numbers::program_type(hook.prog_type).unwrap_or_default(), 0, 0, Some(found)));
+    }
     let (ty, attach_type, flags, attach) = kind_of(&object.get(function).section, types)?;
     if object.get(function).hook().is_some_and(|hook| hook.prog_type == "struct_ops") {
         let (attach, member) = member(object, &object.get(function).name, types)?;
@@ -234,7 +240,7 @@ pub(super) fn kind_of(section: &str, types: &KernelTypes) -> Result<Numbers, Rea
     let (ty, attach_type, flags) = numbers_of(hook).ok_or_else(unknown)?;
     let target = section.trim_start_matches('?').strip_prefix(hook.prefix).and_then(|rest| rest.strip_prefix('/'));
     match hook.prog_type {
-        "ext" => Err("it replaces a function of another program, and nothing says which program that is".to_owned()),
+        "ext" => Err("it replaces a function of another program, and nothing says which program that is: `extensions` of a `bpf_chain` does".to_owned()),
         "tracing" | "lsm" => {
             let target = target.ok_or_else(|| format!("its section `{section}` does not say what it attaches to"))?;
             Ok((ty, attach_type, flags, Some(attach_target(hook, target, types)?)))

@@ -32,6 +32,13 @@ pub(super) fn socket(place: &Socket, program: &Path) -> Error {
     Error::Attach { hook: format!("descriptor {} of process {}", place.fd, place.pid), reason }
 }
 
+/// What is registered keeps its name, which only the kernel's type knows where to find.
+pub(super) fn other_table(hook: &Hook) -> Error {
+    let reason = "the kernel puts only a table of the same type and the same name, as its members say it, in the place of another; \
+                  give the variable another name, too, and the one is registered before the other goes";
+    Error::Attach { hook: hook.to_string(), reason: reason.to_owned() }
+}
+
 /// What the kernel's answer means for this hook.
 pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
     let native = matches!(hook, Hook::Xdp { mode: XdpMode::Native, .. });
@@ -89,7 +96,6 @@ pub(crate) fn needs(hook: &Hook) -> &'static str {
         Hook::UprobeMulti(_) => "it came with Linux 6.6, `uprobe.session` with 6.13, and needs CONFIG_UPROBES",
         Hook::Usdt(_) => "links for probes came with Linux 5.15, for those in several places with 6.6, and need CONFIG_UPROBES",
         Hook::Iter(_) => "iterators came with Linux 5.8; this kernel may lack this one",
-        Hook::Freplace(_) => "it came with Linux 5.10 and needs trampolines; a locked-down kernel has none",
         Hook::StructOps(_) => "links for tables of functions came with Linux 6.4",
     }
 }

@@ -55,17 +55,17 @@ struct Module {
     types: Vec<(String, Kind, u32)>,
 }
 
-/// A type of the kernel or of a module.
+/// A type of the kernel, of a module or of a program.
 #[derive(Clone)]
 pub(super) struct Found {
     /// Its id.
     pub(super) id: u32,
-    /// The module's BTF; none is the kernel's own.
+    /// The module's BTF, or the program; none is the kernel's own.
     pub(super) module: Option<Arc<OwnedFd>>,
 }
 
 impl Found {
-    /// The module's BTF.
+    /// The module's BTF, or the program.
     pub(super) fn module(&self) -> Option<BorrowedFd<'_>> {
         self.module.as_ref().map(AsFd::as_fd)
     }

@@ -27,7 +27,7 @@ pub(crate) use insn::{Insn, Pseudo};
 pub(crate) use link::{Linked, Target};
 pub(crate) use maps::{MapDef, SETTINGS, Value};
 pub(crate) use narrowed::{Only, narrowed};
-pub(crate) use struct_ops::StructOps;
+pub(crate) use struct_ops::{StructOps, wrapper};
 
 /// Why an object, or a part of it, cannot be loaded: a fragment of a sentence.
 pub(crate) type Reason = String;
@@ -148,6 +148,13 @@ impl Object {
     /// From now on nothing that needs this function can be loaded.
     pub(crate) fn fail(&mut self, function: usize, reason: Reason) {
         self.functions[function].references.insert(0, (0, Err(reason)));
+    }
+
+    /// The id of a function's type.
+    pub(crate) fn function_type(&self, name: &str) -> Option<u32> {
+        let types = self.types.as_ref()?;
+        let is_it = |ty: ouro_btf::Type| ty.kind == ouro_btf::Kind::Function && types.name(ty) == name;
+        types.ids().find(|id| types.get(*id).is_some_and(is_it))
     }
 
     /// A program with all functions it can call behind it.

@@ -444,7 +444,7 @@ fn the_kernel_says_what_it_offers() {
     let named: BTreeSet<&str> = offers.iter().map(|offer| offer.constructor).collect();
     let mut wanted: BTreeSet<&str> = hook::HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
     // Nobody can tell of these before it is done.
-    for unknown in ["socket", "freplace", "struct_ops"] {
+    for unknown in ["socket", "struct_ops"] {
         wanted.remove(unknown);
     }
     assert_eq!(named, wanted);

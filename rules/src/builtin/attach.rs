@@ -39,13 +39,12 @@ pub const ATTACH: &[&str] = &[
     "usdt",
     "perf_event",
     "iter",
-    "freplace",
     "struct_ops",
 ];
 
 /// Every constructor.
 pub fn records() -> Vec<RecordSpec> {
-    [vec![jump()], devices(), groups(), kernel(), user(), programs()].concat()
+    [vec![jump(), freplace()], devices(), groups(), kernel(), user(), programs()].concat()
 }
 
 fn jump() -> RecordSpec {
@@ -57,6 +56,26 @@ fn jump() -> RecordSpec {
             AttrSpec::new("on_miss", verdict(), "The verdict when the slot is empty; the program's own `on_miss` by default."),
             AttrSpec::new("loop", AttrType::Int, "For a jump that closes a cycle: how often it is taken at most in one run."),
             AttrSpec::new("name", AttrType::String, "Its name in the C source; the target's name by default."),
+        ],
+    )
+}
+
+fn freplace() -> RecordSpec {
+    record(
+        "freplace",
+        "A program that replaces a function of the chain's entry, before anything runs it. Kernel 5.8 for its pin, with BTF; an entry \
+         that stands in a jump table cannot be extended.",
+        vec![
+            AttrSpec::new("extension", AttrType::Label, "The program, of the type `freplace/<function>`.")
+                .required()
+                .edge(EdgeKind::Member),
+            AttrSpec::new("program", AttrType::Label, "The program whose function it is: the entry, which is the default.")
+                .edge(EdgeKind::Member),
+            AttrSpec::new(
+                "function",
+                AttrType::String,
+                "The function, which must not be static; the one in the extension's type by default.",
+            ),
         ],
     )
 }
@@ -326,18 +345,10 @@ fn programs() -> Vec<RecordSpec> {
             ],
         ),
         record(
-            "freplace",
-            "Replaces a function of another program. Kernel 5.10; a program that jumps or is jumped to cannot be replaced.",
-            vec![
-                AttrSpec::new("program", AttrType::String, "The other program: the path of its pin, or `id:<number>`.")
-                    .required(),
-                AttrSpec::new("function", AttrType::String, "Its function; the one in the program's type by default."),
-            ],
-        ),
-        record(
             "struct_ops",
-            "Makes a table of functions the kernel's, which must be pinned among the maps of the deployment. Kernel 6.4.",
-            vec![AttrSpec::new("map", AttrType::String, "The map that is the table, by its name in the source.").required()],
+            "Registers a table of functions with the kernel: a variable of the entry's source, in `.struct_ops.link` or \
+             `.struct_ops`. Kernel 6.4.",
+            vec![AttrSpec::new("table", AttrType::String, "The variable; by default the only one.")],
         ),
     ]
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::attach::{ATTACH, attach};
+use super::extension::extensions;
 use super::packet::packets;
 use crate::action::{Action, ActionKind, Artifact};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
@@ -36,6 +37,13 @@ impl BpfChain {
                 "programs",
                 AttrType::Label.list(),
                 "Programs that must be part of the chain; an unreachable one is an error.",
+            )
+            .default(empty())
+            .edge(EdgeKind::Member),
+            AttrSpec::new(
+                "extensions",
+                AttrType::Record(vec!["freplace".to_owned()]).list(),
+                "Programs that replace functions of the entry, before anything runs it.",
             )
             .default(empty())
             .edge(EdgeKind::Member),
@@ -89,6 +97,8 @@ impl Rule for BpfChain {
         let (attach, mut findings) = attach_points(ctx, &entry);
         findings.extend(name_finding(ctx));
         let listed = listed(ctx, &mut findings);
+        let extensions = extensions(ctx, &mut findings);
+        let added = extensions.iter().map(|extension| extension.program.clone()).collect::<Vec<_>>();
         let tests = tests(ctx, &entry, &mut findings);
         let btf = btf(ctx).unwrap_or_else(|finding| {
             findings.push(finding);
@@ -101,6 +111,7 @@ impl Rule for BpfChain {
             entry: &entry,
             programs: &programs,
             listed,
+            extensions,
             attach,
             table_size: ctx.target.get("table_size").as_int().map(|size| (size, ctx.target.span_of("table_size"))),
             counting: ctx.target.get("counting").as_bool().unwrap_or(true),
@@ -109,7 +120,7 @@ impl Rule for BpfChain {
             has_btf: btf.is_some(),
         };
         match chain::validate(&draft) {
-            Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, &programs, btf)),
+            Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, programs.values().chain(&added), btf)),
             Ok(_) => Err(findings),
             Err(more) => {
                 findings.extend(more);
@@ -203,15 +214,15 @@ fn attach_points<'a>(ctx: &Context<'a>, entry: &ProgramInfo) -> (Vec<(crate::man
     (points, findings)
 }
 
-fn analysis(
+fn analysis<'a>(
     ctx: &Context<'_>,
     spec: chain::ChainSpec,
-    programs: &BTreeMap<Label, Arc<ProgramInfo>>,
+    programs: impl Iterator<Item = &'a Arc<ProgramInfo>>,
     btf: Option<Artifact>,
 ) -> Analysis {
     let label = ctx.target.label.clone();
     let bundle = Artifact::Output(ctx.output(&format!("{}.bundle", label.name)).into());
-    let by_label: BTreeMap<&Label, &Arc<ProgramInfo>> = programs.values().map(|program| (&program.label, program)).collect();
+    let by_label: BTreeMap<&Label, &Arc<ProgramInfo>> = programs.map(|program| (&program.label, program)).collect();
     let members: Vec<&Arc<ProgramInfo>> = spec.programs.iter().flat_map(|member| by_label[&member.label].tried()).collect();
     let expected = members.iter().map(|program| program.expected.clone()).collect();
     let action = Action {

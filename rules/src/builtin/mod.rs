@@ -13,6 +13,7 @@ mod bpf_variants;
 mod jumps;
 mod compile;
 mod config_setting;
+mod extension;
 mod filegroup;
 mod genrule;
 pub mod info;

@@ -169,9 +169,17 @@ fn wrong_direction(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<
 
 /// Hooks that switch at one instant follow a table of the chain's own, and the dispatcher of a shared device has its own.
 fn atomic_share(draft: &Draft<'_>, point: &Attach, item: &Spanned) -> Option<Diagnostic> {
-    let shares = draft.atomic && matches!(point, Attach::SharedXdp(_));
-    let finding = || Diagnostic::error(&item.span, "a chain that is `atomic` cannot share a device");
-    shares.then(|| finding().help("leave `priority` out, or `atomic`: a chain with one hook switches at one instant anyway"))
+    let (what, help) = match point {
+        Attach::SharedXdp(_) => (
+            "a chain that is `atomic` cannot share a device",
+            "leave `priority` out, or `atomic`: a chain with one hook switches at one instant anyway",
+        ),
+        Attach::StructOps(_) => {
+            ("a table of functions cannot be `atomic`: there is nothing that could jump", "leave `atomic` out")
+        }
+        _ => return None,
+    };
+    draft.atomic.then(|| Diagnostic::error(&item.span, what).help(help))
 }
 
 /// The place of an attach point; two points of one chain at the same place would run it twice.

@@ -3,6 +3,7 @@
 //! Pure; knows no object files. What needs the bytecode is checked by [`crate::object`].
 
 mod depth;
+mod extend;
 mod fit;
 mod shape;
 mod slots;
@@ -16,10 +17,11 @@ use crate::attr::Spanned;
 use crate::contents::Given;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
-use crate::manifest::{Attach, Edge, MapSpec, PacketTest, Scalar};
+use crate::manifest::{Attach, Edge, MapSpec, PacketTest, Replaces, Scalar};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 use crate::requirement::Requirement;
 
+pub use extend::Extension;
 pub use fit::{check_jump, check_point};
 
 /// Tail calls the kernel allows in one run after the entry (`MAX_TAIL_CALL_CNT`, the same on all kernels since 5.17).
@@ -77,6 +79,9 @@ pub struct Member {
     pub hidden: bool,
     /// Whether the chain is deployed without it where the kernel does not take it.
     pub optional: bool,
+    /// Of an extension, the function whose place it takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
     /// The objects that can stand in its place, in the order tried; one if it has no candidates.
     pub tried: Vec<Tried>,
 }
@@ -113,6 +118,8 @@ pub struct Draft<'a> {
     pub programs: &'a BTreeMap<Label, Arc<ProgramInfo>>,
     /// Programs that must be part of it.
     pub listed: Vec<(Label, &'a Spanned)>,
+    /// Programs that replace functions of others.
+    pub extensions: Vec<Extension<'a>>,
     /// Where the entry is attached.
     pub attach: Vec<(Attach, &'a Spanned)>,
     /// Entries asked for.
@@ -144,6 +151,7 @@ pub fn validate(draft: &Draft<'_>) -> Result<ChainSpec, Vec<Diagnostic>> {
     let graph = graph(draft);
     let mut findings = shape::check(draft, &graph);
     findings.extend(fit::check(draft, &graph));
+    findings.extend(extend::check(draft, &graph));
     findings.extend(too_many_edges(draft, &graph));
     let slots = slots::assign(draft, &graph).unwrap_or_else(|more| {
         findings.extend(more);
@@ -161,8 +169,9 @@ fn too_many_edges(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> {
     (count > MAX_EDGES).then(finding)
 }
 
-fn graph<'a>(draft: &Draft<'a>) -> Graph<'a> {
-    let mut programs: Vec<&Arc<ProgramInfo>> = draft.programs.values().collect();
+fn graph<'a>(draft: &'a Draft<'_>) -> Graph<'a> {
+    let extensions = draft.extensions.iter().map(|extension| &extension.program);
+    let mut programs: Vec<&Arc<ProgramInfo>> = draft.programs.values().chain(extensions).collect();
     programs.sort_by_key(|program| (program.label != draft.entry.label, &program.label));
     programs.dedup_by_key(|program| &program.label);
     let place: BTreeMap<&Label, usize> = programs.iter().enumerate().map(|(index, program)| (&program.label, index)).collect();
@@ -184,6 +193,10 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
     order.iter().zip(0..).for_each(|(old, new)| place[*old] = new);
     let maps = maps(graph);
     let map_place: BTreeMap<&str, u32> = maps.keys().map(|name| name.as_str()).zip(0..).collect();
+    let replaces = |label: &Label| {
+        let extension = draft.extensions.iter().find(|extension| extension.program.label == *label);
+        extension.map(|extension| extension.replaces(draft))
+    };
     let member = |index: &usize| {
         let program = graph.programs[*index];
         let used: Vec<u32> = program.maps.iter().map(|map| map_place[map.spec.name.as_str()]).collect();
@@ -194,6 +207,7 @@ fn spec(draft: &Draft<'_>, graph: &Graph<'_>, slots: slots::Slots) -> ChainSpec 
             maps: used,
             hidden: program.hidden,
             optional: program.optional.is_some(),
+            replaces: replaces(&program.label),
             tried: program.tried().iter().map(|program| tried(program)).collect(),
         }
     };

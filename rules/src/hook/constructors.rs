@@ -36,7 +36,6 @@ impl Hook {
             "uprobe.multi" | "uretprobe.multi" | "uprobe.session" => &["uprobe_multi"],
             "usdt" => &["usdt"],
             "perf_event" => &["perf_event"],
-            "freplace" => &["freplace"],
             "struct_ops" => &["struct_ops"],
             // `sk_skb` alone does not say which of two things it is.
             _ if matches!(self.prog_type, "sk_msg" | "sk_skb") && !self.attach_type.is_empty() => &["sockmap"],
@@ -46,7 +45,7 @@ impl Hook {
 
     /// Whether a program can only be loaded when its type names what it is for. Others may be told by their constructor.
     pub fn needs_name(&self) -> bool {
-        self.takes_name && matches!(self.prog_type, "tracing" | "lsm" | "ext" | "struct_ops")
+        self.takes_name && matches!(self.prog_type, "tracing" | "lsm" | "ext")
     }
 }
 
@@ -58,6 +57,6 @@ mod tests {
     fn names_are_needed_where_nothing_else_can_say_them() {
         let needs = |ty: &str| find(ty).unwrap().needs_name();
         assert!(needs("fentry") && needs("lsm") && needs("iter") && needs("tp_btf"));
-        assert!(!needs("kprobe") && !needs("uprobe.s") && !needs("tracepoint") && !needs("xdp"));
+        assert!(!needs("struct_ops") && !needs("kprobe") && !needs("uprobe.s") && !needs("tracepoint") && !needs("xdp"));
     }
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::place::{
-    Cgroup, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, Netns, Order, PerfEvent, RawTracepoint, Socket, Sockmap,
-    StructOps, Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
+    Cgroup, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, Netns, Order, PerfEvent, RawTracepoint, Socket, Sockmap, StructOps,
+    Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
 };
 use super::{LABEL, SharedXdp, is_deployment_name, is_interface_name, is_kernel_name};
 
@@ -101,9 +101,7 @@ pub enum Attach {
     PerfEvent(PerfEvent),
     /// An iterator, read by `cat` of its pin; kernel 5.8.
     Iter(Iter),
-    /// A function of another program; kernel 5.10 for links.
-    Freplace(Freplace),
-    /// A table of the kernel's functions; kernel 6.4 for links.
+    /// A table of functions for the kernel; kernel 6.4 for links.
     StructOps(StructOps),
 }
 
@@ -144,11 +142,15 @@ impl Attach {
         if let Some(name) = self.interface().filter(|name| !is_device(name)) {
             return bad("a network device", name);
         }
+        if let Attach::StructOps(StructOps { table, .. }) = self
+            && !is_deployment_name(table)
+        {
+            return bad("a table of functions", table);
+        }
         let (map, group, order) = match self {
             Attach::Tcx { order, .. } | Attach::Netkit { order, .. } => (None, None, Some(order)),
             Attach::Cgroup(place) => (None, Some(&place.path), Some(&place.order)),
             Attach::Sockmap(place) => (Some(&place.map), None, None),
-            Attach::StructOps(place) => (Some(&place.map), None, None),
             Attach::Iter(place) => (place.map.as_ref(), place.cgroup.as_ref(), None),
             _ => (None, None, None),
         };
@@ -183,7 +185,6 @@ impl Attach {
             Attach::Usdt(place) => place.words(),
             Attach::PerfEvent(place) => place.words(),
             Attach::Iter(place) => place.words(),
-            Attach::Freplace(place) => place.words(),
             Attach::StructOps(place) => place.words(),
         }
     }

@@ -305,21 +305,22 @@ pub struct Iter {
     pub sleepable: bool,
 }
 
-/// A function of another program.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Freplace {
-    /// The program: the path of its pin, or `id:<number>`.
-    #[serde(rename = "of")]
-    pub program: String,
-    /// Its function.
-    pub function: String,
-}
-
-/// A table of the kernel's functions.
+/// A table of functions for the kernel to call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StructOps {
-    /// The map that is such a table, by its name in the source.
-    pub map: String,
+    /// The variable of the source. In a bundle it always has a name.
+    pub table: String,
+    /// The kernel's type of it: `tcp_congestion_ops`; known once the object is there.
+    #[serde(default, rename = "of")]
+    pub ty: String,
+}
+
+impl StructOps {
+    /// Whether the kernel puts another table in its place while it is used. Types that cannot say so themselves are unregistered
+    /// first: of those in kernels up to 6.18 only this one can.
+    pub fn is_updated(&self) -> bool {
+        self.ty == "tcp_congestion_ops"
+    }
 }
 
 impl Cgroup {
@@ -456,17 +457,10 @@ impl Iter {
     }
 }
 
-impl Freplace {
-    /// Where, and how.
-    pub fn words(&self) -> (String, String) {
-        (format!("{} of {}", self.function, self.program), "freplace".to_owned())
-    }
-}
-
 impl StructOps {
     /// Where, and how.
     pub fn words(&self) -> (String, String) {
-        (self.map.clone(), "struct_ops".to_owned())
+        (self.table.clone(), "struct_ops".to_owned())
     }
 }
 

@@ -22,10 +22,14 @@ mod jumps;
 mod layout;
 mod maps;
 mod program;
+mod replaced;
+mod tables;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::globals::{Form, Global, check_globals, globals, unknown as unknown_global};
+pub use self::replaced::{Side, check_replaced};
+pub use self::tables::{Table, tables};
 
 use self::decoded::Decoded;
 use self::elf::{Image, Symbol};
@@ -110,7 +114,8 @@ pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnost
     let mut findings = Vec::new();
     let program = program::find(&decoded, expected, &mut findings);
     let license = program::license(&decoded, expected).map_err(|finding| findings.push(finding));
-    let functions = decoded.reachable(program.map_or_else(|| decoded.programs(), |program| vec![program]));
+    let is_table = program::is_of_table(&expected.ty);
+    let functions = decoded.reachable(program.filter(|_| !is_table).map_or_else(|| decoded.programs(), |program| vec![program]));
     let maps = maps::check(&decoded, &functions, expected, &mut findings).map_err(unreadable)?;
     let Some(program) = program else { return Err(sorted(findings)) };
     let jumps = jumps::check(&decoded, &functions, expected, &mut findings);

@@ -14,6 +14,9 @@ const ALIASES: &[(&str, &str)] = &[("classifier", "tc"), ("tp", "tracepoint"), (
 /// The number of the function that is the program, or is meant to be: one of another type is a finding, and yet looked into.
 pub(super) fn find(decoded: &Decoded<'_>, expected: &Expected, findings: &mut Vec<Diagnostic>) -> Option<usize> {
     let programs = decoded.programs();
+    if is_of_table(&expected.ty) {
+        return in_table(decoded, expected, &programs, findings);
+    }
     let (right, wrong): (Vec<usize>, Vec<usize>) =
         programs.iter().partition(|function| is_of_type(decoded.section_of(**function), &expected.ty));
     let found = match (&expected.function, &right[..], &wrong[..]) {
@@ -31,6 +34,26 @@ pub(super) fn find(decoded: &Decoded<'_>, expected: &Expected, findings: &mut Ve
         });
     }
     findings.extend(name_finding(decoded, program));
+    Some(program)
+}
+
+/// Whether a section is for functions of tables for the kernel.
+pub(super) fn is_of_table(section: &str) -> bool {
+    hook::find(section).is_some_and(|hook| hook.prog_type == "struct_ops")
+}
+
+/// Functions of tables come together: the one named stands for all, by default the first.
+fn in_table(decoded: &Decoded<'_>, expected: &Expected, programs: &[usize], findings: &mut Vec<Diagnostic>) -> Option<usize> {
+    let (right, wrong): (Vec<usize>, Vec<usize>) =
+        programs.iter().partition(|function| is_of_table(decoded.section_of(**function)));
+    let named_by_type = || right.iter().find(|function| decoded.section_of(**function) == expected.ty).or(right.first());
+    let found = match &expected.function {
+        Some(name) => named(decoded, expected, name, &right),
+        None => named_by_type().copied().ok_or_else(|| none(decoded, expected, &wrong)),
+    };
+    let program = found.map_err(|finding| findings.push(finding)).ok()?;
+    findings.extend(wrong.into_iter().map(|other| of_another_type(decoded, expected, program, other)));
+    findings.extend(right.into_iter().filter_map(|function| name_finding(decoded, function)));
     Some(program)
 }
 

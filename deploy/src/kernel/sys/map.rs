@@ -18,6 +18,8 @@ pub(in crate::kernel) struct NewMap<'a> {
     pub(in crate::kernel) numa_node: u32,
     /// The types of keys and values, in the BTF of an object.
     pub(in crate::kernel) types: Option<(BorrowedFd<'a>, u32, u32)>,
+    /// Of a table of functions, the kernel's type of its value.
+    pub(in crate::kernel) ops_type: u32,
     /// Of a map of maps, one such.
     pub(in crate::kernel) inner: Option<BorrowedFd<'a>>,
 }
@@ -34,6 +36,7 @@ pub(in crate::kernel) fn new_map(map: &NewMap<'_>) -> io::Result<OwnedFd> {
         .u32(16, map.flags)
         .u32(24, map.numa_node)
         .bytes(28, &name)
+        .u32(60, map.ops_type)
         .bytes(64, &map.extra.to_ne_bytes());
     if let Some(inner) = map.inner {
         attr = attr.fd(20, inner);

@@ -5,8 +5,8 @@
 use super::points::{Given, group};
 use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::manifest::{
-    Attach, Freplace, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, StructOps, Trace, Tracepoint,
-    Uprobe, UprobeMulti, Usdt,
+    Attach, Iter, Kprobe, KprobeMulti, Ksyscall, PerfEvent, RawTracepoint, Sample, StructOps, Trace, Tracepoint, Uprobe,
+    UprobeMulti, Usdt,
 };
 use crate::perf_event;
 
@@ -24,8 +24,7 @@ pub(super) fn attach(given: &Given<'_>, constructor: &str) -> Result<Attach, Dia
         "usdt" => usdt(given).map(Attach::Usdt),
         "perf_event" => perf_event(given).map(Attach::PerfEvent),
         "iter" => iter(given).map(Attach::Iter),
-        "freplace" => freplace(given).map(Attach::Freplace),
-        "struct_ops" => Ok(Attach::StructOps(StructOps { map: given.required("map")? })),
+        "struct_ops" => Ok(Attach::StructOps(StructOps { table: given.text("table").to_owned(), ty: String::new() })),
         kind => Ok(Attach::Trace(Trace {
             kind: kind.to_owned(),
             target: given.type_name().to_owned(),
@@ -193,15 +192,4 @@ fn iter(given: &Given<'_>) -> Result<Iter, Diagnostic> {
         return Err(given.error("pid", format!("`{target}` goes through no processes")).help("leave `pid` out"));
     }
     Ok(Iter { target, map, cgroup, pid, sleepable: given.hook.sleepable })
-}
-
-fn freplace(given: &Given<'_>) -> Result<Freplace, Diagnostic> {
-    let program = given.required("program")?;
-    let is_id = program.strip_prefix("id:").is_some_and(|id| id.parse::<u32>().is_ok());
-    if !is_id && !program.starts_with('/') {
-        return Err(given
-            .error("program", format!("`{program}` names no program"))
-            .help("write the path of its pin, or `id:<number>` as `bpftool prog` shows it"));
-    }
-    Ok(Freplace { program, function: named(given, "function", "handle")? })
 }

@@ -95,6 +95,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.core.clone(), &mut |_| {}),
         Step::CreateGeneration { generation } => create_generation(layout, *generation),
         Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
+        Step::RecordQdiscs { generation, qdiscs } => record_qdiscs(layout, *generation, qdiscs),
         Step::CreateTable { generation, entries } => kernel::create_table(&layout.table(*generation), *entries),
         Step::CreateCounts { generation, edges } => kernel::create_counts(&layout.counts(*generation), *edges),
         Step::CreateMap { map } => create_map(target, map),
@@ -142,7 +143,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::AskConfirmation { generation, seconds } => trial::begin(&layout.unconfirmed(), *generation, *seconds),
         Step::EndTrial => kernel::remove_pin(&layout.unconfirmed()),
-        Step::Settle => {
+        Step::Settle | Step::Wait => {
             kernel::settle();
             Ok(())
         }
@@ -198,6 +199,7 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
         kernel::remove_pin(&layout.table(generation))?;
         kernel::remove_pin(&layout.counts(generation))?;
+        kernel::remove_pin(&layout.next_meta(generation))?;
         kernel::remove_pin(&layout.meta(generation))?;
     }
     let folders = [layout.programs(generation), layout.own_maps(generation), layout.generation(generation)];
@@ -247,6 +249,12 @@ fn write_meta(target: &Target<'_>, generation: u32, hooks: &[Hook], qdiscs: &[St
     let bundle = bundle(target);
     let meta = Meta::new(&bundle.digest, &bundle.manifest, hooks.to_vec(), qdiscs.to_vec(), target.host.namespace);
     meta.write(&target.layout.meta(generation))
+}
+
+fn record_qdiscs(layout: &Layout, generation: u32, qdiscs: &[String]) -> Result<(), Error> {
+    let mut meta = meta_of(layout, generation)?;
+    meta.qdiscs = qdiscs.to_vec();
+    meta.replace(&layout.meta(generation), &layout.next_meta(generation))
 }
 
 /// Pins everything of a generation once more; what the kernel holds is the same.

@@ -103,6 +103,11 @@ impl Layout {
         self.own_maps(number).join("meta")
     }
 
+    /// That before it takes the place of an older one.
+    pub(crate) fn next_meta(&self, number: u32) -> PathBuf {
+        self.own_maps(number).join("meta-next")
+    }
+
     /// The sign that the generation was made live, and after which others.
     pub fn live(&self, number: u32) -> PathBuf {
         self.generation(number).join("live")

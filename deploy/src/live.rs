@@ -36,6 +36,19 @@ impl Observed {
         self.unattached_live().into_iter().collect()
     }
 
+    /// The generations packets may have run through, or may be in still, whole or not: all that were made live, all whose first
+    /// program a link has, dead or alive, and while a hook runs a program that nothing knows, every one. What only they record
+    /// stays until another is live.
+    pub(crate) fn ran(&self) -> BTreeSet<u32> {
+        let (live, attached) = (self.live(), || self.attachments.values());
+        let unknown = attached().any(|attached| attached.generation.is_none());
+        let is_entry = |entry| attached().any(|attached| attached.program == entry);
+        let ran = |(number, generation): &(&u32, &Generation)| {
+            unknown || generation.went_live.is_some() || live.contains(number) || generation.entry().is_some_and(is_entry)
+        };
+        self.generations.iter().filter(ran).map(|(number, _)| *number).collect()
+    }
+
     /// The generation that was made live last, if it is whole and attaches nowhere.
     fn unattached_live(&self) -> Option<u32> {
         let on_trial = self.trial.map(|trial| trial.generation);

@@ -27,8 +27,10 @@ pub(crate) use dispatchers::{dispatcher, dispatchers, write_members};
 pub struct Observed {
     /// Its name.
     pub name: String,
-    /// Whether its folders are there.
+    /// Whether its folders are there, all of them.
     pub has_folders: bool,
+    /// Whether one of them is.
+    pub has_a_folder: bool,
     /// Its generations by number.
     pub generations: BTreeMap<u32, Generation>,
     /// What is attached, by hook name.
@@ -172,7 +174,8 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     let layout = Layout::new(bpffs, name)?;
     let mut observed = Observed { name: name.to_owned(), host: kernel::host()?, ..Observed::default() };
     let entries = kernel::entries(layout.folder())?;
-    observed.has_folders = ["links", "maps"].iter().all(|folder| entries.contains(&((*folder).to_owned(), true)));
+    let has = |folder: &&str| entries.contains(&((*folder).to_owned(), true));
+    (observed.has_folders, observed.has_a_folder) = (["links", "maps"].iter().all(has), ["links", "maps"].iter().any(has));
     for number in entries.iter().filter_map(|(name, _)| Layout::generation_number(name)) {
         observed.generations.insert(number, generation(&layout, number)?);
     }
@@ -294,7 +297,7 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
     for (number, generation) in &observed.generations {
         let number = *number;
         ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);
-        ours.extend([layout.table(number), layout.counts(number), layout.meta(number)]);
+        ours.extend([layout.table(number), layout.counts(number), layout.meta(number), layout.next_meta(number)]);
         ours.extend([layout.live(number), layout.next_live(number)]);
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));

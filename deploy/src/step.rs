@@ -53,6 +53,13 @@ pub enum Step {
         /// The devices whose clsact qdisc is ours.
         qdiscs: Vec<String>,
     },
+    /// Records of a generation that is there the devices whose clsact qdisc is ours.
+    RecordQdiscs {
+        /// The generation.
+        generation: u32,
+        /// The devices.
+        qdiscs: Vec<String>,
+    },
     /// Creates an empty jump table.
     CreateTable {
         /// The generation.
@@ -252,6 +259,8 @@ pub enum Step {
     EndTrial,
     /// Waits until no packet is inside a replaced program. What comes after is not undone: the new state is live.
     Settle,
+    /// Waits until no packet is inside what a stopped command took off a hook.
+    Wait,
     /// Removes a clsact qdisc of ours, unless others use it.
     RemoveQdisc {
         /// The network device.
@@ -341,6 +350,9 @@ impl fmt::Display for Step {
             }
             Step::CreateGeneration { generation } => write!(f, "create generation {generation}"),
             Step::WriteMeta { generation, .. } => write!(f, "record what generation {generation} is"),
+            Step::RecordQdiscs { generation, .. } => {
+                write!(f, "record that generation {generation} needs the clsact qdiscs of ours")
+            }
             Step::CreateTable { entries, .. } => write!(f, "create a jump table with {entries} {}", plural(*entries, "slot")),
             Step::CreateCounts { edges, .. } => write!(f, "create counts for {edges} {}", plural(*edges, "jump")),
             Step::CreateMap { map } => write!(f, "create map `{}`", map_name(map)),
@@ -389,6 +401,7 @@ impl fmt::Display for Step {
             }
             Step::EndTrial => write!(f, "end the trial"),
             Step::Settle => write!(f, "wait until no packet is inside what was replaced"),
+            Step::Wait => write!(f, "wait until no packet is inside what a stopped command left"),
             Step::RemoveQdisc { interface } => write!(f, "remove the clsact qdisc of `{interface}` unless others use it"),
             Step::RemoveMap { map } => write!(f, "remove map `{map}` and what it holds"),
             Step::KeepMeta { generation } => write!(f, "keep the record of generation {generation} for its maps"),

@@ -3,7 +3,7 @@
 //! Pure.
 
 use super::changes::changes;
-use super::live::{Goal, leftovers};
+use super::live::{Goal, folders, leftovers};
 use super::{RemoveOptions, check, remove};
 use crate::change::Plan;
 use crate::conflict::Conflict;
@@ -56,6 +56,7 @@ fn make_live(observed: &Observed, target: u32) -> Result<Plan, Vec<Conflict>> {
         return Err(conflicts);
     }
     let mut steps = leftovers(observed, target);
+    steps.extend(folders(observed));
     steps.extend(
         Goal { target, manifest: &meta.manifest, hooks: &meta.hooks, catch_up: Vec::new(), confirm: None }.steps(observed),
     );

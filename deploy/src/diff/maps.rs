@@ -69,7 +69,7 @@ pub(super) fn catch_up(steps: &[Step]) -> Vec<Step> {
     steps.iter().filter_map(again).collect()
 }
 
-/// Maps that only generations which never went live recorded: half of what they hold may be missing, and what is missing may be
+/// Maps that only generations which never ran recorded: half of what they hold may be missing, and what is missing may be
 /// gone from the old map by now. They go before their records do.
 pub(super) fn abandoned(observed: &Observed, leftovers: &BTreeSet<u32>) -> Vec<Step> {
     let stays = |number: &u32| !leftovers.contains(number);
@@ -105,20 +105,19 @@ fn recorded_by_generations(observed: &Observed, of: impl Fn(&u32) -> bool) -> BT
     metas.flat_map(|meta| pins(&meta.manifest)).collect()
 }
 
-/// What went live, the newest first: generations that packets run through, those that were made live before, and what was kept
-/// of an older deployment.
-fn went_live(observed: &Observed) -> impl Iterator<Item = &Meta> {
+/// What ran, whole or not, the newest first: generations that packets run through, those that were made live before, and what was
+/// kept of an older deployment.
+fn ran(observed: &Observed) -> impl Iterator<Item = &Meta> {
     let live = observed.live();
-    let mut numbers: Vec<u32> = observed.generations.keys().copied().collect();
-    let place = |number: &u32| (live.contains(number), observed.generations[number].order(), *number);
-    numbers.retain(|number| live.contains(number) || observed.generations[number].order().is_some());
+    let place = |number: &u32| (live.contains(number), observed.generations[number].went_live, *number);
+    let mut numbers: Vec<u32> = observed.ran().into_iter().collect();
     numbers.sort_by_key(|number| std::cmp::Reverse(place(number)));
     numbers.into_iter().filter_map(|number| observed.generations[&number].meta.as_ref()).chain(&observed.kept)
 }
 
-/// The maps of this name that went live and are there, the newest first: pin and definition.
+/// The maps of this name that programs ran with and are there, the newest first: pin and definition.
 fn older<'a>(observed: &'a Observed, name: &str) -> impl Iterator<Item = (String, &'a MapSpec)> {
-    went_live(observed).filter_map(|meta| named(meta, name)).filter(|(pin, _)| observed.maps.contains_key(pin))
+    ran(observed).filter_map(|meta| named(meta, name)).filter(|(pin, _)| observed.maps.contains_key(pin))
 }
 
 /// The map of this name that a record knows: pin and definition.

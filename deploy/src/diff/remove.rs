@@ -28,12 +28,13 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
     }
     let mut steps: Vec<Step> = live::sweep(observed).into_iter().collect();
     steps.extend(observed.attachments.values().filter_map(detach));
-    if !steps.is_empty() {
+    // Also where nothing is attached any more: whoever detached it may have been killed right after.
+    if !(steps.is_empty() && observed.generations.is_empty() && observed.roots.is_empty()) {
         steps.push(Step::Settle);
     }
     steps.extend(observed.roots.keys().map(|root| Step::RemoveRoot { root: root.clone() }));
     steps.extend(observed.trial.map(|_| Step::EndTrial));
-    steps.extend(recorded_qdiscs(observed).into_iter().map(|interface| Step::RemoveQdisc { interface }));
+    steps.extend(recorded_qdiscs(observed, |_| true).into_iter().map(|interface| Step::RemoveQdisc { interface }));
     let recorded = maps::recorded(observed, |_| true).into_iter().filter(|pin| observed.maps.contains_key(pin));
     let (recorded, last) = (recorded.collect::<BTreeSet<String>>(), last(observed));
     let keep = options.keep_maps && !recorded.is_empty();
@@ -50,7 +51,7 @@ pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>,
     steps.extend(observed.generations.keys().map(|number| Step::RemoveGeneration { generation: *number }));
     if !keep {
         steps.extend(observed.kept.is_some().then_some(Step::DropKept));
-        steps.extend(observed.has_folders.then_some(Step::RemoveFolders));
+        steps.extend((observed.has_folders || observed.has_a_folder).then_some(Step::RemoveFolders));
     }
     Ok(steps)
 }

@@ -131,7 +131,7 @@ fn a_deploy_over_a_trial_keeps_what_was_live_for_good() {
 fn a_trial_that_never_began_is_only_forgotten() {
     let mut observed = on_trial(10);
     observed.attachments.extend([attached(hook("eth0"), 1)]);
-    assert_eq!(back(&observed), [Step::RemoveGeneration { generation: 2 }, Step::EndTrial]);
+    assert_eq!(back(&observed), [Step::Wait, Step::RemoveGeneration { generation: 2 }, Step::EndTrial]);
     assert!(acceptance(&observed).is_err());
 }
 

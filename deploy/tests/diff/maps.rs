@@ -69,9 +69,10 @@ fn a_map_that_never_went_live_is_made_again() {
     observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
     let found = steps(&changed, &observed);
     assert_eq!(
-        found[..3],
+        found[..4],
         [
             Step::RemoveMap { map: pin(&changed) },
+            Step::Wait,
             Step::RemoveGeneration { generation: 2 },
             Step::CreateGeneration { generation: 3 }
         ]

@@ -141,7 +141,8 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::MarkLive { generation, order } => {
             meta::write_order(&layout.live(*generation), &layout.next_live(*generation), *order)
         }
-        Step::AskConfirmation { generation, seconds } => trial::begin(&layout.unconfirmed(), *generation, *seconds),
+        Step::AskConfirmation { generation, seconds, before, .. } => trial::begin(layout, *generation, *seconds, *before),
+        Step::ResumeTrial { trial } => trial::resume(layout, trial),
         Step::EndTrial => kernel::remove_pin(&layout.unconfirmed()),
         Step::Settle | Step::Wait => {
             kernel::settle();
@@ -152,7 +153,10 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::KeepMeta { generation } => kernel::pin_again(&layout.meta(*generation), &layout.kept(), Kind::Map),
         Step::RemoveGeneration { generation } => remove_generation(layout, *generation),
         Step::DropKept => kernel::remove_pin(&layout.kept()),
-        Step::RemoveFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path)),
+        Step::RemoveFolders => {
+            kernel::remove_pin(&layout.next_unconfirmed())?;
+            [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path))
+        }
     }
 }
 

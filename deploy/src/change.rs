@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::choose::Choice;
+use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::problem::Problem;
 use crate::step::Step;
@@ -67,6 +68,11 @@ pub enum Change {
         hook: Hook,
         /// The programs' ids.
         programs: Vec<u32>,
+    },
+    /// A hook that cannot be led back and stays as it is, while the others go back.
+    Left {
+        /// What is in the way.
+        why: Conflict,
     },
     /// What does not happen at one instant.
     NotAtomic {
@@ -182,7 +188,7 @@ impl Change {
             Change::Changed { .. } => '~',
             Change::Removed { .. } => '-',
             Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } => '!',
-            Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } => '!',
+            Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } | Change::Left { .. } => '!',
         }
     }
 }
@@ -200,6 +206,7 @@ impl fmt::Display for Change {
                 let ids: Vec<String> = programs.iter().map(u32::to_string).collect();
                 write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
             }
+            Change::Left { why } => write!(f, "{why}; it stays as it is, and the next deploy sees to it"),
             Change::NotAtomic { why } => write!(f, "not atomic: {why}"),
             Change::Chosen { program, candidates, taken } => {
                 write!(f, "of `{program}` this kernel takes `{taken}`; its candidates are {}", candidates.join(", "))

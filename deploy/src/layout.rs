@@ -167,6 +167,11 @@ impl Layout {
     pub fn unconfirmed(&self) -> PathBuf {
         self.folder.join("unconfirmed")
     }
+
+    /// That before it takes the place of an older one.
+    pub(crate) fn next_unconfirmed(&self) -> PathBuf {
+        self.folder.join("unconfirmed-next")
+    }
 }
 
 /// The folder of what several deployments share of one device. What a dispatcher consists of is one set.

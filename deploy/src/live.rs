@@ -83,6 +83,11 @@ impl Observed {
         among(&mut live.iter().copied()).or_else(|| among(&mut self.generations.keys().copied()))
     }
 
+    /// The same, if it ever was live.
+    pub(crate) fn was_live(&self) -> Option<u32> {
+        self.current().filter(|number| self.generations[number].went_live.is_some() || self.live().contains(number))
+    }
+
     /// The generation that was live before: of all others the one that was made live last.
     pub fn previous(&self) -> Option<u32> {
         let (live, current) = (self.live(), self.current());

@@ -290,7 +290,8 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
 
 /// Everything in the folder that no meta names.
 fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
-    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed()]);
+    let mut ours =
+        BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed(), layout.next_unconfirmed()]);
     for root in observed.roots.keys() {
         ours.extend([layout.roots(), layout.root(root), layout.stub(root), layout.root_table(root)]);
     }

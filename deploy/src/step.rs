@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::hook::Hook;
 use crate::layout::map_name;
+use crate::trial::Trial;
 
 /// What a hook runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -254,6 +255,15 @@ pub enum Step {
         generation: u32,
         /// How long, from when this step is taken.
         seconds: u64,
+        /// The generation that was live for good.
+        before: Option<u32>,
+        /// The trial that was under way already.
+        over: Option<Trial>,
+    },
+    /// Goes on with a trial that was under way.
+    ResumeTrial {
+        /// The trial.
+        trial: Trial,
     },
     /// Ends the trial.
     EndTrial,
@@ -312,7 +322,8 @@ impl Step {
             }
             // Only the id of the other program was known, and that brings nothing back.
             Step::TakeBack { hook, generation, .. } => Step::Detach { hook: hook.clone(), generation: *generation },
-            Step::AskConfirmation { .. } => Step::EndTrial,
+            Step::AskConfirmation { over: Some(trial), .. } => Step::ResumeTrial { trial: *trial },
+            Step::AskConfirmation { over: None, .. } => Step::EndTrial,
             _ => return None,
         })
     }
@@ -396,7 +407,8 @@ impl fmt::Display for Step {
                 write!(f, "take {hook} back from program {program}, for generation {generation}")
             }
             Step::MarkLive { generation, .. } => write!(f, "mark generation {generation} as live"),
-            Step::AskConfirmation { generation, seconds } => {
+            Step::ResumeTrial { trial } => write!(f, "go on with the trial of generation {}", trial.generation),
+            Step::AskConfirmation { generation, seconds, .. } => {
                 write!(f, "put generation {generation} on trial: `ouro confirm` has {seconds} s")
             }
             Step::EndTrial => write!(f, "end the trial"),

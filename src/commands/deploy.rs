@@ -63,10 +63,20 @@ fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options
     if args.how.explain {
         session.output.status(&plan::explained(&plan.choices));
     }
-    if args.place.json {
-        session.fact(&plan::facts(bundle, &plan))?;
+    let told = if args.place.json { session.fact(&plan::facts(bundle, &plan)) } else { Ok(()) };
+    // Whether anybody listens or not.
+    match plan.steps.iter().find_map(trial) {
+        Some((generation, seconds)) => confirm::wait(session, bpffs, &bundle.manifest.name, generation, seconds).and(told),
+        None => told,
     }
-    if options.confirm.is_some() { confirm::wait(session, bpffs, &bundle.manifest.name) } else { Ok(()) }
+}
+
+/// The generation that is on trial, and for how many seconds.
+fn trial(step: &Step) -> Option<(u32, u64)> {
+    match step {
+        Step::AskConfirmation { generation, seconds, .. } => Some((*generation, *seconds)),
+        _ => None,
+    }
 }
 
 /// What the flags ask for.

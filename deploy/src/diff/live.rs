@@ -10,7 +10,7 @@ use super::moves::Moves;
 use super::{maps, our_qdiscs, recorded_qdiscs};
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
-use crate::observe::Observed;
+use crate::observe::{Attachment, Observed};
 use crate::step::Step;
 
 /// A generation that is to be live: one that is there, or that the steps before these make.
@@ -18,6 +18,8 @@ pub(super) struct Goal<'a> {
     pub(super) target: u32,
     pub(super) manifest: &'a Manifest,
     pub(super) hooks: &'a [Hook],
+    /// Other hooks, by name, that stay as they are.
+    pub(super) left: &'a BTreeSet<String>,
     /// What is copied once more when nothing runs that came before it.
     pub(super) catch_up: Vec<Step>,
     /// Seconds of the trial, if there is one.
@@ -31,7 +33,7 @@ impl Goal<'_> {
         let trial = self.confirm.filter(|_| !is_last(observed, self.target));
         let mut steps: Vec<Step> = self.record_qdiscs(observed).into_iter().collect();
         // Before the first hook: whoever finds the new generation running finds that nobody has confirmed it.
-        steps.extend(trial.map(|seconds| Step::AskConfirmation { generation: self.target, seconds }));
+        steps.extend(trial.map(|seconds| self.ask_confirmation(observed, seconds)));
         let replaces = moves.iter().any(Step::replaces);
         steps.extend(moves);
         let clean_up = if trial.is_some() { Vec::new() } else { self.accept(observed, &mut steps) };
@@ -42,7 +44,14 @@ impl Goal<'_> {
     }
 
     fn moves<'b>(&'b self, observed: &'b Observed) -> Moves<'b> {
-        Moves::new(observed, self.manifest, self.hooks, self.target)
+        Moves::new(observed, self.manifest, self.hooks, self.left, self.target)
+    }
+
+    /// A trial that is begun over another one leads back where that one does.
+    fn ask_confirmation(&self, observed: &Observed, seconds: u64) -> Step {
+        let before = observed.trial.map_or_else(|| observed.was_live(), |trial| trial.before);
+        let (generation, before) = (self.target, before.filter(|number| *number != self.target));
+        Step::AskConfirmation { generation, seconds, before, over: observed.trial }
     }
 
     /// Marks it as live for good; gives what is removed then.
@@ -64,7 +73,11 @@ impl Goal<'_> {
     }
 
     /// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
+    /// Nothing goes while a hook that stays as it is may run it.
     fn clean_up(&self, observed: &Observed) -> Vec<Step> {
+        if self.left.iter().filter_map(|hook| observed.attachments.get(hook)).any(Attachment::is_alive) {
+            return Vec::new();
+        }
         let kept = kept(observed, self.target);
         let mut steps = self.moves(observed).obsolete_roots();
         let removed_before = removed_first(observed, self.target);

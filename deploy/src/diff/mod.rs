@@ -66,7 +66,8 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
         (None, None) => build(bundle, observed, &hooks, target),
     });
     let catch_up = maps::catch_up(&steps);
-    let goal = Goal { target, manifest: &bundle.manifest, hooks: &hooks, catch_up, confirm: options.confirm };
+    let (manifest, left) = (&bundle.manifest, &BTreeSet::new());
+    let goal = Goal { target, manifest, hooks: &hooks, left, catch_up, confirm: options.confirm };
     steps.extend(goal.steps(observed));
     let changes = changes(observed, target, &bundle.manifest, &steps);
     Ok(Plan { steps, changes, choices: Vec::new() })

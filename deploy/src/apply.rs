@@ -12,6 +12,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
+use crate::change::Change;
 use crate::hook::Hook;
 use crate::kernel::pins::Kind;
 use crate::kernel::{self, CoreTypes, Host, LoadOptions, Loader, Request, pins};
@@ -45,6 +46,11 @@ impl<'a> Target<'a> {
     /// Has CO-RE relocations be made for these types.
     pub(crate) fn load_with(&mut self, core: CoreTypes) {
         self.options.core = core;
+    }
+
+    /// What could not be done of what was.
+    pub(crate) fn lost(self) -> Vec<Change> {
+        self.copied.lost
     }
 
     fn loader(&mut self) -> &mut Loader<'a> {
@@ -149,7 +155,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
             Ok(())
         }
         Step::RemoveQdisc { interface } => kernel::remove_qdisc(interface),
-        Step::RemoveMap { map } => kernel::remove_pin(&layout.map(map)),
+        Step::RemoveMap { map } => maps::remove(layout, map),
         Step::KeepMeta { generation } => kernel::pin_again(&layout.meta(*generation), &layout.kept(), Kind::Map),
         Step::RemoveGeneration { generation } => remove_generation(layout, *generation),
         Step::DropKept => kernel::remove_pin(&layout.kept()),
@@ -290,7 +296,7 @@ fn create_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
 fn check_new_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
     check_map(target, pin).inspect_err(|_| {
         // The reason it is not wanted is reported; an unwanted map is removed by the next command at the latest.
-        let _ = kernel::remove_pin(&target.layout.map(pin));
+        let _ = maps::remove(target.layout, pin);
     })
 }
 

@@ -74,6 +74,15 @@ pub enum Change {
         /// What is in the way.
         why: Conflict,
     },
+    /// What changed in an older map while it was copied, and could not be carried over.
+    NotCarried {
+        /// The map.
+        map: String,
+        /// How many elements; none if not one was.
+        elements: Option<usize>,
+        /// Why, of the first.
+        why: String,
+    },
     /// What does not happen at one instant.
     NotAtomic {
         /// How.
@@ -156,6 +165,12 @@ impl Plan {
         self
     }
 
+    /// The same, with what could not be done of it.
+    pub(crate) fn without(mut self, lost: Vec<Change>) -> Plan {
+        self.changes.extend(lost);
+        self
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -181,6 +196,11 @@ impl Change {
         }
     }
 
+    /// Whether it says what could not be done.
+    pub fn falls_short(&self) -> bool {
+        matches!(self, Change::Left { .. } | Change::NotCarried { .. })
+    }
+
     /// How people are used to see it: `+` for what is new, `~` for what changes, `-` for what goes, `!` for what one should know.
     pub fn sign(&self) -> char {
         match self {
@@ -188,7 +208,8 @@ impl Change {
             Change::Changed { .. } => '~',
             Change::Removed { .. } => '-',
             Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } => '!',
-            Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } | Change::Left { .. } => '!',
+            Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } => '!',
+            Change::Left { .. } | Change::NotCarried { .. } => '!',
         }
     }
 }
@@ -207,6 +228,12 @@ impl fmt::Display for Change {
                 write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
             }
             Change::Left { why } => write!(f, "{why}; it stays as it is, and the next deploy sees to it"),
+            Change::NotCarried { map, elements: Some(elements), why } => {
+                write!(f, "{elements} elements that changed while map `{map}` was copied are not in the new one: {why}")
+            }
+            Change::NotCarried { map, elements: None, why } => {
+                write!(f, "what changed while map `{map}` was copied is not in the new one: {why}")
+            }
             Change::NotAtomic { why } => write!(f, "not atomic: {why}"),
             Change::Chosen { program, candidates, taken } => {
                 write!(f, "of `{program}` this kernel takes `{taken}`; its candidates are {}", candidates.join(", "))

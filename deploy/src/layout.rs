@@ -10,6 +10,7 @@ use crate::hook::Hook;
 
 const PREFIX: &str = "gen-";
 const SET: &str = "set-";
+const BEHIND: &str = "%behind";
 
 /// The folder of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,6 +127,16 @@ impl Layout {
     /// A declared map, by its pin: `<map>-<abi>`.
     pub fn map(&self, pin: &str) -> PathBuf {
         self.maps().join(pin)
+    }
+
+    /// The sign that a copy lacks what changed in its original since it was made: the original's pin.
+    pub(crate) fn behind(&self, pin: &str) -> PathBuf {
+        self.maps().join(format!("{pin}{BEHIND}"))
+    }
+
+    /// The pin of the copy that such a sign is of.
+    pub(crate) fn is_behind(name: &str) -> Option<&str> {
+        name.strip_suffix(BEHIND)
     }
 
     /// The links.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::hook::Hook;
 use crate::meta::Meta;
-use crate::observe::{Generation, Observed};
+use crate::observe::{Attachment, Generation, Observed};
 
 impl Generation {
     /// Its place among all that were made live, if it could be made live again.
@@ -64,6 +64,22 @@ impl Observed {
     pub(crate) fn rank(&self, number: u32) -> (bool, Option<u64>, u32) {
         let on_trial = self.trial.is_some_and(|trial| trial.generation == number);
         (on_trial, self.generations.get(&number).and_then(|generation| generation.went_live), number)
+    }
+
+    /// Whether a stopped command may have attached it in another way than the generation says that it is taken for: another one with
+    /// the same programs was about to.
+    pub(crate) fn is_doubtful(&self, attached: &Attachment) -> bool {
+        let is_trial = |number: &u32| self.trial.is_some_and(|trial| trial.generation == *number);
+        let differs = |hook: &Hook| hook.name() == attached.hook.name() && *hook != attached.hook;
+        let differs = |generation: &Generation| generation.meta.as_ref().is_some_and(|meta| meta.hooks.iter().any(differs));
+        let was_about_to = |(number, generation): (&u32, &Generation)| {
+            generation.went_live.is_none()
+                && !is_trial(number)
+                && generation.entry() == Some(attached.program)
+                && differs(generation)
+        };
+        // What a dispatcher calls, and where, can be read.
+        !matches!(attached.hook, Hook::SharedXdp(_)) && self.generations.iter().any(was_about_to)
     }
 
     /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.

@@ -41,6 +41,8 @@ pub struct Observed {
     pub dispatchers: Vec<Dispatcher>,
     /// The declared maps that are there, by their pins.
     pub maps: BTreeMap<String, MapFacts>,
+    /// Copies that lack what changed in their originals since they were made: the pins of both.
+    pub behind: BTreeMap<String, String>,
     /// What the deployment was of which only the maps were kept.
     pub kept: Option<Meta>,
     /// The trial that is under way.
@@ -182,7 +184,11 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     observed.kept = Meta::read(&layout.kept())?.and_then(Result::ok);
     observed.trial = trial::read(&layout.unconfirmed())?;
     for (name, _) in kernel::entries(&layout.maps())? {
-        if let Some(facts) = pins::map_facts(&layout.map(&name))? {
+        let path = layout.map(&name);
+        if let Some(copy) = Layout::is_behind(&name) {
+            let original = kernel::read_bytes(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
+            observed.behind.insert(copy.to_owned(), original.unwrap_or_default());
+        } else if let Some(facts) = pins::map_facts(&path)? {
             observed.maps.insert(name, facts);
         }
     }
@@ -304,7 +310,8 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
     }
     for meta in observed.metas() {
-        ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&meta.manifest.pin_of(map))));
+        let pins = || meta.manifest.maps.iter().map(|map| meta.manifest.pin_of(map));
+        ours.extend(pins().flat_map(|pin| [layout.map(&pin), layout.behind(&pin)]));
         ours.extend(meta.hooks.iter().map(|hook| layout.link(hook)));
         ours.extend(meta.hooks.iter().map(|hook| kernel::beside(&layout.link(hook))));
     }

@@ -37,6 +37,8 @@ mod support;
 mod root;
 #[path = "kernel/share.rs"]
 mod share;
+#[path = "kernel/stopped.rs"]
+mod stopped;
 #[path = "kernel/traffic.rs"]
 mod traffic;
 #[path = "kernel/variants.rs"]

@@ -8,7 +8,7 @@ use ouro_deploy::{Problem, Trial};
 
 use crate::cli::Named;
 use crate::commands::deploy::failure;
-use crate::commands::rollback::{done, left, place, tell};
+use crate::commands::rollback::{done, place, shortfalls, tell};
 use crate::error::{CliError, Kind};
 use crate::session::{self, Session};
 
@@ -81,7 +81,7 @@ impl Wait<'_> {
         let session = self.session;
         match ouro_deploy::withdraw(self.bpffs, self.name, trial.generation, &mut |step| session.detail(&step.to_string())) {
             Ok(plan) => {
-                left(&plan).for_each(|change| self.tell(&change));
+                shortfalls(&plan).for_each(|change| self.tell(&change));
                 Ok(!plan.is_empty())
             }
             Err(ouro_deploy::Error::Busy(_)) => Ok(false),

@@ -98,7 +98,8 @@ pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
         true => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
         false => session.output.status(&format!("deployed `{chain}` as `{name}`: {}\n", plan::summary(plan))),
     }
-    for change in plan.changes.iter().filter(|change| matches!(change, Change::Chosen { .. } | Change::LeftOut { .. })) {
+    let is_told = |change: &&Change| change.falls_short() || matches!(change, Change::Chosen { .. } | Change::LeftOut { .. });
+    for change in plan.changes.iter().filter(is_told) {
         session.output.status(&format!("{change}\n"));
     }
     tell_detached(session, &plan.steps);

@@ -45,11 +45,11 @@ pub fn tell(session: &Session, args: &Named, name: &str, plan: &Plan, done: &str
         return session.fact(&format!("{:#}\n", json!({ "name": name, "changes": plan.changes, "steps": plan.steps })));
     }
     session.output.status(&format!("{done}\n"));
-    left(plan).for_each(|change| session.output.status(&format!("{change}\n")));
+    shortfalls(plan).for_each(|change| session.output.status(&format!("{change}\n")));
     Ok(())
 }
 
-/// The hooks that could not go back with the others.
-pub fn left(plan: &Plan) -> impl Iterator<Item = String> {
-    plan.changes.iter().filter(|change| matches!(change, Change::Left { .. })).map(Change::to_string)
+/// What could not be done.
+pub fn shortfalls(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.changes.iter().filter(|change| change.falls_short()).map(Change::to_string)
 }

@@ -36,9 +36,14 @@ impl Goal<'_> {
         steps.extend(trial.map(|seconds| self.ask_confirmation(observed, seconds)));
         let replaces = moves.iter().any(Step::replaces);
         steps.extend(moves);
+        let mut catch_up = maps::behind(observed, self.manifest, &self.catch_up);
+        catch_up.extend(self.catch_up.iter().cloned());
+        // What is marked has all it should have: if a kill comes first, the next command carries the rest over.
+        let settles = !catch_up.is_empty();
+        steps.extend(settles.then_some(Step::Settle));
+        steps.extend(catch_up);
         let clean_up = if trial.is_some() { Vec::new() } else { self.accept(observed, &mut steps) };
-        steps.extend((replaces || !self.catch_up.is_empty() || !clean_up.is_empty()).then_some(Step::Settle));
-        steps.extend(self.catch_up.iter().cloned());
+        steps.extend((!settles && (replaces || !clean_up.is_empty())).then_some(Step::Settle));
         steps.extend(clean_up);
         steps
     }

@@ -69,6 +69,19 @@ pub(super) fn catch_up(steps: &[Step]) -> Vec<Step> {
     steps.iter().filter_map(again).collect()
 }
 
+/// What copies that programs ran with lack still, as their command was killed, if `manifest` names them or something is copied from
+/// them.
+pub(super) fn behind(observed: &Observed, manifest: &Manifest, catch_up: &[Step]) -> Vec<Step> {
+    let ran = observed.ran();
+    let ran = recorded_by_generations(observed, |number| ran.contains(number));
+    let is_original = |pin: &String| catch_up.iter().any(|step| matches!(step, Step::CatchUpMap { from, .. } if from == pin));
+    let needed: BTreeSet<String> = pins(manifest).collect();
+    let is_needed =
+        |pin: &String| ran.contains(pin) && observed.maps.contains_key(pin) && (needed.contains(pin) || is_original(pin));
+    let found = observed.behind.iter().filter(|(pin, _)| is_needed(pin));
+    found.map(|(map, from)| Step::CatchUpMap { map: map.clone(), from: from.clone() }).collect()
+}
+
 /// Maps that only generations which never ran recorded: half of what they hold may be missing, and what is missing may be
 /// gone from the old map by now. They go before their records do.
 pub(super) fn abandoned(observed: &Observed, leftovers: &BTreeSet<u32>) -> Vec<Step> {
@@ -84,8 +97,13 @@ pub(super) fn unused(observed: &Observed, manifest: &Manifest, staying: &BTreeSe
 }
 
 fn remove(recorded: BTreeSet<String>, used: &BTreeSet<String>, observed: &Observed) -> Vec<Step> {
-    let unused = recorded.into_iter().filter(|pin| !used.contains(pin) && observed.maps.contains_key(pin));
+    let unused = recorded.into_iter().filter(|pin| !used.contains(pin) && is_there(observed, pin));
     unused.map(|map| Step::RemoveMap { map }).collect()
+}
+
+/// Whether there is anything of a map.
+pub(super) fn is_there(observed: &Observed, pin: &String) -> bool {
+    observed.maps.contains_key(pin) || observed.behind.contains_key(pin)
 }
 
 /// The pins of a manifest's maps.

@@ -54,7 +54,9 @@ impl<'a> Moves<'a> {
                     let (was, from) = (attached.hook.clone(), attached.generation.unwrap_or(self.target));
                     steps.push(Step::Rearrange { hook: hook.clone(), was, from, to: self.target });
                 }
-                Some(attached) if attached.generation.is_some() && attached.hook != *hook => {
+                Some(attached)
+                    if attached.generation.is_some() && (attached.hook != *hook || self.observed.is_doubtful(attached)) =>
+                {
                     steps.extend(remove::detach(attached));
                     steps.push(self.attach(hook));
                 }

@@ -56,8 +56,10 @@ fn removal(observed: &Observed, force: bool, keep: Keep) -> Result<Vec<Step>, Ve
     let mut steps = take_off(observed);
     steps.extend(recorded_qdiscs(observed, |_| true).into_iter().map(|interface| Step::RemoveQdisc { interface }));
     let mut unused = maps::recorded(observed, |_| true);
-    unused.retain(|pin| observed.maps.contains_key(pin));
-    let kept: BTreeSet<String> = kept_by(observed, keep).map_or_else(BTreeSet::new, |manifest| maps::pins(manifest).collect());
+    unused.retain(|pin| maps::is_there(observed, pin));
+    let keeper = kept_by(observed, keep);
+    let kept: BTreeSet<String> = keeper.map_or_else(BTreeSet::new, |manifest| maps::pins(manifest).collect());
+    steps.extend(keeper.map_or_else(Vec::new, |manifest| maps::behind(observed, manifest, &[])));
     let keep = if unused.is_disjoint(&kept) { Keep::Nobodys } else { keep };
     steps.extend(unused.difference(&kept).map(|map| Step::RemoveMap { map: map.clone() }));
     let forget = observed.kept.is_some().then_some(Step::DropKept);

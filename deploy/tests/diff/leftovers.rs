@@ -1,7 +1,8 @@
 //! What stopped commands and strangers leave: what may have run stays until another is live, and nothing loses its record.
 
-use ouro_deploy::{Observed, Options, RemoveOptions, Step, diff, remove, way_back};
-use ouro_rules::manifest::{OnChange, TcVia};
+use ouro_deploy::{Generation, Hook, Observed, Options, RemoveOptions, Step, Trial, acceptance, diff, remove, way_back};
+use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::{Attach, Direction, OnChange, Order, TcVia};
 
 use crate::{attached, bundle, deployed, generation, hook, lines, made_live, pin, seen, steps, tc, xdp};
 
@@ -75,7 +76,7 @@ fn a_qdisc_of_ours_is_recorded_as_long_as_it_is_there() {
     let found = steps(&bundle("c", &[xdp("eth0")]), &observed);
     let written = |step: &Step| matches!(step, Step::WriteMeta { qdiscs, .. } if qdiscs == &["eth0"]);
     assert!(found.iter().position(written).unwrap() < place(&found, &remove), "{found:?}");
-    let clsact = ouro_deploy::Hook::new(&tc(TcVia::Clsact), true);
+    let clsact = Hook::new(&tc(TcVia::Clsact), true);
     observed.attachments = [attached(clsact, 2)].into();
     let found = way_back(&observed).unwrap().steps;
     assert!(place(&found, &record) < place(&found, &remove), "rolled back: {found:?}");
@@ -109,6 +110,30 @@ fn folders_that_somebody_removed_are_made_again() {
     assert_eq!(remove(&observed, &RemoveOptions::default()).unwrap().last(), Some(&Step::RemoveFolders));
     let half = Observed { generations: Default::default(), maps: Default::default(), ..observed };
     assert_eq!(lines(&remove(&half, &RemoveOptions::default()).unwrap()), ["remove the deployment's folders"]);
+}
+
+/// The same programs in another order: a deploy was killed when they were attached anew, or right before, and no link says which.
+#[test]
+fn what_may_be_attached_in_another_way_is_attached_again() {
+    let at = |order| {
+        let (interface, direction) = ("eth0".to_owned(), Direction::Ingress);
+        bundle("a", &[Attach::Tcx { interface, direction, order, revision: None }])
+    };
+    let (last, first) = (at(Order::Last), at(Order::First));
+    let place = |bundle: &Bundle| Hook::new(&bundle.manifest.attach[0], true);
+    let mut observed = deployed(&last);
+    assert_eq!(steps(&last, &observed), []);
+    observed.generations.insert(2, Generation { programs: observed.generations[&1].programs.clone(), ..generation(&first, 2) });
+    let again = [Step::Detach { hook: place(&last), generation: 1 }, Step::Attach { hook: place(&last), generation: 1 }];
+    let found = steps(&last, &observed);
+    assert_eq!(found, [&again[..], &[Step::Settle, Step::RemoveGeneration { generation: 2 }]].concat(), "it is the witness");
+    observed.trial = Some(Trial { generation: 2, ..Trial::default() });
+    observed.attachments = [attached(place(&first), 2)].into();
+    observed.attachments.values_mut().for_each(|attached| attached.program = 10);
+    assert!(
+        !acceptance(&observed).unwrap().steps.iter().any(|step| step.moved_hook().is_some()),
+        "a trial is attached as it says"
+    );
 }
 
 /// What stopped before it ran is removed as ever, and its copies are made again.

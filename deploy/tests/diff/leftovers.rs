@@ -6,6 +6,9 @@ use ouro_rules::manifest::{Attach, Direction, OnChange, Order, TcVia};
 
 use crate::{attached, bundle, deployed, generation, hook, lines, made_live, pin, seen, steps, tc, xdp};
 
+/// What somebody did.
+type Damage = fn(&mut Observed);
+
 const REMOVE_FIRST: Step = Step::RemoveGeneration { generation: 1 };
 
 fn place(steps: &[Step], wanted: &Step) -> usize {
@@ -37,7 +40,7 @@ fn a_chain_that_runs_without_its_pin_stays_until_another_is_live() {
 #[test]
 fn what_a_chain_with_a_lost_pin_counted_stays() {
     let unattached = |observed: &mut Observed| observed.attachments.clear();
-    let cases: [(&str, fn(&mut Observed)); 2] = [("nowhere", unattached), ("eth0", is_dead)];
+    let cases: [(&str, Damage); 2] = [("nowhere", unattached), ("eth0", is_dead)];
     for (place, lose) in cases {
         let attach = if place == "nowhere" { Vec::new() } else { vec![xdp(place)] };
         let mut observed = deployed(&bundle("a", &attach));

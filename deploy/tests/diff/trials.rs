@@ -8,6 +8,9 @@ use ouro_rules::manifest::OnChange;
 
 use crate::{attached, bundle, deployed, generation, hook, made_live, meta, pin, seen, xdp};
 
+/// What somebody did.
+type Damage = fn(&mut Observed);
+
 fn both(digest: &str) -> Bundle {
     bundle(digest, &[xdp("eth0"), xdp("eth1")])
 }
@@ -71,7 +74,7 @@ fn where_no_hook_can_go_back_nothing_is_done() {
 /// Who is careful with a deployment that is not quite as it should be deploys on trial: what comes back is what was there.
 #[test]
 fn what_was_live_before_comes_back_as_it_was() {
-    let cases: [(&str, fn(&mut Observed)); 2] = [
+    let cases: [(&str, Damage); 2] = [
         ("a slot is empty", |observed| observed.generations.get_mut(&1).unwrap().slots.clear()),
         ("its deploy was killed before the mark", |observed| observed.generations.get_mut(&1).unwrap().went_live = None),
     ];

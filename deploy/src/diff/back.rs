@@ -28,8 +28,8 @@ pub fn acceptance(observed: &Observed) -> Result<Plan, Vec<Conflict>> {
     }
 }
 
-/// Where a rollback leads. From a trial it leads to what was live for good, whole or not as long as a hook can run it. If something else was stopped half-way, a rollback
-/// goes on where it was stopped, and a deploy goes back.
+/// Where a rollback leads. From a trial it leads to what was live for good, whole or not as long as a hook can run it. If something
+/// else was stopped half-way, a rollback goes on where it was stopped, and a deploy goes back.
 fn goal(observed: &Observed) -> Option<u32> {
     let order = |number: &u32| observed.generations[number].order();
     let last = |numbers: &mut dyn Iterator<Item = u32>| numbers.filter(|number| order(number).is_some()).max_by_key(order);

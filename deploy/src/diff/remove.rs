@@ -32,7 +32,9 @@ enum Keep {
 
 /// The steps that remove everything of ours; none if nothing is there.
 pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>, Vec<Conflict>> {
-    let keep = if options.keep_maps { keeper(observed, observed.current()) } else { Keep::Nobodys };
+    // What a stopped deploy left comes before nothing, and after what was kept.
+    let last = || observed.was_live().or_else(|| observed.current().filter(|_| observed.kept.is_none()));
+    let keep = if options.keep_maps { keeper(observed, last()) } else { Keep::Nobodys };
     removal(observed, options.force, keep)
 }
 

@@ -135,4 +135,9 @@ fn the_maps_of_what_was_live_last_are_kept() {
     let (removed, kept) = (Step::RemoveGeneration { generation: 2 }, Step::RemoveGeneration { generation: 1 });
     let end = [Step::Settle, Step::RemoveMap { map: pin(&new) }, Step::KeepMeta { generation: 1 }, removed, kept];
     assert_eq!(steps, end, "and it goes last, so that the next command sees which it is");
+    // Kept already, and then a deploy was stopped while it loaded.
+    observed.generations = [(1, generation(&new, 1))].into();
+    observed.kept = Some(meta(&old, &[]));
+    let steps = remove(&observed, &RemoveOptions { keep_maps: true, force: false }).unwrap();
+    assert_eq!(steps, [Step::Settle, Step::RemoveMap { map: pin(&new) }, Step::RemoveGeneration { generation: 1 }]);
 }

@@ -12,6 +12,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
 
 use crate::Error;
+use crate::change::Change;
 use crate::extension::replaced;
 use crate::hook::Hook;
 use crate::kernel::pins::Kind;
@@ -46,6 +47,11 @@ impl<'a> Target<'a> {
     /// Has CO-RE relocations be made for these types.
     pub(crate) fn load_with(&mut self, core: CoreTypes) {
         self.options.core = core;
+    }
+
+    /// What could not be done of what was.
+    pub(crate) fn lost(self) -> Vec<Change> {
+        self.copied.lost
     }
 
     fn loader(&mut self) -> &mut Loader<'a> {
@@ -96,6 +102,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.core.clone(), &mut |_| {}),
         Step::CreateGeneration { generation } => create_generation(layout, *generation),
         Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
+        Step::RecordQdiscs { generation, qdiscs } => record_qdiscs(layout, *generation, qdiscs),
         Step::CreateTable { generation, entries } => kernel::create_table(&layout.table(*generation), *entries),
         Step::CreateCounts { generation, edges } => kernel::create_counts(&layout.counts(*generation), *edges),
         Step::CreateMap { map } => create_map(target, map),
@@ -149,18 +156,22 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::MarkLive { generation, order } => {
             meta::write_order(&layout.live(*generation), &layout.next_live(*generation), *order)
         }
-        Step::AskConfirmation { generation, seconds } => trial::begin(&layout.unconfirmed(), *generation, *seconds),
+        Step::AskConfirmation { generation, seconds, before, .. } => trial::begin(layout, *generation, *seconds, *before),
+        Step::ResumeTrial { trial } => trial::resume(layout, trial),
         Step::EndTrial => kernel::remove_pin(&layout.unconfirmed()),
-        Step::Settle => {
+        Step::Settle | Step::Wait => {
             kernel::settle();
             Ok(())
         }
         Step::RemoveQdisc { interface } => kernel::remove_qdisc(interface),
-        Step::RemoveMap { map } => kernel::remove_pin(&layout.map(map)),
+        Step::RemoveMap { map } => maps::remove(layout, map),
         Step::KeepMeta { generation } => kernel::pin_again(&layout.meta(*generation), &layout.kept(), Kind::Map),
         Step::RemoveGeneration { generation } => remove_generation(layout, *generation),
         Step::DropKept => kernel::remove_pin(&layout.kept()),
-        Step::RemoveFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path)),
+        Step::RemoveFolders => {
+            kernel::remove_pin(&layout.next_unconfirmed())?;
+            [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::remove_folder(path))
+        }
     }
 }
 
@@ -209,6 +220,7 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
         kernel::remove_pin(&layout.table(generation))?;
         kernel::remove_pin(&layout.counts(generation))?;
+        kernel::remove_pin(&layout.next_meta(generation))?;
         kernel::remove_pin(&layout.meta(generation))?;
     }
     let folders =
@@ -269,6 +281,12 @@ fn write_meta(target: &Target<'_>, generation: u32, hooks: &[Hook], qdiscs: &[St
     meta.write(&target.layout.meta(generation))
 }
 
+fn record_qdiscs(layout: &Layout, generation: u32, qdiscs: &[String]) -> Result<(), Error> {
+    let mut meta = meta_of(layout, generation)?;
+    meta.qdiscs = qdiscs.to_vec();
+    meta.replace(&layout.meta(generation), &layout.next_meta(generation))
+}
+
 /// Pins everything of a generation once more; what the kernel holds is the same.
 fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
     let (layout, manifest) = (target.layout, &bundle(target).manifest);
@@ -322,7 +340,7 @@ fn create_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
 fn check_new_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
     check_map(target, pin).inspect_err(|_| {
         // The reason it is not wanted is reported; an unwanted map is removed by the next command at the latest.
-        let _ = kernel::remove_pin(&target.layout.map(pin));
+        let _ = maps::remove(target.layout, pin);
     })
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::choose::Choice;
+use crate::conflict::Conflict;
 use crate::hook::Hook;
 use crate::problem::Problem;
 use crate::step::Step;
@@ -67,6 +68,20 @@ pub enum Change {
         hook: Hook,
         /// The programs' ids.
         programs: Vec<u32>,
+    },
+    /// A hook that cannot be led back and stays as it is, while the others go back.
+    Left {
+        /// What is in the way.
+        why: Conflict,
+    },
+    /// What changed in an older map while it was copied, and could not be carried over.
+    NotCarried {
+        /// The map.
+        map: String,
+        /// How many elements; none if not one was.
+        elements: Option<usize>,
+        /// Why, of the first.
+        why: String,
     },
     /// What does not happen at one instant.
     NotAtomic {
@@ -150,6 +165,12 @@ impl Plan {
         self
     }
 
+    /// The same, with what could not be done of it.
+    pub(crate) fn without(mut self, lost: Vec<Change>) -> Plan {
+        self.changes.extend(lost);
+        self
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
@@ -175,6 +196,11 @@ impl Change {
         }
     }
 
+    /// Whether it says what could not be done.
+    pub fn falls_short(&self) -> bool {
+        matches!(self, Change::Left { .. } | Change::NotCarried { .. })
+    }
+
     /// How people are used to see it: `+` for what is new, `~` for what changes, `-` for what goes, `!` for what one should know.
     pub fn sign(&self) -> char {
         match self {
@@ -183,6 +209,7 @@ impl Change {
             Change::Removed { .. } => '-',
             Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } => '!',
             Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } => '!',
+            Change::Left { .. } | Change::NotCarried { .. } => '!',
         }
     }
 }
@@ -199,6 +226,13 @@ impl fmt::Display for Change {
             Change::Foreign { hook, programs } => {
                 let ids: Vec<String> = programs.iter().map(u32::to_string).collect();
                 write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
+            }
+            Change::Left { why } => write!(f, "{why}; it stays as it is, and the next deploy sees to it"),
+            Change::NotCarried { map, elements: Some(elements), why } => {
+                write!(f, "{elements} elements that changed while map `{map}` was copied are not in the new one: {why}")
+            }
+            Change::NotCarried { map, elements: None, why } => {
+                write!(f, "what changed while map `{map}` was copied is not in the new one: {why}")
             }
             Change::NotAtomic { why } => write!(f, "not atomic: {why}"),
             Change::Chosen { program, candidates, taken } => {

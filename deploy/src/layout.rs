@@ -10,6 +10,7 @@ use crate::hook::Hook;
 
 const PREFIX: &str = "gen-";
 const SET: &str = "set-";
+const BEHIND: &str = "%behind";
 
 /// The folder of one deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,11 @@ impl Layout {
         self.extensions(number).join(program)
     }
 
+    /// That before it takes the place of an older one.
+    pub(crate) fn next_meta(&self, number: u32) -> PathBuf {
+        self.own_maps(number).join("meta-next")
+    }
+
     /// The sign that the generation was made live, and after which others.
     pub fn live(&self, number: u32) -> PathBuf {
         self.generation(number).join("live")
@@ -141,6 +147,16 @@ impl Layout {
     /// A declared map, by its pin: `<map>-<abi>`.
     pub fn map(&self, pin: &str) -> PathBuf {
         self.maps().join(pin)
+    }
+
+    /// The sign that a copy lacks what changed in its original since it was made: the original's pin.
+    pub(crate) fn behind(&self, pin: &str) -> PathBuf {
+        self.maps().join(format!("{pin}{BEHIND}"))
+    }
+
+    /// The pin of the copy that such a sign is of.
+    pub(crate) fn is_behind(name: &str) -> Option<&str> {
+        name.strip_suffix(BEHIND)
     }
 
     /// The links.
@@ -181,6 +197,11 @@ impl Layout {
     /// Which generation runs on trial, and until when.
     pub fn unconfirmed(&self) -> PathBuf {
         self.folder.join("unconfirmed")
+    }
+
+    /// That before it takes the place of an older one.
+    pub(crate) fn next_unconfirmed(&self) -> PathBuf {
+        self.folder.join("unconfirmed-next")
     }
 }
 

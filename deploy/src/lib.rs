@@ -105,7 +105,7 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
     target.load_with(core);
     apply::apply(&mut target, &plan.steps, progress)?;
-    Ok(plan.with(choices))
+    Ok(plan.with(choices).without(target.lost()))
 }
 
 /// Makes the generation live again that was live before; nothing is loaded. Gives what was done.
@@ -144,8 +144,9 @@ fn change(
     let mut observed = observe(bpffs, name)?;
     observed.look_at_known(&layout);
     let plan = decide(&observed).map_err(Error::Conflicts)?;
-    apply::apply(&mut apply::Target::new(&layout, &observed.host, None), &plan.steps, progress)?;
-    Ok(plan)
+    let mut target = apply::Target::new(&layout, &observed.host, None);
+    apply::apply(&mut target, &plan.steps, progress)?;
+    Ok(plan.without(target.lost()))
 }
 
 /// Changes where a live chain is attached, and loads nothing. `change` gets the attach points the manifest has. Gives what was
@@ -171,8 +172,9 @@ pub fn reattach(
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: meta.digest };
     let plan = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
-    apply::apply(&mut apply::Target::new(&layout, &observed.host, Some(&bundle)), &plan.steps, progress)?;
-    Ok(plan)
+    let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
+    apply::apply(&mut target, &plan.steps, progress)?;
+    Ok(plan.without(target.lost()))
 }
 
 /// What [`undeploy`] did.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::hook::Hook;
 use crate::meta::Meta;
-use crate::observe::{Generation, Observed};
+use crate::observe::{Attachment, Generation, Observed};
 
 impl Generation {
     /// Its place among all that were made live, if it could be made live again.
@@ -36,6 +36,19 @@ impl Observed {
         self.unattached_live().into_iter().collect()
     }
 
+    /// The generations packets may have run through, or may be in still, whole or not: all that were made live, all whose first
+    /// program a link has, dead or alive, and while a hook runs a program that nothing knows, every one. What only they record
+    /// stays until another is live.
+    pub(crate) fn ran(&self) -> BTreeSet<u32> {
+        let (live, attached) = (self.live(), || self.attachments.values());
+        let unknown = attached().any(|attached| attached.generation.is_none());
+        let is_entry = |entry| attached().any(|attached| attached.program == entry);
+        let ran = |(number, generation): &(&u32, &Generation)| {
+            unknown || generation.went_live.is_some() || live.contains(number) || generation.entry().is_some_and(is_entry)
+        };
+        self.generations.iter().filter(ran).map(|(number, _)| *number).collect()
+    }
+
     /// The generation that was made live last, if it is whole and attaches nowhere.
     fn unattached_live(&self) -> Option<u32> {
         let on_trial = self.trial.map(|trial| trial.generation);
@@ -53,6 +66,22 @@ impl Observed {
         (on_trial, self.generations.get(&number).and_then(|generation| generation.went_live), number)
     }
 
+    /// Whether a stopped command may have attached it in another way than the generation says that it is taken for: another one with
+    /// the same programs was about to.
+    pub(crate) fn is_doubtful(&self, attached: &Attachment) -> bool {
+        let is_trial = |number: &u32| self.trial.is_some_and(|trial| trial.generation == *number);
+        let differs = |hook: &Hook| hook.name() == attached.hook.name() && *hook != attached.hook;
+        let differs = |generation: &Generation| generation.meta.as_ref().is_some_and(|meta| meta.hooks.iter().any(differs));
+        let was_about_to = |(number, generation): (&u32, &Generation)| {
+            generation.went_live.is_none()
+                && !is_trial(number)
+                && generation.entry() == Some(attached.program)
+                && differs(generation)
+        };
+        // What a dispatcher calls, and where, can be read.
+        !matches!(attached.hook, Hook::SharedXdp(_)) && self.generations.iter().any(was_about_to)
+    }
+
     /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.
     pub(crate) fn expects(&self, hook: &Hook) -> bool {
         let last = self
@@ -68,6 +97,11 @@ impl Observed {
         let live = self.live();
         let among = |numbers: &mut dyn Iterator<Item = u32>| numbers.max_by_key(|number| self.rank(*number));
         among(&mut live.iter().copied()).or_else(|| among(&mut self.generations.keys().copied()))
+    }
+
+    /// The same, if it ever was live.
+    pub(crate) fn was_live(&self) -> Option<u32> {
+        self.current().filter(|number| self.generations[number].went_live.is_some() || self.live().contains(number))
     }
 
     /// The generation that was live before: of all others the one that was made live last.

@@ -10,16 +10,18 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::MapSpec;
 
 use crate::Error;
+use crate::change::Change;
 use crate::kernel::pins::{self, Kind};
 use crate::kernel::{self, MapTypes};
 use crate::layout::{Layout, map_name};
 use crate::meta::Meta;
-use crate::migrate::{Elements, Transfer, changed};
+use crate::migrate::{Changed, Elements, Transfer, changed};
 
-/// What maps held when they were copied, by the pin of the copy.
+/// What maps held when they were copied, by the pin of the copy; and what was not carried over since.
 #[derive(Default)]
 pub(crate) struct Copied {
     before: BTreeMap<String, (Transfer, Elements)>,
+    pub(crate) lost: Vec<Change>,
 }
 
 /// The bundle's map with this pin.
@@ -44,28 +46,62 @@ pub(crate) fn copy(layout: &Layout, bundle: &Bundle, pin: &str, from: &str, copi
     let after = transfer.all(&before).map_err(failed)?;
     let map = kernel::create_empty_map(new, types(bundle, new).as_ref())?;
     kernel::write_elements(&map, &after).map_err(|error| Error::io(format!("cannot fill the map `{}`", new.name), error))?;
-    kernel::pin(&map, &layout.map(pin))?;
+    pin_behind(layout, pin, from, &map)?;
     copied.before.insert(pin.to_owned(), (transfer, before));
     Ok(())
 }
 
-/// Carries over what changed in the old map since it was copied. Elements that the new generation changed itself stay.
+/// Pins a copy, and before it the sign that it is one: both or neither, unless this is killed.
+fn pin_behind(layout: &Layout, pin: &str, from: &str, map: &OwnedFd) -> Result<(), Error> {
+    let sign = layout.behind(pin);
+    kernel::remove_pin(&sign)?;
+    kernel::write_bytes(&sign, from.as_bytes())?;
+    kernel::pin(map, &layout.map(pin)).inspect_err(|_| {
+        let _ = kernel::remove_pin(&sign);
+    })
+}
+
+/// Removes a map, and the sign that it is a copy.
+pub(crate) fn remove(layout: &Layout, pin: &str) -> Result<(), Error> {
+    kernel::remove_pin(&layout.map(pin))?;
+    kernel::remove_pin(&layout.behind(pin))
+}
+
+/// Carries over what changed in the old map since it was copied. Elements that the new generation changed itself stay, and what cannot
+/// be carried over is told: the new generation is live.
 pub(crate) fn catch_up(layout: &Layout, pin: &str, from: &str, copied: &mut Copied) -> Result<(), Error> {
-    let Some((transfer, before)) = copied.before.remove(pin) else { return Ok(()) };
+    let map = map_name(pin).to_owned();
+    match carry_over(layout, pin, from, copied.before.remove(pin)) {
+        Ok(lost) if lost.is_empty() => {}
+        Ok(lost) => copied.lost.push(Change::NotCarried { map, elements: Some(lost.len()), why: lost[0].clone() }),
+        Err(error) => copied.lost.push(Change::NotCarried { map, elements: None, why: error.to_string() }),
+    }
+    kernel::remove_pin(&layout.behind(pin))
+}
+
+/// Every reason why an element was not carried over. If whoever copied the map was killed, nothing is known of what it held then: the
+/// new one gets what it lacks.
+fn carry_over(layout: &Layout, pin: &str, from: &str, copied: Option<(Transfer, Elements)>) -> Result<Vec<String>, Error> {
+    let failed = |why: Vec<String>| Error::Object { of: map_name(pin).to_owned(), reason: why.join("; ") };
+    let (transfer, before) = match copied {
+        Some(known) => known,
+        None => {
+            let transfer = Transfer::plan(&recorded(layout, from)?, &recorded(layout, pin)?).map_err(failed)?;
+            (transfer, Elements::default())
+        }
+    };
     let now = read(layout, from)?.1;
     let map = pins::require(&layout.map(pin), Kind::Map)?;
-    let failed = |reason: String| Error::Object { of: map_name(pin).to_owned(), reason };
-    for change in changed(&before, &now) {
-        let value = |value: &Option<Vec<u8>>| value.as_deref().map(|value| transfer.value(&change.key, value)).transpose();
-        let key = transfer.key(&change.key).map_err(failed)?;
-        let (old, new) = (value(&change.before).map_err(failed)?, value(&change.now).map_err(failed)?);
-        if new.is_none() && transfer.is_array() {
-            continue;
-        }
-        kernel::change_element(&map, &key, old.as_deref(), new.as_deref())
-            .map_err(|error| Error::io(format!("cannot fill the map `{}`", map_name(pin)), error))?;
-    }
-    Ok(())
+    // Places of an array neither come nor go.
+    let is_place = |change: &Changed| transfer.is_array() && (change.before.is_none() || change.now.is_none());
+    let changes = changed(&before, &now).into_iter().filter(|change| !is_place(change));
+    Ok(changes.filter_map(|change| change_one(&map, &transfer, &change).err()).collect())
+}
+
+fn change_one(map: &OwnedFd, transfer: &Transfer, change: &Changed) -> Result<(), String> {
+    let value = |value: &Option<Vec<u8>>| value.as_deref().map(|value| transfer.value(&change.key, value)).transpose();
+    let (key, old, new) = (transfer.key(&change.key)?, value(&change.before)?, value(&change.now)?);
+    kernel::change_element(map, &key, old.as_deref(), new.as_deref()).map(drop).map_err(|error| error.to_string())
 }
 
 fn read(layout: &Layout, pin: &str) -> Result<(OwnedFd, Elements), Error> {

@@ -54,8 +54,16 @@ impl Meta {
     }
 
     pub(crate) fn write(&self, path: &Path) -> Result<(), Error> {
-        let bytes = serde_json::to_vec(self).expect("BUG: a meta is plain data");
-        kernel::write_bytes(path, &bytes)
+        kernel::write_bytes(path, &self.bytes())
+    }
+
+    /// The same, in place of what is pinned there.
+    pub(crate) fn replace(&self, path: &Path, beside: &Path) -> Result<(), Error> {
+        kernel::replace_bytes(path, beside, &self.bytes())
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("BUG: a meta is plain data")
     }
 
     /// The meta pinned at `path`; `None` if there is none, and a word on why if it cannot be understood.

@@ -27,8 +27,10 @@ pub(crate) use dispatchers::{dispatcher, dispatchers, write_members};
 pub struct Observed {
     /// Its name.
     pub name: String,
-    /// Whether its folders are there.
+    /// Whether its folders are there, all of them.
     pub has_folders: bool,
+    /// Whether one of them is.
+    pub has_a_folder: bool,
     /// Its generations by number.
     pub generations: BTreeMap<u32, Generation>,
     /// What is attached, by hook name.
@@ -39,6 +41,8 @@ pub struct Observed {
     pub dispatchers: Vec<Dispatcher>,
     /// The declared maps that are there, by their pins.
     pub maps: BTreeMap<String, MapFacts>,
+    /// Copies that lack what changed in their originals since they were made: the pins of both.
+    pub behind: BTreeMap<String, String>,
     /// What the deployment was of which only the maps were kept.
     pub kept: Option<Meta>,
     /// The trial that is under way.
@@ -177,14 +181,19 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     let layout = Layout::new(bpffs, name)?;
     let mut observed = Observed { name: name.to_owned(), host: kernel::host()?, ..Observed::default() };
     let entries = kernel::entries(layout.folder())?;
-    observed.has_folders = ["links", "maps"].iter().all(|folder| entries.contains(&((*folder).to_owned(), true)));
+    let has = |folder: &&str| entries.contains(&((*folder).to_owned(), true));
+    (observed.has_folders, observed.has_a_folder) = (["links", "maps"].iter().all(has), ["links", "maps"].iter().any(has));
     for number in entries.iter().filter_map(|(name, _)| Layout::generation_number(name)) {
         observed.generations.insert(number, generation(&layout, number)?);
     }
     observed.kept = Meta::read(&layout.kept())?.and_then(Result::ok);
     observed.trial = trial::read(&layout.unconfirmed())?;
     for (name, _) in kernel::entries(&layout.maps())? {
-        if let Some(facts) = pins::map_facts(&layout.map(&name))? {
+        let path = layout.map(&name);
+        if let Some(copy) = Layout::is_behind(&name) {
+            let original = kernel::read_bytes(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
+            observed.behind.insert(copy.to_owned(), original.unwrap_or_default());
+        } else if let Some(facts) = pins::map_facts(&path)? {
             observed.maps.insert(name, facts);
         }
     }
@@ -311,14 +320,15 @@ fn registered(observed: &Observed, place: &StructOps, table: Option<u64>) -> u32
 
 /// Everything in the folder that no meta names.
 fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
-    let mut ours = BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed()]);
+    let mut ours =
+        BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed(), layout.next_unconfirmed()]);
     for root in observed.roots.keys() {
         ours.extend([layout.roots(), layout.root(root), layout.stub(root), layout.root_table(root)]);
     }
     for (number, generation) in &observed.generations {
         let number = *number;
         ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);
-        ours.extend([layout.table(number), layout.counts(number), layout.meta(number)]);
+        ours.extend([layout.table(number), layout.counts(number), layout.meta(number), layout.next_meta(number)]);
         ours.extend([layout.live(number), layout.next_live(number)]);
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
@@ -327,7 +337,8 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
         ours.extend(generation.extensions.keys().map(|program| layout.extension(number, program)));
     }
     for meta in observed.metas() {
-        ours.extend(meta.manifest.maps.iter().map(|map| layout.map(&meta.manifest.pin_of(map))));
+        let pins = || meta.manifest.maps.iter().map(|map| meta.manifest.pin_of(map));
+        ours.extend(pins().flat_map(|pin| [layout.map(&pin), layout.behind(&pin)]));
         ours.extend(meta.hooks.iter().map(|hook| layout.link(hook)));
         ours.extend(meta.hooks.iter().map(|hook| kernel::beside(&layout.link(hook))));
     }

@@ -85,6 +85,11 @@ pub enum Problem {
         /// Its name.
         map: String,
     },
+    /// A map is a copy of an older one, and lacks what changed there meanwhile: the command was stopped before it had carried it over.
+    Behind {
+        /// Its name.
+        map: String,
+    },
     /// Nothing is attached where something was.
     NotAttached {
         /// The hook's name.
@@ -144,6 +149,9 @@ impl fmt::Display for Problem {
             }
             Problem::FunctionsGone { table } => write!(f, "the pin of the table of functions `{table}` is gone"),
             Problem::MapGone { map } => write!(f, "the pin of map `{map}` is gone"),
+            Problem::Behind { map } => {
+                write!(f, "map `{map}` lacks what changed in the older one while it was copied: deploy again, or confirm it")
+            }
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
             Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
             Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
@@ -171,6 +179,8 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     found.extend(tables.map(|table| Problem::FunctionsGone { table: table.to_owned() }));
     let gone = manifest.maps.iter().filter(|map| !observed.maps.contains_key(&manifest.pin_of(map)));
     found.extend(gone.map(|map| Problem::MapGone { map: map.name.clone() }));
+    let behind = manifest.maps.iter().filter(|map| observed.behind.contains_key(&manifest.pin_of(map)));
+    found.extend(behind.map(|map| Problem::Behind { map: map.name.clone() }));
     found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));
     found
 }

@@ -24,7 +24,8 @@ pub(crate) fn rehearse(bundle: &Bundle, host: &Host, core: CoreTypes, progress: 
     let manifest = &bundle.manifest;
     let layout = Layout::new(&scratch.path(), &manifest.name)?;
     let nothing = Observed { name: manifest.name.clone(), host: host.clone(), ..Observed::default() };
-    let steps = build(bundle, &nothing, &[], GENERATION);
+    let mut steps = vec![Step::CreateFolders];
+    steps.extend(build(bundle, &nothing, &[], GENERATION));
     let mut target = Target::new(&layout, host, Some(bundle));
     target.load_with(core);
     apply(&mut target, &steps, progress)?;

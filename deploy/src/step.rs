@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::hook::Hook;
 use crate::layout::map_name;
+use crate::trial::Trial;
 
 /// What a hook runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,6 +52,13 @@ pub enum Step {
         /// Where it is to be attached.
         hooks: Vec<Hook>,
         /// The devices whose clsact qdisc is ours.
+        qdiscs: Vec<String>,
+    },
+    /// Records of a generation that is there the devices whose clsact qdisc is ours.
+    RecordQdiscs {
+        /// The generation.
+        generation: u32,
+        /// The devices.
         qdiscs: Vec<String>,
     },
     /// Creates an empty jump table.
@@ -265,11 +273,22 @@ pub enum Step {
         generation: u32,
         /// How long, from when this step is taken.
         seconds: u64,
+        /// The generation that was live for good.
+        before: Option<u32>,
+        /// The trial that was under way already.
+        over: Option<Trial>,
+    },
+    /// Goes on with a trial that was under way.
+    ResumeTrial {
+        /// The trial.
+        trial: Trial,
     },
     /// Ends the trial.
     EndTrial,
     /// Waits until no packet is inside a replaced program. What comes after is not undone: the new state is live.
     Settle,
+    /// Waits until no packet is inside what a stopped command took off a hook.
+    Wait,
     /// Removes a clsact qdisc of ours, unless others use it.
     RemoveQdisc {
         /// The network device.
@@ -321,7 +340,8 @@ impl Step {
             }
             // Only the id of the other program was known, and that brings nothing back.
             Step::TakeBack { hook, generation, .. } => Step::Detach { hook: hook.clone(), generation: *generation },
-            Step::AskConfirmation { .. } => Step::EndTrial,
+            Step::AskConfirmation { over: Some(trial), .. } => Step::ResumeTrial { trial: *trial },
+            Step::AskConfirmation { over: None, .. } => Step::EndTrial,
             _ => return None,
         })
     }
@@ -359,6 +379,9 @@ impl fmt::Display for Step {
             }
             Step::CreateGeneration { generation } => write!(f, "create generation {generation}"),
             Step::WriteMeta { generation, .. } => write!(f, "record what generation {generation} is"),
+            Step::RecordQdiscs { generation, .. } => {
+                write!(f, "record that generation {generation} needs the clsact qdiscs of ours")
+            }
             Step::CreateTable { entries, .. } => write!(f, "create a jump table with {entries} {}", plural(*entries, "slot")),
             Step::CreateCounts { edges, .. } => write!(f, "create counts for {edges} {}", plural(*edges, "jump")),
             Step::CreateMap { map } => write!(f, "create map `{}`", map_name(map)),
@@ -404,11 +427,13 @@ impl fmt::Display for Step {
                 write!(f, "take {hook} back from program {program}, for generation {generation}")
             }
             Step::MarkLive { generation, .. } => write!(f, "mark generation {generation} as live"),
-            Step::AskConfirmation { generation, seconds } => {
+            Step::ResumeTrial { trial } => write!(f, "go on with the trial of generation {}", trial.generation),
+            Step::AskConfirmation { generation, seconds, .. } => {
                 write!(f, "put generation {generation} on trial: `ouro confirm` has {seconds} s")
             }
             Step::EndTrial => write!(f, "end the trial"),
             Step::Settle => write!(f, "wait until no packet is inside what was replaced"),
+            Step::Wait => write!(f, "wait until no packet is inside what a stopped command left"),
             Step::RemoveQdisc { interface } => write!(f, "remove the clsact qdisc of `{interface}` unless others use it"),
             Step::RemoveMap { map } => write!(f, "remove map `{map}` and what it holds"),
             Step::KeepMeta { generation } => write!(f, "keep the record of generation {generation} for its maps"),

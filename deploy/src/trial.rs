@@ -8,39 +8,42 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::layout::Layout;
 use crate::{Error, kernel};
 
-/// A generation that is live on trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A generation that is live on trial. All but what is left of its time is pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Trial {
     /// The generation.
     pub generation: u32,
+    /// The end of its time, in milliseconds since the machine started.
+    pub until: u64,
+    /// The generation that was live for good when it began, whole or not; none if none was.
+    #[serde(default)]
+    pub before: Option<u32>,
     /// What is left of its time.
+    #[serde(skip)]
     pub left: Duration,
 }
 
-/// What is pinned.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    generation: u32,
-    /// Milliseconds since the machine started.
-    until: u64,
+/// Begins a trial of this many seconds.
+pub(crate) fn begin(layout: &Layout, generation: u32, seconds: u64, before: Option<u32>) -> Result<(), Error> {
+    let until = milliseconds(kernel::uptime()).saturating_add(seconds.saturating_mul(1000));
+    resume(layout, &Trial { generation, until, before, ..Trial::default() })
 }
 
-/// Begins a trial of this many seconds.
-pub(crate) fn begin(path: &Path, generation: u32, seconds: u64) -> Result<(), Error> {
-    let until = milliseconds(kernel::uptime()).saturating_add(seconds.saturating_mul(1000));
-    let bytes = serde_json::to_vec(&Record { generation, until }).expect("BUG: two numbers");
-    kernel::remove_pin(path)?;
-    kernel::write_bytes(path, &bytes)
+/// Records a trial, in place of another one that is under way.
+pub(crate) fn resume(layout: &Layout, trial: &Trial) -> Result<(), Error> {
+    let bytes = serde_json::to_vec(trial).expect("BUG: a trial is plain data");
+    kernel::replace_bytes(&layout.unconfirmed(), &layout.next_unconfirmed(), &bytes)
 }
 
 /// The trial that is under way. A record nobody can read is one whose time is over, of no generation there is.
 pub(crate) fn read(path: &Path) -> Result<Option<Trial>, Error> {
     let Some(bytes) = kernel::read_bytes(path)? else { return Ok(None) };
-    let record = serde_json::from_slice(&bytes).unwrap_or(Record { generation: 0, until: 0 });
-    let left = Duration::from_millis(record.until.saturating_sub(milliseconds(kernel::uptime())));
-    Ok(Some(Trial { generation: record.generation, left }))
+    let trial: Trial = serde_json::from_slice(&bytes).unwrap_or_default();
+    let left = Duration::from_millis(trial.until.saturating_sub(milliseconds(kernel::uptime())));
+    Ok(Some(Trial { left, ..trial }))
 }
 
 fn milliseconds(time: Duration) -> u64 {

@@ -4,10 +4,14 @@
 mod changes;
 #[path = "diff/generations.rs"]
 mod generations;
+#[path = "diff/leftovers.rs"]
+mod leftovers;
 #[path = "diff/maps.rs"]
 mod maps;
 #[path = "diff/places.rs"]
 mod places;
+#[path = "diff/trials.rs"]
+mod trials;
 
 use std::collections::BTreeMap;
 
@@ -238,16 +242,11 @@ fn what_a_killed_deploy_left_is_removed_first() {
     let half = Generation { slots: BTreeMap::new(), table: None, ..generation(&bundle("b", &[xdp("eth0")]), 2) };
     observed.generations.insert(2, half);
     observed.generations.insert(3, Generation::default());
-    assert_eq!(steps(&old, &observed), [Step::RemoveGeneration { generation: 2 }, Step::RemoveGeneration { generation: 3 }]);
+    let first = [Step::Wait, Step::RemoveGeneration { generation: 2 }, Step::RemoveGeneration { generation: 3 }];
+    assert_eq!(steps(&old, &observed), first);
     let found = steps(&bundle("c", &[xdp("eth0")]), &observed);
-    assert_eq!(
-        found[..3],
-        [
-            Step::RemoveGeneration { generation: 2 },
-            Step::RemoveGeneration { generation: 3 },
-            Step::CreateGeneration { generation: 4 }
-        ]
-    );
+    assert_eq!(found[..3], first);
+    assert_eq!(found[3], Step::CreateGeneration { generation: 4 });
 }
 
 #[test]

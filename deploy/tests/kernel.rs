@@ -41,6 +41,8 @@ mod support;
 mod root;
 #[path = "kernel/share.rs"]
 mod share;
+#[path = "kernel/stopped.rs"]
+mod stopped;
 #[path = "kernel/tables.rs"]
 mod tables;
 #[path = "kernel/traffic.rs"]

@@ -2,16 +2,20 @@
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use ouro_deploy::{Problem, Trial};
 
 use crate::cli::Named;
 use crate::commands::deploy::failure;
-use crate::commands::rollback::{done, place, tell};
+use crate::commands::rollback::{done, place, shortfalls, tell};
 use crate::error::{CliError, Kind};
 use crate::session::{self, Session};
 
 /// How often the end of a trial is looked for.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long whoever began a trial may take to go back.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Makes what is on trial live for good.
 pub fn run(session: &Session, args: &Named) -> Result<(), CliError> {
@@ -20,48 +24,102 @@ pub fn run(session: &Session, args: &Named) -> Result<(), CliError> {
     tell(session, args, &name, &plan, &format!("confirmed `{name}`"))
 }
 
-/// Waits until somebody confirms the generation that has just gone live; rolls back when the time is over, or when interrupted.
-pub fn wait(session: &Session, bpffs: &Path, name: &str) -> Result<(), CliError> {
-    let Some(begun) = ouro_deploy::trial(bpffs, name).map_err(failure)? else { return Ok(()) };
-    let (generation, left) = (begun.generation, begun.left.as_secs_f64().ceil());
-    session.output.status(&format!("`ouro confirm {name}` keeps it; without it what was live before comes back in {left} s\n"));
+/// Waits until somebody confirms this generation, which has just gone live for so many seconds; rolls back when they are over, or
+/// when interrupted.
+pub fn wait(session: &Session, bpffs: &Path, name: &str, generation: u32, seconds: u64) -> Result<(), CliError> {
+    session
+        .output
+        .status(&format!("`ouro confirm {name}` keeps it; without it what was live before comes back in {seconds} s\n"));
+    let mut wait = Wait { session, bpffs, name, generation, overdue: None, told: Vec::new() };
     loop {
-        let trial = ouro_deploy::trial(bpffs, name).map_err(failure)?.filter(|trial| trial.generation == generation);
-        let interrupted = session::interrupted().load(Ordering::SeqCst);
-        match trial {
-            None => return ended(session, bpffs, name, generation),
-            Some(trial) if interrupted || trial.left.is_zero() => {
-                if withdraw(session, bpffs, name, generation)? {
-                    return withdrawn(bpffs, name, interrupted);
-                }
-            }
-            Some(_) => {}
+        match wait.look() {
+            Ok(Some(end)) => return end,
+            Ok(None) => {}
+            Err(error) if session::interrupted().load(Ordering::SeqCst) => return Err(failure(error)),
+            Err(error) => wait.tell(&error.to_string()),
         }
         std::thread::sleep(LOOK);
     }
 }
 
-/// Goes back; false if somebody else is at it just now.
-fn withdraw(session: &Session, bpffs: &Path, name: &str, generation: u32) -> Result<bool, CliError> {
-    match ouro_deploy::withdraw(bpffs, name, generation, &mut |step| session.detail(&step.to_string())) {
-        Ok(plan) => Ok(!plan.is_empty()),
-        Err(ouro_deploy::Error::Busy(_)) => Ok(false),
-        Err(error) => Err(failure(error)),
-    }
+/// The wait for the end of a trial. Whatever goes wrong is tried again: nobody else brings back what was live before.
+struct Wait<'a> {
+    session: &'a Session,
+    bpffs: &'a Path,
+    name: &'a str,
+    generation: u32,
+    /// Since when a trial is over that another deploy began in place of this one.
+    overdue: Option<Instant>,
+    /// What was said already.
+    told: Vec<String>,
 }
 
-fn withdrawn(bpffs: &Path, name: &str, interrupted: bool) -> Result<(), CliError> {
-    let kind = if interrupted { Kind::Interrupted } else { Kind::Failed };
-    let why = if interrupted { "interrupted" } else { "nobody confirmed it in time" };
-    Err(CliError::new(kind, format!("{why}; {}", done(bpffs, name)?)))
-}
-
-/// Somebody ended the trial: by confirming, or by making something else live.
-fn ended(session: &Session, bpffs: &Path, name: &str, generation: u32) -> Result<(), CliError> {
-    let found = ouro_deploy::status(bpffs).map_err(failure)?.into_iter().find(|deployment| deployment.name == name);
-    if found.and_then(|deployment| deployment.generation) == Some(generation) {
-        session.output.status(&format!("`{name}` was confirmed\n"));
-        return Ok(());
+impl Wait<'_> {
+    /// Looks at the trial once; gives how it ended.
+    fn look(&mut self) -> Result<Option<Result<(), CliError>>, ouro_deploy::Error> {
+        let Some(trial) = ouro_deploy::trial(self.bpffs, self.name)? else { return self.ended().map(Some) };
+        let interrupted = session::interrupted().load(Ordering::SeqCst);
+        if trial.generation == self.generation {
+            let is_over = interrupted || trial.left.is_zero();
+            return Ok(if is_over && self.withdraw(trial)? { Some(self.withdrawn(interrupted)) } else { None });
+        }
+        if interrupted {
+            return Ok(Some(Err(self.replaced())));
+        }
+        self.tell(&format!("generation {} is on trial now", trial.generation));
+        // Who began that one sees to it, unless it was killed.
+        if !trial.left.is_zero() {
+            self.overdue = None;
+        } else if self.overdue.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+            self.withdraw(trial)?;
+        }
+        Ok(None)
     }
-    Err(CliError::new(Kind::Failed, format!("generation {generation} of `{name}` was replaced or rolled back by somebody else")))
+
+    /// Goes back; false if somebody else is at it just now.
+    fn withdraw(&mut self, trial: Trial) -> Result<bool, ouro_deploy::Error> {
+        let session = self.session;
+        match ouro_deploy::withdraw(self.bpffs, self.name, trial.generation, &mut |step| session.detail(&step.to_string())) {
+            Ok(plan) => {
+                shortfalls(&plan).for_each(|change| self.tell(&change));
+                Ok(!plan.is_empty())
+            }
+            Err(ouro_deploy::Error::Busy(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn withdrawn(&self, interrupted: bool) -> Result<(), CliError> {
+        let kind = if interrupted { Kind::Interrupted } else { Kind::Failed };
+        let why = if interrupted { "interrupted" } else { "nobody confirmed it in time" };
+        Err(CliError::new(kind, format!("{why}; {}", done(self.bpffs, self.name)?)))
+    }
+
+    /// Somebody ended the trial: by confirming, which marks the generation as live for good, or by making something else live.
+    fn ended(&self) -> Result<Result<(), CliError>, ouro_deploy::Error> {
+        let generation = self.generation;
+        let found = ouro_deploy::status(self.bpffs)?.into_iter().find(|deployment| deployment.name == self.name);
+        let Some(found) = found.filter(|found| found.generation == Some(generation)) else { return Ok(Err(self.replaced())) };
+        if found.problems.contains(&Problem::Unfinished { generation }) {
+            let message =
+                format!("nobody confirmed generation {generation} of `{}`, and the record of its trial is gone", self.name);
+            let help = format!("`ouro rollback {}` brings back what was live before", self.name);
+            return Ok(Err(CliError::new(Kind::Failed, message).help(help)));
+        }
+        self.session.output.status(&format!("`{}` was confirmed\n", self.name));
+        Ok(Ok(()))
+    }
+
+    fn replaced(&self) -> CliError {
+        let message = format!("generation {} of `{}` was replaced or rolled back by somebody else", self.generation, self.name);
+        CliError::new(Kind::Failed, message)
+    }
+
+    /// Says something once.
+    fn tell(&mut self, text: &str) {
+        if !self.told.iter().any(|told| told == text) {
+            self.session.output.status(&format!("{text}\n"));
+            self.told.push(text.to_owned());
+        }
+    }
 }

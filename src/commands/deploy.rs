@@ -63,10 +63,20 @@ fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options
     if args.how.explain {
         session.output.status(&plan::explained(&plan.choices));
     }
-    if args.place.json {
-        session.fact(&plan::facts(bundle, &plan))?;
+    let told = if args.place.json { session.fact(&plan::facts(bundle, &plan)) } else { Ok(()) };
+    // Whether anybody listens or not.
+    match plan.steps.iter().find_map(trial) {
+        Some((generation, seconds)) => confirm::wait(session, bpffs, &bundle.manifest.name, generation, seconds).and(told),
+        None => told,
     }
-    if options.confirm.is_some() { confirm::wait(session, bpffs, &bundle.manifest.name) } else { Ok(()) }
+}
+
+/// The generation that is on trial, and for how many seconds.
+fn trial(step: &Step) -> Option<(u32, u64)> {
+    match step {
+        Step::AskConfirmation { generation, seconds, .. } => Some((*generation, *seconds)),
+        _ => None,
+    }
 }
 
 /// What the flags ask for.
@@ -88,7 +98,8 @@ pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
         true => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
         false => session.output.status(&format!("deployed `{chain}` as `{name}`: {}\n", plan::summary(plan))),
     }
-    for change in plan.changes.iter().filter(|change| matches!(change, Change::Chosen { .. } | Change::LeftOut { .. })) {
+    let is_told = |change: &&Change| change.falls_short() || matches!(change, Change::Chosen { .. } | Change::LeftOut { .. });
+    for change in plan.changes.iter().filter(is_told) {
         session.output.status(&format!("{change}\n"));
     }
     tell_detached(session, &plan.steps);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::Plan;
+use ouro_deploy::{Change, Plan};
 use serde_json::json;
 
 use crate::cli::Named;
@@ -45,5 +45,11 @@ pub fn tell(session: &Session, args: &Named, name: &str, plan: &Plan, done: &str
         return session.fact(&format!("{:#}\n", json!({ "name": name, "changes": plan.changes, "steps": plan.steps })));
     }
     session.output.status(&format!("{done}\n"));
+    shortfalls(plan).for_each(|change| session.output.status(&format!("{change}\n")));
     Ok(())
+}
+
+/// What could not be done.
+pub fn shortfalls(plan: &Plan) -> impl Iterator<Item = String> {
+    plan.changes.iter().filter(|change| change.falls_short()).map(Change::to_string)
 }

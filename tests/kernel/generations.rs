@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, NEAR, lab};
+use crate::lab::{Lab, NEAR, lab, sh};
 use crate::support::{Said, Workspace};
 use crate::{nothing_left, ok, ouro, send, status};
 
@@ -130,6 +130,65 @@ fn what_nobody_confirms_is_taken_back() {
         said.says("`two` was confirmed");
         assert_eq!(lab.ping(3), 3);
         ok(lab, &workspace, &["status"]);
+        ok(lab, &workspace, &["undeploy", "two"]);
+    });
+}
+
+/// The connection is cut, and the second try is killed: the first one, which still waits, must not say that it was confirmed.
+#[test]
+fn who_waits_sees_to_the_trial_that_took_the_place_of_its_own() {
+    lab(|lab| {
+        let workspace = Workspace::example("02-two-program-chain");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        workspace.edit("no_ping.c", "return XDP_DROP", "return XDP_PASS");
+        let first = on_trial(lab, &workspace, "1h");
+        workspace.edit("no_ping.c", "return XDP_PASS;", "return ctx->rx_queue_index == 999 ? XDP_DROP : XDP_PASS;");
+        let mut second = on_trial(lab, &workspace, "1s");
+        let until = Instant::now() + Duration::from_secs(20);
+        let trial =
+            || serde_json::from_str::<Value>(&ouro(lab, &workspace, &["status", "--json"]).out).unwrap()[0]["trial"].take();
+        while trial()["generation"] != 3 {
+            assert!(Instant::now() < until, "not deployed");
+        }
+        second.kill().unwrap();
+        second.wait().unwrap();
+        let said = Said::of(first.wait_with_output().unwrap());
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says("generation 3 is on trial now").says("was replaced or rolled back by somebody else");
+        assert_eq!(lab.ping(3), 0, "what was live for good is live again");
+        ok(lab, &workspace, &["status"]);
+        ok(lab, &workspace, &["undeploy", "two"]);
+    });
+}
+
+#[test]
+fn what_is_in_the_way_of_going_back_is_waited_for() {
+    lab(|lab| {
+        let workspace = Workspace::example("02-two-program-chain");
+        let far = |count| lab.ping_address("10.98.0.1", count);
+        lab.cable("near1", "far1", "10.98.0");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", "near1"]);
+        assert_eq!(far(2), 0);
+        workspace.edit("no_ping.c", "return XDP_DROP", "return XDP_PASS");
+        workspace.ok(&["build", "//..."]);
+        // Nobody reads what it has to say, either.
+        let full = fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command =
+            workspace.command(&["deploy", "//:two", "--interface", "near1", "--confirm", "2s", "--json", "--bpffs"]);
+        let mut child = command.arg(&lab.bpffs).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+        let until = Instant::now() + Duration::from_secs(20);
+        while far(1) == 0 {
+            assert!(Instant::now() < until, "not deployed");
+        }
+        sh("ip link del near1");
+        std::thread::sleep(Duration::from_millis(3000));
+        assert!(child.try_wait().unwrap().is_none(), "it tries again");
+        lab.cable("near1", "far1", "10.98.0");
+        let said = Said::of(child.wait_with_output().unwrap());
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says("there is no network device `near1`")
+            .says("nobody confirmed it in time; rolled back `two`: generation 1 is live");
+        assert_eq!(far(2), 0);
         ok(lab, &workspace, &["undeploy", "two"]);
     });
 }

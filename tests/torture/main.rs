@@ -23,6 +23,8 @@ mod strikes {
     /// Strikes fall at one of so many calls; 1 for all.
     const STEP: &str = "OURO_TORTURE_STEP";
     const SHORT: usize = 29;
+    /// The same of commands that are there to be combined with others.
+    const SHORTER: usize = 113;
 
     /// A call that is killed, one that fails for good, one that fails for lack of memory, one that is not allowed.
     const BLOWS: [Blow; 4] = [Blow::Kill, Blow::Fail(libc::EIO), Blow::Fail(libc::ENOMEM), Blow::Fail(libc::EPERM)];
@@ -34,10 +36,10 @@ mod strikes {
     }
 
     impl Bench<'_> {
-        fn new<'l>(lab: &'l Lab, what: &str) -> Bench<'l> {
+        fn new<'l>(lab: &'l Lab, what: &str, map: fn(usize) -> String) -> Bench<'l> {
             let bundles = ["one", "two"].map(|name| lab.folder().join(name));
             for (number, bundle) in bundles.iter().enumerate() {
-                chain(what, number).ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
+                chain(what, number, &map(number)).ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
             }
             Bench { lab, bundles }
         }
@@ -53,29 +55,55 @@ mod strikes {
             self.command(&["deploy", "--interface", NEAR, "--bundle", self.bundles[which % 2].to_str().unwrap()])
         }
 
+        /// Deploys on trial, and kills who waits.
+        fn on_trial(&self, which: usize) {
+            let mut child = self.deploy(which).args(["--force", "--confirm", "1h"]).stderr(Stdio::null()).spawn().unwrap();
+            let trial = || self.status("on trial")["trial"].is_object();
+            while !trial() {
+                assert!(child.try_wait().unwrap().is_none(), "it waits");
+            }
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+
         fn ok(&self, mut command: Command, when: &str) -> String {
             let said = Said::of(command.output().unwrap());
             assert_eq!(said.code, 0, "{when}: {command:?}\n{}{}", said.out, said.err);
             said.out
         }
 
+        /// The only deployment, whatever state it is in.
+        fn status(&self, when: &str) -> Value {
+            let said = Said::of(self.command(&["status", "--json"]).output().unwrap());
+            let mut status: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{when}: {}", said.err));
+            assert_eq!(status.as_array().unwrap().len(), 1, "{when}: {status}");
+            status[0].take()
+        }
+
         /// Everything there is is whole.
         fn is_whole(&self, when: &str) {
-            let status: Value = serde_json::from_str(&self.ok(self.command(&["status", "--json"]), when)).unwrap();
-            let [deployment] = status.as_array().unwrap().as_slice() else { panic!("{when}: {status}") };
-            assert_eq!(deployment["problems"], Value::Array(Vec::new()), "{when}: {status}");
-            assert_eq!(deployment["foreign"], Value::Array(Vec::new()), "{when}: {status}");
+            let deployment = self.status(when);
+            assert_eq!(deployment["problems"], Value::Array(Vec::new()), "{when}: {deployment}");
+            assert_eq!(deployment["foreign"], Value::Array(Vec::new()), "{when}: {deployment}");
+            assert!(deployment["generation"].is_u64(), "{when}: {deployment}");
+        }
+
+        /// The pin of the map that the live chain uses.
+        fn map(&self, when: &str) -> String {
+            let maps = self.status(when)["maps"].take();
+            let live = maps.as_array().unwrap().iter().find(|map| map["live"] == true);
+            live.unwrap_or_else(|| panic!("{when}: {maps}"))["path"].as_str().unwrap().to_owned()
         }
 
         /// Strikes `struck` at its calls, one after another; `mend` is what the next user does. How often a blow fell.
-        fn strike(&self, struck: impl Fn(usize) -> Command, mend: impl Fn(usize, &str)) -> [usize; 4] {
+        fn strike(&self, short: usize, struck: impl Fn(usize) -> Command, mend: impl Fn(usize, &str)) -> [usize; 4] {
             let quietly = |mut command: Command| {
                 command.stdout(Stdio::null()).stderr(Stdio::null());
                 command
             };
             let calls = tracer::run(&mut quietly(struck(0)), None).unwrap().calls;
             mend(0, "before the first blow");
-            let step = std::env::var(STEP).ok().and_then(|text| text.parse().ok()).unwrap_or(SHORT);
+            let step = std::env::var(STEP).ok().and_then(|text| text.parse().ok()).unwrap_or(short);
             BLOWS.map(|blow| {
                 let mut fell = 0;
                 for (round, at) in (1..=calls).step_by(step).enumerate() {
@@ -89,7 +117,7 @@ mod strikes {
     }
 
     /// Two programs that let everything pass, each time in other words.
-    fn chain(what: &str, number: usize) -> Workspace {
+    fn chain(what: &str, number: usize, map: &str) -> Workspace {
         let program = |name: &str, body: &str| {
             format!(
                 "#include <ouro/program.h>\nSEC(\"xdp\") int {what}_{name}(struct xdp_md *ctx)\n{{\n\t{body}\n}}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
@@ -99,7 +127,7 @@ mod strikes {
             (
                 "BUILD.ouro",
                 &format!(
-                    "bpf_map(name = \"seen\", type = \"array\", max_entries = 1)\n\
+                    "bpf_map(name = \"seen\", {map})\n\
                      bpf_program(name = \"{what}_parse\", srcs = [\"parse.c\"], type = \"xdp\", jumps = [\":{what}_allow\"], on_miss = \"drop\")\n\
                      bpf_program(name = \"{what}_allow\", srcs = [\"allow.c\"], type = \"xdp\", maps = [\":seen\"])\n\
                      bpf_chain(name = \"fw\", entry = \":{what}_parse\", attach = [xdp(interface = \"eth0\")])\n"
@@ -110,6 +138,16 @@ mod strikes {
         ])
     }
 
+    /// A map that is the same in both chains.
+    fn array(_: usize) -> String {
+        "type = \"array\", max_entries = 1".to_owned()
+    }
+
+    /// A map that each of them gets from the other.
+    fn table(number: usize) -> String {
+        format!("type = \"hash\", max_entries = {}, on_change = \"copy\"", 8 + number)
+    }
+
     /// How many programs of these chains the kernel has; other tests have theirs.
     fn programs(what: &str) -> usize {
         let is_ours = |program: &&Value| program["name"].as_str().is_some_and(|name| name.starts_with(&format!("{what}_")));
@@ -118,9 +156,9 @@ mod strikes {
 
     /// Runs strikes in a laboratory, under a flood when something is live all the time.
     #[expect(clippy::print_stderr, reason = "the counts are what the long run is for")]
-    fn torture(what: &str, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send + Sync) {
+    fn torture(what: &str, map: fn(usize) -> String, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send + Sync) {
         lab(|lab| {
-            let bench = Bench::new(lab, what);
+            let bench = Bench::new(lab, what, map);
             bench.ok(bench.deploy(0), "first");
             let flood = is_live.then(|| lab.flood());
             let [killed, failed @ ..] = strikes(&bench);
@@ -140,8 +178,9 @@ mod strikes {
 
     #[test]
     fn deploys() {
-        torture("deploys", true, |bench| {
+        torture("deploys", array, true, |bench| {
             bench.strike(
+                SHORT,
                 |round| bench.deploy(round + 1),
                 |round, when| {
                     bench.ok(bench.deploy(round + 1), when);
@@ -151,10 +190,68 @@ mod strikes {
         });
     }
 
+    /// There and back, and on by what comes next: another rollback, or a deploy.
+    #[test]
+    fn rollbacks() {
+        torture("rollbacks", array, true, |bench| {
+            bench.ok(bench.deploy(1), "second");
+            bench.strike(
+                SHORTER,
+                |_| bench.command(&["rollback", "fw"]),
+                |round, when| {
+                    let next = if round % 2 == 0 { bench.deploy(round / 2) } else { bench.command(&["rollback", "fw"]) };
+                    bench.ok(next, when);
+                    bench.is_whole(when);
+                },
+            )
+        });
+    }
+
+    /// Trials that nobody waits for, confirmed or taken back.
+    #[test]
+    fn trials() {
+        torture("trials", array, true, |bench| {
+            bench.strike(
+                SHORTER,
+                |round| {
+                    bench.on_trial(round + 1);
+                    bench.command(&[if round % 2 == 0 { "confirm" } else { "rollback" }, "fw"])
+                },
+                |round, when| {
+                    bench.ok(bench.deploy(round / 2), when);
+                    bench.is_whole(when);
+                    assert!(bench.status(when)["trial"].is_null(), "{when}");
+                },
+            )
+        });
+    }
+
+    /// What a map holds goes from copy to copy, and is there whatever happened.
+    #[test]
+    fn copies() {
+        torture("copies", table, true, |bench| {
+            let fill = format!("bpftool map update pinned {} key 1 0 0 0 value 7 0 0 0 0 0 0 0", bench.map("first"));
+            crate::lab::sh(&fill);
+            bench.strike(
+                SHORTER,
+                |round| bench.deploy(round + 1),
+                |round, when| {
+                    // On, or back to what was live before.
+                    let next = if round % 3 == 2 { bench.deploy(round) } else { bench.deploy(round + 1) };
+                    bench.ok(next, when);
+                    bench.is_whole(when);
+                    let dump = bpftool(&["map", "dump", "pinned", &bench.map(when)]);
+                    assert_eq!(dump.as_array().map(Vec::len), Some(1), "{when}: {dump}");
+                },
+            )
+        });
+    }
+
     #[test]
     fn undeploys() {
-        torture("undeploys", false, |bench| {
+        torture("undeploys", array, false, |bench| {
             bench.strike(
+                SHORT,
                 |_| bench.command(&["undeploy", "fw", "--if-exists"]),
                 |round, when| {
                     bench.ok(bench.command(&["undeploy", "fw", "--if-exists"]), when);

@@ -44,10 +44,8 @@ pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps:
 
 /// The generation that is live, or was made live last; not one that never was.
 fn shown(observed: &Observed) -> Option<(u32, &Meta)> {
-    let number = observed.current()?;
-    let generation = &observed.generations[&number];
-    let counts = generation.went_live.is_some() || observed.live().contains(&number);
-    generation.meta.as_ref().filter(|_| counts).map(|meta| (number, meta))
+    let number = observed.was_live()?;
+    observed.generations[&number].meta.as_ref().map(|meta| (number, meta))
 }
 
 /// Things by name, with what there is to say of each: two differ if that does.

@@ -2,7 +2,7 @@
 //!
 //! Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::bundle::Bundle;
 use ouro_rules::hook as types;
@@ -33,6 +33,23 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], optio
 pub(super) fn hooks(observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
     let devices = hooks.iter().filter_map(|hook| device(observed, hook));
     devices.chain(hooks.iter().filter_map(|hook| place(observed, hook))).collect()
+}
+
+/// The wanted hooks that cannot be had as things are, and those of ours that somebody else has now, each by its name. A device that
+/// only has another name is switched by its link all the same.
+pub(super) fn stuck(observed: &Observed, wanted: &[Hook]) -> BTreeMap<String, Conflict> {
+    let is_there = |hook: &&Hook| {
+        observed.attachments.get(&hook.name()).is_some_and(|attached| attached.is_alive() && attached.hook == **hook)
+    };
+    let placeless = wanted.iter().filter(|hook| !is_there(hook));
+    let placeless = placeless.filter_map(|hook| Some((hook.name(), hooks(observed, std::slice::from_ref(hook)).pop()?)));
+    let elsewhere = |hook: &Hook| wanted.iter().any(|wanted| wanted.name() == hook.name() && wanted != hook);
+    let taken = attachments(observed).filter_map(|conflict| match &conflict {
+        Conflict::Changed { hook, .. } => Some((hook.name(), conflict)),
+        Conflict::Moved { hook, .. } if elsewhere(hook) => Some((hook.name(), conflict)),
+        _ => None,
+    });
+    placeless.chain(taken).collect()
 }
 
 fn names(bundle: &Bundle) -> Vec<Conflict> {

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 
 use ouro_rules::manifest::Manifest;
 
-use super::maps;
 use super::moves::Moves;
+use super::{maps, our_qdiscs, recorded_qdiscs};
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
-use crate::observe::Observed;
+use crate::observe::{Attachment, Observed};
 use crate::step::Step;
 
 /// A generation that is to be live: one that is there, or that the steps before these make.
@@ -18,6 +18,8 @@ pub(super) struct Goal<'a> {
     pub(super) target: u32,
     pub(super) manifest: &'a Manifest,
     pub(super) hooks: &'a [Hook],
+    /// Other hooks, by name, that stay as they are.
+    pub(super) left: &'a BTreeSet<String>,
     /// What is copied once more when nothing runs that came before it.
     pub(super) catch_up: Vec<Step>,
     /// Seconds of the trial, if there is one.
@@ -29,20 +31,32 @@ impl Goal<'_> {
     pub(super) fn steps(&self, observed: &Observed) -> Vec<Step> {
         let moves = self.moves(observed).steps(self.hooks);
         let trial = self.confirm.filter(|_| !is_last(observed, self.target));
-        let mut steps = Vec::new();
+        let mut steps: Vec<Step> = self.record_qdiscs(observed).into_iter().collect();
         // Before the first hook: whoever finds the new generation running finds that nobody has confirmed it.
-        steps.extend(trial.map(|seconds| Step::AskConfirmation { generation: self.target, seconds }));
+        steps.extend(trial.map(|seconds| self.ask_confirmation(observed, seconds)));
         let replaces = moves.iter().any(Step::replaces);
         steps.extend(moves);
+        let mut catch_up = maps::behind(observed, self.manifest, &self.catch_up);
+        catch_up.extend(self.catch_up.iter().cloned());
+        // What is marked has all it should have: if a kill comes first, the next command carries the rest over.
+        let settles = !catch_up.is_empty();
+        steps.extend(settles.then_some(Step::Settle));
+        steps.extend(catch_up);
         let clean_up = if trial.is_some() { Vec::new() } else { self.accept(observed, &mut steps) };
-        steps.extend((replaces || !self.catch_up.is_empty() || !clean_up.is_empty()).then_some(Step::Settle));
-        steps.extend(self.catch_up.iter().cloned());
+        steps.extend((!settles && (replaces || !clean_up.is_empty())).then_some(Step::Settle));
         steps.extend(clean_up);
         steps
     }
 
     fn moves<'b>(&'b self, observed: &'b Observed) -> Moves<'b> {
-        Moves::new(observed, self.manifest, self.hooks, self.target)
+        Moves::new(observed, self.manifest, self.hooks, self.left, self.target)
+    }
+
+    /// A trial that is begun over another one leads back where that one does.
+    fn ask_confirmation(&self, observed: &Observed, seconds: u64) -> Step {
+        let before = observed.trial.map_or_else(|| observed.was_live(), |trial| trial.before);
+        let (generation, before) = (self.target, before.filter(|number| *number != self.target));
+        Step::AskConfirmation { generation, seconds, before, over: observed.trial }
     }
 
     /// Marks it as live for good; gives what is removed then.
@@ -55,12 +69,24 @@ impl Goal<'_> {
         self.clean_up(observed)
     }
 
+    /// A generation that was there before may not know of qdiscs that others of ours needed, and those may go.
+    fn record_qdiscs(&self, observed: &Observed) -> Option<Step> {
+        let known = observed.generations.get(&self.target)?.meta.as_ref()?;
+        let qdiscs = our_qdiscs(observed, self.hooks);
+        let (generation, lacks) = (self.target, qdiscs.iter().any(|qdisc| !known.qdiscs.contains(qdisc)));
+        lacks.then(|| Step::RecordQdiscs { generation, qdiscs: qdiscs.into_iter().collect() })
+    }
+
     /// Qdiscs stay until the deployment is removed: adding or removing one stops the device's queues, which drops packets.
+    /// Nothing goes while a hook that stays as it is may run it.
     fn clean_up(&self, observed: &Observed) -> Vec<Step> {
+        if self.left.iter().filter_map(|hook| observed.attachments.get(hook)).any(Attachment::is_alive) {
+            return Vec::new();
+        }
         let kept = kept(observed, self.target);
         let mut steps = self.moves(observed).obsolete_roots();
         let removed_before = removed_first(observed, self.target);
-        let gone = maps::abandoned(observed, &removed_before);
+        let gone = maps::abandoned(observed, &never_ran(observed, self.target));
         let unused = maps::unused(observed, self.manifest, &kept.into_iter().collect());
         steps.extend(unused.into_iter().filter(|step| !gone.contains(step)));
         let obsolete = observed.generations.keys().filter(|number| **number != self.target && Some(**number) != kept);
@@ -73,13 +99,20 @@ impl Goal<'_> {
     }
 }
 
-/// Removes what stopped deploys left, before anything new is made.
+/// Removes what stopped deploys left, before anything new is made. One that failed may have been killed before it had waited for
+/// the packets inside of what it took back.
 pub(super) fn leftovers(observed: &Observed, target: u32) -> Vec<Step> {
     let removed = removed_first(observed, target);
-    let mut steps = maps::abandoned(observed, &removed);
+    let mut steps = maps::abandoned(observed, &never_ran(observed, target));
     steps.extend(sweep(observed));
+    steps.extend((!removed.is_empty()).then_some(Step::Wait));
     steps.extend(removed.into_iter().map(|generation| Step::RemoveGeneration { generation }));
     steps
+}
+
+/// Makes the deployment's folders, where one of them is missing.
+pub(super) fn folders(observed: &Observed) -> Option<Step> {
+    (!observed.has_folders).then_some(Step::CreateFolders)
 }
 
 /// Removes what stopped commands left of dispatchers, of whichever deployment.
@@ -87,11 +120,18 @@ pub(super) fn sweep(observed: &Observed) -> Option<Step> {
     observed.dispatchers.iter().any(Dispatcher::has_leftovers).then_some(Step::SweepDispatchers)
 }
 
-/// Generations that nothing runs and nothing can go back to. The others that go stay until the new one is live.
+/// What stopped deploys left: no packet ever saw it, and nothing in its maps is missed.
+fn never_ran(observed: &Observed, target: u32) -> BTreeSet<u32> {
+    let ran = observed.ran();
+    observed.generations.keys().copied().filter(|number| *number != target && !ran.contains(number)).collect()
+}
+
+/// Those of them that alone record nothing that stays. All others that go stay until the new one is live, and records what they do.
 fn removed_first(observed: &Observed, target: u32) -> BTreeSet<u32> {
-    let live = observed.live();
-    let useful = |number: &u32| live.contains(number) || observed.generations[number].order().is_some();
-    observed.generations.keys().copied().filter(|number| *number != target && !useful(number)).collect()
+    let mut removed = never_ran(observed, target);
+    let elsewhere = recorded_qdiscs(observed, |number| !removed.contains(number));
+    removed.retain(|number| recorded_qdiscs(observed, |other| other == number).is_subset(&elsewhere));
+    removed
 }
 
 /// The generation that stays beside the target, for a rollback: of all others the one that was made live last.

@@ -69,7 +69,20 @@ pub(super) fn catch_up(steps: &[Step]) -> Vec<Step> {
     steps.iter().filter_map(again).collect()
 }
 
-/// Maps that only generations which never went live recorded: half of what they hold may be missing, and what is missing may be
+/// What copies that programs ran with lack still, as their command was killed, if `manifest` names them or something is copied from
+/// them.
+pub(super) fn behind(observed: &Observed, manifest: &Manifest, catch_up: &[Step]) -> Vec<Step> {
+    let ran = observed.ran();
+    let ran = recorded_by_generations(observed, |number| ran.contains(number));
+    let is_original = |pin: &String| catch_up.iter().any(|step| matches!(step, Step::CatchUpMap { from, .. } if from == pin));
+    let needed: BTreeSet<String> = pins(manifest).collect();
+    let is_needed =
+        |pin: &String| ran.contains(pin) && observed.maps.contains_key(pin) && (needed.contains(pin) || is_original(pin));
+    let found = observed.behind.iter().filter(|(pin, _)| is_needed(pin));
+    found.map(|(map, from)| Step::CatchUpMap { map: map.clone(), from: from.clone() }).collect()
+}
+
+/// Maps that only generations which never ran recorded: half of what they hold may be missing, and what is missing may be
 /// gone from the old map by now. They go before their records do.
 pub(super) fn abandoned(observed: &Observed, leftovers: &BTreeSet<u32>) -> Vec<Step> {
     let stays = |number: &u32| !leftovers.contains(number);
@@ -84,8 +97,13 @@ pub(super) fn unused(observed: &Observed, manifest: &Manifest, staying: &BTreeSe
 }
 
 fn remove(recorded: BTreeSet<String>, used: &BTreeSet<String>, observed: &Observed) -> Vec<Step> {
-    let unused = recorded.into_iter().filter(|pin| !used.contains(pin) && observed.maps.contains_key(pin));
+    let unused = recorded.into_iter().filter(|pin| !used.contains(pin) && is_there(observed, pin));
     unused.map(|map| Step::RemoveMap { map }).collect()
+}
+
+/// Whether there is anything of a map.
+pub(super) fn is_there(observed: &Observed, pin: &String) -> bool {
+    observed.maps.contains_key(pin) || observed.behind.contains_key(pin)
 }
 
 /// The pins of a manifest's maps.
@@ -105,20 +123,19 @@ fn recorded_by_generations(observed: &Observed, of: impl Fn(&u32) -> bool) -> BT
     metas.flat_map(|meta| pins(&meta.manifest)).collect()
 }
 
-/// What went live, the newest first: generations that packets run through, those that were made live before, and what was kept
-/// of an older deployment.
-fn went_live(observed: &Observed) -> impl Iterator<Item = &Meta> {
+/// What ran, whole or not, the newest first: generations that packets run through, those that were made live before, and what was
+/// kept of an older deployment.
+fn ran(observed: &Observed) -> impl Iterator<Item = &Meta> {
     let live = observed.live();
-    let mut numbers: Vec<u32> = observed.generations.keys().copied().collect();
-    let place = |number: &u32| (live.contains(number), observed.generations[number].order(), *number);
-    numbers.retain(|number| live.contains(number) || observed.generations[number].order().is_some());
+    let place = |number: &u32| (live.contains(number), observed.generations[number].went_live, *number);
+    let mut numbers: Vec<u32> = observed.ran().into_iter().collect();
     numbers.sort_by_key(|number| std::cmp::Reverse(place(number)));
     numbers.into_iter().filter_map(|number| observed.generations[&number].meta.as_ref()).chain(&observed.kept)
 }
 
-/// The maps of this name that went live and are there, the newest first: pin and definition.
+/// The maps of this name that programs ran with and are there, the newest first: pin and definition.
 fn older<'a>(observed: &'a Observed, name: &str) -> impl Iterator<Item = (String, &'a MapSpec)> {
-    went_live(observed).filter_map(|meta| named(meta, name)).filter(|(pin, _)| observed.maps.contains_key(pin))
+    ran(observed).filter_map(|meta| named(meta, name)).filter(|(pin, _)| observed.maps.contains_key(pin))
 }
 
 /// The map of this name that a record knows: pin and definition.

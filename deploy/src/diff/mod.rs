@@ -27,7 +27,7 @@ use crate::step::Step;
 
 pub use back::{acceptance, way_back};
 use changes::changes;
-use live::{Goal, leftovers};
+use live::{Goal, folders, leftovers};
 pub use remove::{RemoveOptions, remove};
 
 /// What a deploy does beyond the bundle.
@@ -56,17 +56,18 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
     let reusable = reusable(bundle, observed, &hooks).filter(|_| !options.force);
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
     let mut steps = leftovers(observed, target);
-    match (reusable, same_code(bundle, observed).filter(|_| !options.force)) {
-        (Some(known), _) if was_tried(observed, known) => {}
-        (Some(_), _) => steps.extend(run_tests(bundle, options)),
-        (None, Some(from)) => steps.extend(adopt(observed, &hooks, from, target)),
-        (None, None) => {
-            steps.extend(run_tests(bundle, options));
-            steps.extend(build(bundle, observed, &hooks, target));
-        }
-    }
+    let same_code = same_code(bundle, observed).filter(|_| !options.force);
+    let is_tried = reusable.map_or(same_code.is_some(), |known| was_tried(observed, known));
+    steps.extend(if is_tried { None } else { run_tests(bundle, options) });
+    steps.extend(folders(observed));
+    steps.extend(match (reusable, same_code) {
+        (Some(_), _) => Vec::new(),
+        (None, Some(from)) => adopt(observed, &hooks, from, target),
+        (None, None) => build(bundle, observed, &hooks, target),
+    });
     let catch_up = maps::catch_up(&steps);
-    let goal = Goal { target, manifest: &bundle.manifest, hooks: &hooks, catch_up, confirm: options.confirm };
+    let (manifest, left) = (&bundle.manifest, &BTreeSet::new());
+    let goal = Goal { target, manifest, hooks: &hooks, left, catch_up, confirm: options.confirm };
     steps.extend(goal.steps(observed));
     let changes = changes(observed, target, &bundle.manifest, &steps);
     Ok(Plan { steps, changes, choices: Vec::new() })
@@ -123,12 +124,8 @@ fn adopt(observed: &Observed, hooks: &[Hook], from: u32, generation: u32) -> Vec
 /// Builds a generation that nothing runs yet.
 pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], generation: u32) -> Vec<Step> {
     let manifest = &bundle.manifest;
-    let mut steps = Vec::new();
-    if !observed.has_folders {
-        steps.push(Step::CreateFolders);
-    }
-    steps.push(Step::CreateGeneration { generation });
-    steps.push(Step::WriteMeta { generation, hooks: hooks.to_vec(), qdiscs: our_qdiscs(observed, hooks).into_iter().collect() });
+    let qdiscs = our_qdiscs(observed, hooks).into_iter().collect();
+    let mut steps = vec![Step::CreateGeneration { generation }, Step::WriteMeta { generation, hooks: hooks.to_vec(), qdiscs }];
     if manifest.table_size > 0 {
         steps.push(Step::CreateTable { generation, entries: manifest.table_size });
     }
@@ -158,12 +155,15 @@ fn missing_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
     filters.filter_map(Hook::interface).filter(|interface| lacks(interface)).map(str::to_owned).collect()
 }
 
-fn recorded_qdiscs(observed: &Observed) -> BTreeSet<String> {
+/// Devices whose clsact qdisc these generations record as ours, or what was kept does.
+fn recorded_qdiscs(observed: &Observed, of: impl Fn(&u32) -> bool) -> BTreeSet<String> {
     let has = |interface: &&String| observed.host.devices.get(*interface).is_some_and(|device| device.clsact);
-    observed.metas().flat_map(|meta| &meta.qdiscs).filter(has).cloned().collect()
+    let generations = observed.generations.iter().filter(|(number, _)| of(number));
+    let metas = generations.filter_map(|(_, generation)| generation.meta.as_ref()).chain(&observed.kept);
+    metas.flat_map(|meta| &meta.qdiscs).filter(has).cloned().collect()
 }
 
 /// Devices whose clsact qdisc is ours: we added it before, or are about to.
 fn our_qdiscs(observed: &Observed, hooks: &[Hook]) -> BTreeSet<String> {
-    recorded_qdiscs(observed).into_iter().chain(missing_qdiscs(observed, hooks)).collect()
+    recorded_qdiscs(observed, |_| true).into_iter().chain(missing_qdiscs(observed, hooks)).collect()
 }

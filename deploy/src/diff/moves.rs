@@ -18,15 +18,23 @@ pub(super) struct Moves<'a> {
     observed: &'a Observed,
     target: u32,
     manifest: &'a Manifest,
+    /// Hooks that stay as they are, by name.
+    left: &'a BTreeSet<String>,
     /// The root of its hooks, where any of them needs one.
     root: Option<String>,
 }
 
 impl<'a> Moves<'a> {
-    /// For these hooks.
-    pub(super) fn new(observed: &'a Observed, manifest: &'a Manifest, hooks: &[Hook], target: u32) -> Moves<'a> {
+    /// For these hooks, and all others but those that are `left`.
+    pub(super) fn new(
+        observed: &'a Observed,
+        manifest: &'a Manifest,
+        hooks: &[Hook],
+        left: &'a BTreeSet<String>,
+        target: u32,
+    ) -> Moves<'a> {
         let any = hooks.iter().any(|hook| is_rooted(manifest, hook));
-        Moves { observed, target, manifest, root: root::class(manifest).filter(|_| any) }
+        Moves { observed, target, manifest, left, root: root::class(manifest).filter(|_| any) }
     }
 
     /// Leads every hook to the generation, and away from hooks that are wanted no more. A device runs one XDP program at a time,
@@ -46,7 +54,9 @@ impl<'a> Moves<'a> {
                     let (was, from) = (attached.hook.clone(), attached.generation.unwrap_or(self.target));
                     steps.push(Step::Rearrange { hook: hook.clone(), was, from, to: self.target });
                 }
-                Some(attached) if attached.generation.is_some() && attached.hook != *hook => {
+                Some(attached)
+                    if attached.generation.is_some() && (attached.hook != *hook || self.observed.is_doubtful(attached)) =>
+                {
                     steps.extend(remove::detach(attached));
                     steps.push(self.attach(hook));
                 }
@@ -54,7 +64,7 @@ impl<'a> Moves<'a> {
             }
         }
         let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
-        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name));
+        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
         steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
         steps
     }

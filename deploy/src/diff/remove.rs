@@ -20,50 +20,89 @@ pub struct RemoveOptions {
     pub force: bool,
 }
 
-/// The steps that remove everything of ours; none if nothing is there. Maps go before the generation that records them.
+/// Whose maps stay.
+#[derive(Clone, Copy)]
+enum Keep {
+    Nobodys,
+    /// A generation's; its record is kept for them.
+    Generation(u32),
+    /// Those that were kept already.
+    Kept,
+}
+
+/// The steps that remove everything of ours; none if nothing is there.
 pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>, Vec<Conflict>> {
-    let conflicts: Vec<Conflict> = check::unreadable(observed).chain(blocked(observed, options)).collect();
+    // What a stopped deploy left comes before nothing, and after what was kept.
+    let last = || observed.was_live().or_else(|| observed.current().filter(|_| observed.kept.is_none()));
+    let keep = if options.keep_maps { keeper(observed, last()) } else { Keep::Nobodys };
+    removal(observed, options.force, keep)
+}
+
+/// The steps that remove what is on trial, when nothing can be brought back. The maps of what was live before, or was kept, stay.
+pub(super) fn withdrawal(observed: &Observed, before: Option<u32>) -> Result<Vec<Step>, Vec<Conflict>> {
+    removal(observed, false, keeper(observed, before))
+}
+
+fn keeper(observed: &Observed, generation: Option<u32>) -> Keep {
+    let known = generation.filter(|number| observed.generations.get(number).is_some_and(|found| found.meta.is_some()));
+    known.map_or(if observed.kept.is_some() { Keep::Kept } else { Keep::Nobodys }, Keep::Generation)
+}
+
+/// Maps go before the generation that records them. The one whose maps stay goes last, with the sign that it is the one, so that
+/// the next command keeps the same if this one is killed.
+fn removal(observed: &Observed, force: bool, keep: Keep) -> Result<Vec<Step>, Vec<Conflict>> {
+    let conflicts: Vec<Conflict> = check::unreadable(observed).chain(blocked(observed, force)).collect();
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let mut steps: Vec<Step> = live::sweep(observed).into_iter().collect();
-    steps.extend(observed.attachments.values().filter_map(detach));
-    if !steps.is_empty() {
-        steps.push(Step::Settle);
-    }
-    steps.extend(observed.roots.keys().map(|root| Step::RemoveRoot { root: root.clone() }));
-    steps.extend(observed.trial.map(|_| Step::EndTrial));
-    steps.extend(recorded_qdiscs(observed).into_iter().map(|interface| Step::RemoveQdisc { interface }));
-    let recorded = maps::recorded(observed, |_| true).into_iter().filter(|pin| observed.maps.contains_key(pin));
-    let (recorded, last) = (recorded.collect::<BTreeSet<String>>(), last(observed));
-    let keep = options.keep_maps && !recorded.is_empty();
-    let kept: BTreeSet<String> = match last {
-        _ if !keep => BTreeSet::new(),
-        Some((_, manifest)) => maps::pins(manifest).collect(),
-        None => recorded.clone(),
-    };
-    steps.extend(recorded.difference(&kept).map(|map| Step::RemoveMap { map: map.clone() }));
-    if let (true, Some((generation, _))) = (keep, last) {
-        steps.extend(observed.kept.is_some().then_some(Step::DropKept));
+    let mut steps = take_off(observed);
+    steps.extend(recorded_qdiscs(observed, |_| true).into_iter().map(|interface| Step::RemoveQdisc { interface }));
+    let mut unused = maps::recorded(observed, |_| true);
+    unused.retain(|pin| maps::is_there(observed, pin));
+    let keeper = kept_by(observed, keep);
+    let kept: BTreeSet<String> = keeper.map_or_else(BTreeSet::new, |manifest| maps::pins(manifest).collect());
+    steps.extend(keeper.map_or_else(Vec::new, |manifest| maps::behind(observed, manifest, &[])));
+    let keep = if unused.is_disjoint(&kept) { Keep::Nobodys } else { keep };
+    steps.extend(unused.difference(&kept).map(|map| Step::RemoveMap { map: map.clone() }));
+    let forget = observed.kept.is_some().then_some(Step::DropKept);
+    let last = if let Keep::Generation(generation) = keep { Some(generation) } else { None };
+    if let Some(generation) = last {
+        steps.extend(forget.clone());
         steps.push(Step::KeepMeta { generation });
     }
-    steps.extend(observed.generations.keys().map(|number| Step::RemoveGeneration { generation: *number }));
-    if !keep {
-        steps.extend(observed.kept.is_some().then_some(Step::DropKept));
-        steps.extend(observed.has_folders.then_some(Step::RemoveFolders));
+    let others = observed.generations.keys().filter(|number| Some(**number) != last);
+    steps.extend(others.map(|number| Step::RemoveGeneration { generation: *number }));
+    steps.extend(observed.trial.map(|_| Step::EndTrial));
+    steps.extend(last.map(|generation| Step::RemoveGeneration { generation }));
+    if matches!(keep, Keep::Nobodys) {
+        steps.extend(forget);
+        steps.extend((observed.has_folders || observed.has_a_folder).then_some(Step::RemoveFolders));
     }
     Ok(steps)
 }
 
-/// The generation whose maps are kept: the live one, or the newest.
-fn last(observed: &Observed) -> Option<(u32, &Manifest)> {
-    let manifest = |number: u32| Some((number, &observed.generations.get(&number)?.meta.as_ref()?.manifest));
-    observed.live().into_iter().rev().chain(observed.generations.keys().rev().copied()).find_map(manifest)
+/// Takes everything off its hooks. The wait comes also where nothing is attached any more: whoever detached it may have been killed
+/// right after.
+fn take_off(observed: &Observed) -> Vec<Step> {
+    let mut steps: Vec<Step> = live::sweep(observed).into_iter().collect();
+    steps.extend(observed.attachments.values().filter_map(detach));
+    let is_nothing = steps.is_empty() && observed.generations.is_empty() && observed.roots.is_empty();
+    steps.extend((!is_nothing).then_some(Step::Settle));
+    steps.extend(observed.roots.keys().map(|root| Step::RemoveRoot { root: root.clone() }));
+    steps
+}
+
+fn kept_by(observed: &Observed, keep: Keep) -> Option<&Manifest> {
+    let meta = match keep {
+        Keep::Nobodys => None,
+        Keep::Generation(number) => observed.generations.get(&number)?.meta.as_ref(),
+        Keep::Kept => observed.kept.as_ref(),
+    };
+    meta.map(|meta| &meta.manifest)
 }
 
 /// Links are removed by their pins, wherever they are; a filter is not ours once it runs another program.
-fn blocked(observed: &Observed, options: &RemoveOptions) -> impl Iterator<Item = Conflict> {
-    let force = options.force;
+fn blocked(observed: &Observed, force: bool) -> impl Iterator<Item = Conflict> {
     check::attachments(observed).filter(move |conflict| match conflict {
         Conflict::OtherNamespace { hook } => !hook.is_link() && !force,
         Conflict::Changed { hook, .. } => hook.is_link() && !force,

@@ -48,14 +48,14 @@ pub(crate) struct Changed {
     pub(crate) now: Option<Vec<u8>>,
 }
 
-/// What changed between two looks, sorted by key.
+/// What changed between two looks, sorted by key; first what went, which makes room for what came.
 pub(crate) fn changed(before: &Elements, now: &Elements) -> Vec<Changed> {
     let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (before.iter().collect(), now.iter().collect());
     let value = |map: &BTreeMap<&[u8], &[u8]>, key: &[u8]| map.get(key).map(|value| value.to_vec());
     let gone = old.keys().filter(|key| !new.contains_key(*key));
     let other = new.iter().filter(|(key, value)| old.get(*key) != Some(*value)).map(|(key, _)| key);
     let mut keys: Vec<&[u8]> = gone.chain(other).copied().collect();
-    keys.sort_unstable();
+    keys.sort_unstable_by_key(|key| (new.contains_key(key), *key));
     keys.into_iter().map(|key| Changed { key: key.to_vec(), before: value(&old, key), now: value(&new, key) }).collect()
 }
 
@@ -75,8 +75,8 @@ mod tests {
             let bytes = |value: Option<u8>| value.map(|value| vec![value]);
             Changed { key: vec![key], before: bytes(before), now: bytes(now) }
         };
-        let found = changed(&elements(&[(3, 3), (1, 1), (2, 2)]), &elements(&[(4, 4), (2, 9), (3, 3)]));
-        assert_eq!(found, [change(1, Some(1), None), change(2, Some(2), Some(9)), change(4, None, Some(4))]);
+        let found = changed(&elements(&[(3, 3), (8, 1), (2, 2)]), &elements(&[(4, 4), (2, 9), (3, 3)]));
+        assert_eq!(found, [change(8, Some(1), None), change(2, Some(2), Some(9)), change(4, None, Some(4))]);
         assert_eq!(changed(&elements(&[(1, 1)]), &elements(&[(1, 1)])), []);
     }
 }

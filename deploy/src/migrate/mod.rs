@@ -9,7 +9,7 @@ use ouro_rules::manifest::{Bytes, Layout, MapSpec, OnChange};
 use ouro_rules::map_type::{self, Fill, MapType};
 
 use convert::Conversion;
-pub(crate) use elements::{Elements, changed};
+pub(crate) use elements::{Changed, Elements, changed};
 
 /// User space sees each CPU's value in multiples of so many bytes.
 const PERCPU_ALIGN: usize = 8;

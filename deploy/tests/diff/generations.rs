@@ -18,7 +18,7 @@ fn two() -> Observed {
 fn on_trial(left: u64) -> Observed {
     let mut observed = two();
     observed.generations.get_mut(&2).unwrap().went_live = None;
-    observed.trial = Some(Trial { generation: 2, left: Duration::from_secs(left) });
+    observed.trial = Some(Trial { generation: 2, left: Duration::from_secs(left), ..Trial::default() });
     observed
 }
 
@@ -96,7 +96,7 @@ fn a_rollback_that_was_stopped_goes_on_and_a_deploy_goes_back() {
 fn a_trial_marks_nothing_as_live_and_removes_nothing() {
     let options = Options { confirm: Some(60), ..Options::default() };
     let plan = diff(&bundle("c", &[xdp("eth0")]), &two(), &options).unwrap();
-    let end = [Step::AskConfirmation { generation: 3, seconds: 60 }, switch(2, 3), Step::Settle];
+    let end = [Step::AskConfirmation { generation: 3, seconds: 60, before: Some(2), over: None }, switch(2, 3), Step::Settle];
     assert_eq!(plan.steps[plan.steps.len() - 3..], end);
     assert_eq!(diff(&bundle("b", &[xdp("eth0")]), &two(), &options).unwrap().steps, [], "what is live needs no trial");
 }
@@ -131,7 +131,7 @@ fn a_deploy_over_a_trial_keeps_what_was_live_for_good() {
 fn a_trial_that_never_began_is_only_forgotten() {
     let mut observed = on_trial(10);
     observed.attachments.extend([attached(hook("eth0"), 1)]);
-    assert_eq!(back(&observed), [Step::RemoveGeneration { generation: 2 }, Step::EndTrial]);
+    assert_eq!(back(&observed), [Step::Wait, Step::RemoveGeneration { generation: 2 }, Step::EndTrial]);
     assert!(acceptance(&observed).is_err());
 }
 
@@ -139,10 +139,10 @@ fn a_trial_that_never_began_is_only_forgotten() {
 fn a_trial_of_what_was_live_before_goes_back_to_what_was_live_last() {
     let mut observed = two();
     let options = Options { confirm: Some(60), ..Options::default() };
-    let begin = [Step::AskConfirmation { generation: 1, seconds: 60 }, switch(2, 1), Step::Settle];
+    let begin = [Step::AskConfirmation { generation: 1, seconds: 60, before: Some(2), over: None }, switch(2, 1), Step::Settle];
     assert_eq!(diff(&bundle("a", &[xdp("eth0")]), &observed, &options).unwrap().steps, begin);
     observed.attachments.extend([attached(hook("eth0"), 1)]);
-    observed.trial = Some(Trial { generation: 1, left: Duration::from_secs(10) });
+    observed.trial = Some(Trial { generation: 1, left: Duration::from_secs(10), ..Trial::default() });
     assert_eq!(back(&observed), [switch(1, 2), Step::EndTrial, Step::Settle]);
     assert_eq!(acceptance(&observed).unwrap().steps, [Step::MarkLive { generation: 1, order: 3 }, Step::EndTrial]);
 }
@@ -151,7 +151,7 @@ fn a_trial_of_what_was_live_before_goes_back_to_what_was_live_last() {
 fn of_a_first_deploy_on_trial_nothing_stays() {
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.generations.get_mut(&1).unwrap().went_live = None;
-    observed.trial = Some(Trial { generation: 1, left: Duration::ZERO });
+    observed.trial = Some(Trial { generation: 1, left: Duration::ZERO, ..Trial::default() });
     let found = back(&observed);
     assert_eq!(found, remove(&observed, &RemoveOptions::default()).unwrap());
     assert!(found.contains(&Step::EndTrial) && found.contains(&Step::RemoveFolders));

@@ -1,6 +1,6 @@
 //! What becomes of declared maps.
 
-use ouro_deploy::{Conflict, MapFacts, Step};
+use ouro_deploy::{Conflict, MapFacts, RemoveOptions, Step, Trial, acceptance, remove};
 use ouro_rules::manifest::OnChange;
 
 use crate::{attached, bundle, conflicts, deployed, generation, hook, lines, made_live, pin, seen, steps, xdp};
@@ -47,9 +47,9 @@ fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
             "put `block` into slot 0",
             "freeze the jump table",
             "switch native XDP of `eth0` from generation 1 to 2",
-            "mark generation 2 as live",
             "wait until no packet is inside what was replaced",
             "carry over what changed meanwhile in map `seen`; what both generations changed stays as the new one has it",
+            "mark generation 2 as live",
         ]
     );
     changed.manifest.maps[0].on_change = OnChange::Reset;
@@ -69,9 +69,10 @@ fn a_map_that_never_went_live_is_made_again() {
     observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
     let found = steps(&changed, &observed);
     assert_eq!(
-        found[..3],
+        found[..4],
         [
             Step::RemoveMap { map: pin(&changed) },
+            Step::Wait,
             Step::RemoveGeneration { generation: 2 },
             Step::CreateGeneration { generation: 3 }
         ]
@@ -80,6 +81,44 @@ fn a_map_that_never_went_live_is_made_again() {
     // Once it is live, it is used as it is.
     observed.attachments.extend([attached(hook("eth0"), 2)]);
     assert_eq!(steps(&changed, &observed), [Step::MarkLive { generation: 2, order: 2 }]);
+}
+
+/// A deploy was killed when the hook ran the new chain, and before the copy had what the old one counted meanwhile. The next one
+/// said that there was nothing to do.
+#[test]
+fn a_copy_that_lacks_something_gets_it_by_the_next_command() {
+    let mut changed = bundle("b", &[xdp("eth0")]);
+    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
+    let old = bundle("a", &[xdp("eth0")]);
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, generation(&changed, 2));
+    observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
+    observed.behind.insert(pin(&changed), pin(&old));
+    let catch_up = Step::CatchUpMap { map: pin(&changed), from: pin(&old) };
+    let found = steps(&changed, &observed);
+    let copied = Step::CopyMap { map: pin(&changed), from: pin(&old) };
+    assert!(found.contains(&copied) && found.iter().filter(|step| **step == catch_up).count() == 1, "never ran: {found:?}");
+    let removed = |found: &[Step]| found.contains(&Step::RemoveMap { map: pin(&changed) });
+    assert!(removed(&found));
+    let mut unpinned = observed.clone();
+    unpinned.maps.remove(&pin(&changed));
+    assert!(removed(&steps(&changed, &unpinned)), "killed before the copy was pinned: its sign goes, too");
+
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    let finished = [Step::Settle, catch_up.clone(), Step::MarkLive { generation: 2, order: 2 }];
+    assert_eq!(steps(&changed, &observed), finished);
+    let mut confirmed = observed.clone();
+    confirmed.trial = Some(Trial { generation: 2, before: Some(1), ..Trial::default() });
+    let accepted = acceptance(&confirmed).unwrap().steps;
+    assert_eq!(accepted, [&finished[..], &[Step::EndTrial]].concat());
+    let mut third = bundle("c", &[xdp("eth0")]);
+    (third.manifest.maps[0].max_entries, third.manifest.maps[0].on_change) = (16, OnChange::Copy);
+    let found = steps(&third, &observed);
+    let own = Step::CatchUpMap { map: pin(&third), from: pin(&changed) };
+    let place = |wanted: &Step| found.iter().position(|step| step == wanted);
+    assert!(place(&catch_up).is_some() && place(&catch_up) < place(&own), "{found:?}");
+    let kept = remove(&observed, &RemoveOptions { keep_maps: true, force: false }).unwrap();
+    assert!(kept.contains(&catch_up), "{kept:?}");
 }
 
 #[test]

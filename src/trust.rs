@@ -27,18 +27,18 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The keys of the command line, of the workspace around if there is one, and of the machine, all together.
-    pub fn configured(session: &Session, flags: &Flags) -> Result<Trust, CliError> {
+    /// The keys of the command line and of the machine together, for what is built here also those of the workspace. Of a file from
+    /// elsewhere a workspace decides only where nobody else does: whoever sends the file could send an `ouro.toml` along with it.
+    pub fn configured(session: &Session, flags: &Flags, is_built: bool) -> Result<Trust, CliError> {
         let mut named = BTreeSet::new();
         for text in &flags.trusted_key {
             named.extend(keys_of(text, Path::new(""))?);
         }
-        if let Some(workspace) = session.workspace_if_any()? {
-            for text in &workspace.settings.deploy.trusted_keys {
-                named.extend(keys_of(text, &workspace.root)?);
-            }
+        let of_machine = of_machine(Path::new(OF_MACHINE))?;
+        if is_built || (named.is_empty() && of_machine.is_empty()) {
+            named.extend(of_workspace(session)?);
         }
-        let keys = &of_machine(Path::new(OF_MACHINE))? | &named;
+        let keys = &of_machine | &named;
         Ok(Trust { keys, named, allow_unsigned: flags.allow_unsigned })
     }
 
@@ -69,6 +69,16 @@ fn keys_of(text: &str, root: &Path) -> Result<BTreeSet<PublicKey>, CliError> {
         return Ok([text.parse().map_err(bad)?].into());
     }
     of_file(&root.join(text))
+}
+
+fn of_workspace(session: &Session) -> Result<BTreeSet<PublicKey>, CliError> {
+    let mut keys = BTreeSet::new();
+    if let Some(workspace) = session.workspace_if_any()? {
+        for text in &workspace.settings.deploy.trusted_keys {
+            keys.extend(keys_of(text, &workspace.root)?);
+        }
+    }
+    Ok(keys)
 }
 
 fn of_machine(place: &Path) -> Result<BTreeSet<PublicKey>, CliError> {

@@ -112,7 +112,7 @@ pub enum Renewal {
     Filter,
     /// Its link takes no other program, but what is attached may jump to one.
     Root,
-    /// Its link takes no other program and what is attached cannot jump: both run for a moment.
+    /// Its link takes no other program and what is attached cannot jump: both run for a moment, or none where the place holds one.
     Overlap,
 }
 
@@ -174,6 +174,15 @@ impl Hook {
         }
     }
 
+    /// The map of the chain that it hangs on.
+    pub(crate) fn map(&self) -> Option<&str> {
+        match self {
+            Hook::Sockmap(place) => Some(&place.map),
+            Hook::Iter(place) => place.map.as_deref(),
+            _ => None,
+        }
+    }
+
     /// How its program is replaced.
     pub fn renewal(&self) -> Renewal {
         match self {
@@ -192,6 +201,12 @@ impl Hook {
             | Hook::StructOps(_) => Renewal::Overlap,
             _ => Renewal::Root,
         }
+    }
+
+    /// Whether its place holds one program, and its link takes no other: netfilter has one at a priority, and a function has one
+    /// stand-in. The old link goes before the new one comes.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Hook::Netfilter(_) | Hook::Freplace(_) | Hook::StructOps(_))
     }
 
     /// Whether it is a link, which can be pinned.

@@ -103,6 +103,7 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let plan = diff(&bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
     target.load_with(core);
+    target.come_from(options.origin.clone());
     apply::apply(&mut target, &plan.steps, progress)?;
     Ok(plan.with(choices))
 }
@@ -169,8 +170,11 @@ pub fn reattach(
     observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: meta.digest };
-    let plan = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
-    apply::apply(&mut apply::Target::new(&layout, &observed.host, Some(&bundle)), &plan.steps, progress)?;
+    let options = Options { origin: meta.origin, ..Options::default() };
+    let plan = diff(&bundle, &observed, &options).map_err(Error::Conflicts)?;
+    let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
+    target.come_from(options.origin);
+    apply::apply(&mut target, &plan.steps, progress)?;
     Ok(plan)
 }
 

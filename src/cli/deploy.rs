@@ -142,6 +142,9 @@ pub struct Manner {
     /// Take hooks back that somebody made run other programs.
     #[arg(long)]
     pub force_links: bool,
+    /// Take a deployment over from another chain or workspace, with what its maps hold.
+    #[arg(long)]
+    pub take_over: bool,
     /// Do not try the chain with its test packets first.
     #[arg(long)]
     pub no_tests: bool,

@@ -2,12 +2,13 @@
 //!
 //! Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::manifest::Manifest;
 
 use super::{check, live, maps, recorded_qdiscs};
 use crate::conflict::Conflict;
+use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
 use crate::step::Step;
 
@@ -22,7 +23,9 @@ pub struct RemoveOptions {
 
 /// The steps that remove everything of ours; none if nothing is there. Maps go before the generation that records them.
 pub fn remove(observed: &Observed, options: &RemoveOptions) -> Result<Vec<Step>, Vec<Conflict>> {
-    let conflicts: Vec<Conflict> = check::unreadable(observed).chain(blocked(observed, options)).collect();
+    let hooks: BTreeMap<String, &Hook> = observed.metas().flat_map(|meta| &meta.hooks).map(|hook| (hook.name(), hook)).collect();
+    let mut conflicts: Vec<Conflict> = check::unreadable(observed).chain(blocked(observed, options)).collect();
+    conflicts.extend(hooks.values().filter_map(|hook| check::unreadable_share(observed, hook)));
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
@@ -77,7 +80,7 @@ pub(super) fn detach(attached: &Attachment) -> Option<Step> {
     let hook = attached.hook.clone();
     match (&hook, attached.generation) {
         (_, Some(generation)) if attached.is_alive() => Some(match &attached.root {
-            Some(root) => Step::DetachRoot { hook, root: root.clone() },
+            Some(root) => Step::DetachRoot { hook, root: root.clone(), generation },
             None => Step::Detach { hook, generation },
         }),
         (hook, _) if !hook.is_link() => None,

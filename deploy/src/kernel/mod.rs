@@ -36,7 +36,7 @@ mod sys;
 mod types;
 mod verify;
 
-pub(crate) use attach::{attach, beside, detach, remove_link, switch, take_back};
+pub(crate) use attach::{attach, beside, detach, exchange, remove_link, switch, take_back};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub use caps::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub(crate) use caps::{follows_kernel, require as require_capabilities};

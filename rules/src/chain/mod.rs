@@ -20,6 +20,7 @@ use crate::manifest::{Attach, Edge, MapSpec, PacketTest, Scalar};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 use crate::requirement::Requirement;
 
+pub use depth::longest_run;
 pub use fit::{check_jump, check_point};
 
 /// Tail calls the kernel allows in one run after the entry (`MAX_TAIL_CALL_CNT`, the same on all kernels since 5.17).

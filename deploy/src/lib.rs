@@ -24,6 +24,7 @@ mod problem;
 mod rehearsal;
 mod rejection;
 mod resolve;
+mod rights;
 mod root;
 mod status;
 mod step;
@@ -43,8 +44,8 @@ pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use dispatcher::{Dispatcher, Member, Seat};
 pub use error::{Error, ErrorKind};
 pub use hook::{Hook, Renewal};
+pub use kernel::drop_capabilities;
 pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, Missing, Offer, Offered, Verified, features, offered};
-pub use kernel::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
@@ -52,6 +53,7 @@ pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use resolve::resolve;
+pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities};
 pub use root::Root;
 pub use status::{
     Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, status,
@@ -211,6 +213,6 @@ fn require_for(bpffs: &Path, bundle: &Bundle) -> Result<(), Error> {
 }
 
 /// Whether a chain has programs that follow the kernel itself, which takes CAP_PERFMON.
-pub fn follows_kernel(manifest: &Manifest) -> bool {
+fn follows_kernel(manifest: &Manifest) -> bool {
     manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty))
 }

@@ -26,7 +26,7 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    limit(&bpffs, &bundle, &options, args.dry_run)?;
+    ouro_deploy::limit_to_deploy(&bpffs, &bundle, &options, args.dry_run).map_err(failure)?;
     let done = if args.dry_run {
         dry_run(session, &bpffs, &bundle, &options, args)
     } else {
@@ -34,15 +34,6 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     };
     ouro_deploy::drop_capabilities().map_err(failure)?;
     done
-}
-
-/// Gives up the rights that this deploy does not take. Trying programs takes a file system of their own, and hooks beyond devices
-/// ask the kernel more.
-pub fn limit(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run: bool) -> Result<(), CliError> {
-    let manifest = &bundle.manifest;
-    let tries = dry_run || (!manifest.tests.is_empty() && !options.no_tests);
-    let administers = tries || manifest.attach.iter().any(|point| point.interface().is_none());
-    ouro_deploy::limit_capabilities(bpffs, &manifest.name, administers).map_err(failure)
 }
 
 fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, args: &Deploy) -> Result<(), CliError> {

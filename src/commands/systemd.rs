@@ -125,7 +125,7 @@ impl Unit<'_> {
 
     /// The capabilities that deploying takes, one folder to write to, and nothing else.
     fn harden(&self, text: &mut String) -> Result<(), CliError> {
-        let capabilities = needed_capabilities(ouro_deploy::follows_kernel(self.manifest)).join(" ");
+        let capabilities = needed_capabilities(self.manifest).join(" ");
         *text += &format!(
             "CapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}\nReadWritePaths={}\n",
             word(self.bpffs)?

@@ -16,7 +16,7 @@ mod strikes {
 
     use serde_json::Value;
 
-    use crate::lab::{Lab, NEAR, bpftool, lab};
+    use crate::lab::{Lab, NEAR, bpftool, kernel_is_at_least, lab};
     use crate::support::{OURO, Said, Workspace};
     use crate::tracer::{self, Blow};
 
@@ -135,6 +135,49 @@ mod strikes {
             assert!(left.is_some(), "{} programs leaked", programs(what));
             let failed: usize = failed.iter().sum();
             eprintln!("{what}: {killed} killed, {failed} calls failed; {sent} packets sent, none lost; nothing left");
+        });
+    }
+
+    /// The command of bpf(2) that detaches a link.
+    const DETACH: u64 = 34;
+
+    /// Netfilter's links do not tell whether they are detached. One that was, and was pinned still, was taken for one that runs: the
+    /// next deploy had nothing to do, and no packet was filtered.
+    #[test]
+    fn a_netfilter_chain_that_was_detached_is_attached_again() {
+        if !kernel_is_at_least(6, 4) {
+            return;
+        }
+        lab(|lab| {
+            let chain = Workspace::with(&[
+                (
+                    "BUILD.ouro",
+                    "bpf_program(name = \"deny\", srcs = [\"deny.c\"], type = \"netfilter\")\n\
+                     bpf_chain(name = \"fw\", entry = \":deny\", attach = [netfilter(\"ipv4\", hook = \"input\", priority = 9)])\n",
+                ),
+                (
+                    "deny.c",
+                    "#include <ouro/program.h>\nSEC(\"netfilter\") int deny(void *ctx)\n{\n\treturn 0;\n}\n\
+                     char LICENSE[] SEC(\"license\") = \"GPL\";\n",
+                ),
+            ]);
+            let bundle = lab.folder().join("one");
+            chain.ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
+            let bench = Bench { lab, bundles: [bundle.clone(), bundle.clone()] };
+            let deploy = || bench.ok(bench.command(&["deploy", "--bundle", bundle.to_str().unwrap()]), "deploy");
+            let undeploy = || bench.command(&["undeploy", "fw", "--if-exists"]);
+            deploy();
+            let calls = tracer::run(&mut undeploy(), None).unwrap();
+            let (detached, _) = calls.bpf.into_iter().find(|(_, command)| *command == DETACH).expect("it is detached");
+            for at in detached - 3..=detached + 3 {
+                deploy();
+                tracer::run(&mut undeploy(), Some((at, Blow::Kill))).unwrap();
+                deploy();
+                assert_eq!(lab.ping(2), 0, "killed at call {at}, {detached} detaches");
+                bench.is_whole("afterwards");
+                bench.ok(undeploy(), "in the end");
+                assert_eq!(lab.ping(2), 2);
+            }
         });
     }
 

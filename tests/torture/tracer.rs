@@ -19,10 +19,12 @@ pub enum Blow {
 }
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
     /// The system calls it came to.
     pub calls: usize,
+    /// Those of them that were bpf(2), with their commands.
+    pub bpf: Vec<(usize, u64)>,
     /// Its exit code; none when it was killed.
     pub code: Option<i32>,
 }
@@ -41,11 +43,11 @@ pub fn run(command: &mut Command, blow: Option<(usize, Blow)>) -> io::Result<End
     unsafe { command.pre_exec(|| trace(libc::PTRACE_TRACEME, 0, 0, 0).map(drop)) };
     let child = command.spawn()?;
     let root = i32::try_from(child.id()).expect("an id of a process");
-    let mut run = Run { root, calls: 0, blow, failing: BTreeMap::new() };
+    let mut run = Run { root, calls: 0, bpf: Vec::new(), blow, failing: BTreeMap::new() };
     run.begin()?;
     loop {
         match run.next()? {
-            Some(code) => return Ok(Ended { calls: run.calls, code }),
+            Some(code) => return Ok(Ended { calls: run.calls, bpf: run.bpf, code }),
             None => continue,
         }
     }
@@ -54,6 +56,7 @@ pub fn run(command: &mut Command, blow: Option<(usize, Blow)>) -> io::Result<End
 struct Run {
     root: i32,
     calls: usize,
+    bpf: Vec<(usize, u64)>,
     blow: Option<(usize, Blow)>,
     /// Threads inside a call that is to fail, with its error.
     failing: BTreeMap<i32, i32>,
@@ -90,13 +93,16 @@ impl Run {
     }
 
     fn at_call(&mut self, thread: i32) -> io::Result<()> {
-        if !begins(thread)? {
+        let Some((number, argument)) = begun(thread)? else {
             if let Some(error) = self.failing.remove(&thread) {
                 set(thread, RESULT, -error)?;
             }
             return go_on(thread, 0);
-        }
+        };
         self.calls += 1;
+        if i64::try_from(number) == Ok(libc::SYS_bpf) {
+            self.bpf.push((self.calls, argument));
+        }
         match self.blow.filter(|(at, _)| *at == self.calls) {
             Some((_, Blow::Kill)) => {
                 // SAFETY: no pointers; the process is our child and not waited for yet.
@@ -123,13 +129,14 @@ fn wait() -> io::Result<(i32, i32)> {
     }
 }
 
-/// Whether a thread that stopped at a system call is at its begin.
-fn begins(thread: i32) -> io::Result<bool> {
-    let mut info = [0u8; 128];
-    match trace(libc::PTRACE_GET_SYSCALL_INFO, thread, info.len(), info.as_mut_ptr() as usize) {
-        Ok(_) => Ok(info[0] == ENTRY),
+/// The number and the first argument of the system call that a thread stopped at the begin of; none if it is at its end.
+fn begun(thread: i32) -> io::Result<Option<(u64, u64)>> {
+    let mut info = [0u64; 16];
+    match trace(libc::PTRACE_GET_SYSCALL_INFO, thread, size_of_val(&info), info.as_mut_ptr() as usize) {
+        // The kind, then where it was called from, then the call.
+        Ok(_) => Ok((info[0].to_ne_bytes()[0] == ENTRY).then_some((info[3], info[4]))),
         // It was killed meanwhile.
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(error) => Err(error),
     }
 }

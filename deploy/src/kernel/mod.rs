@@ -9,6 +9,7 @@ mod bpffs;
 mod caps;
 mod clsact;
 mod contents;
+pub(crate) mod demands;
 mod dispatcher;
 mod host;
 mod inflate;
@@ -38,8 +39,8 @@ mod verify;
 
 pub(crate) use attach::{attach, beside, detach, exchange, remove_link, switch, take_back};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
-pub use caps::{drop_capabilities, limit_capabilities, needed_capabilities};
-pub(crate) use caps::{follows_kernel, require as require_capabilities};
+pub use caps::drop_capabilities;
+pub(crate) use caps::{Right, follows_kernel, limit_to, needed_capabilities, require as require_capabilities};
 pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
 pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use dispatcher::{Called, create_dispatcher};

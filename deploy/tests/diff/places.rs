@@ -67,11 +67,11 @@ fn at_another_map(place: &Attach) -> (Observed, Bundle) {
 }
 
 fn not_atomic(changes: &[Change]) -> Vec<&NotAtomic> {
-    let of = |change| match change {
-        &Change::NotAtomic { ref why } => Some(why),
+    let why = changes.iter().filter_map(|change| match change {
+        Change::NotAtomic { why } => Some(why),
         _ => None,
-    };
-    changes.iter().filter_map(of).collect()
+    });
+    why.collect()
 }
 
 /// A link takes another program, but stays on the map it was made for.

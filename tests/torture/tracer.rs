@@ -18,13 +18,20 @@ pub enum Blow {
     Fail(i32),
 }
 
+/// Which system call the blow falls at: the n-th, counted from 1, of all or of those with one number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Of all.
+    Call(usize),
+    /// Of those with this number.
+    Nth(u64, usize),
+}
+
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The system calls it came to.
-    pub calls: usize,
-    /// Those of them that were bpf(2), with their commands.
-    pub bpf: Vec<(usize, u64)>,
+    /// The system calls it came to: their numbers and first arguments.
+    pub calls: Vec<(u64, u64)>,
     /// Its exit code; none when it was killed.
     pub code: Option<i32>,
 }
@@ -37,17 +44,17 @@ const NUMBER: usize = 15;
 #[cfg(target_arch = "x86_64")]
 const RESULT: usize = 10;
 
-/// Runs a command to its end; at the system call of this number, counted from 1, the blow falls.
-pub fn run(command: &mut Command, blow: Option<(usize, Blow)>) -> io::Result<Ended> {
+/// Runs a command to its end; the blow falls where it comes to this call.
+pub fn run(command: &mut Command, blow: Option<(At, Blow)>) -> io::Result<Ended> {
     // SAFETY: all the child does is ask to be traced.
     unsafe { command.pre_exec(|| trace(libc::PTRACE_TRACEME, 0, 0, 0).map(drop)) };
     let child = command.spawn()?;
     let root = i32::try_from(child.id()).expect("an id of a process");
-    let mut run = Run { root, calls: 0, bpf: Vec::new(), blow, failing: BTreeMap::new() };
+    let mut run = Run { root, calls: Vec::new(), blow, failing: BTreeMap::new() };
     run.begin()?;
     loop {
         match run.next()? {
-            Some(code) => return Ok(Ended { calls: run.calls, bpf: run.bpf, code }),
+            Some(code) => return Ok(Ended { calls: run.calls, code }),
             None => continue,
         }
     }
@@ -55,9 +62,8 @@ pub fn run(command: &mut Command, blow: Option<(usize, Blow)>) -> io::Result<End
 
 struct Run {
     root: i32,
-    calls: usize,
-    bpf: Vec<(usize, u64)>,
-    blow: Option<(usize, Blow)>,
+    calls: Vec<(u64, u64)>,
+    blow: Option<(At, Blow)>,
     /// Threads inside a call that is to fail, with its error.
     failing: BTreeMap<i32, i32>,
 }
@@ -93,17 +99,19 @@ impl Run {
     }
 
     fn at_call(&mut self, thread: i32) -> io::Result<()> {
-        let Some((number, argument)) = begun(thread)? else {
+        let Some(call) = begun(thread)? else {
             if let Some(error) = self.failing.remove(&thread) {
                 set(thread, RESULT, -error)?;
             }
             return go_on(thread, 0);
         };
-        self.calls += 1;
-        if i64::try_from(number) == Ok(libc::SYS_bpf) {
-            self.bpf.push((self.calls, argument));
-        }
-        match self.blow.filter(|(at, _)| *at == self.calls) {
+        self.calls.push(call);
+        let count = |number| self.calls.iter().filter(|call| call.0 == number).count();
+        let is_here = |at| match at {
+            At::Call(place) => self.calls.len() == place,
+            At::Nth(number, place) => call.0 == number && count(number) == place,
+        };
+        match self.blow.filter(|(at, _)| is_here(*at)) {
             Some((_, Blow::Kill)) => {
                 // SAFETY: no pointers; the process is our child and not waited for yet.
                 unsafe { libc::kill(self.root, libc::SIGKILL) };

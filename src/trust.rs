@@ -27,19 +27,27 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// The keys of the command line, of the workspace around if there is one, and of the machine, all together.
-    pub fn configured(session: &Session, flags: &Flags) -> Result<Trust, CliError> {
+    /// For a file from elsewhere: the keys of the command line and of the machine. Whoever sends the file could send an `ouro.toml`
+    /// along with it.
+    pub fn of_files(flags: &Flags) -> Result<Trust, CliError> {
         let mut named = BTreeSet::new();
         for text in &flags.trusted_key {
             named.extend(keys_of(text, Path::new(""))?);
         }
-        if let Some(workspace) = session.workspace_if_any()? {
-            for text in &workspace.settings.deploy.trusted_keys {
-                named.extend(keys_of(text, &workspace.root)?);
-            }
-        }
         let keys = &of_machine(Path::new(OF_MACHINE))? | &named;
         Ok(Trust { keys, named, allow_unsigned: flags.allow_unsigned })
+    }
+
+    /// For a deploy: of what is built here the workspace's keys count, too. Of a file they can but forbid what otherwise everybody
+    /// might deploy.
+    pub fn configured(session: &Session, flags: &Flags, is_built: bool) -> Result<Trust, CliError> {
+        let mut trust = Trust::of_files(flags)?;
+        if is_built || trust.keys.is_empty() {
+            let keys = of_workspace(session)?;
+            trust.named.extend(&keys);
+            trust.keys.extend(keys);
+        }
+        Ok(trust)
     }
 
     /// Fails unless one of the signers is trusted, or nobody need be; `name` is where the bundle came from.
@@ -52,7 +60,8 @@ impl Trust {
             _ => format!("`{name}` is signed by no key that is trusted here, but by {}", list(signers)),
         };
         Err(CliError::new(Kind::Refused, why).help(
-            "sign it with `--sign KEY`; or trust its key with `--trusted-key KEY`; or deploy it all the same with `--allow-unsigned`",
+            "sign it with `--sign KEY`; or trust its key with `--trusted-key KEY` (the keys of `ouro.toml` count for what is built \
+             there); or deploy it all the same with `--allow-unsigned`",
         ))
     }
 }
@@ -69,6 +78,16 @@ fn keys_of(text: &str, root: &Path) -> Result<BTreeSet<PublicKey>, CliError> {
         return Ok([text.parse().map_err(bad)?].into());
     }
     of_file(&root.join(text))
+}
+
+fn of_workspace(session: &Session) -> Result<BTreeSet<PublicKey>, CliError> {
+    let mut keys = BTreeSet::new();
+    if let Some(workspace) = session.workspace_if_any()? {
+        for text in &workspace.settings.deploy.trusted_keys {
+            keys.extend(keys_of(text, &workspace.root)?);
+        }
+    }
+    Ok(keys)
 }
 
 fn of_machine(place: &Path) -> Result<BTreeSet<PublicKey>, CliError> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lab::{Lab, NEAR, kernel_is_at_least, lab, sh};
+use lab::{Group, Lab, NEAR, kernel_is_at_least, lab, sh};
 use serde_json::Value;
 use support::{OURO, Said, Workspace};
 
@@ -153,7 +153,17 @@ fn what_is_not_needed_is_given_up() {
         reader.read_to_string(&mut rest).unwrap();
         assert!(child.wait().unwrap().success() && rest.contains("\"steps\""), "{}", &rest[65536..]);
         assert!(none, "after the deploy it can do nothing");
-        assert!(Command::new(OURO).args(["undeploy", "hello", "--bpffs", text(&lab.bpffs)]).output().unwrap().status.success());
+        let again = [&arguments[..], &["--force"]].concat();
+        assert!(Command::new(OURO).args(again).output().unwrap().status.success());
+        for command in ["rollback", "undeploy"] {
+            let (mut reader, mut writer) = std::io::pipe().unwrap();
+            writer.write_all(&[b'x'; 65536]).unwrap();
+            let arguments = [command, "hello", "--json", "--bpffs", text(&lab.bpffs)];
+            let mut child = Command::new(OURO).args(arguments).stdout(writer).spawn().unwrap();
+            let few = comes_to(child.id(), BPF | NET_ADMIN | PERFMON);
+            reader.read_to_end(&mut Vec::new()).unwrap();
+            assert!(child.wait().unwrap().success() && few, "`{command}` mounts nothing");
+        }
         let arguments = ["run", "--interface", NEAR, "--bundle", text(&place.bundle), "--bpffs", text(&lab.bpffs)];
         let mut child = Command::new(OURO).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let few = comes_to(child.id(), BPF | NET_ADMIN | PERFMON);
@@ -263,6 +273,82 @@ fn doctor_tells_a_user_without_rights_what_to_ask_for() {
     });
 }
 
+/// A folder that only its owner may enter, with a program in it.
+fn private_program(lab: &Lab) -> PathBuf {
+    let folder = lab.folder().join("private");
+    fs::create_dir(&folder).unwrap();
+    let program = folder.join("app");
+    sh(&format!(
+        "echo 'int probed(void) {{ return 1; }} int main(void) {{ return probed(); }}' | clang-19 -O0 -x c -o {} -",
+        program.display()
+    ));
+    sh(&format!("chown -R {NOBODY}:{NOBODY} {0} && chmod 0700 {0}", folder.display()));
+    program
+}
+
+/// Chains at places beyond network devices: one of each kind of place.
+fn elsewhere(lab: &Lab, group: &Group) -> Workspace {
+    let program = private_program(lab);
+    let of = |name: &str, ty: &str, place: &str| {
+        format!(
+            "bpf_program(name = \"{name}_entry\", srcs = [\"{name}.c\"], type = \"{ty}\")\n\
+             bpf_chain(name = \"{name}\", entry = \":{name}_entry\", attach = [{place}])\n"
+        )
+    };
+    let source = |name: &str, section: &str, verdict: u32| {
+        format!(
+            "#include <ouro/program.h>\nSEC(\"{section}\") int {name}_entry(void *ctx)\n{{\n\treturn {verdict};\n}}\n\
+             char LICENSE[] SEC(\"license\") = \"GPL\";\n"
+        )
+    };
+    let uprobe = format!("uprobe(binary = \"{}\", function = \"probed\")", program.display());
+    let workspace = Workspace::with(&[
+        ("probe.c", &source("probe", "uprobe", 0)),
+        ("trace.c", &source("trace", "tracepoint", 0)),
+        ("group.c", &source("group", "cgroup_skb/egress", 1)),
+    ]);
+    let tracepoint = "tracepoint(name = \"syscalls/sys_enter_getpgid\")";
+    let cgroup = format!("cgroup(path = \"{}\")", group.path);
+    let mut build = of("probe", "uprobe", &uprobe) + &of("trace", "tracepoint", tracepoint);
+    build += &of("group", "cgroup_skb/egress", &cgroup);
+    if kernel_is_at_least(6, 4) {
+        build += &of("net", "netfilter", "netfilter(family = \"ipv4\", hook = \"input\", priority = 7)");
+        workspace.write("net.c", &source("net", "netfilter", 1));
+    }
+    workspace.write("BUILD.ouro", &build);
+    workspace
+}
+
+/// Root gives up what makes it root; what it takes to read another user's files it keeps where a probe is to be put there.
+#[test]
+fn places_beyond_devices_take_no_more_than_their_own_rights() {
+    lab(|lab| {
+        let group = Group::new("rights");
+        let workspace = elsewhere(lab, &group);
+        let netfilter = kernel_is_at_least(6, 4).then_some("net");
+        for chain in ["probe", "trace", "group"].into_iter().chain(netfilter) {
+            let bundle = workspace.path(&format!("{chain}.bundle"));
+            workspace.ok(&["bundle", &format!("//:{chain}"), "-o", text(&bundle)]);
+            let deploy = ["deploy", "--bundle", text(&bundle), "--bpffs", text(&lab.bpffs)];
+            let run = |arguments: &[&str]| {
+                let rights =
+                    if chain == "probe" { "bpf,net_admin,perfmon,dac_read_search,sys_admin" } else { "bpf,net_admin,perfmon" };
+                let said = said(limited("0", rights, Path::new(OURO)).args(arguments));
+                assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.out, said.err);
+            };
+            run(&deploy);
+            run(&[&deploy[..], &["--force"]].concat());
+            run(&["rollback", chain, "--bpffs", text(&lab.bpffs)]);
+            run(&["undeploy", chain, "--bpffs", text(&lab.bpffs)]);
+            // And whoever has all of them.
+            let root = |arguments: &[&str]| Said::of(Command::new(OURO).args(arguments).current_dir("/").output().unwrap());
+            let said = root(&deploy);
+            assert_eq!(said.code, 0, "{chain}: {}{}", said.out, said.err);
+            assert_eq!(root(&["undeploy", chain, "--bpffs", text(&lab.bpffs)]).code, 0);
+        }
+    });
+}
+
 /// The values of a unit's key, in order.
 fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
     unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
@@ -333,6 +419,36 @@ fn the_unit_deploys_with_what_it_grants_and_nothing_else() {
     });
 }
 
+/// Trying packets takes a mount, which a unit may not make: a chain with tests was not live after a boot, and values that were set were
+/// lost.
+#[test]
+fn the_unit_deploys_a_chain_with_tests_and_what_was_set() {
+    lab(|lab| {
+        let workspace = Workspace::with(&[
+            (
+                "BUILD.ouro",
+                "bpf_program(name = \"entry\", srcs = [\"entry.c\"], type = \"xdp\")\n\
+                 bpf_chain(name = \"fw\", entry = \":entry\", attach = [xdp(interface = \"eth0\")],\n    \
+                 tests = [packet(\"all pass\", data = \"00\" * 64, verdict = \"pass\")])\n",
+            ),
+            (
+                "entry.c",
+                "#include <ouro/program.h>\nconst volatile __u32 verdict = XDP_PASS;\n\
+                 SEC(\"xdp\") int entry(struct xdp_md *ctx)\n{\n\treturn verdict;\n}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n",
+            ),
+        ]);
+        let flags = ["--interface", NEAR, "--bpffs", text(&lab.bpffs), "--set", "verdict=1"];
+        workspace.ok(&[&["systemd", "//:fw"], &flags[..]].concat());
+        let unit = workspace.read("ouro-fw.service");
+        let line = values(&unit, "ExecStart")[0];
+        let mut words = line.split(' ');
+        let program = Path::new(words.next().unwrap());
+        let said = said(limited("0", enough(), program).args(words));
+        assert_eq!(said.code, 0, "{line}: {}", said.err);
+        assert_eq!(lab.ping(2), 0, "it drops, as was set");
+    });
+}
+
 /// At boot nobody says whom to trust but the unit.
 #[test]
 fn the_unit_trusts_whom_the_workspace_trusts() {
@@ -346,7 +462,7 @@ fn the_unit_trusts_whom_the_workspace_trusts() {
     let unit = workspace.read("ouro-hello.service");
     let key = workspace.read("our.key.pub").replace(" our.key\n", "");
     assert!(values(&unit, "ExecStart")[0].ends_with(&format!(" --trusted-key \"{key}\"")), "{unit}");
-    workspace.ok(&["bundle", "--verify", "hello.bundle"]);
+    workspace.ok(&["bundle", "--verify", "hello.bundle", "--trusted-key", "our.key.pub"]);
 }
 
 /// Systemd's own word, where it is installed.

@@ -201,6 +201,33 @@ fn a_machine_has_trusted_keys_of_its_own() {
     });
 }
 
+/// Whoever sends a bundle can send an `ouro.toml` along with it: on a machine that says whom it trusts that adds nobody.
+#[test]
+fn a_workspace_adds_no_keys_for_a_bundle_from_elsewhere() {
+    lab(|lab| {
+        let workspace = workspace();
+        workspace.write("ouro.toml", "[deploy]\ntrusted_keys = ['their.key.pub']\n");
+        workspace.ok(&["bundle", "--bundle", "hello.bundle", "--sign", "their.key"]);
+        workspace.fails(3, &["bundle", "--verify", "hello.bundle"]).says("no key is trusted here");
+        let deploy = |arguments: &[&str]| {
+            let arguments = [&["deploy", "--interface", NEAR, "--bpffs", text(&lab.bpffs)], arguments].concat();
+            workspace.ouro(&arguments)
+        };
+        // By flag, and for all who deploy on this machine; nothing of this leaves the test's own mount namespace.
+        let said = deploy(&["--bundle", "hello.bundle", "--trusted-key", "our.key.pub"]);
+        assert_eq!(said.code, 3, "{}", said.err);
+        sh("mount -t tmpfs etc /etc && mkdir /etc/ouro");
+        fs::copy(workspace.path("our.key.pub"), "/etc/ouro/trusted_keys").unwrap();
+        let said = deploy(&["--bundle", "hello.bundle"]);
+        assert_eq!(said.code, 3, "{}", said.err);
+        said.says("is signed by no key that is trusted here").says("the keys of `ouro.toml` count for what is built there");
+        assert!(!lab.bpffs.join("ouro").exists());
+        // What is built here is the workspace's own.
+        let said = deploy(&["//:hello", "--sign", "their.key"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    });
+}
+
 /// Another folder, another user, another home: the same bytes.
 #[test]
 fn signed_bundles_depend_on_nothing_but_what_is_in_them() {

@@ -30,6 +30,7 @@ pub(crate) struct Target<'a> {
     layout: &'a Layout,
     host: &'a Host,
     bundle: Option<&'a Bundle>,
+    origin: Option<String>,
     options: LoadOptions,
     loader: Option<Loader<'a>>,
     copied: Copied,
@@ -41,7 +42,13 @@ impl<'a> Target<'a> {
     /// `bundle` is what generations are made from; none for steps that only remove.
     pub(crate) fn new(layout: &'a Layout, host: &'a Host, bundle: Option<&'a Bundle>) -> Target<'a> {
         let copied = Copied::default();
-        Target { layout, host, bundle, options: LoadOptions::default(), loader: None, loaded: BTreeMap::new(), copied }
+        let options = LoadOptions::default();
+        Target { layout, host, bundle, origin: None, options, loader: None, loaded: BTreeMap::new(), copied }
+    }
+
+    /// Has it recorded where the bundle comes from.
+    pub(crate) fn come_from(&mut self, origin: Option<String>) {
+        self.origin = origin;
     }
 
     /// Has CO-RE relocations be made for these types.
@@ -138,17 +145,14 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &subject(layout, hook, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
-        Step::AttachRoot { hook, root } => {
-            kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| newest_place(layout, map))
+        Step::AttachRoot { hook, root, generation } => {
+            kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| place(layout, *generation, map))
         }
         Step::SwitchRoot { root, from, to } => roots::switch(layout, root, *from, *to),
-        Step::Exchange { hook, from, to } => {
-            let (from, to) = (program_of(layout, from)?, program_of(layout, to)?);
-            kernel::switch(hook, &layout.link(hook), &from, &to, &|map| newest_place(layout, map))
-        }
+        Step::Exchange { hook, from, to } => exchange(layout, hook, from, to),
         // Only places that chains share are rearranged, and those were seen to before.
         Step::Rearrange { .. } | Step::SweepDispatchers => Ok(()),
-        Step::DetachRoot { hook, root } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
+        Step::DetachRoot { hook, root, .. } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
         Step::RemoveRoot { root } => roots::remove(layout, root),
         Step::TakeBack { hook, generation, .. } => {
             kernel::take_back(hook, &layout.link(hook), &subject(layout, hook, *generation)?)
@@ -228,10 +232,18 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     folders.iter().chain([&layout.generation(generation)]).try_for_each(|path| kernel::remove_folder(path))
 }
 
+/// A link that is to hang on another map is a new one; others are renewed as their hooks are.
+fn exchange(layout: &Layout, hook: &Hook, from: &Runs, to: &Runs) -> Result<(), Error> {
+    let map_of = |runs: &Runs| hook.map().map(|map| place(layout, runs.generation(), map));
+    let renew = if map_of(from) == map_of(to) { kernel::switch } else { kernel::exchange };
+    let place = |map: &str| place(layout, to.generation(), map);
+    renew(hook, &layout.link(hook), &program_of(layout, from)?, &program_of(layout, to)?, &place)
+}
+
 fn program_of(layout: &Layout, runs: &Runs) -> Result<std::path::PathBuf, Error> {
     match runs {
         Runs::Generation(generation) => entry(layout, *generation),
-        Runs::Root(root) => Ok(layout.stub(root)),
+        Runs::Root { root, .. } => Ok(layout.stub(root)),
     }
 }
 
@@ -258,14 +270,6 @@ fn place(layout: &Layout, generation: u32, map: &str) -> PathBuf {
     layout.map(pin_in(layout, generation, map).as_deref().unwrap_or(map))
 }
 
-/// The pin of a declared map that the newest generation with such a map uses: what hooks run through a root, all share.
-fn newest_place(layout: &Layout, map: &str) -> PathBuf {
-    let entries = kernel::entries(layout.folder()).unwrap_or_default();
-    let mut numbers: Vec<u32> = entries.iter().filter_map(|(name, _)| Layout::generation_number(name)).collect();
-    numbers.sort_unstable();
-    layout.map(numbers.into_iter().rev().find_map(|number| pin_in(layout, number, map)).as_deref().unwrap_or(map))
-}
-
 fn pin_in(layout: &Layout, generation: u32, map: &str) -> Option<String> {
     let manifest = Meta::read(&layout.meta(generation)).ok()??.ok()?.manifest;
     Some(manifest.pin_of(manifest.maps.iter().find(|spec| spec.name == map)?))
@@ -277,7 +281,8 @@ fn bundle<'a>(target: &Target<'a>) -> &'a Bundle {
 
 fn write_meta(target: &Target<'_>, generation: u32, hooks: &[Hook], qdiscs: &[String]) -> Result<(), Error> {
     let bundle = bundle(target);
-    let meta = Meta::new(&bundle.digest, &bundle.manifest, hooks.to_vec(), qdiscs.to_vec(), target.host.namespace);
+    let mut meta = Meta::new(&bundle.digest, &bundle.manifest, hooks.to_vec(), qdiscs.to_vec(), target.host.namespace);
+    meta.origin = target.origin.clone();
     meta.write(&target.layout.meta(generation))
 }
 

@@ -3,7 +3,9 @@
 //! Pure.
 
 use std::fmt;
+use std::path::PathBuf;
 
+use ouro_rules::chain::MAX_DEPTH;
 use ouro_rules::manifest::OnChange;
 use serde::Serialize;
 
@@ -95,6 +97,22 @@ pub enum Conflict {
         /// That one's type: with support for packets of several buffers, or without.
         section: String,
     },
+    /// The chains that share the device take more tail calls in one run than the kernel allows.
+    TooDeep {
+        /// The hook.
+        hook: Hook,
+        /// How many they take.
+        taken: u32,
+        /// How many each of them takes, by deployment.
+        each: Vec<(String, u32)>,
+    },
+    /// Which chains share the device cannot be read.
+    UnreadableShare {
+        /// The hook.
+        hook: Hook,
+        /// Where what they share is attached by.
+        path: PathBuf,
+    },
     /// A hook of ours runs a program that is not ours.
     Changed {
         /// The hook.
@@ -158,7 +176,10 @@ impl Conflict {
             Conflict::Name { .. } => "use letters, digits, `_` and `-`".to_owned(),
             Conflict::ProgramType { .. } => "`docs/rules.md` lists the types".to_owned(),
             Conflict::OtherChain { name, .. } => {
-                format!("undeploy it first: `ouro undeploy {name}`; or rename one of the chains")
+                format!(
+                    "rename one of the chains, or name the workspaces (`[workspace] name` in ouro.toml); if they are one and the same, \
+                     deploy once with `--take-over`; or undeploy it first: `ouro undeploy {name}`"
+                )
             }
             Conflict::Unreadable { .. } => "undeploy it with the ouro that deployed it".to_owned(),
             Conflict::NoDevice { similar: Some(similar), .. } => format!("did you mean `{similar}`?"),
@@ -182,6 +203,14 @@ impl Conflict {
             Conflict::Unlike { mode, section, .. } => {
                 format!("write `mode = \"{mode}\"`, and give the entry the type `{section}`")
             }
+            Conflict::TooDeep { .. } => format!(
+                "the kernel allows {MAX_DEPTH} in one run: make a chain's longest way shorter, or its verdict final (`proceed_on = []`) \
+                 where the next ones need not see the packet"
+            ),
+            Conflict::UnreadableShare { path, .. } => format!(
+                "use the ouro that deployed them; or `rm {}`, which detaches all of them, and deploy each again",
+                path.display()
+            ),
             Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
@@ -236,6 +265,17 @@ impl fmt::Display for Conflict {
                 write!(
                     f,
                     "{hook} is shared with `{other}`, which is {mode} and of type `{section}`: all that share a device are alike"
+                )
+            }
+            Conflict::TooDeep { hook, taken, each } => {
+                let each: Vec<String> = each.iter().map(|(name, calls)| format!("`{name}` {calls}")).collect();
+                write!(f, "the chains that share {hook} can take {taken} tail calls in one run: {}", each.join(", "))
+            }
+            Conflict::UnreadableShare { hook, path } => {
+                write!(
+                    f,
+                    "which chains share {hook} cannot be read: the record beside `{}` is gone, or a later ouro's",
+                    path.display()
                 )
             }
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use ouro_rules::chain::longest_run;
 use ouro_rules::hook;
 use ouro_rules::manifest::{Manifest, SharedXdp};
 use serde::{Deserialize, Serialize};
@@ -23,13 +24,17 @@ pub struct Member {
     pub place: SharedXdp,
     /// Whether its programs take packets of several buffers. A table holds programs that do or programs that do not.
     pub frags: bool,
+    /// The most tail calls a run of it takes, the one that leads to it among them; 0 if an ouro recorded it that did not count.
+    #[serde(default)]
+    pub tail_calls: u32,
 }
 
 impl Member {
     /// A deployment's chain at a place.
     pub(crate) fn new(deployment: &str, place: &SharedXdp, manifest: &Manifest) -> Member {
         let entry = manifest.programs.first().and_then(|program| hook::find(&program.ty));
-        Member { deployment: deployment.to_owned(), place: place.clone(), frags: entry.is_some_and(|ty| ty.frags) }
+        let frags = entry.is_some_and(|ty| ty.frags);
+        Member { deployment: deployment.to_owned(), place: place.clone(), frags, tail_calls: longest_run(manifest) + 1 }
     }
 
     /// What is the same for all that share a dispatcher.
@@ -52,6 +57,20 @@ impl Member {
         let known = hook::find("xdp");
         self.place.proceed_on.iter().filter_map(|name| known?.verdict(name)).collect()
     }
+}
+
+/// Those of these that one run can go through, in their order. Behind a chain whose verdict always is final none is called.
+pub(crate) fn called<'a>(members: impl IntoIterator<Item = &'a Member>) -> Vec<&'a Member> {
+    let mut members: Vec<&Member> = members.into_iter().collect();
+    members.sort_by_key(|member| member.order());
+    let last = members.iter().position(|member| member.place.proceed_on.is_empty());
+    members.truncate(last.map_or(members.len(), |place| place + 1));
+    members
+}
+
+/// The tail calls of one run through all of these.
+pub(crate) fn tail_calls<'a>(members: impl IntoIterator<Item = &'a Member>) -> u32 {
+    called(members).iter().map(|member| member.tail_calls).sum()
 }
 
 /// A member, and what stands in its slot.
@@ -77,6 +96,8 @@ pub struct Dispatcher {
     pub(crate) set: Option<u32>,
     /// Whether the link runs that set.
     pub(crate) is_ours: bool,
+    /// The set the link runs, whether its record can be read or not.
+    pub(crate) running: Option<u32>,
     /// Every set, whole or not.
     pub(crate) sets: Vec<u32>,
     /// Those that are called, in this order.
@@ -90,9 +111,21 @@ impl Dispatcher {
         self.seats.iter().position(is_it)
     }
 
+    /// The sets that stopped commands did not remove; none while the device may run any of them.
+    pub(crate) fn leftovers(&self) -> Vec<u32> {
+        let unknown = self.target.is_some() && self.running.is_none();
+        let used = |number: &u32| unknown || [self.set, self.running].contains(&Some(*number));
+        self.sets.iter().copied().filter(|number| !used(number)).collect()
+    }
+
     /// Whether something is left that a stopped command did not remove.
     pub(crate) fn has_leftovers(&self) -> bool {
-        self.link.is_none() || self.sets.iter().any(|number| Some(*number) != self.set)
+        self.link.is_none() || !self.leftovers().is_empty()
+    }
+
+    /// Whether the device runs a set of which nobody can tell who is called: somebody removed its record, or a later ouro wrote it.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.target.is_some() && self.running.is_some() && !self.is_ours
     }
 
     /// Where its link is pinned.

@@ -109,7 +109,7 @@ pub enum Renewal {
     Filter,
     /// Its link takes no other program, but what is attached may jump to one.
     Root,
-    /// Its link takes no other program and what is attached cannot jump: both run for a moment.
+    /// Its link takes no other program and what is attached cannot jump: both run for a moment, or none where the place holds one.
     Overlap,
 }
 
@@ -170,6 +170,15 @@ impl Hook {
         }
     }
 
+    /// The map of the chain that it hangs on.
+    pub(crate) fn map(&self) -> Option<&str> {
+        match self {
+            Hook::Sockmap(place) => Some(&place.map),
+            Hook::Iter(place) => place.map.as_deref(),
+            _ => None,
+        }
+    }
+
     /// How its program is replaced.
     pub fn renewal(&self) -> Renewal {
         match self {
@@ -188,6 +197,12 @@ impl Hook {
             Hook::StructOps(_) => Renewal::Overlap,
             _ => Renewal::Root,
         }
+    }
+
+    /// Whether its place holds one program, and its link takes no other: netfilter has one at a priority, and what is registered has
+    /// a name of its own. The old link goes before the new one comes.
+    pub(crate) fn is_alone(&self) -> bool {
+        matches!(self, Hook::Netfilter(_) | Hook::StructOps(_))
     }
 
     /// Whether it is a link, which can be pinned.

@@ -25,6 +25,7 @@ mod problem;
 mod rehearsal;
 mod rejection;
 mod resolve;
+mod rights;
 mod root;
 mod status;
 mod step;
@@ -44,8 +45,8 @@ pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use dispatcher::{Dispatcher, Member, Seat};
 pub use error::{Error, ErrorKind};
 pub use hook::{Hook, Renewal};
+pub use kernel::drop_capabilities;
 pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, Missing, Offer, Offered, Verified, features, offered};
-pub use kernel::{drop_capabilities, limit_capabilities, needed_capabilities};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
@@ -53,6 +54,7 @@ pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use resolve::resolve;
+pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities};
 pub use root::Root;
 pub use status::{
     Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, status,
@@ -104,6 +106,7 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let plan = diff(&bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
     target.load_with(core);
+    target.come_from(options.origin.clone());
     apply::apply(&mut target, &plan.steps, progress)?;
     Ok(plan.with(choices).without(target.lost()))
 }
@@ -171,8 +174,10 @@ pub fn reattach(
     observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: meta.digest };
-    let plan = diff(&bundle, &observed, &Options::default()).map_err(Error::Conflicts)?;
+    let options = Options { origin: meta.origin, ..Options::default() };
+    let plan = diff(&bundle, &observed, &options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
+    target.come_from(options.origin);
     apply::apply(&mut target, &plan.steps, progress)?;
     Ok(plan.without(target.lost()))
 }
@@ -210,6 +215,6 @@ fn require_for(bpffs: &Path, bundle: &Bundle) -> Result<(), Error> {
 }
 
 /// Whether a chain has programs that follow the kernel itself, which takes CAP_PERFMON.
-pub fn follows_kernel(manifest: &Manifest) -> bool {
+fn follows_kernel(manifest: &Manifest) -> bool {
     manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty))
 }

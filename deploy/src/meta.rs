@@ -40,12 +40,15 @@ pub struct Meta {
     pub qdiscs: Vec<String>,
     /// The inode of the network namespace it was deployed in.
     pub namespace: u64,
+    /// Where its sources are, of a workspace that has no name to be told by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 impl Meta {
     /// What a generation of this bundle is.
     pub fn new(digest: &str, manifest: &Manifest, hooks: Vec<Hook>, qdiscs: Vec<String>, namespace: u64) -> Meta {
-        Meta { format: FORMAT, digest: digest.to_owned(), manifest: manifest.clone(), hooks, qdiscs, namespace }
+        Meta { format: FORMAT, digest: digest.to_owned(), manifest: manifest.clone(), hooks, qdiscs, namespace, origin: None }
     }
 
     /// The name of the first program.

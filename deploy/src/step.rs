@@ -17,14 +17,28 @@ pub enum Runs {
     /// A generation's first program.
     Generation(u32),
     /// A root's stub.
-    Root(String),
+    Root {
+        /// The root.
+        root: String,
+        /// The generation it leads to, on whose maps hooks hang.
+        generation: u32,
+    },
+}
+
+impl Runs {
+    /// The generation that runs in the end.
+    pub fn generation(&self) -> u32 {
+        match self {
+            Runs::Generation(generation) | Runs::Root { generation, .. } => *generation,
+        }
+    }
 }
 
 impl fmt::Display for Runs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Runs::Generation(number) => write!(f, "generation {number}"),
-            Runs::Root(_) => write!(f, "the stub of the root table"),
+            Runs::Root { .. } => write!(f, "the stub of the root table"),
         }
     }
 }
@@ -206,6 +220,8 @@ pub enum Step {
         hook: Hook,
         /// The root.
         root: String,
+        /// The generation it leads to.
+        generation: u32,
     },
     /// Leads all hooks of a root to another generation at one instant.
     SwitchRoot {
@@ -216,7 +232,8 @@ pub enum Step {
         /// The generation it is to lead to.
         to: u32,
     },
-    /// Makes a hook run a stub instead of a generation, or the other way round, if it still runs what is expected.
+    /// Makes a hook run a stub instead of a generation, or the other way round, or hang on another map, if it still runs what is
+    /// expected.
     Exchange {
         /// Where.
         hook: Hook,
@@ -245,6 +262,8 @@ pub enum Step {
         hook: Hook,
         /// The root.
         root: String,
+        /// The generation it leads to.
+        generation: u32,
     },
     /// Removes a root that no hook runs.
     RemoveRoot {
@@ -329,8 +348,12 @@ impl Step {
             Step::Detach { hook, generation } => Step::Attach { hook: hook.clone(), generation: *generation },
             Step::Switch { hook, from, to } => Step::Switch { hook: hook.clone(), from: *to, to: *from },
             Step::CreateRoot { root, .. } => Step::RemoveRoot { root: root.clone() },
-            Step::AttachRoot { hook, root } => Step::DetachRoot { hook: hook.clone(), root: root.clone() },
-            Step::DetachRoot { hook, root } => Step::AttachRoot { hook: hook.clone(), root: root.clone() },
+            Step::AttachRoot { hook, root, generation } => {
+                Step::DetachRoot { hook: hook.clone(), root: root.clone(), generation: *generation }
+            }
+            Step::DetachRoot { hook, root, generation } => {
+                Step::AttachRoot { hook: hook.clone(), root: root.clone(), generation: *generation }
+            }
             Step::SwitchRoot { root, from: Some(from), to } => {
                 Step::SwitchRoot { root: root.clone(), from: Some(*to), to: *from }
             }

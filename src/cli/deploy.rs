@@ -36,7 +36,7 @@ pub struct Bundle {
 #[derive(Debug, Clone, Args)]
 pub struct Trust {
     /// Trust this key, too: its line `ssh-ed25519 AAAA...`, or a file of such lines; may be repeated. Others are in
-    /// `[deploy] trusted_keys` of ouro.toml and in /etc/ouro/trusted_keys. When there is any key, bundles need a signature by one.
+    /// /etc/ouro/trusted_keys and, for what is built here, in `[deploy] trusted_keys` of ouro.toml. When there is any key, bundles need a signature by one.
     #[arg(long, value_name = "KEY")]
     pub trusted_key: Vec<String>,
     /// Take bundles that no trusted key has signed.
@@ -142,6 +142,9 @@ pub struct Manner {
     /// Take hooks back that somebody made run other programs.
     #[arg(long)]
     pub force_links: bool,
+    /// Take a deployment over from another chain or workspace, with what its maps hold.
+    #[arg(long)]
+    pub take_over: bool,
     /// Do not try the chain with its test packets first.
     #[arg(long)]
     pub no_tests: bool,

@@ -58,7 +58,7 @@ fn change(
     let name = name(session, text)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;
-    ouro_deploy::limit_capabilities(&bpffs, &name, true).map_err(failure)?;
+    ouro_deploy::limit_to_change(&bpffs, &name).map_err(failure)?;
     require(&bpffs, &name)?;
     ouro_deploy::reattach(&bpffs, &name, to, &mut |step| session.detail(&format!("{step}"))).map_err(failure)
 }

@@ -48,7 +48,7 @@ fn verify(session: &Session, file: &Path, args: &cli::Bundle) -> Result<(), CliE
     let bundle = read(&bytes, &name)?;
     let signers = signers(&bytes, &name)?;
     let flags = cli::Trust { trusted_key: args.trusted_key.clone(), allow_unsigned: false };
-    let trust = Trust::configured(session, &flags)?;
+    let trust = Trust::of_files(&flags)?;
     if trust.keys.is_empty() {
         let signed = if signers.is_empty() { "nobody".to_owned() } else { list(&signers) };
         let message = format!("no key is trusted here, and `{name}` is signed by {signed}");

@@ -19,14 +19,14 @@ use crate::trust::Trust;
 
 /// Makes a chain live, or shows how it would.
 pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
-    let options = options(&args.how);
     if args.plan {
         return plan::show(session, &args.what, &args.how, &args.place).map(drop);
     }
+    let options = options(session, &args.what, &args.how)?;
     let bundle = bundle(session, &args.what)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    limit(&bpffs, &bundle, &options, args.dry_run)?;
+    ouro_deploy::limit_to_deploy(&bpffs, &bundle, &options, args.dry_run).map_err(failure)?;
     let done = if args.dry_run {
         dry_run(session, &bpffs, &bundle, &options, args)
     } else {
@@ -34,15 +34,6 @@ pub fn run(session: &Session, args: &Deploy) -> Result<(), CliError> {
     };
     ouro_deploy::drop_capabilities().map_err(failure)?;
     done
-}
-
-/// Gives up the rights that this deploy does not take. Trying programs takes a file system of their own, and hooks beyond devices
-/// ask the kernel more.
-pub fn limit(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run: bool) -> Result<(), CliError> {
-    let manifest = &bundle.manifest;
-    let tries = dry_run || (!manifest.tests.is_empty() && !options.no_tests);
-    let administers = tries || manifest.attach.iter().any(|point| point.interface().is_none());
-    ouro_deploy::limit_capabilities(bpffs, &manifest.name, administers).map_err(failure)
 }
 
 fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options, args: &Deploy) -> Result<(), CliError> {
@@ -80,9 +71,19 @@ fn trial(step: &Step) -> Option<(u32, u64)> {
 }
 
 /// What the flags ask for.
-pub fn options(how: &Manner) -> Options {
-    let Manner { force, force_links, no_tests, confirm, btf, .. } = how.clone();
-    Options { force, btf, force_links, no_tests, confirm }
+pub fn options(session: &Session, what: &What, how: &Manner) -> Result<Options, CliError> {
+    let Manner { force, force_links, no_tests, confirm, btf, take_over, .. } = how.clone();
+    Ok(Options { force, btf, force_links, no_tests, confirm, take_over, origin: origin(session, what)? })
+}
+
+/// Where the sources of a workspace are that has no name to be told by. A bundle does not tell where it was built.
+fn origin(session: &Session, what: &What) -> Result<Option<String>, CliError> {
+    let workspace = if what.bundle.is_none() { session.workspace_if_any()? } else { None };
+    let nameless = workspace.filter(|workspace| workspace.settings.workspace.name.is_none());
+    Ok(nameless.map(|workspace| {
+        let root = workspace.root.canonicalize().unwrap_or(workspace.root);
+        root.display().to_string()
+    }))
 }
 
 /// Makes a bundle live; shows the log of a program that the verifier rejects, if it is wanted.
@@ -183,7 +184,7 @@ pub fn bytes(session: &Session, what: &What) -> Result<(Vec<u8>, String), CliErr
 /// These bytes, signed now if the command line says so, when somebody who is trusted has signed them.
 pub fn trusted(session: &Session, what: &What, bytes: &[u8], name: &str) -> Result<Vec<u8>, CliError> {
     let bytes = bundle::signed(bytes, name, &what.sign)?;
-    Trust::configured(session, &what.trust)?.require(&bundle::signers(&bytes, name)?, name)?;
+    Trust::configured(session, &what.trust, what.bundle.is_none())?.require(&bundle::signers(&bytes, name)?, name)?;
     Ok(bytes)
 }
 

@@ -24,7 +24,7 @@ pub fn show(session: &Session, what: &cli::What, how: &cli::Manner, place: &cli:
     let bundle = bundle(session, what)?;
     let bpffs = bpffs(session, place)?;
     netns::enter(place.netns.as_deref())?;
-    let plan = ouro_deploy::plan(&bpffs, &bundle, &options(how));
+    let plan = ouro_deploy::plan(&bpffs, &bundle, &options(session, what, how)?);
     ouro_deploy::drop_capabilities().map_err(failure)?;
     let plan = plan.map_err(failure)?;
     if place.json {

@@ -24,7 +24,7 @@ pub fn place(session: &Session, args: &Named) -> Result<(String, std::path::Path
     let name = name(session, &args.name)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    ouro_deploy::limit_capabilities(&bpffs, &name, true).map_err(failure)?;
+    ouro_deploy::limit_to_change(&bpffs, &name).map_err(failure)?;
     require(&bpffs, &name)?;
     session::leave_interrupts();
     Ok((name, bpffs))

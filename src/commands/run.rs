@@ -7,7 +7,7 @@ use std::time::Duration;
 use ouro_deploy::{DeploymentStatus, Options, RemoveOptions};
 
 use crate::cli::Run;
-use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, limit, tell};
+use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, tell};
 use crate::commands::program::{self, Built};
 use crate::commands::status::draw;
 use crate::commands::undeploy::undeploy;
@@ -40,7 +40,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     }
     session::catch_interrupts();
     // Undeploying takes them, too.
-    limit(&bpffs, &bundle, &Options::default(), false)?;
+    ouro_deploy::limit_to_deploy(&bpffs, &bundle, &Options::default(), false).map_err(failure)?;
     let plan = deploy(session, &bpffs, &bundle, &Options::default(), false)?;
     tell(session, &bundle, &plan);
     session.output.status("press Ctrl-C to undeploy\n");

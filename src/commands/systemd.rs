@@ -20,7 +20,7 @@ pub fn run(session: &Session, args: &Systemd) -> Result<(), CliError> {
     let (built, name) = bytes(session, &args.what)?;
     let signed = trusted(session, &args.what, &built, &name)?;
     let manifest = bundle_of(session, &args.what, &built, &name)?.manifest;
-    let trust = Trust::configured(session, &args.what.trust)?;
+    let trust = Trust::configured(session, &args.what.trust, args.what.bundle.is_none())?;
     let program = session::program().ok_or_else(|| CliError::new(Kind::Failed, "cannot tell where ouro itself is"))?;
     let (folder, bpffs) = (absolute(&args.output)?, absolute(&args.bpffs)?);
     let place = folder.join(format!("{}.bundle", manifest.name));
@@ -109,6 +109,13 @@ impl Unit<'_> {
         if let Some(interface) = &self.args.what.interface {
             line += &format!(" --interface {}", quoted(interface));
         }
+        for value in &self.args.what.set {
+            line += &format!(" --set {}", quoted(value));
+        }
+        // Trying packets takes a mount, which the unit may not make.
+        if !self.manifest.tests.is_empty() {
+            line += " --no-tests";
+        }
         // At boot there is no workspace that names them, and no file beside it.
         for key in &self.trust.named {
             line += &format!(" --trusted-key {}", quoted(&key.to_string()));
@@ -118,7 +125,7 @@ impl Unit<'_> {
 
     /// The capabilities that deploying takes, one folder to write to, and nothing else.
     fn harden(&self, text: &mut String) -> Result<(), CliError> {
-        let capabilities = needed_capabilities(ouro_deploy::follows_kernel(self.manifest)).join(" ");
+        let capabilities = needed_capabilities(self.manifest).join(" ");
         *text += &format!(
             "CapabilityBoundingSet={capabilities}\nAmbientCapabilities={capabilities}\nReadWritePaths={}\n",
             word(self.bpffs)?

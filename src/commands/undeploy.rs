@@ -19,7 +19,7 @@ pub fn run(session: &Session, args: &Undeploy) -> Result<(), CliError> {
     let name = name(session, &args.name)?;
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    ouro_deploy::limit_capabilities(&bpffs, &name, true).map_err(failure)?;
+    ouro_deploy::limit_to_change(&bpffs, &name).map_err(failure)?;
     if !args.if_exists {
         require(&bpffs, &name)?;
     }

@@ -2,6 +2,7 @@
 //!
 //! Knows the text of the files, not what the build makes of them.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 
 use ouro_rules::Diagnostic;
@@ -17,7 +18,7 @@ const SETTINGS_FILE: &str = "ouro.toml";
 const GITIGNORE: &str = ".gitignore";
 
 const SETTINGS: &str = "# The folder with this file is the root of the workspace; labels such as `//fw:count` start here.\n\
-    # The name tells deployments of this workspace from those of others.\n";
+    # The name tells deployments of this project, from any checkout, from those of others.\n";
 
 const IGNORED: &str = "/ouro-out\n/.ouro\n/compile_commands.json\n";
 
@@ -84,12 +85,13 @@ pub fn init(folder: &Path) -> Result<Vec<PathBuf>, Vec<Diagnostic>> {
     Ok(changes.into_iter().map(|change| change.path).collect())
 }
 
-/// The table that gives a new workspace the name of its folder.
+/// The table that gives a new workspace the name of its folder, with something behind it that another folder's has not.
 fn name_of(folder: &Path) -> String {
+    let own = RandomState::new().hash_one(folder) & 0xff_ffff;
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let name =
         absolute.file_name().map(|name| name.to_string_lossy().replace(|c: char| c.is_control() || "\"\\".contains(c), "_"));
-    name.map_or_else(String::new, |name| format!("\n[workspace]\nname = \"{name}\"\n"))
+    name.map_or_else(String::new, |name| format!("\n[workspace]\nname = \"{name}-{own:06x}\"\n"))
 }
 
 fn refusal(path: &Path) -> Diagnostic {

@@ -83,3 +83,29 @@ fn a_program_the_verifier_refuses_is_shown_by_its_line_and_the_old_chain_stays()
         ok(lab, &workspace, &["undeploy", "two"]);
     });
 }
+
+/// Two workspaces that nobody gave names, with equal labels: the second took the first one's place without a word.
+#[test]
+fn a_workspace_without_a_name_does_not_take_anothers_place() {
+    lab(|lab| {
+        let (one, other) = (Workspace::example("01-hello-xdp"), Workspace::example("01-hello-xdp"));
+        let deploy = ["deploy", "//:hello", "--interface", NEAR];
+        ok(lab, &one, &deploy);
+        let said = ouro(lab, &other, &deploy);
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says(&format!("//:hello in {}", one.root().canonicalize().unwrap().display())).says("`[workspace] name`");
+        ok(lab, &one, &deploy).says("nothing to do");
+        ok(lab, &other, &[&deploy[..], &["--take-over"]].concat());
+        ok(lab, &other, &deploy).says("nothing to do");
+        // Attaching elsewhere does not change whose it is.
+        ok(lab, &other, &["attach", "hello", "--interface", "lo", "--mode", "generic"]);
+        assert_eq!(ouro(lab, &one, &deploy).code, 1);
+        // A name that both have makes them checkouts of one project.
+        one.write("ouro.toml", "[workspace]\nname = 'acme'\n");
+        other.write("ouro.toml", "[workspace]\nname = 'acme'\n");
+        assert_eq!(ouro(lab, &one, &deploy).code, 1, "what is live has no name");
+        ok(lab, &one, &[&deploy[..], &["--take-over"]].concat());
+        ok(lab, &other, &deploy).says("nothing to do");
+        ok(lab, &other, &["undeploy", "hello"]);
+    });
+}

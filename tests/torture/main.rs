@@ -16,9 +16,9 @@ mod strikes {
 
     use serde_json::Value;
 
-    use crate::lab::{Lab, NEAR, bpftool, lab};
+    use crate::lab::{Lab, NEAR, bpftool, kernel_is_at_least, lab};
     use crate::support::{OURO, Said, Workspace};
-    use crate::tracer::{self, Blow};
+    use crate::tracer::{self, At, Blow};
 
     /// Strikes fall at one of so many calls; 1 for all.
     const STEP: &str = "OURO_TORTURE_STEP";
@@ -36,10 +36,12 @@ mod strikes {
     }
 
     impl Bench<'_> {
-        fn new<'l>(lab: &'l Lab, what: &str, map: fn(usize) -> String) -> Bench<'l> {
+        /// `map` and `attach` say what the chains' map is, and where they are attached.
+        fn new<'l>(lab: &'l Lab, what: &str, map: fn(usize) -> String, attach: impl Fn(usize) -> String) -> Bench<'l> {
             let bundles = ["one", "two"].map(|name| lab.folder().join(name));
             for (number, bundle) in bundles.iter().enumerate() {
-                chain(what, number, &map(number)).ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
+                let chain = chain(what, number, &map(number), &attach(number));
+                chain.ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
             }
             Bench { lab, bundles }
         }
@@ -101,14 +103,14 @@ mod strikes {
                 command.stdout(Stdio::null()).stderr(Stdio::null());
                 command
             };
-            let calls = tracer::run(&mut quietly(struck(0)), None).unwrap().calls;
+            let calls = tracer::run(&mut quietly(struck(0)), None).unwrap().calls.len();
             mend(0, "before the first blow");
             let step = std::env::var(STEP).ok().and_then(|text| text.parse().ok()).unwrap_or(short);
             BLOWS.map(|blow| {
                 let mut fell = 0;
                 for (round, at) in (1..=calls).step_by(step).enumerate() {
-                    let ended = tracer::run(&mut quietly(struck(round + 1)), Some((at, blow))).unwrap();
-                    fell += usize::from(ended.calls >= at);
+                    let ended = tracer::run(&mut quietly(struck(round + 1)), Some((At::Call(at), blow))).unwrap();
+                    fell += usize::from(ended.calls.len() >= at);
                     mend(round + 1, &format!("{blow:?} at call {at} of {calls}"));
                 }
                 fell
@@ -117,7 +119,7 @@ mod strikes {
     }
 
     /// Two programs that let everything pass, each time in other words.
-    fn chain(what: &str, number: usize, map: &str) -> Workspace {
+    fn chain(what: &str, number: usize, map: &str, attach: &str) -> Workspace {
         let program = |name: &str, body: &str| {
             format!(
                 "#include <ouro/program.h>\nSEC(\"xdp\") int {what}_{name}(struct xdp_md *ctx)\n{{\n\t{body}\n}}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
@@ -130,7 +132,7 @@ mod strikes {
                     "bpf_map(name = \"seen\", {map})\n\
                      bpf_program(name = \"{what}_parse\", srcs = [\"parse.c\"], type = \"xdp\", jumps = [\":{what}_allow\"], on_miss = \"drop\")\n\
                      bpf_program(name = \"{what}_allow\", srcs = [\"allow.c\"], type = \"xdp\", maps = [\":seen\"])\n\
-                     bpf_chain(name = \"fw\", entry = \":{what}_parse\", attach = [xdp(interface = \"eth0\")])\n"
+                     bpf_chain(name = \"fw\", entry = \":{what}_parse\", attach = [{attach}])\n"
                 ),
             ),
             ("parse.c", &program("parse", &format!("OURO_JUMP(ctx, {what}_allow);"))),
@@ -158,7 +160,7 @@ mod strikes {
     #[expect(clippy::print_stderr, reason = "the counts are what the long run is for")]
     fn torture(what: &str, map: fn(usize) -> String, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send + Sync) {
         lab(|lab| {
-            let bench = Bench::new(lab, what, map);
+            let bench = Bench::new(lab, what, map, |_| "xdp(interface = \"eth0\")".to_owned());
             bench.ok(bench.deploy(0), "first");
             let flood = is_live.then(|| lab.flood());
             let [killed, failed @ ..] = strikes(&bench);
@@ -173,6 +175,85 @@ mod strikes {
             assert!(left.is_some(), "{} programs leaked", programs(what));
             let failed: usize = failed.iter().sum();
             eprintln!("{what}: {killed} killed, {failed} calls failed; {sent} packets sent, none lost; nothing left");
+        });
+    }
+
+    fn number(call: libc::c_long) -> u64 {
+        u64::try_from(call).expect("a number of a call")
+    }
+
+    /// The command of bpf(2) that detaches a link.
+    const DETACH: u64 = 34;
+
+    /// Netfilter's links do not tell whether they are detached. One that was, and was pinned still, was taken for one that runs: the
+    /// next deploy had nothing to do, and no packet was filtered.
+    #[test]
+    fn a_netfilter_chain_that_was_detached_is_attached_again() {
+        if !kernel_is_at_least(6, 4) {
+            return;
+        }
+        lab(|lab| {
+            let chain = Workspace::with(&[
+                (
+                    "BUILD.ouro",
+                    "bpf_program(name = \"deny\", srcs = [\"deny.c\"], type = \"netfilter\")\n\
+                     bpf_chain(name = \"fw\", entry = \":deny\", attach = [netfilter(\"ipv4\", hook = \"input\", priority = 9)])\n",
+                ),
+                (
+                    "deny.c",
+                    "#include <ouro/program.h>\nSEC(\"netfilter\") int deny(void *ctx)\n{\n\treturn 0;\n}\n\
+                     char LICENSE[] SEC(\"license\") = \"GPL\";\n",
+                ),
+            ]);
+            let bundle = lab.folder().join("one");
+            chain.ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
+            let bench = Bench { lab, bundles: [bundle.clone(), bundle.clone()] };
+            let deploy = || bench.ok(bench.command(&["deploy", "--bundle", bundle.to_str().unwrap()]), "deploy");
+            let undeploy = || bench.command(&["undeploy", "fw", "--if-exists"]);
+            deploy();
+            let calls = tracer::run(&mut undeploy(), None).unwrap().calls;
+            let is_it = |call: &(u64, u64)| *call == (number(libc::SYS_bpf), DETACH);
+            let detached = 1 + calls.iter().position(is_it).expect("it is detached");
+            for at in detached - 3..=detached + 3 {
+                deploy();
+                tracer::run(&mut undeploy(), Some((At::Call(at), Blow::Kill))).unwrap();
+                deploy();
+                assert_eq!(lab.ping(2), 0, "killed at call {at}, {detached} detaches");
+                bench.is_whole("afterwards");
+                bench.ok(undeploy(), "in the end");
+                assert_eq!(lab.ping(2), 2);
+            }
+        });
+    }
+
+    /// A set of chains that could not be removed failed a switch that was done: the new generation was removed while packets ran
+    /// through it.
+    #[test]
+    fn what_cannot_be_removed_of_a_shared_device_is_left_to_the_next() {
+        lab(|lab| {
+            let bench = Bench::new(lab, "shared", array, |which| format!("xdp(interface = \"eth0\", priority = {})", 10 + which));
+            bench.ok(bench.deploy(0), "first");
+            let quietly = |which| {
+                let mut command = bench.deploy(which);
+                command.arg("--force").stdout(Stdio::null()).stderr(Stdio::null());
+                command
+            };
+            let unlink = number(libc::SYS_unlink);
+            tracer::run(&mut quietly(1), None).unwrap();
+            let calls = tracer::run(&mut quietly(2), None).unwrap().calls;
+            let removals = calls.iter().filter(|(call, _)| *call == unlink).count();
+            assert!(removals > 3, "{removals} removals");
+            let flood = lab.flood();
+            for round in 1..=removals {
+                tracer::run(&mut quietly(round), Some((At::Nth(unlink, round), Blow::Fail(libc::EIO)))).unwrap();
+                assert!(lab.ping(3) > 0, "removal {round} of {removals}");
+                bench.ok(bench.deploy(round), "afterwards");
+                bench.is_whole("afterwards");
+            }
+            let (sent, received) = flood.stop();
+            assert_eq!(sent, received, "packets were lost");
+            bench.ok(bench.command(&["undeploy", "fw"]), "in the end");
+            assert!(!lab.bpffs.join("ouro").exists() && !lab.bpffs.join("ouro-hooks").exists());
         });
     }
 

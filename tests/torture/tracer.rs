@@ -18,11 +18,20 @@ pub enum Blow {
     Fail(i32),
 }
 
-/// How a command ended.
+/// Which system call the blow falls at: the n-th, counted from 1, of all or of those with one number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum At {
+    /// Of all.
+    Call(usize),
+    /// Of those with this number.
+    Nth(u64, usize),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ended {
-    /// The system calls it came to.
-    pub calls: usize,
+    /// The system calls it came to: their numbers and first arguments.
+    pub calls: Vec<(u64, u64)>,
     /// Its exit code; none when it was killed.
     pub code: Option<i32>,
 }
@@ -35,13 +44,13 @@ const NUMBER: usize = 15;
 #[cfg(target_arch = "x86_64")]
 const RESULT: usize = 10;
 
-/// Runs a command to its end; at the system call of this number, counted from 1, the blow falls.
-pub fn run(command: &mut Command, blow: Option<(usize, Blow)>) -> io::Result<Ended> {
+/// Runs a command to its end; the blow falls where it comes to this call.
+pub fn run(command: &mut Command, blow: Option<(At, Blow)>) -> io::Result<Ended> {
     // SAFETY: all the child does is ask to be traced.
     unsafe { command.pre_exec(|| trace(libc::PTRACE_TRACEME, 0, 0, 0).map(drop)) };
     let child = command.spawn()?;
     let root = i32::try_from(child.id()).expect("an id of a process");
-    let mut run = Run { root, calls: 0, blow, failing: BTreeMap::new() };
+    let mut run = Run { root, calls: Vec::new(), blow, failing: BTreeMap::new() };
     run.begin()?;
     loop {
         match run.next()? {
@@ -53,8 +62,8 @@ pub fn run(command: &mut Command, blow: Option<(usize, Blow)>) -> io::Result<End
 
 struct Run {
     root: i32,
-    calls: usize,
-    blow: Option<(usize, Blow)>,
+    calls: Vec<(u64, u64)>,
+    blow: Option<(At, Blow)>,
     /// Threads inside a call that is to fail, with its error.
     failing: BTreeMap<i32, i32>,
 }
@@ -90,14 +99,19 @@ impl Run {
     }
 
     fn at_call(&mut self, thread: i32) -> io::Result<()> {
-        if !begins(thread)? {
+        let Some(call) = begun(thread)? else {
             if let Some(error) = self.failing.remove(&thread) {
                 set(thread, RESULT, -error)?;
             }
             return go_on(thread, 0);
-        }
-        self.calls += 1;
-        match self.blow.filter(|(at, _)| *at == self.calls) {
+        };
+        self.calls.push(call);
+        let count = |number| self.calls.iter().filter(|call| call.0 == number).count();
+        let is_here = |at| match at {
+            At::Call(place) => self.calls.len() == place,
+            At::Nth(number, place) => call.0 == number && count(number) == place,
+        };
+        match self.blow.filter(|(at, _)| is_here(*at)) {
             Some((_, Blow::Kill)) => {
                 // SAFETY: no pointers; the process is our child and not waited for yet.
                 unsafe { libc::kill(self.root, libc::SIGKILL) };
@@ -123,13 +137,14 @@ fn wait() -> io::Result<(i32, i32)> {
     }
 }
 
-/// Whether a thread that stopped at a system call is at its begin.
-fn begins(thread: i32) -> io::Result<bool> {
-    let mut info = [0u8; 128];
-    match trace(libc::PTRACE_GET_SYSCALL_INFO, thread, info.len(), info.as_mut_ptr() as usize) {
-        Ok(_) => Ok(info[0] == ENTRY),
+/// The number and the first argument of the system call that a thread stopped at the begin of; none if it is at its end.
+fn begun(thread: i32) -> io::Result<Option<(u64, u64)>> {
+    let mut info = [0u64; 16];
+    match trace(libc::PTRACE_GET_SYSCALL_INFO, thread, size_of_val(&info), info.as_mut_ptr() as usize) {
+        // The kind, then where it was called from, then the call.
+        Ok(_) => Ok((info[0].to_ne_bytes()[0] == ENTRY).then_some((info[3], info[4]))),
         // It was killed meanwhile.
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -6,11 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ouro_rules::chain::MAX_DEPTH;
 use ouro_rules::manifest::SharedXdp;
 
 use super::{entry, meta_of};
 use crate::Error;
-use crate::dispatcher::{Dispatcher, Member};
+use crate::dispatcher::{Dispatcher, Member, tail_calls};
 use crate::hook::Hook;
 use crate::kernel::{self, Called, Host, Lock, pins};
 use crate::layout::{self, Layout, SharedLayout};
@@ -42,9 +43,11 @@ pub(super) fn join(
     let _lock = lock(&shared)?;
     let found = dispatcher(&shared)?;
     expected.map_or(Ok(()), |entry| expect(&found, layout, place, entry))?;
+    readable(&found, place)?;
     let member = Member::new(layout.name(), place, &meta_of(layout, generation)?.manifest);
     let mut calls = others(layout, &found)?;
     calls.push(Call { member, entry: entry(layout, generation)? });
+    fits(&found, place, &calls)?;
     install(&found, calls, force)
 }
 
@@ -56,9 +59,13 @@ pub(super) fn leave(layout: &Layout, place: &SharedXdp, expected: Option<&Path>)
     if found.target.is_some() {
         expected.map_or(Ok(()), |entry| expect(&found, layout, place, entry))?;
     }
+    readable(&found, place)?;
     let calls = others(layout, &found)?;
     if calls.is_empty() || found.target.is_none() {
         return remove_all(&found);
+    }
+    if !found.is_ours {
+        return forget(&found, calls);
     }
     install(&found, calls, false)
 }
@@ -87,7 +94,7 @@ pub(super) fn sweep(layout: &Layout) -> Result<(), Error> {
         if found.has_leftovers() {
             // Of what a stopped command replaced right before it was stopped.
             kernel::settle();
-            remove_sets(&found, found.set)?;
+            found.leftovers().into_iter().try_for_each(|number| remove_set(&shared, number))?;
         }
     }
     Ok(())
@@ -124,6 +131,21 @@ fn expect(found: &Dispatcher, layout: &Layout, place: &SharedXdp, entry: &Path) 
     if is_it { Ok(()) } else { Err(refused(place, CHANGED)) }
 }
 
+/// Whoever is called by a set without a record would be called no more.
+fn readable(found: &Dispatcher, place: &SharedXdp) -> Result<(), Error> {
+    if found.is_unreadable() { Err(refused(place, "which chains share it cannot be read")) } else { Ok(()) }
+}
+
+/// Others may have come since the plan was made. What was there before may come back.
+fn fits(found: &Dispatcher, place: &SharedXdp, calls: &[Call]) -> Result<(), Error> {
+    let taken = tail_calls(calls.iter().map(|call| &call.member));
+    let before = tail_calls(found.seats.iter().map(|seat| &seat.member));
+    if taken <= MAX_DEPTH.max(before) {
+        return Ok(());
+    }
+    Err(refused(place, &format!("the chains that share it would take {taken} tail calls in one run, of {MAX_DEPTH}")))
+}
+
 /// All but this deployment that are called. One whose entry nobody pins any more was removed by hand, and is no more.
 fn others(layout: &Layout, found: &Dispatcher) -> Result<Vec<Call>, Error> {
     let mut calls = Vec::new();
@@ -157,16 +179,26 @@ fn install(found: &Dispatcher, mut calls: Vec<Call>, force: bool) -> Result<(), 
         let reason = format!("`{}` and `{}` cannot share it", first.deployment, unlike.member.deployment);
         return Err(refused(&first.place, &reason));
     }
-    let shared = &found.layout;
+    replace_sets(found, calls, |set| lead(found, &first.place, set, force))
+}
+
+/// Makes a set of these chains beside what somebody made the device run: who takes the device back takes it back for them alone.
+fn forget(found: &Dispatcher, calls: Vec<Call>) -> Result<(), Error> {
+    replace_sets(found, calls, |_| Ok(()))
+}
+
+/// Makes a set, does with it what is to be done, and removes the others. Nothing is done unless all is, but for the removal: the
+/// next command removes what is left.
+fn replace_sets(found: &Dispatcher, calls: Vec<Call>, then: impl FnOnce(u32) -> Result<(), Error>) -> Result<(), Error> {
     let set = found.sets.last().map_or(1, |last| last + 1);
-    let made = create_set(shared, set, calls).and_then(|()| lead(found, &first.place, set, force));
-    if let Err(error) = made {
-        // What failed once is no reason to fail again; the next command removes what is left.
-        let _ = remove_set(shared, set);
+    if let Err(error) = create_set(&found.layout, set, calls).and_then(|()| then(set)) {
+        // What failed once is no reason to fail again.
+        let _ = remove_set(&found.layout, set);
         return Err(error);
     }
     kernel::settle();
-    remove_sets(found, Some(set))
+    let _ = remove_sets(found);
+    Ok(())
 }
 
 fn create_set(shared: &SharedLayout, set: u32, calls: Vec<Call>) -> Result<(), Error> {
@@ -197,12 +229,14 @@ fn lead(found: &Dispatcher, place: &SharedXdp, set: u32, force: bool) -> Result<
 fn remove_all(found: &Dispatcher) -> Result<(), Error> {
     kernel::remove_link(&found.layout.link())?;
     kernel::settle();
-    remove_sets(found, None)
+    // The next command removes what is left.
+    let _ = remove_sets(found);
+    Ok(())
 }
 
-fn remove_sets(found: &Dispatcher, but: Option<u32>) -> Result<(), Error> {
-    let old = found.sets.iter().filter(|number| Some(**number) != but);
-    old.into_iter().try_for_each(|number| remove_set(&found.layout, *number))
+/// Removes the sets that were there.
+fn remove_sets(found: &Dispatcher) -> Result<(), Error> {
+    found.sets.iter().try_for_each(|number| remove_set(&found.layout, *number))
 }
 
 /// The record goes first: without it a set is none.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Settled};
 
+use super::moves::moves_map;
 use crate::change::{Change, NotAtomic, What};
 use crate::hook::{Hook, Renewal};
 use crate::layout::map_name;
@@ -37,7 +38,7 @@ pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps:
     found.extend(steps.iter().filter_map(|step| generation(observed, step, steps)));
     found.extend(drift(observed));
     found.extend(foreign(observed, steps));
-    found.extend(not_atomic(steps));
+    found.extend(not_atomic(observed, after, steps));
     found.extend(untried(after, steps));
     found
 }
@@ -239,7 +240,7 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     found.collect()
 }
 
-fn not_atomic(steps: &[Step]) -> Vec<Change> {
+fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Change> {
     let mut moved: Vec<String> = steps.iter().filter_map(Step::moved_hook).map(Hook::name).collect();
     moved.sort();
     moved.dedup();
@@ -253,14 +254,14 @@ fn not_atomic(steps: &[Step]) -> Vec<Change> {
         ] if old.name() == hook.name() => Some(NotAtomic::Gap { hook: hook.clone() }),
         _ => None,
     };
+    let at_once = |hook: &Hook| matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter);
     let overlap = |step: &Step| match step {
-        Step::Switch { hook: hook @ Hook::StructOps(place), .. } if !place.is_updated() => {
-            Some(NotAtomic::Gap { hook: hook.clone() })
-        }
-        Step::Switch { hook, .. } | Step::Exchange { hook, .. }
-            if !matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter) =>
-        {
+        Step::Exchange { hook, from, .. } if moves_map(observed, hook, from.generation(), after) => {
             Some(NotAtomic::BothRun { hook: hook.clone() })
+        }
+        Step::Switch { hook, .. } | Step::Exchange { hook, .. } if !at_once(hook) => {
+            let hook = hook.clone();
+            Some(if hook.is_alone() { NotAtomic::Gap { hook } } else { NotAtomic::BothRun { hook } })
         }
         Step::CatchUpMap { map, .. } => Some(NotAtomic::Copied { map: map_name(map).to_owned() }),
         _ => None,

@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::bundle::Bundle;
+use ouro_rules::chain::MAX_DEPTH;
 use ouro_rules::hook as types;
 use ouro_rules::manifest::Manifest;
 
 use super::{Options, maps};
 use crate::conflict::Conflict;
-use crate::dispatcher::Member;
+use crate::dispatcher::{Member, called, tail_calls};
 use crate::hook::Hook;
 use crate::kernel::{Missing, find_filter};
 use crate::layout::check_name;
@@ -20,10 +21,11 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], optio
     let mut found = names(bundle);
     found.extend(program_types(bundle));
     found.extend(unreadable(observed));
-    found.extend(other_chain(bundle, observed));
+    found.extend(other_chain(bundle, observed, options));
     found.extend(twice(wanted));
     found.extend(hooks(observed, wanted));
     found.extend(wanted.iter().filter_map(|hook| unlike(observed, hook, &bundle.manifest)));
+    found.extend(wanted.iter().filter_map(|hook| too_deep(observed, hook, &bundle.manifest)));
     found.extend(attachments(observed).filter(|conflict| !options.force_links || !matches!(conflict, Conflict::Changed { .. })));
     found.extend(maps::conflicts(bundle, observed));
     found
@@ -70,10 +72,20 @@ pub(super) fn unreadable(observed: &Observed) -> impl Iterator<Item = Conflict> 
     why.map(|(generation, why)| Conflict::Unreadable { generation, why })
 }
 
-fn other_chain(bundle: &Bundle, observed: &Observed) -> Option<Conflict> {
-    let wanted = bundle.manifest.owner();
-    let deployed = observed.metas().map(|meta| meta.manifest.owner()).find(|owner| *owner != wanted)?;
-    Some(Conflict::OtherChain { name: observed.name.clone(), deployed, wanted })
+/// A name is of whoever deployed last. Workspaces without names are told apart by where they are, as far as that is known.
+fn other_chain(bundle: &Bundle, observed: &Observed, options: &Options) -> Option<Conflict> {
+    let current = observed.current().and_then(|number| observed.generations[&number].meta.as_ref());
+    let meta = current.or(observed.kept.as_ref()).filter(|_| !options.take_over)?;
+    let (deployed, wanted) = (meta.manifest.owner(), bundle.manifest.owner());
+    let name = observed.name.clone();
+    match (&meta.origin, &options.origin) {
+        _ if deployed != wanted => Some(Conflict::OtherChain { name, deployed, wanted }),
+        (Some(there), Some(here)) if there != here => {
+            let at = |place| format!("{wanted} in {place}");
+            Some(Conflict::OtherChain { name, deployed: at(there), wanted: at(here) })
+        }
+        _ => None,
+    }
 }
 
 fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {
@@ -102,6 +114,9 @@ fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
 
 /// A device runs one XDP program, and one filter at a priority and handle; a control group whose mode says so runs one program.
 fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
+    if let Some(conflict) = unreadable_share(observed, hook) {
+        return Some(conflict);
+    }
     let with: Vec<String> = observed.sharers(hook).into_iter().map(|other| other.deployment.clone()).collect();
     if matches!(hook, Hook::Xdp { .. }) && !with.is_empty() {
         return Some(Conflict::Shared { hook: hook.clone(), with });
@@ -128,6 +143,24 @@ fn unlike(observed: &Observed, hook: &Hook, manifest: &Manifest) -> Option<Confl
     let other = observed.sharers(hook).into_iter().find(|other| other.kind() != own)?;
     let (mode, section) = other.kind();
     Some(Conflict::Unlike { hook: hook.clone(), other: other.deployment.clone(), mode, section: section.to_owned() })
+}
+
+/// All that share a device do with the tail calls of one run. Kernels before 6.12 count those of each chain alone; what is deployed
+/// there must last when the kernel is a newer one.
+fn too_deep(observed: &Observed, hook: &Hook, manifest: &Manifest) -> Option<Conflict> {
+    let Hook::SharedXdp(place) = hook else { return None };
+    let own = Member::new(&observed.name, place, manifest);
+    let all = called(observed.sharers(hook).into_iter().chain([&own]));
+    let taken = tail_calls(all.iter().copied());
+    let each = all.iter().map(|member| (member.deployment.clone(), member.tail_calls)).collect();
+    (taken > MAX_DEPTH).then(|| Conflict::TooDeep { hook: hook.clone(), taken, each })
+}
+
+/// Nobody can be called besides chains of which nobody knows which they are, nor be called no more.
+pub(super) fn unreadable_share(observed: &Observed, hook: &Hook) -> Option<Conflict> {
+    let runs_xdp = matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_));
+    let dispatcher = observed.dispatcher_of(hook).filter(|dispatcher| runs_xdp && dispatcher.is_unreadable())?;
+    Some(Conflict::UnreadableShare { hook: hook.clone(), path: dispatcher.path() })
 }
 
 /// What is attached must be ours still, and seen from the namespace it was attached in. From another one a filter is not seen

@@ -42,6 +42,10 @@ pub struct Options {
     pub force_links: bool,
     /// Do not try the chain with its test packets.
     pub no_tests: bool,
+    /// Go on where another chain, or another workspace's, is deployed under the same name.
+    pub take_over: bool,
+    /// Where the sources are, of a workspace that has no name to be told by.
+    pub origin: Option<String>,
     /// How many seconds `confirm` has before the previous generation is made live again; no trial if there are none.
     pub confirm: Option<u64>,
 }
@@ -53,7 +57,7 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
-    let reusable = reusable(bundle, observed, &hooks).filter(|_| !options.force);
+    let reusable = reusable(bundle, observed, &hooks, options).filter(|_| !options.force);
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
     let mut steps = leftovers(observed, target);
     let same_code = same_code(bundle, observed).filter(|_| !options.force);
@@ -74,8 +78,11 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
 }
 
 /// A whole generation of the same bundle: the one that is live, or the newest.
-fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook]) -> Option<u32> {
-    let same = |meta: &crate::Meta| meta.digest == bundle.digest && meta.manifest == bundle.manifest && meta.hooks == hooks;
+fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook], options: &Options) -> Option<u32> {
+    let from_here = |meta: &crate::Meta| options.origin.is_none() || meta.origin == options.origin;
+    let same = |meta: &crate::Meta| {
+        meta.digest == bundle.digest && meta.manifest == bundle.manifest && meta.hooks == hooks && from_here(meta)
+    };
     let maps_there = maps::are_there(bundle, observed);
     newest(observed, |generation| maps_there && generation.is_whole() && generation.meta.as_ref().is_some_and(same))
 }

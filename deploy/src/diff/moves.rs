@@ -74,9 +74,9 @@ impl<'a> Moves<'a> {
         let (Hook::SharedXdp(to), Hook::SharedXdp(from), Some(_)) = (hook, &attached.hook, attached.generation) else {
             return false;
         };
-        let frags = Member::new(&self.observed.name, to, self.manifest).frags;
+        let own = Member::new(&self.observed.name, to, self.manifest);
         let called = self.observed.dispatcher_at(hook).map(|(_, seat)| &seat.member);
-        to.mode == from.mode && called.is_some_and(|member| member.place != *to || member.frags != frags)
+        to.mode == from.mode && called.is_some_and(|member| *member != own)
     }
 
     /// The roots that no hook will run.
@@ -97,14 +97,14 @@ impl<'a> Moves<'a> {
 
     fn runs(&self, hook: &Hook) -> Runs {
         match &self.root {
-            Some(root) if is_rooted(self.manifest, hook) => Runs::Root(root.clone()),
+            Some(root) if is_rooted(self.manifest, hook) => Runs::Root { root: root.clone(), generation: self.target },
             _ => Runs::Generation(self.target),
         }
     }
 
     fn attach(&self, hook: &Hook) -> Step {
         match self.runs(hook) {
-            Runs::Root(root) => Step::AttachRoot { hook: hook.clone(), root },
+            Runs::Root { root, generation } => Step::AttachRoot { hook: hook.clone(), root, generation },
             Runs::Generation(generation) => Step::Attach { hook: hook.clone(), generation },
         }
     }
@@ -113,16 +113,29 @@ impl<'a> Moves<'a> {
     fn renew(&self, hook: &Hook, attached: &Attachment) -> Vec<Step> {
         let to = self.runs(hook);
         let whole = |root: &String| self.observed.roots.get(root).is_some_and(root::Root::is_whole);
+        let stays = attached.generation.is_none_or(|from| !moves_map(self.observed, hook, from, self.manifest));
         match (&attached.root, attached.generation, to) {
-            (Some(from), _, Runs::Root(to)) if *from == to && whole(from) => Vec::new(),
+            (Some(from), _, Runs::Root { root: to, .. }) if *from == to && whole(from) && stays => Vec::new(),
             (None, Some(from), Runs::Generation(to)) if from == to => Vec::new(),
-            (None, Some(from), Runs::Generation(to)) => vec![Step::Switch { hook: hook.clone(), from, to }],
+            (None, Some(from), Runs::Generation(to)) if stays => vec![Step::Switch { hook: hook.clone(), from, to }],
             (None, Some(from), to) => vec![Step::Exchange { hook: hook.clone(), from: Runs::Generation(from), to }],
-            (Some(from), Some(_), to) => vec![Step::Exchange { hook: hook.clone(), from: Runs::Root(from.clone()), to }],
+            (Some(root), Some(generation), to) => {
+                let from = Runs::Root { root: root.clone(), generation };
+                vec![Step::Exchange { hook: hook.clone(), from, to }]
+            }
             (_, None, Runs::Generation(generation)) => {
                 vec![Step::TakeBack { hook: hook.clone(), program: attached.program, generation }]
             }
-            (_, None, Runs::Root(_)) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
+            (_, None, Runs::Root { .. }) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
         }
     }
+}
+
+/// Whether a hook hangs on a map that is another one for this manifest than for the generation it runs. Its link takes another
+/// program, but stays on its map.
+pub(super) fn moves_map(observed: &Observed, hook: &Hook, from: u32, after: &Manifest) -> bool {
+    let Some(name) = hook.map() else { return false };
+    let pin = |manifest: &Manifest| manifest.maps.iter().find(|map| map.name == name).map(|map| manifest.pin_of(map));
+    let before = observed.generations.get(&from).and_then(|generation| generation.meta.as_ref());
+    before.is_some_and(|meta| pin(&meta.manifest) != pin(after))
 }

@@ -2,12 +2,13 @@
 //!
 //! Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::manifest::Manifest;
 
 use super::{check, live, maps, recorded_qdiscs};
 use crate::conflict::Conflict;
+use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
 use crate::step::Step;
 
@@ -51,7 +52,9 @@ fn keeper(observed: &Observed, generation: Option<u32>) -> Keep {
 /// Maps go before the generation that records them. The one whose maps stay goes last, with the sign that it is the one, so that
 /// the next command keeps the same if this one is killed.
 fn removal(observed: &Observed, force: bool, keep: Keep) -> Result<Vec<Step>, Vec<Conflict>> {
-    let conflicts: Vec<Conflict> = check::unreadable(observed).chain(blocked(observed, force)).collect();
+    let hooks: BTreeMap<String, &Hook> = observed.metas().flat_map(|meta| &meta.hooks).map(|hook| (hook.name(), hook)).collect();
+    let mut conflicts: Vec<Conflict> = check::unreadable(observed).chain(blocked(observed, force)).collect();
+    conflicts.extend(hooks.values().filter_map(|hook| check::unreadable_share(observed, hook)));
     if !conflicts.is_empty() {
         return Err(conflicts);
     }
@@ -116,7 +119,7 @@ pub(super) fn detach(attached: &Attachment) -> Option<Step> {
     let hook = attached.hook.clone();
     match (&hook, attached.generation) {
         (_, Some(generation)) if attached.is_alive() => Some(match &attached.root {
-            Some(root) => Step::DetachRoot { hook, root: root.clone() },
+            Some(root) => Step::DetachRoot { hook, root: root.clone(), generation },
             None => Step::Detach { hook, generation },
         }),
         (hook, _) if !hook.is_link() => None,

@@ -81,25 +81,27 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn
 
 /// Puts a new link in the place of one that takes no other program. The new one is attached first and pinned beside the old one, so
 /// that something is attached whenever this ends. Where two have no room the old one goes first.
-fn exchange(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn Fn(&str) -> PathBuf) -> Result<(), Error> {
+pub(crate) fn exchange(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn Fn(&str) -> PathBuf) -> Result<(), Error> {
     let before = pins::require(link, Kind::Link)?;
     if !runs(hook, pins::facts_of_link(&before, link)?, old)? {
         return Err(changed(hook));
     }
     let (beside, site) = (beside(link), Site { link, map });
     bpffs::remove_pin(&beside)?;
-    if is_alone(hook) {
-        remove_open_link(&before, link)?;
-        drop(before);
-        let made = create(hook, new, &site).or_else(|error| {
-            // What ran before runs again, so that the error is all that came of it.
-            create(hook, old, &site).and_then(|made| pin(&made, link)).and(Err(error))
-        })?;
-        return pin(&made, link);
+    if hook.is_alone() {
+        remove_open_link(before, link)?;
+        let made = create(hook, new, &site).and_then(|made| pin(&made, link));
+        // What ran before runs again, so that the error is all that came of it.
+        return made.or_else(|error| create(hook, old, &site).and_then(|made| pin(&made, link)).and(Err(error)));
     }
     pin(&create(hook, new, &site)?, &beside)?;
-    std::fs::rename(&beside, link).map_err(|error| Error::io(format!("cannot replace the pin `{}`", link.display()), error))?;
-    detach_link(&before, link)
+    std::fs::rename(&beside, link).map_err(|error| {
+        // Why it failed is the error; the next command removes what is left.
+        let _ = bpffs::remove_pin(&beside);
+        Error::io(format!("cannot replace the pin `{}`", link.display()), error)
+    })?;
+    let_go(before);
+    Ok(())
 }
 
 /// Where a link waits to take another one's place.
@@ -107,11 +109,6 @@ pub(crate) fn beside(link: &Path) -> PathBuf {
     let mut name = link.file_name().unwrap_or_default().to_owned();
     name.push("%new");
     link.with_file_name(name)
-}
-
-/// Whether a place holds one program: netfilter has one at a priority, and what is registered has a name of its own.
-fn is_alone(hook: &Hook) -> bool {
-    matches!(hook, Hook::Netfilter(_) | Hook::StructOps(_))
 }
 
 /// Whether a link runs the pinned program, or registers the pinned table.
@@ -152,28 +149,26 @@ pub(crate) fn detach(hook: &Hook, link: &Path, program: &Path) -> Result<(), Err
     if facts.target.is_some() && tells && !runs(hook, facts, program)? {
         return Err(changed(hook));
     }
-    remove_open_link(&fd, link)
+    remove_open_link(fd, link)
 }
 
 /// Detaches and unpins a link, whatever it runs; no error if it is gone.
 pub(crate) fn remove_link(link: &Path) -> Result<(), Error> {
-    pins::open(link, Kind::Link)?.map_or(Ok(()), |fd| remove_open_link(&fd, link))
+    pins::open(link, Kind::Link)?.map_or(Ok(()), |fd| remove_open_link(fd, link))
 }
 
-fn remove_open_link(fd: &OwnedFd, link: &Path) -> Result<(), Error> {
-    detach_link(fd, link)?;
+/// The pin goes first. Of some links (netfilter's) nobody can tell whether they are detached: one that was, and is pinned still, would
+/// be taken for one that runs.
+fn remove_open_link(fd: OwnedFd, link: &Path) -> Result<(), Error> {
     bpffs::remove_pin(&beside(link))?;
-    bpffs::remove_pin(link)
+    bpffs::remove_pin(link)?;
+    let_go(fd);
+    Ok(())
 }
 
-fn detach_link(fd: &OwnedFd, link: &Path) -> Result<(), Error> {
-    match sys::link_detach(fd.as_fd()) {
-        // What it was attached to is gone, and the link with it; or links of this kind are detached when nothing holds them.
-        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOLINK | libc::EOPNOTSUPP)) => {
-            Err(Error::io(format!("cannot detach `{}`", link.display()), error))
-        }
-        _ => Ok(()),
-    }
+/// Detaches a link that is pinned nowhere. One that cannot be detached is when the last descriptor is closed, which this one is.
+fn let_go(fd: OwnedFd) {
+    let _ = sys::link_detach(fd.as_fd());
 }
 
 fn create(hook: &Hook, program: &Path, site: &Site<'_>) -> Result<OwnedFd, Error> {

@@ -2,6 +2,7 @@
 //!
 //! Knows capabilities by number; whether a command succeeds is the kernel's word.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -12,12 +13,50 @@ use super::sys;
 use crate::{Error, layout};
 
 const CAP_DAC_OVERRIDE: u32 = 1;
+const CAP_DAC_READ_SEARCH: u32 = 2;
 const CAP_FOWNER: u32 = 3;
 const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_PTRACE: u32 = 19;
 const CAP_SYS_ADMIN: u32 = 21;
 const CAP_SYS_RESOURCE: u32 = 24;
+const CAP_SYSLOG: u32 = 34;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
+
+/// What a command may take besides loading and attaching.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Right {
+    /// To mount a file system, to be given a module's types, to probe programs of users by events, and where events are guarded to
+    /// make any.
+    Administer,
+    /// To read the files of other users.
+    ReadFiles,
+    /// To open what belongs to processes that may do more.
+    LookIntoProcesses,
+    /// To be told the addresses of the kernel's symbols.
+    ReadAddresses,
+}
+
+impl Right {
+    fn capability(self) -> u32 {
+        match self {
+            Right::Administer => CAP_SYS_ADMIN,
+            Right::ReadFiles => CAP_DAC_READ_SEARCH,
+            Right::LookIntoProcesses => CAP_SYS_PTRACE,
+            Right::ReadAddresses => CAP_SYSLOG,
+        }
+    }
+
+    /// The capability's name.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Right::Administer => "CAP_SYS_ADMIN",
+            Right::ReadFiles => "CAP_DAC_READ_SEARCH",
+            Right::LookIntoProcesses => "CAP_SYS_PTRACE",
+            Right::ReadAddresses => "CAP_SYSLOG",
+        }
+    }
+}
 
 /// Program types that follow the kernel itself (`is_perfmon_prog_type` of kernel/bpf/syscall.c).
 const FOLLOWING: [&str; 9] =
@@ -29,7 +68,7 @@ pub(crate) fn follows_kernel(ty: &str) -> bool {
 }
 
 /// The capabilities that deploying a chain takes: two since kernel 5.8, and a third for programs that follow the kernel.
-pub fn needed_capabilities(follows_kernel: bool) -> Vec<&'static str> {
+pub(crate) fn needed_capabilities(follows_kernel: bool) -> Vec<&'static str> {
     ["CAP_BPF", "CAP_NET_ADMIN"].into_iter().chain(follows_kernel.then_some("CAP_PERFMON")).collect()
 }
 
@@ -51,11 +90,13 @@ fn held() -> Result<u64, Error> {
     sys::capabilities().map_err(|error| Error::io("cannot read the capabilities of this process", error))
 }
 
-/// From here on this thread, and those it starts, can do no more than change this deployment. Whoever has not even that keeps what
-/// there is, and is told by [`require`]. `administers` keeps what mounting, and asking for objects by their ids, takes.
-pub fn limit_capabilities(bpffs: &Path, name: &str, administers: bool) -> Result<(), Error> {
+/// From here on this thread, and those it starts, can do no more than change this deployment, with these rights. Whoever has not even
+/// that keeps what there is, and is told by [`require`].
+pub(crate) fn limit_to(bpffs: &Path, name: &str, rights: &BTreeSet<Right>) -> Result<(), Error> {
+    // Takes a capability that is given up here, and holds for the process.
+    sys::lift_memory_limit();
     let mut keep = vec![CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON];
-    keep.extend(administers.then_some(CAP_SYS_ADMIN));
+    keep.extend(rights.iter().map(|right| right.capability()));
     if held()? & (1 << CAP_BPF) == 0 {
         keep.extend([CAP_SYS_ADMIN, CAP_SYS_RESOURCE]);
     }

@@ -61,8 +61,9 @@ fn read(layout: &SharedLayout) -> Result<Dispatcher, Error> {
     (found.link, found.program, found.target) = (Some(link.id), link.program, link.target);
     let mut newest = None;
     for number in found.sets.clone() {
-        let Some(members) = members(&layout.members(number))? else { continue };
         let runs = pins::program_id(&layout.dispatcher(number))? == Some(link.program);
+        found.running = Some(number).filter(|_| runs).or(found.running);
+        let Some(members) = members(&layout.members(number))? else { continue };
         if runs || !found.is_ours {
             newest = Some((number, members));
         }

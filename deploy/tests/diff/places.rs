@@ -1,9 +1,12 @@
 //! Places that are others', elsewhere, or not there.
 
-use ouro_deploy::{Attachment, Conflict, Device, Hook, Missing, Options, Step, diff};
-use ouro_rules::manifest::{Attach, Tracepoint};
+use ouro_deploy::{
+    Attachment, Change, Conflict, Device, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
+};
+use ouro_rules::bundle::Bundle;
+use ouro_rules::manifest::{Attach, Family, Iter, Netfilter, NetfilterHook, OnChange, Sockmap, Tracepoint};
 
-use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, nothing, seen, steps, xdp};
+use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
 
 /// Two projects may have the same labels; their names in `ouro.toml` tell them apart.
 #[test]
@@ -12,6 +15,98 @@ fn another_project_does_not_take_a_name() {
     other.manifest.workspace = Some("acme".to_owned());
     let text: Vec<String> = conflicts(&other, &deployed(&bundle("a", &[xdp("eth0")]))).iter().map(Conflict::to_string).collect();
     assert_eq!(text, ["the deployment `fw` belongs to the chain `//fw:fw`, not to `//fw:fw of acme`"]);
+}
+
+/// Who takes a name over is its owner from then on, although the generation before is the other one's.
+#[test]
+fn a_name_is_taken_over_when_asked_for() {
+    let old = bundle("a", &[xdp("eth0")]);
+    let mut other = bundle("b", &[xdp("eth0")]);
+    other.manifest.workspace = Some("acme".to_owned());
+    let take_over = Options { take_over: true, ..Options::default() };
+    assert!(!diff(&other, &deployed(&old), &take_over).unwrap().steps.is_empty());
+    let mut observed = deployed(&other);
+    observed.generations.insert(2, made_live(generation(&old, 2), 0));
+    assert_eq!(steps(&other, &observed), []);
+    assert!(matches!(conflicts(&old, &observed)[..], [Conflict::OtherChain { .. }]));
+}
+
+/// Two workspaces without a name, with equal labels.
+#[test]
+fn workspaces_without_names_are_told_apart_by_where_they_are() {
+    let wanted = bundle("a", &[xdp("eth0")]);
+    let from = |place: &str| Options { origin: Some(place.to_owned()), ..Options::default() };
+    let mut observed = deployed(&wanted);
+    observed.generations.get_mut(&1).unwrap().meta.as_mut().unwrap().origin = Some("/home/a".to_owned());
+    assert_eq!(diff(&wanted, &observed, &from("/home/a")).unwrap().steps, []);
+    let found = diff(&wanted, &observed, &from("/home/b")).unwrap_err();
+    let text = "the deployment `fw` belongs to the chain `//fw:fw in /home/a`, not to `//fw:fw in /home/b`";
+    assert_eq!(found.iter().map(Conflict::to_string).collect::<Vec<_>>(), [text]);
+    assert!(found[0].help().contains("`[workspace] name`") && found[0].help().contains("`--take-over`"));
+    // It is recorded whose it is now, and nothing is loaded for that.
+    let taken = diff(&wanted, &observed, &Options { take_over: true, ..from("/home/b") }).unwrap().steps;
+    assert!(taken.contains(&Step::AdoptGeneration { from: 1, generation: 2 }), "{taken:?}");
+    // A file does not tell where it was built.
+    assert_eq!(steps(&wanted, &observed), []);
+}
+
+/// A chain at one place, live, and the same with another map definition and other code.
+fn at_another_map(place: &Attach) -> (Observed, Bundle) {
+    let old = bundle("a", std::slice::from_ref(place));
+    let mut new = bundle("b", std::slice::from_ref(place));
+    (new.manifest.maps[0].max_entries, new.manifest.maps[0].on_change) = (8, OnChange::Reset);
+    let mut observed = nothing();
+    observed.has_folders = true;
+    observed.generations.insert(1, made_live(generation(&old, 1), 1));
+    let hook = Hook::new(place, true);
+    let (name, target, generation) = (hook.name(), Some(50), Some(1));
+    let attachment = Attachment { hook, link: Some(7), program: 10, root: None, target, generation, namespace: NAMESPACE };
+    observed.attachments.insert(name, attachment);
+    observed.maps.insert(old.manifest.maps[0].pin(), seen());
+    (observed, new)
+}
+
+fn not_atomic(changes: &[Change]) -> Vec<&NotAtomic> {
+    let why = changes.iter().filter_map(|change| match change {
+        Change::NotAtomic { why } => Some(why),
+        _ => None,
+    });
+    why.collect()
+}
+
+/// A link takes another program, but stays on the map it was made for.
+#[test]
+fn a_hook_at_a_map_that_changes_gets_another_link() {
+    let map = "seen".to_owned();
+    let walk = Iter { target: "bpf_map_elem".to_owned(), map: Some(map.clone()), cgroup: None, pid: None, sleepable: false };
+    for place in [Attach::Sockmap(Sockmap { map, attach_type: "SK_MSG_VERDICT".to_owned() }), Attach::Iter(walk)] {
+        let hook = Hook::new(&place, true);
+        let (mut observed, new) = at_another_map(&place);
+        let exchange = |from, to| {
+            let (from, to) = (Runs::Generation(from), Runs::Generation(to));
+            Step::Exchange { hook: hook.clone(), from, to }
+        };
+        let plan = diff(&new, &observed, &Options::default()).unwrap();
+        assert!(plan.steps.contains(&exchange(1, 2)), "{:?}", plan.steps);
+        assert_eq!(not_atomic(&plan.changes), [&NotAtomic::BothRun { hook: hook.clone() }]);
+        observed.generations.insert(2, made_live(generation(&new, 2), 2));
+        observed.attachments.values_mut().for_each(|attached| (attached.generation, attached.program) = (Some(2), 20));
+        assert!(way_back(&observed).unwrap().steps.contains(&exchange(2, 1)));
+        // Other code alone needs none.
+        let (observed, _) = at_another_map(&place);
+        let found = steps(&bundle("b", &[place]), &observed);
+        assert!(found.contains(&Step::Switch { hook: hook.clone(), from: 1, to: 2 }), "{found:?}");
+    }
+}
+
+/// Where a place holds one program, the old one goes before the new one comes.
+#[test]
+fn a_place_for_one_program_is_empty_for_a_moment() {
+    let (at, family, priority, defrag) = (NetfilterHook::Input, Family::Ipv4, 1, false);
+    let place = Attach::Netfilter(Netfilter { family, at, priority, defrag });
+    let (observed, new) = at_another_map(&place);
+    let plan = diff(&new, &observed, &Options::default()).unwrap();
+    assert_eq!(not_atomic(&plan.changes), [&NotAtomic::Gap { hook: Hook::new(&place, true) }], "{:?}", plan.steps);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-use ouro_rules::manifest::{Attach, Family, Netfilter, NetfilterHook, Netns, Socket, Sockmap};
+use ouro_rules::manifest::{Attach, Family, MapSpec, Netfilter, NetfilterHook, Netns, OnChange, Socket, Sockmap};
 
 use crate::chain::{Chain, count, map};
 use crate::missing::{does_not_offer, lacks};
@@ -116,7 +116,7 @@ fn messages_of_sockets_in_a_map_are_seen() {
             ("sk_skb/stream_verdict", "SK_SKB_STREAM_VERDICT"),
         ] {
             let attach = Attach::Sockmap(Sockmap { map: "socks".to_owned(), attach_type: attach_type.to_owned() });
-            let socks = ouro_rules::manifest::MapSpec { value: "__u32".to_owned(), value_size: 4, ..map("socks", "sockmap", 4) };
+            let socks = MapSpec { value: "__u32".to_owned(), value_size: 4, ..map("socks", "sockmap", 4) };
             let chain: Chain = counting(section, &format!("{}return 1;", count("seen")), attach).map(socks);
             let bundle = chain.bundle(lab.folder());
             deployed(lab, &bundle);
@@ -133,6 +133,41 @@ fn messages_of_sockets_in_a_map_are_seen() {
             send();
             redeployed(lab, &bundle);
             send();
+            undeployed(lab, "fw");
+        }
+    });
+}
+
+/// The link took the new program and stayed on the old map: sockets in the new one had no verdict.
+#[test]
+fn a_map_of_sockets_that_changes_takes_its_program_along() {
+    if !kernel_is_at_least(6, 10) {
+        return;
+    }
+    lab(|lab| {
+        for atomic in [false, true] {
+            let of = |sockets| {
+                let attach = Attach::Sockmap(Sockmap { map: "socks".to_owned(), attach_type: "SK_MSG_VERDICT".to_owned() });
+                let socks = MapSpec { value: "__u32".to_owned(), value_size: 4, ..map("socks", "sockmap", sockets) };
+                let socks = MapSpec { on_change: OnChange::Reset, ..socks };
+                let chain = counting("sk_msg", &format!("{}return 1;", count("seen")), attach).map(socks);
+                Chain { atomic, ..chain }.bundle(lab.folder())
+            };
+            let is_seen = || {
+                let (mut near, mut far) = connection();
+                raw::map_update(&crate::map_pin(lab, "socks"), 0, &near.as_raw_fd().to_ne_bytes()).unwrap();
+                let before = seen(lab);
+                near.write_all(b"ouro").unwrap();
+                far.read_exact(&mut [0; 4]).unwrap();
+                seen(lab) > before
+            };
+            deployed(lab, &of(4));
+            assert!(is_seen());
+            deployed(lab, &of(8));
+            assert!(is_seen(), "in the new map, atomic: {atomic}");
+            ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap();
+            assert!(is_seen(), "in the old map, atomic: {atomic}");
+            assert_eq!(status(lab).problems, []);
             undeployed(lab, "fw");
         }
     });

@@ -10,7 +10,8 @@ use ouro_rules::manifest::{Attach, SharedXdp, XdpMode};
 use crate::chain::{Chain, count, if_udp, map, save, xdp};
 use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
 use crate::missing::precedes;
-use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
+use crate::raw::link_update;
+use crate::support::{Lab, NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, redeployed};
 
 fn shared(priority: u16, proceed_on: &[&str]) -> Attach {
@@ -197,8 +198,93 @@ fn the_chains_of_a_device_have_33_tail_calls_together() {
         deployed(lab, &long(lab, "a", 1, 15));
         deployed(lab, &long(lab, "b", 2, 16));
         assert_eq!(of_three(lab, &["a", "b"]), [3, 3], "16 and 17 make 33");
-        deployed(lab, &long(lab, "b", 2, 17));
+        let mut longer = long(lab, "b", 2, 17);
+        // The program jumps all the same, and the manifest tells of one jump less.
+        longer.manifest.edges.pop();
+        deployed(lab, &longer);
         assert_eq!(of_three(lab, &["a", "b"]), [3, 0], "16 and 18 make 34");
+        removed(lab, &["a", "b"]);
+    });
+}
+
+#[test]
+fn chains_that_take_too_many_tail_calls_together_are_refused() {
+    lab(|lab| {
+        let refused = |bundle: &Bundle| match deploy(lab, bundle).unwrap_err() {
+            Error::Conflicts(conflicts) => conflicts.iter().map(Conflict::to_string).collect::<Vec<_>>(),
+            other => panic!("{other}"),
+        };
+        deployed(lab, &long(lab, "a", 1, 15));
+        let (short, longer) = (long(lab, "b", 2, 16), long(lab, "b", 2, 17));
+        let sum = |b| format!("the chains that share native XDP of `near0`, priority 2 can take 34 tail calls in one run: {b}");
+        assert_eq!(refused(&longer), [sum("`a` 16, `b` 18")]);
+        deployed(lab, &short);
+        // A generation with a longer way is no matter of its slot alone.
+        assert_eq!(refused(&longer), [sum("`a` 16, `b` 18")]);
+        assert_eq!(sharing(lab), ["a", "b"]);
+        // Nothing runs behind a chain whose verdict is final.
+        let mut last = short;
+        last.manifest.attach = vec![shared(2, &[])];
+        deployed(lab, &last);
+        deployed(lab, &bundle(lab, "c", shared(3, &["pass"]), "XDP_PASS"));
+        assert_eq!(sharing(lab), ["a", "b", "c"]);
+        removed(lab, &["a", "b", "c"]);
+    });
+}
+
+/// Somebody made the device run a program of their own: who leaves it need not wait for the others to take it back.
+#[test]
+fn a_chain_leaves_a_device_that_somebody_took() {
+    lab(|lab| {
+        let of = |name: &str, priority| bundle(lab, name, shared(priority, &["pass"]), "XDP_DROP");
+        deployed(lab, &of("a", 10));
+        deployed(lab, &of("b", 20));
+        deployed(lab, &chain("c", shared(30, &[]), "XDP_PASS").attach(&[]).bundle(lab.folder()));
+        let link = sh(&format!("ls {}/*/link", hooks(lab).display()));
+        link_update(Path::new(link.trim()), &lab.bpffs.join("ouro/c/gen-1/progs/last"));
+        let force = RemoveOptions { force: true, ..RemoveOptions::default() };
+        ouro_deploy::undeploy(&lab.bpffs, "a", &force, &mut |_| {}).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!lab.bpffs.join("ouro/a").exists());
+        let runs = bpftool(&["link", "show", "pinned", link.trim()])["prog_id"].clone();
+        let theirs = bpftool(&["prog", "show", "pinned", lab.bpffs.join("ouro/c/gen-1/progs/last").to_str().unwrap()]);
+        assert_eq!(runs, theirs["id"], "it is theirs still");
+        undeploy(lab, "c");
+        let force = Options { force_links: true, ..Options::default() };
+        ouro_deploy::deploy(&lab.bpffs, &of("b", 20), &force, &mut |_| {}).unwrap();
+        assert_eq!((sharing(lab), of_three(lab, &["b"])), (vec!["b".to_owned()], vec![3]));
+        removed(lab, &["b"]);
+    });
+}
+
+/// The record of who is called was gone, and the next deploy of anything took the dispatcher for a leftover: whatever the chains
+/// had dropped came through.
+#[test]
+fn what_a_device_runs_outlives_its_record() {
+    lab(|lab| {
+        let (a, b) = (bundle(lab, "a", shared(1, &["pass"]), "XDP_DROP"), bundle(lab, "b", shared(2, &["pass"]), "XDP_DROP"));
+        deployed(lab, &a);
+        deployed(lab, &b);
+        sh(&format!("rm {}/*/set-2/members", hooks(lab).display()));
+        lab.cable("near1", "far1", "10.98.0");
+        deployed(lab, &bundle(lab, "c", xdp("near1"), "XDP_PASS"));
+        assert_eq!(of_three(lab, &["a", "b"]), [3, 0], "it still drops");
+        let conflict = |error: Error| match error {
+            Error::Conflicts(conflicts) => {
+                assert!(matches!(conflicts.as_slice(), [Conflict::UnreadableShare { .. }]), "{conflicts:?}");
+                conflicts[0].help()
+            }
+            other => panic!("{other}"),
+        };
+        let help = conflict(deploy(lab, &a).unwrap_err());
+        let force = RemoveOptions { force: true, ..RemoveOptions::default() };
+        conflict(ouro_deploy::undeploy(&lab.bpffs, "a", &force, &mut |_| {}).unwrap_err());
+        undeploy(lab, "c");
+        assert_eq!(of_three(lab, &["a", "b"]), [3, 0]);
+        // What the help says to do.
+        sh(help.split('`').nth(1).unwrap());
+        deployed(lab, &a);
+        deployed(lab, &b);
+        assert_eq!((sharing(lab), of_three(lab, &["a", "b"])), (vec!["a".to_owned(), "b".to_owned()], vec![3, 0]));
         removed(lab, &["a", "b"]);
     });
 }

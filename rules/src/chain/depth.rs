@@ -9,7 +9,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use super::{Draft, Graph, MAX_DEPTH};
 use crate::diagnostic::Diagnostic;
 use crate::hook;
-use crate::manifest::Attach;
+use crate::manifest::{Attach, Manifest};
 
 /// Runs looked at before the question is given up: it needs dozens of bounds that hang together to come this far.
 const RUNS: usize = 100_000;
@@ -17,7 +17,8 @@ const RUNS: usize = 100_000;
 /// No run may go on beyond the kernel's limit. Asked first is whether all fit even if the bounded jumps of a circle shared the
 /// sum of their bounds: that is coarser, and answered at once.
 pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> {
-    let steps = steps(graph);
+    let jumps = graph.jumps.iter().map(|edge| (edge.from, edge.to, edge.jump.bound));
+    let steps = steps(graph.programs.len(), jumps);
     let limit = limit(draft);
     if Search::new(&steps, Counters::Shared, limit).run().is_ok() {
         return None;
@@ -31,6 +32,16 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Option<Diagnostic> 
                 .help("lower the `loop` bounds, or bound fewer jumps"),
         ),
     }
+}
+
+/// The most tail calls a run of a linked chain takes; the kernel's limit where that cannot be told.
+pub fn longest_run(manifest: &Manifest) -> u32 {
+    let place = |index: u32| usize::try_from(index).unwrap_or(usize::MAX);
+    let jumps = manifest.edges.iter().map(|edge| (place(edge.from), place(edge.to), edge.bound));
+    let steps = steps(manifest.programs.len(), jumps);
+    let most = |counters| Search::new(&steps, counters, MAX_DEPTH).run().ok();
+    let longest = if manifest.programs.is_empty() { Some(0) } else { most(Counters::Each).or_else(|| most(Counters::Shared)) };
+    longest.and_then(|most| u32::try_from(most).ok()).unwrap_or(MAX_DEPTH)
 }
 
 /// The stub of a root table takes one tail call to come to the entry, and so does the dispatcher of a shared device.
@@ -59,19 +70,19 @@ struct Steps {
     circle: Vec<usize>,
 }
 
-fn steps(graph: &Graph<'_>) -> Steps {
+/// Of so many programs, and of jumps from one to another with their bounds.
+fn steps(programs: usize, jumps: impl Iterator<Item = (usize, usize, Option<u32>)>) -> Steps {
     let mut pairs: BTreeMap<(usize, usize), Option<u32>> = BTreeMap::new();
-    for edge in &graph.jumps {
-        let bound = edge.jump.bound;
+    for (from, to, bound) in jumps.filter(|(from, to, _)| (*from).max(*to) < programs) {
         let add = |known: &mut Option<u32>| *known = known.zip(bound).map(|(one, other)| (one + other).min(MAX_DEPTH + 1));
-        pairs.entry((edge.from, edge.to)).and_modify(add).or_insert(bound);
+        pairs.entry((from, to)).and_modify(add).or_insert(bound);
     }
-    let mut onward = vec![Vec::new(); graph.programs.len()];
+    let mut onward = vec![Vec::new(); programs];
     let all: DiGraph<(), ()> = DiGraph::from_edges(pairs.keys().map(|(from, to)| (NodeIndex::new(*from), NodeIndex::new(*to))));
     for ((from, to), bound) in pairs {
         onward[from].push((to, bound));
     }
-    let mut circle = vec![0; graph.programs.len()];
+    let mut circle = vec![0; programs];
     for (number, members) in petgraph::algo::kosaraju_scc(&all).into_iter().enumerate() {
         members.into_iter().for_each(|member| circle[member.index()] = number);
     }

@@ -21,6 +21,7 @@ use crate::manifest::{Attach, Edge, MapSpec, PacketTest, Replaces, Scalar};
 use crate::provider::{Jump, MapInfo, ProgramInfo};
 use crate::requirement::Requirement;
 
+pub use depth::longest_run;
 pub use extend::Extension;
 pub use fit::{check_jump, check_point};
 

@@ -8,7 +8,7 @@ use ouro_rules::manifest::{Attach, Family, MapSpec, Netfilter, NetfilterHook, Ne
 
 use crate::chain::{Chain, count, map};
 use crate::missing::{does_not_offer, lacks};
-use crate::support::{lab, sh};
+use crate::support::{kernel_is_at_least, lab, sh};
 use crate::{counting, deploy, deployed, fires, raw, redeployed, seen, status, undeployed};
 
 fn netfilter(priority: i32, at: NetfilterHook) -> Attach {

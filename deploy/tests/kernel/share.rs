@@ -11,7 +11,7 @@ use crate::chain::{Chain, count, if_udp, map, save, xdp};
 use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
 use crate::missing::precedes;
 use crate::raw::link_update;
-use crate::support::{Lab, NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
+use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
 use crate::{deploy, deployed, redeployed};
 
 fn shared(priority: u16, proceed_on: &[&str]) -> Attach {

@@ -10,12 +10,16 @@ use ouro_rules::hook::{HOOKS, Hook, Verdicts};
 
 use crate::support::kernel_is_at_least;
 
-fn compile(source: &Path, folder: &Path) -> Vec<u8> {
+pub fn compile(source: &Path, folder: &Path) -> Vec<u8> {
+    compile_with(source, folder, &[])
+}
+
+pub fn compile_with(source: &Path, folder: &Path, flags: &[&str]) -> Vec<u8> {
     let output = folder.join(source.file_stem().expect("a name")).with_extension("o");
     let arch = if cfg!(target_arch = "aarch64") { "aarch64" } else { "x86_64" };
     let mut clang = Command::new("clang-19");
     clang.args(["-target", "bpf", "-O2", "-g", "-Wall", "-Werror", "-c", "-o"]).args([&output, source]);
-    let done = clang.arg(format!("-I/usr/include/{arch}-linux-gnu")).output().expect("clang-19 runs");
+    let done = clang.args(flags).arg(format!("-I/usr/include/{arch}-linux-gnu")).output().expect("clang-19 runs");
     assert!(done.status.success(), "{}: {}", source.display(), String::from_utf8_lossy(&done.stderr));
     fs::read(output).expect("clang wrote it")
 }

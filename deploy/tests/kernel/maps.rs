@@ -298,6 +298,9 @@ fn maps_hold_what_is_declared_and_frozen_ones_keep_it() {
 /// what `ouro verify` took could not be deployed.
 #[test]
 fn a_map_of_maps_holds_maps_with_locks() {
+    if !kernel_is_at_least(6, 2) {
+        return;
+    }
     lab(|lab| {
         let locked = |name| MapSpec { value: "struct locked".to_owned(), ..map(name, "array", 1) };
         let held = locked("held");

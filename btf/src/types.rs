@@ -253,7 +253,7 @@ impl Type {
     }
 
     /// Of a forward declaration, the kind of what it is of.
-    pub(crate) fn declared_kind(self) -> Kind {
+    pub fn declared_kind(self) -> Kind {
         match (self.first, self.flag) {
             (FORWARD_ENUM, _) => Kind::Enum,
             (_, true) => Kind::Union,

@@ -2,6 +2,8 @@
 
 #[path = "kernel/chain.rs"]
 mod chain;
+#[path = "kernel/core.rs"]
+mod core;
 #[path = "kernel/corpus.rs"]
 mod corpus;
 #[path = "kernel/crash.rs"]

@@ -28,7 +28,6 @@ mod prepare;
 mod preview;
 mod probe;
 mod refusal;
-mod relocate;
 mod run;
 mod scratch;
 mod settings;

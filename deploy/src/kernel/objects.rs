@@ -17,11 +17,10 @@ use ouro_rules::requirement::Requirement;
 use super::lacking::Requirements;
 use super::load::{Trouble, pinned};
 use super::prepare::{Kernel, Prepared};
-use super::relocate::relocate;
 use super::settings::Settings;
 use super::sys::{self, NewMap};
 use super::types::Found;
-use crate::object::{ExternKind, MapDef, Object, Reason, SETTINGS, Value, for_old_kernels};
+use crate::object::{ExternKind, MapDef, Object, Reason, SETTINGS, Targets, Value, for_old_kernels};
 
 const PERF_EVENT_ARRAY: u32 = 4;
 const RINGBUF: u32 = 27;
@@ -76,8 +75,9 @@ pub(super) struct Opened {
 impl Opened {
     pub(super) fn new(bytes: &[u8], kernel: &Kernel) -> Result<Opened, Reason> {
         let mut object = Object::read(bytes)?;
-        if object.has_core {
-            relocate(&mut object, bytes, kernel.types.core()?)?;
+        if object.has_core() {
+            let module = |name: &str, kind| kernel.types.of_module(name, kind);
+            object.fit(&Targets { kernel: kernel.types.core()?, module: &module });
         }
         set(&mut object, &kernel.settings);
         let loaded = object.btf.as_deref().map(load_btf).transpose();

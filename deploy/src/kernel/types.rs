@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
-use aya_obj::btf;
 use ouro_btf::{Btf, Kind};
 use ouro_rules::bundle::Bundle;
 
@@ -42,10 +41,12 @@ impl CoreTypes {
 pub(super) struct KernelTypes {
     pub(super) core_from: CoreTypes,
     kernel: OnceLock<Result<Btf, Reason>>,
-    core: OnceLock<Result<btf::Btf, Reason>>,
+    core: OnceLock<Result<Btf, Reason>>,
     modules: OnceLock<Vec<Module>>,
     /// The BTF of modules that was asked for, as the kernel has it.
     open: Mutex<BTreeMap<String, Arc<OwnedFd>>>,
+    /// The types of modules that CO-RE relocations are made for, behind the kernel's.
+    whole: Mutex<BTreeMap<String, Arc<Btf>>>,
 }
 
 /// What a module offers by name.
@@ -74,29 +75,32 @@ impl Found {
 impl KernelTypes {
     /// The kernel's own types.
     pub(super) fn kernel(&self) -> Result<&Btf, Reason> {
-        let read = || {
-            let path = Path::new(FOLDER).join("vmlinux");
-            let bytes = fs::read(&path).map_err(|error| no_types(&path, &error.to_string()))?;
-            Btf::read(&bytes).map_err(|error| no_types(&path, &error.to_string()))
-        };
-        self.kernel.get_or_init(read).as_ref().map_err(Reason::clone)
+        let kernel = self.kernel.get_or_init(|| read(&Path::new(FOLDER).join("vmlinux")));
+        kernel.as_ref().map_err(Reason::clone)
     }
 
     /// The types that CO-RE relocations are made for.
-    pub(super) fn core(&self) -> Result<&btf::Btf, Reason> {
-        let file = |path: &Path| {
-            let parsed = btf::Btf::parse_file(path, Default::default());
-            parsed.map_err(|error| no_types(path, &super::chain(&error)))
+    pub(super) fn core(&self) -> Result<&Btf, Reason> {
+        let bundled = |bytes: &[u8]| Btf::read(bytes).map_err(|error| format!("the types in the bundle cannot be read: {error}"));
+        let core = match &self.core_from {
+            CoreTypes::Kernel => return self.kernel(),
+            CoreTypes::File(path) => self.core.get_or_init(|| read(path)),
+            CoreTypes::Bundled(bytes) => self.core.get_or_init(|| bundled(bytes)),
         };
-        let read = || match &self.core_from {
-            CoreTypes::Kernel => file(&Path::new(FOLDER).join("vmlinux")),
-            CoreTypes::File(path) => file(path),
-            CoreTypes::Bundled(bytes) => {
-                let parsed = btf::Btf::parse(bytes, Default::default());
-                parsed.map_err(|error| format!("the types in the bundle cannot be read: {}", super::chain(&error)))
-            }
-        };
-        self.core.get_or_init(read).as_ref().map_err(Reason::clone)
+        core.as_ref().map_err(Reason::clone)
+    }
+
+    /// The types of the module that has one of this name, behind the kernel's; none where relocations are for another kernel.
+    pub(super) fn of_module(&self, name: &str, kind: Kind) -> Option<Arc<Btf>> {
+        let kernel = self.kernel().ok().filter(|_| matches!(self.core_from, CoreTypes::Kernel))?;
+        let (_, module) = self.in_module(kernel, None, name, kind)?;
+        let mut whole = self.whole.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !whole.contains_key(module) {
+            let mut types = kernel.clone();
+            types.extend(&fs::read(Path::new(FOLDER).join(module)).ok()?).ok()?;
+            whole.insert(module.to_owned(), Arc::new(types));
+        }
+        whole.get(module).cloned()
     }
 
     /// Finds a type by name and kind, in the kernel first and then in its modules.
@@ -138,8 +142,8 @@ impl KernelTypes {
     }
 
     fn in_module(&self, kernel: &Btf, only: Option<&str>, name: &str, kind: Kind) -> Option<(u32, &str)> {
-        let read = |name: String| Some((fs::read(Path::new(FOLDER).join(&name)).ok()?, name));
-        let modules = self.modules.get_or_init(|| index(kernel, modules().into_iter().filter_map(read)));
+        let file = |name: String| Some((fs::read(Path::new(FOLDER).join(&name)).ok()?, name));
+        let modules = self.modules.get_or_init(|| index(kernel, modules().into_iter().filter_map(file)));
         let mut wanted = modules.iter().filter(|module| only.is_none_or(|only| module.name == only));
         wanted.find_map(|module| Some((module.find(name, kind)?, &*module.name)))
     }
@@ -180,7 +184,8 @@ fn index(kernel: &Btf, files: impl Iterator<Item = (Vec<u8>, String)>) -> Vec<Mo
 }
 
 fn named(types: &Btf, from: u32) -> Vec<(String, Kind, u32)> {
-    let asked_for = |kind| matches!(kind, Kind::Function | Kind::Variable | Kind::Typedef | Kind::Struct);
+    let asked_for =
+        |kind| matches!(kind, Kind::Function | Kind::Variable | Kind::Typedef | Kind::Struct | Kind::Union | Kind::Enum);
     let all = (from..types.ids().end).filter_map(|id| Some((id, types.get(id)?)));
     let mut named: Vec<_> = all
         .filter(|(_, ty)| asked_for(ty.kind) && !types.name(*ty).is_empty())
@@ -206,8 +211,9 @@ fn modules() -> Vec<String> {
     names
 }
 
-fn no_types(path: &Path, why: &str) -> Reason {
-    format!("it needs the kernel's types, and `{}` cannot be read: {why}", path.display())
+fn read(path: &Path) -> Result<Btf, Reason> {
+    let no_types = |why: &str| format!("it needs the kernel's types, and `{}` cannot be read: {why}", path.display());
+    Btf::read(&fs::read(path).map_err(|error| no_types(&error.to_string()))?).map_err(|error| no_types(&error.to_string()))
 }
 
 #[cfg(test)]

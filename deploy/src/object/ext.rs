@@ -1,21 +1,24 @@
-//! `.BTF.ext`: which type a function has, and which source line an instruction comes from.
+//! `.BTF.ext`: which type a function has, which source line an instruction comes from, and what depends on the kernel's types.
 //!
 //! Knows records, not types.
 
 use std::collections::BTreeMap;
 
 use super::Reason;
+use super::core::Record;
 
 /// The least sizes of `struct bpf_func_info` and `struct bpf_line_info`.
 const FUNCTION: usize = 8;
 const LINE: usize = 16;
+/// The least size of `struct bpf_core_relo`.
+const CORE: usize = 16;
 
 /// The records by the place of their section's name in the strings, sorted by offset in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Ext {
     functions: BTreeMap<u32, Vec<(u32, u32)>>,
     lines: BTreeMap<u32, Vec<(u32, [u32; 3])>>,
-    has_core: bool,
+    core: Vec<(u32, u32, Record)>,
 }
 
 impl Ext {
@@ -27,9 +30,9 @@ impl Ext {
         Ok(ext)
     }
 
-    /// Whether places in the code depend on the kernel's types.
-    pub(super) fn has_core(&self) -> bool {
-        self.has_core
+    /// What depends on the kernel's types: the name of the section, the offset in there, and on what.
+    pub(super) fn core(&self) -> impl Iterator<Item = (u32, u32, Record)> {
+        self.core.iter().copied()
     }
 
     /// The types of functions in sections of these names: offset and type.
@@ -62,7 +65,12 @@ impl Ext {
             Some(())
         })?;
         // The first version of the format has no such part.
-        self.has_core = header >= 32 && word(bytes, 28)? > 0;
+        let core = if header >= 32 { part(bytes, header, 24)? } else { &[] };
+        each(core, CORE, &mut |section, record| {
+            let [at, ty, access, kind] = [word(record, 0)?, word(record, 4)?, word(record, 8)?, word(record, 12)?];
+            self.core.push((section, at, Record { ty, access, kind }));
+            Some(())
+        })?;
         self.functions.values_mut().for_each(|records| records.sort_unstable());
         self.lines.values_mut().for_each(|records| {
             records.sort_by_key(|(offset, _)| *offset);

@@ -6,6 +6,8 @@
 const WIDE_LOAD: u8 = 0x18;
 /// `BPF_JMP | BPF_CALL`.
 const CALL: u8 = 0x85;
+/// What code compiled for types calls where the kernel has nothing there: no helper, and what libbpf writes.
+const NOTHING: i32 = 0xbad_2310;
 /// `BPF_PSEUDO_CALL`: the immediate is the distance to a function.
 const PSEUDO_CALL: u8 = 1;
 
@@ -24,6 +26,19 @@ pub(crate) enum Pseudo {
     Function = 4,
 }
 
+/// What an instruction does, as far as that matters for its operand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// It loads a constant.
+    Load,
+    /// It reads or writes memory.
+    Memory,
+    /// It computes.
+    Arithmetic,
+    /// It goes somewhere else.
+    Jump,
+}
+
 /// `BPF_PSEUDO_KFUNC_CALL`.
 const KERNEL_CALL: u8 = 2;
 
@@ -39,16 +54,6 @@ impl Insn {
     /// From its bytes.
     pub(crate) fn new(bytes: [u8; 8]) -> Insn {
         Insn(bytes)
-    }
-
-    /// From its parts.
-    pub(crate) fn of(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Insn {
-        let mut insn = Insn([code, 0, 0, 0, 0, 0, 0, 0]);
-        insn.0[1] = if cfg!(target_endian = "little") { dst } else { dst << 4 };
-        insn.0[2..4].copy_from_slice(&off.to_ne_bytes());
-        insn.set_src(src);
-        insn.set_imm(imm);
-        insn
     }
 
     /// The bytes.
@@ -76,6 +81,38 @@ impl Insn {
     /// Sets the immediate.
     pub(crate) fn set_imm(&mut self, imm: i32) {
         self.0[4..].copy_from_slice(&imm.to_ne_bytes());
+    }
+
+    pub(super) fn class(self) -> Class {
+        match self.code() & 7 {
+            0 => Class::Load,
+            1..=3 => Class::Memory,
+            4 | 7 => Class::Arithmetic,
+            _ => Class::Jump,
+        }
+    }
+
+    /// Whether its second operand is its immediate: `BPF_K`.
+    pub(super) fn is_immediate(self) -> bool {
+        self.code() & 8 == 0
+    }
+
+    /// Sets the place in memory behind the register's.
+    pub(super) fn set_offset(&mut self, offset: i16) {
+        self.0[2..4].copy_from_slice(&offset.to_ne_bytes());
+    }
+
+    /// Sets how much memory is read or written: `BPF_W`, `BPF_H`, `BPF_B` and `BPF_DW`.
+    pub(super) fn set_bytes(&mut self, bytes: u32) -> Option<()> {
+        let size = [4, 2, 1, 8].iter().position(|known| *known == bytes)? as u8;
+        self.0[0] = self.code() & !0x18 | size << 3;
+        Some(())
+    }
+
+    /// Makes it a call of nothing: verified only if it cannot be reached.
+    pub(super) fn poison(&mut self) {
+        *self = Insn([CALL, 0, 0, 0, 0, 0, 0, 0]);
+        self.set_imm(NOTHING);
     }
 
     /// Whether it calls a function of the object.

@@ -3,6 +3,7 @@
 //! Pure: bytes in, data out; knows no descriptors and no kernel. Whatever the bytes are, nothing here panics.
 
 mod btf;
+mod core;
 mod data;
 mod elf;
 mod ext;
@@ -10,7 +11,6 @@ mod externs;
 mod insn;
 mod link;
 mod maps;
-mod narrowed;
 mod struct_ops;
 
 use std::collections::BTreeMap;
@@ -22,11 +22,11 @@ use elf::{Code, Elf};
 use ext::Ext;
 
 pub(crate) use btf::for_old_kernels;
+pub(crate) use core::Targets;
 pub(crate) use externs::{Extern, ExternKind, essential};
 pub(crate) use insn::{Insn, Pseudo};
 pub(crate) use link::{Linked, Target};
 pub(crate) use maps::{MapDef, SETTINGS, Value};
-pub(crate) use narrowed::{Only, narrowed};
 pub(crate) use struct_ops::{StructOps, wrapper};
 
 /// Why an object, or a part of it, cannot be loaded: a fragment of a sentence.
@@ -48,8 +48,6 @@ pub(crate) struct Object {
     pub(crate) btf: Option<Vec<u8>>,
     /// The types, to be asked.
     pub(crate) types: Option<Btf>,
-    /// Whether places in the code depend on the types of the kernel.
-    pub(crate) has_core: bool,
     ext: Ext,
 }
 
@@ -75,10 +73,9 @@ impl Function {
         hook::find(&self.section).filter(|_| self.is_program())
     }
 
-    /// Its section, and which bytes of it are its own.
-    pub(crate) fn place(&self) -> Only<'_> {
-        let byte = |insn: usize| u32::try_from(insn as u64 * Insn::BYTES).unwrap_or(u32::MAX);
-        (&self.section, byte(self.start)..byte(self.start + self.insns.len()))
+    /// Whether this instruction of a section is one of its own.
+    fn holds(&self, section: &str, at: usize) -> bool {
+        self.section == section && (self.start..self.start + self.insns.len()).contains(&at)
     }
 
     /// Whether it is one the kernel is to run: not static, in a section of its own.
@@ -97,17 +94,8 @@ impl Object {
         let maps = maps::read(&elf, types.as_ref(), &externs)?;
         let struct_ops = struct_ops::read(&elf, types.as_ref())?;
         let btf = elf.section(".BTF").map(|section| btf::for_kernel(section.data, &elf, &externs)).transpose()?;
-        let mut object = Object {
-            functions: functions(&elf)?,
-            maps,
-            externs,
-            struct_ops,
-            license: license(&elf),
-            btf,
-            types,
-            has_core: ext.has_core(),
-            ext,
-        };
+        let mut object =
+            Object { functions: functions(&elf)?, maps, externs, struct_ops, license: license(&elf), btf, types, ext };
         object.refer(&elf);
         Ok(object)
     }
@@ -129,24 +117,13 @@ impl Object {
         &self.functions[function]
     }
 
-    /// How many functions there are.
-    pub(crate) fn len(&self) -> usize {
-        self.functions.len()
-    }
-
-    /// Replaces instructions whose operands depend on the kernel's types, of one function or all.
-    pub(crate) fn relocate(&mut self, code: &BTreeMap<(usize, usize), Vec<Insn>>, only: Option<usize>) {
-        let wanted = |index: usize| only.is_none_or(|only| only == index);
-        for (_, function) in self.functions.iter_mut().enumerate().filter(|(index, _)| wanted(*index)) {
-            match code.get(&(function.section_number, function.start)) {
-                Some(insns) if insns.len() == function.insns.len() => function.insns.clone_from(insns),
-                _ => {}
-            }
-        }
+    /// Whether places in the code depend on the types of the kernel.
+    pub(crate) fn has_core(&self) -> bool {
+        self.ext.core().next().is_some()
     }
 
     /// From now on nothing that needs this function can be loaded.
-    pub(crate) fn fail(&mut self, function: usize, reason: Reason) {
+    fn fail(&mut self, function: usize, reason: Reason) {
         self.functions[function].references.insert(0, (0, Err(reason)));
     }
 

@@ -9,7 +9,7 @@ pub(super) fn find(message: &str) -> Option<&'static str> {
 
 /// Parts of a message, all of which it has, and what to change.
 const HINTS: &[(&[&str], &str)] = &[
-    // What stands where a relocation found nothing, as aya writes it, and where a weak function is missing, as we do.
+    // What stands where a relocation found nothing, as libbpf writes it, too, and where a weak function is missing.
     (&["unknown#195896080"], "the kernel has no such type or member: ask with `bpf_core_field_exists` or its like first"),
     (&["unknown#2001"], "the kernel has no such function: compare its address with NULL before calling it"),
     // Pointers.

@@ -58,14 +58,14 @@ fn objects_of_others_are_loaded_or_the_kernel_lacks_what_they_need() {
                     Ok(_) => taken += 1,
                     Err(error) => match reason(&name, error) {
                         Some(reason) => *refused.entry(reason.to_owned()).or_default() += 1,
-                        None => wrong.push(format!("{name}: `{}`: {error}", verdict.program)),
+                        None => wrong.push(format!("{name}: `{}`: {error}\n{}", verdict.program, verdict.log)),
                     },
                 }),
             }
         }
     }
     assert!(wrong.is_empty(), "{taken} taken, {refused:?} refused, and\n{}", wrong.join("\n"));
-    assert!(taken > 100, "{taken} taken, {refused:?} refused");
+    assert!(taken > 200, "{taken} taken, {refused:?} refused");
 }
 
 /// Whose programs choose the sizes of maps when they run, and whose look into what newer kernels have under other names: the
@@ -73,6 +73,8 @@ fn objects_of_others_are_loaded_or_the_kernel_lacks_what_they_need() {
 const UNFINISHED: &[(&str, &[&str])] = &[
     ("cannot create the map", &["capable", "cpudist", "offcputime", "wakeuptime", "xdp-bench", "xdp-monitor", "xdp-trafficgen"]),
     ("invalid func unknown#195896080", &["bindsnoop", "runqlen"]),
+    // 6.12 forgets what a pointer on the stack points to when a helper has read it.
+    ("invalid mem access 'scalar'", &["biosnoop"]),
 ];
 
 /// Why a kernel may refuse what another takes.

@@ -7,8 +7,8 @@ use std::os::fd::AsRawFd;
 use ouro_rules::manifest::{Attach, Family, MapSpec, Netfilter, NetfilterHook, Netns, OnChange, Socket, Sockmap};
 
 use crate::chain::{Chain, count, map};
-use crate::missing::{does_not_offer, lacks};
-use crate::support::{kernel_is_at_least, lab, sh};
+use crate::missing::{does_not_offer, lacks, precedes};
+use crate::support::{lab, sh};
 use crate::{counting, deploy, deployed, fires, raw, redeployed, seen, status, undeployed};
 
 fn netfilter(priority: i32, at: NetfilterHook) -> Attach {
@@ -141,7 +141,7 @@ fn messages_of_sockets_in_a_map_are_seen() {
 /// The link took the new program and stayed on the old map: sockets in the new one had no verdict.
 #[test]
 fn a_map_of_sockets_that_changes_takes_its_program_along() {
-    if !kernel_is_at_least(6, 10) {
+    if precedes("links of sockmaps", "6.10") {
         return;
     }
     lab(|lab| {

@@ -173,7 +173,7 @@ fn many_functions_are_probed_at_once() {
     }
     lab(|lab| {
         for (section, returns) in [("uprobe.multi", false), ("uretprobe.multi", true)] {
-            let place = uprobes(returns, false);
+            let place = uprobes("ouro_test_probed*", returns, false);
             fires(lab, &own(section, Attach::UprobeMulti(place)), &|| {
                 (0..7).for_each(|number| {
                     black_box(ouro_test_probed_too(number));
@@ -184,21 +184,33 @@ fn many_functions_are_probed_at_once() {
     });
 }
 
-fn uprobes(returns: bool, session: bool) -> UprobeMulti {
-    let pattern = "ouro_test_probed*".to_owned();
-    UprobeMulti { binary: this_binary(), pattern, pid: None, returns, session, sleepable: false }
+fn uprobes(pattern: &str, returns: bool, session: bool) -> UprobeMulti {
+    UprobeMulti { binary: this_binary(), pattern: pattern.to_owned(), pid: None, returns, session, sleepable: false }
+}
+
+/// Of a name of its own: tests that run beside this one count what others call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn ouro_test_session(number: u64) -> u64 {
+    black_box(number) + 3
 }
 
 /// Such programs could be built and loaded, and were never attached.
 #[test]
 fn a_session_runs_at_the_call_and_at_the_return() {
-    if !kernel_is_at_least(6, 13) {
+    if precedes("uprobe.session", "6.13") {
         return;
     }
+    let call = |times: u64| (0..times).for_each(|number| assert_eq!(black_box(ouro_test_session(number)), number + 3));
     lab(|lab| {
-        fires(lab, &own_ending("return 0;", "uprobe.session", Attach::UprobeMulti(uprobes(false, true))), &|| 2 * probed(20));
         // What returns 1 at the call does not run at the return.
-        fires(lab, &own_ending("return 1;", "uprobe.session", Attach::UprobeMulti(uprobes(false, true))), &|| probed(20));
+        for (end, each) in [("return 0;", 2), ("return 1;", 1)] {
+            let attach = Attach::UprobeMulti(uprobes("ouro_test_session", false, true));
+            fires(lab, &own_ending(end, "uprobe.session", attach), &|| {
+                call(20);
+                each * 20
+            });
+        }
     });
 }
 

@@ -11,8 +11,9 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Direction, MapSpec, OnChange, Order};
 
 use crate::chain::{Chain, map, xdp};
+use crate::missing::precedes;
 use crate::raw::{elements, fill, map_update};
-use crate::support::{Lab, NEAR, bpftool, kernel_is_at_least, lab, sh};
+use crate::support::{Lab, NEAR, bpftool, lab, sh};
 use crate::{deploy, deployed, map_pin, redeployed, status, undeployed};
 
 /// Deploys until the first step that `is_last` says, does what happens then, and is gone.
@@ -212,7 +213,7 @@ fn what_a_killed_deploy_had_not_carried_over_the_next_command_does() {
 /// A link does not tell the order it was attached in.
 #[test]
 fn the_order_that_a_killed_deploy_left_is_put_right() {
-    if !kernel_is_at_least(6, 6) {
+    if precedes("tcx", "6.6") {
         return;
     }
     lab(|lab| {

@@ -13,6 +13,7 @@ use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, ManifestProgram, PacketTest, Replaces, StructOps};
 
 use crate::chain::{Chain, compile, count, map, xdp};
+use crate::missing::precedes;
 use crate::support::{Lab, NEAR, kernel_is_at_least, lab};
 use crate::{deploy, deployed, generation_folders, redeployed, seen, status, undeployed};
 
@@ -161,7 +162,7 @@ fn talk(name: &str) {
 
 #[test]
 fn a_table_of_functions_is_registered_and_replaced() {
-    if !kernel_is_at_least(6, 4) {
+    if precedes("links of tables", "6.4") {
         return;
     }
     const NAME: &str = "ouro_replaced";

@@ -11,6 +11,7 @@ use super::moves::Moves;
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
 use crate::observe::Observed;
+use crate::root;
 use crate::step::Step;
 
 /// A generation that is to be live: one that is there, or that the steps before these make.
@@ -87,10 +88,13 @@ pub(super) fn sweep(observed: &Observed) -> Option<Step> {
     observed.dispatchers.iter().any(Dispatcher::has_leftovers).then_some(Step::SweepDispatchers)
 }
 
-/// Generations that nothing runs and nothing can go back to. The others that go stay until the new one is live.
+/// Generations that nothing runs or leads to, and nothing can go back to. The others that go stay until the new one is live.
 fn removed_first(observed: &Observed, target: u32) -> BTreeSet<u32> {
     let live = observed.live();
-    let useful = |number: &u32| live.contains(number) || observed.generations[number].order().is_some();
+    // A root that no hook runs yet, as its deploy was killed: it is switched from what it leads to.
+    let led_to: BTreeSet<u32> = observed.roots.values().filter_map(|root| root::generation(observed, root)).collect();
+    let useful =
+        |number: &u32| live.contains(number) || led_to.contains(number) || observed.generations[number].order().is_some();
     observed.generations.keys().copied().filter(|number| *number != target && !useful(number)).collect()
 }
 

@@ -90,7 +90,7 @@ const FEATURES: &[Feature] = &[
     feature("iter", "5.8", "CONFIG_DEBUG_INFO_BTF", Probe::Target(26, 28, Target::Function("bpf_iter_bpf_map"))),
     feature("perf_event", "4.9", "CONFIG_PERF_EVENTS", Probe::Load(7, 0)),
     feature("kprobe", "4.1", "CONFIG_KPROBE_EVENTS", Probe::Events("kprobe")),
-    feature("kprobe.multi", "5.18", "CONFIG_FPROBE", Probe::Multi(42)),
+    feature("kprobe.multi", "5.18", "CONFIG_FPROBE", Probe::Multi(KPROBE_MULTI)),
     feature("uprobe", "4.3", "CONFIG_UPROBE_EVENTS", Probe::Events("uprobe")),
     feature("uprobe.multi", "6.6", "CONFIG_UPROBES", Probe::Multi(48)),
     trampoline(feature("fentry, fexit", "5.5", "CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS", FENTRY)),
@@ -98,6 +98,9 @@ const FEATURES: &[Feature] = &[
     feature("struct_ops", "5.6", "CONFIG_BPF_JIT", Probe::Target(27, 0, Target::Member("tcp_congestion_ops", "ssthresh"))),
     feature("token", "6.9", "CONFIG_BPF_SYSCALL", Probe::Token),
 ];
+
+/// `BPF_TRACE_KPROBE_MULTI`.
+const KPROBE_MULTI: u32 = 42;
 
 const FENTRY: Probe = Probe::Target(26, 24, Target::Function("bpf_fentry_test1"));
 
@@ -163,21 +166,24 @@ fn answer<T>(result: io::Result<T>) -> Has {
     }
 }
 
-/// A link to no place at all is a wrong argument where the kernel has such links, and not supported where not. Kernels that do not
-/// know the attach type refuse the program, or say of it what they say of an attach type that does not fit.
+/// A link to a function, or in a file, that is none: kernels that have such links look for it. Others refuse the program, or say that
+/// its attach type does not fit, or is not supported.
 fn multi(attach: u32) -> Has {
-    match sys::probe_program(2, attach, 0) {
-        Ok(program) => match sys::link_create(program.as_fd(), 0, attach, 0) {
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Has::Yes,
-            other => {
-                if answer(other) == Has::Refused {
-                    Has::Refused
-                } else {
-                    Has::No
-                }
-            }
-        },
-        error => answer(error),
+    let program = match sys::probe_program(2, attach, 0) {
+        Ok(program) => program,
+        error => return answer(error),
+    };
+    let link = match attach {
+        KPROBE_MULTI => sys::link_kprobes(program.as_fd(), &[c"ouro_no_such_function".to_owned()], false),
+        _ => sys::link_uprobes(program.as_fd(), Path::new("/"), &[1], &[], 0, false),
+    };
+    match link {
+        Err(error)
+            if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP | libc::EPERM | libc::EACCES) | None) =>
+        {
+            Has::Yes
+        }
+        other => answer(other),
     }
 }
 

@@ -195,7 +195,11 @@ pub struct Undeployed {
 pub fn undeploy(bpffs: &Path, name: &str, options: &RemoveOptions, progress: &mut dyn FnMut(&Step)) -> Result<Undeployed, Error> {
     require(bpffs)?;
     let layout = Layout::new(bpffs, name)?;
-    let Some(_lock) = Lock::existing(layout.folder())? else { return Ok(Undeployed { steps: Vec::new(), foreign: Vec::new() }) };
+    let Some(_lock) = Lock::existing(layout.folder())? else {
+        // A command that was killed after it removed this folder left the one above it.
+        layout.folder().parent().map_or(Ok(()), kernel::remove_folder)?;
+        return Ok(Undeployed { steps: Vec::new(), foreign: Vec::new() });
+    };
     let observed = observe(bpffs, name)?;
     let steps = remove(&observed, options).map_err(Error::Conflicts)?;
     apply::apply(&mut apply::Target::new(&layout, &observed.host, None), &steps, progress)?;

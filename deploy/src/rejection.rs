@@ -213,7 +213,7 @@ mod tests {
             ("calling kernel function bpf_obj_new_impl is not allowed", "may not call"),
             ("At program exit the register R0 has value (0x2; 0x0) should have been in (0x0; 0x1)", "hook takes only"),
             ("At program exit the register R0 has smin=0 smax=4294967295 should have been in [0, 3]", "hook takes only"),
-            ("bpf_spin_lock is missing unlock", "bpf_spin_unlock"),
+            ("bpf_spin_unlock is missing", "bpf_spin_unlock"),
             ("combined stack size of 3 calls is 544. Too large", "per-CPU array"),
             ("tail_calls are not allowed in non-JITed programs with bpf-to-bpf calls", "from the program itself"),
             ("Sleepable programs can only use array, hash, ringbuf and local storage maps", "cannot jump"),

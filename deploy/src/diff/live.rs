@@ -11,6 +11,7 @@ use super::{maps, our_qdiscs, recorded_qdiscs};
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
 use crate::observe::{Attachment, Observed};
+use crate::root;
 use crate::step::Step;
 
 /// A generation that is to be live: one that is there, or that the steps before these make.
@@ -126,9 +127,11 @@ fn never_ran(observed: &Observed, target: u32) -> BTreeSet<u32> {
     observed.generations.keys().copied().filter(|number| *number != target && !ran.contains(number)).collect()
 }
 
-/// Those of them that alone record nothing that stays. All others that go stay until the new one is live, and records what they do.
+/// Those of them that alone record nothing that stays, and to which no root leads: one that no hook runs yet is switched from what it
+/// leads to. All others that go stay until the new one is live, and records what they do.
 fn removed_first(observed: &Observed, target: u32) -> BTreeSet<u32> {
-    let mut removed = never_ran(observed, target);
+    let led_to: BTreeSet<u32> = observed.roots.values().filter_map(|root| root::generation(observed, root)).collect();
+    let mut removed: BTreeSet<u32> = never_ran(observed, target).difference(&led_to).copied().collect();
     let elsewhere = recorded_qdiscs(observed, |number| !removed.contains(number));
     removed.retain(|number| recorded_qdiscs(observed, |other| other == number).is_subset(&elsewhere));
     removed

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use ouro_rules::manifest::{Content, MapSpec};
 use ouro_rules::map_type::{self, Size};
 
+use super::lacking;
 use super::map_types::MapTypes;
 use super::pins::MapFacts;
 use super::sys::{self, Batch, NewMap, Write};
@@ -86,7 +87,12 @@ pub(crate) fn create_empty_map(spec: &MapSpec, types: Option<&MapTypes>) -> Resu
     sys::lift_memory_limit();
     let without_types = || sys::new_map(&NewMap { types: None, ..shape });
     // Types are for people; a map that the kernel refuses for their sake is better than none. Of both errors the first tells more.
-    sys::new_map(&shape).or_else(|error| without_types().map_err(|_| error)).map_err(failed)
+    sys::new_map(&shape).or_else(|error| without_types().map_err(|_| error)).map_err(|error| {
+        match lacking::map_type(ty.number, &error) {
+            Some(reason) => Error::Object { of: spec.name.clone(), reason },
+            None => failed(error),
+        }
+    })
 }
 
 /// How many CPUs there can be: so many values have elements of per-CPU maps.

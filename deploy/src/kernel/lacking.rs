@@ -3,11 +3,13 @@
 //! Leaves nothing behind. Knows requirements, not whose they are.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::OnceLock;
 
 use ouro_btf::Kind;
 use ouro_rules::configuration::KernelVersion;
 use ouro_rules::hook;
+use ouro_rules::map_type::MAP_TYPES;
 use ouro_rules::requirement::Requirement;
 
 use super::probe::{self, Has};
@@ -82,6 +84,13 @@ impl Requirements {
         let is_whole = ["BPF_FUNC_map_lookup_elem", "BPF_MAP_TYPE_HASH"].iter().all(|name| both.contains(*name));
         if is_whole { both } else { BTreeSet::new() }
     }
+}
+
+/// Why a map could not be created, if the kernel has no maps of its type: it says of that what it says of any mistake.
+pub(super) fn map_type(number: u32, error: &io::Error) -> Option<String> {
+    let invalid = error.raw_os_error() == Some(libc::EINVAL);
+    let ty = MAP_TYPES.iter().find(|ty| invalid && ty.number == number)?;
+    Requirements::default().lacks(&Requirement::MapType(ty.name.to_owned()))
 }
 
 /// The running kernel's version, of a release such as `6.1.0-13-amd64`.

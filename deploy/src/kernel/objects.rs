@@ -10,11 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ouro_rules::manifest::Scalar;
-use ouro_rules::map_type::MAP_TYPES;
 use ouro_rules::object;
-use ouro_rules::requirement::Requirement;
 
-use super::lacking::Requirements;
+use super::lacking;
 use super::load::{Trouble, pinned};
 use super::prepare::{Kernel, Prepared};
 use super::settings::Settings;
@@ -240,12 +238,8 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
     Ok(created)
 }
 
-/// Kernels say of a type that they do not have what they say of any other mistake.
 fn not_created(map: &MapDef, error: io::Error) -> Trouble {
-    let invalid = error.raw_os_error() == Some(libc::EINVAL);
-    let ty = MAP_TYPES.iter().find(|ty| invalid && ty.number == map.ty);
-    let lacking = ty.and_then(|ty| Requirements::default().lacks(&Requirement::MapType(ty.name.to_owned())));
-    match lacking {
+    match lacking::map_type(map.ty, &error) {
         Some(reason) => Trouble::Object(format!("the map `{}` cannot be created: {reason}", map.name)),
         None => Trouble::System(format!("cannot create the map `{}`", map.name), error),
     }

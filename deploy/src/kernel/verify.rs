@@ -47,7 +47,9 @@ impl Verified {
         };
         let small = |word: &str| number(word).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
         let frames = after("stack depth ").unwrap_or_default();
-        let frames: Vec<u32> = frames.split('+').map_while(|depth| depth.trim().parse().ok()).collect();
+        // Newer kernels say more behind them: `stack depth 8+0+32 max 40`.
+        let depths = frames.split_whitespace().next().unwrap_or_default();
+        let frames: Vec<u32> = depths.split('+').map_while(|depth| depth.parse().ok()).collect();
         Verified {
             instructions: small("processed "),
             stack: deepest(&frames, calls),
@@ -151,6 +153,8 @@ mod tests {
         let frames = vec![8, 0, 32];
         let verified = Verified { instructions: 17, stack: 40, frames, states: 3, peak_states: 2, microseconds: 60 };
         assert_eq!(Verified::read(log, &[(0, 1), (0, 2)]), verified);
+        let newer = log.replace("8+0+32\n", "8+0+32 max 40\ninsns processed 9+4+4\n");
+        assert_eq!(Verified::read(&newer, &[(0, 1), (0, 2)]), verified);
         assert_eq!(Verified::read("", &[]), Verified::default());
     }
 

@@ -83,6 +83,10 @@ const HINTS: &[(&[&str], &str)] = &[
         &["invalid write to stack"],
         "this writes behind an array on the stack, or the stack's 512 bytes are used up: put large buffers into a per-CPU array map",
     ),
+    (
+        &["slot poisoned by dead code elimination"],
+        "this kernel takes the variable for unused after the calls before, and so has not kept it: pass a global variable here",
+    ),
     (&["invalid stack"], "this is outside of the stack's 512 bytes: put large buffers into a per-CPU array map"),
     (
         &["combined stack size"],

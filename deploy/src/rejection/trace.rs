@@ -54,7 +54,7 @@ fn source_line(line: &str) -> Option<Place> {
 
 /// One of the lines at a log's end that say how much there was to do.
 pub(crate) fn is_statistic(line: &str) -> bool {
-    ["processed ", "verification time ", "stack depth ", "max_states_per_insn ", "cur state:", "old state:"]
+    ["processed ", "insns processed ", "verification time ", "stack depth ", "max_states_per_insn ", "cur state:", "old state:"]
         .iter()
         .any(|start| line.starts_with(start))
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ouro_deploy::{Conflict, Generation, Observed, Options, RemoveOptions, Step, Trial, acceptance, diff, remove, way_back};
+use ouro_deploy::{
+    Conflict, Generation, MapFacts, Observed, Options, RemoveOptions, Root, Step, Trial, acceptance, diff, remove, way_back,
+};
 
 use crate::{attached, bundle, deployed, generation, hook, made_live, steps, xdp};
 
@@ -38,6 +40,25 @@ fn one_generation_stays_and_the_one_before_it_goes() {
     let end = [switch(2, 3), Step::MarkLive { generation: 3, order: 3 }, Step::Settle, Step::RemoveGeneration { generation: 1 }];
     assert_eq!(found[found.len() - 4..], end);
     assert!(!found[..found.len() - 4].iter().any(|step| matches!(step, Step::RemoveGeneration { .. })), "not before it is live");
+}
+
+/// A deploy that was killed between making the root and attaching its stub left both; the next one failed, as what the root led to
+/// was gone when it was to be switched.
+#[test]
+fn what_a_root_leads_to_goes_after_it_is_switched() {
+    let atomic = |digest: &str| {
+        let mut bundle = bundle(digest, &[xdp("eth0")]);
+        bundle.manifest.atomic = true;
+        bundle
+    };
+    let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
+    observed.generations.insert(2, generation(&atomic("b"), 2));
+    let root = Root { stub: Some(7), table: Some(MapFacts::default()), program: Some(20) };
+    observed.roots.insert("xdp-XDP".to_owned(), root);
+    let found = steps(&atomic("c"), &observed);
+    let at = |wanted: &Step| found.iter().position(|step| step == wanted);
+    let switched = at(&Step::SwitchRoot { root: "xdp-XDP".to_owned(), from: Some(2), to: 3 });
+    assert!(switched.is_some() && switched < at(&Step::RemoveGeneration { generation: 2 }), "{found:?}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub fn since(hook: &Hook) -> &'static str {
         "syscall" => "5.14",
         "lsm_cgroup" => "6.0",
         "netfilter" => "6.4",
-        "struct_ops.s" => "6.1",
+        "struct_ops.s" => "6.3",
         "kprobe.session" => "6.10",
         "uprobe.session" | "uprobe.session.s" => "6.13",
         prefix if prefix.starts_with("xdp.frags") => "5.18",

@@ -122,6 +122,8 @@ impl Lab {
                 (0..count).for_each(|_| drop(socket.send_to(b"ouro", (NEAR_ADDRESS, port))));
             };
             scope.spawn(send).join().expect("sending does not panic");
+            // The first packet waits for the neighbour's address, and all for a processor that has time.
+            std::thread::sleep(std::time::Duration::from_millis(50));
         });
     }
 }

@@ -8,6 +8,8 @@ mod generations;
 mod maps;
 #[path = "diff/places.rs"]
 mod places;
+#[path = "diff/tables.rs"]
+mod tables;
 
 use std::collections::BTreeMap;
 

@@ -88,6 +88,27 @@ fn an_extension_is_there_before_its_program_runs() {
     });
 }
 
+/// Where the kernel takes no extensions, one that is optional is left out, and the function stays.
+#[test]
+fn an_optional_extension_is_not_missed() {
+    lab(|lab| {
+        assert_eq!(lab.ping(1), 1);
+        let mut bundle = extended(lab.folder(), DROP);
+        bundle.manifest.tests.clear();
+        bundle.manifest.programs[1].optional = true;
+        deployed(lab, &bundle);
+        let found = status(lab);
+        assert_eq!(found.problems, []);
+        assert_eq!(lab.ping(3), if found.programs[1].left_out { 3 } else { 0 });
+        undeployed(lab, "fw");
+        bundle.manifest.programs[1].requires = vec!["999.0".parse().unwrap()];
+        deployed(lab, &bundle);
+        assert!(status(lab).programs[1].left_out);
+        assert_eq!((lab.ping(3), status(lab).problems), (3, vec![]));
+        undeployed(lab, "fw");
+    });
+}
+
 #[test]
 fn an_extension_moves_with_its_program() {
     lab(|lab| {
@@ -208,8 +229,11 @@ fn what_is_wrong_with_a_table_is_told_before_it_is_used() {
         let unknown = told(edited("tcp_congestion_ops", "tcp_congestion_opz"));
         assert!(unknown.contains("tcp_congestion_opz"), "{unknown}");
         assert!(!lab.bpffs.join("ouro").exists());
+        // Objects are made where the kernel is new, also those for older ones.
+        let right = control("ouro_wrong", 1).bundle(lab.folder());
         if !kernel_is_at_least(6, 4) {
-            assert!(told(control("ouro_wrong", 1)).contains("Linux 6.4"));
+            let error = deploy(lab, &right).unwrap_err().to_string();
+            assert!(error.contains("Linux 6.4"), "{error}");
         }
     });
 }

@@ -29,12 +29,18 @@ fn refused(lab: &Lab, error: &Error) {
     eprintln!("this kernel is locked down and has no trampolines: {error}");
 }
 
+const POLICY: &str = "__weak int policy(struct xdp_md *ctx) { return XDP_PASS; }";
+
 /// An entry that asks `policy`, which passes; in its place stands what answers with `verdict`.
 fn extended(folder: &Path, verdict: i32) -> Bundle {
     let mut chain = Chain::new("fw").program("entry", "xdp", "return policy(ctx);", &[]).attach(&[xdp(NEAR)]);
-    chain.globals = "__weak int policy(struct xdp_md *ctx) { return XDP_PASS; }".into();
+    chain.globals = POLICY.into();
     chain.tests.push(PacketTest { name: "any".into(), data: "00".repeat(64), verdict });
-    let mut bundle = chain.bundle(folder);
+    extend(chain.bundle(folder), folder, "entry", verdict)
+}
+
+/// The same chain with one more program, which replaces `policy` of `program`.
+fn extend(mut bundle: Bundle, folder: &Path, program: &str, verdict: i32) -> Bundle {
     let source = format!(
         "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n\
          SEC(\"freplace/policy\") int other(struct xdp_md *ctx) {{ return {verdict}; }}\nchar _license[] SEC(\"license\") = \"GPL\";\n"
@@ -47,12 +53,27 @@ fn extended(folder: &Path, verdict: i32) -> Bundle {
         function: "other".into(),
         object: "objects/other.o".into(),
         digest: Digest::of(&object).to_string(),
-        replaces: Some(Replaces { program: "entry".into(), function: "policy".into() }),
+        replaces: Some(Replaces { program: program.into(), function: "policy".into() }),
         ..ManifestProgram::default()
     });
     bundle.objects.insert("objects/other.o".into(), object);
     bundle.digest = Digest::of(format!("{:?}", bundle.manifest).as_bytes()).to_string();
     bundle
+}
+
+/// Why the rules let the entry alone be extended: what stands in a table the kernel does not let be extended.
+#[test]
+fn what_stands_in_a_table_is_not_extended() {
+    lab(|lab| {
+        let chain = Chain::new("fw").program("entry", "xdp", "JUMP(next);", &["next"]).attach(&[xdp(NEAR)]);
+        let mut chain = chain.program("next", "xdp", "return policy(ctx);", &[]);
+        chain.globals = POLICY.into();
+        match deploy(lab, &extend(chain.bundle(lab.folder()), lab.folder(), "next", DROP)) {
+            Ok(_) => assert!(!kernel_is_at_least(6, 13)),
+            Err(error) if error.to_string().contains("stands in a jump table") => assert!(!lab.bpffs.join("ouro").exists()),
+            Err(error) => refused(lab, &error),
+        }
+    });
 }
 
 #[test]

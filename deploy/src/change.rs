@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use ouro_rules::manifest::Replaces;
 use serde::Serialize;
 
 use crate::choose::Choice;
@@ -101,6 +102,9 @@ pub enum Change {
     LeftOut {
         /// The program.
         program: String,
+        /// Of an extension, the function that stays in its place.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<Replaces>,
         /// Why: a line for each candidate.
         why: Vec<String>,
     },
@@ -188,7 +192,7 @@ impl Change {
     fn of(choice: &Choice) -> Option<Change> {
         let (program, candidates) = (choice.program.clone(), choice.candidates.clone());
         match &choice.taken {
-            None => Some(Change::LeftOut { program, why: choice.reasons() }),
+            None => Some(Change::LeftOut { program, replaces: choice.replaces.clone(), why: choice.reasons() }),
             Some(taken) if *taken != program || candidates.len() > 1 => {
                 Some(Change::Chosen { program, candidates, taken: taken.clone() })
             }
@@ -238,9 +242,10 @@ impl fmt::Display for Change {
             Change::Chosen { program, candidates, taken } => {
                 write!(f, "of `{program}` this kernel takes `{taken}`; its candidates are {}", candidates.join(", "))
             }
-            Change::LeftOut { program, why } => {
+            Change::LeftOut { program, replaces, why } => {
+                let without = replaces.as_ref().map_or("jumps to it miss".to_owned(), |of| format!("`{}` stays", of.function));
                 let first = why.iter().filter_map(|reason| reason.lines().next()).collect::<Vec<_>>().join("; ");
-                write!(f, "`{program}` is left out, jumps to it miss: the kernel does not take it: {first}")
+                write!(f, "`{program}` is left out, {without}: the kernel does not take it: {first}")
             }
             Change::Untried { tests, ty } => {
                 write!(f, "cannot be tried: the kernel runs no packets through `{ty}` programs: {}", tests.join(", "))

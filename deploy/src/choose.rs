@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::io;
 
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{COUNTS_MAP, Candidate, Manifest, ManifestProgram, TABLE_MAP};
+use ouro_rules::manifest::{COUNTS_MAP, Candidate, Manifest, ManifestProgram, Replaces, TABLE_MAP};
 use serde::Serialize;
 
 use crate::Error;
@@ -25,6 +25,9 @@ pub struct Choice {
     pub taken: Option<String>,
     /// Whether the chain does without it.
     pub optional: bool,
+    /// Of an extension, the function whose place it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaces>,
     /// Those before, and why not.
     pub rejected: Vec<Refusal>,
 }
@@ -90,6 +93,7 @@ impl<'a> Trial<'a> {
             candidates: self.tried.iter().map(|candidate| candidate.name.clone()).collect(),
             taken: self.taken().map(|candidate| candidate.name.clone()),
             optional: self.program.optional,
+            replaces: self.program.replaces.clone(),
             rejected: self.rejected.clone(),
         }
     }

@@ -10,6 +10,8 @@ mod leftovers;
 mod maps;
 #[path = "diff/places.rs"]
 mod places;
+#[path = "diff/tables.rs"]
+mod tables;
 #[path = "diff/trials.rs"]
 mod trials;
 

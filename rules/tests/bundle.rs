@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member, Tried};
 use ouro_rules::header::HeaderSpec;
-use ouro_rules::manifest::{Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, XdpMode};
+use ouro_rules::manifest::{
+    Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, Replaces, StructOps, XdpMode,
+};
 use ouro_rules::object::{Expected, link_symbols};
 use ouro_rules::{Diagnostic, Label};
 
@@ -257,6 +259,19 @@ fn manifests_that_lead_astray_are_refused() {
             |m| m.attach = vec![Attach::Xdp { interface: "..".to_owned(), mode: XdpMode::Generic }],
             "`..` cannot name a network device",
         ),
+        (
+            |m| m.attach = vec![Attach::StructOps(StructOps { table: "../x".to_owned(), ty: String::new() })],
+            "`../x` cannot name a table of functions",
+        ),
+        (
+            |m| m.programs[1].replaces = Some(Replaces { program: "parse".to_owned(), function: "f".to_owned() }),
+            "what `next` replaces makes no sense",
+        ),
+        (
+            |m| m.programs[0].replaces = Some(Replaces { program: "parse".to_owned(), function: "f".to_owned() }),
+            "what `parse` replaces makes no sense",
+        ),
+        (|m| m.programs[1].ty = "freplace/f".to_owned(), "what `next` replaces makes no sense"),
         (|m| m.programs.clear(), "it has no program"),
         (
             |m| m.tests = vec![PacketTest { name: "odd".to_owned(), data: "0".to_owned(), verdict: 0 }],

@@ -26,7 +26,7 @@ pub(crate) fn extend(program: &Path, link: &Path) -> Result<(), Error> {
         match error.raw_os_error() {
             Some(libc::EBUSY) => Error::Object {
                 of: name,
-                reason: "the kernel lets what it extends not be extended: it stands in a table, or is extended already"
+                reason: "the program that it extends stands in a jump table, or has another in this function's place already"
                     .to_owned(),
             },
             _ => Error::io(format!("cannot replace a function by `{name}`"), error),

@@ -30,12 +30,18 @@ fn refused(lab: &Lab, error: &Error) {
     eprintln!("this kernel is locked down and has no trampolines: {error}");
 }
 
+const POLICY: &str = "__weak int policy(struct xdp_md *ctx) { return XDP_PASS; }";
+
 /// An entry that asks `policy`, which passes; in its place stands what answers with `verdict`.
 fn extended(folder: &Path, verdict: i32) -> Bundle {
     let mut chain = Chain::new("fw").program("entry", "xdp", "return policy(ctx);", &[]).attach(&[xdp(NEAR)]);
-    chain.globals = "__weak int policy(struct xdp_md *ctx) { return XDP_PASS; }".into();
+    chain.globals = POLICY.into();
     chain.tests.push(PacketTest { name: "any".into(), data: "00".repeat(64), verdict });
-    let mut bundle = chain.bundle(folder);
+    extend(chain.bundle(folder), folder, "entry", verdict)
+}
+
+/// The same chain with one more program, which replaces `policy` of `program`.
+fn extend(mut bundle: Bundle, folder: &Path, program: &str, verdict: i32) -> Bundle {
     let source = format!(
         "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n\
          SEC(\"freplace/policy\") int other(struct xdp_md *ctx) {{ return {verdict}; }}\nchar _license[] SEC(\"license\") = \"GPL\";\n"
@@ -48,12 +54,27 @@ fn extended(folder: &Path, verdict: i32) -> Bundle {
         function: "other".into(),
         object: "objects/other.o".into(),
         digest: Digest::of(&object).to_string(),
-        replaces: Some(Replaces { program: "entry".into(), function: "policy".into() }),
+        replaces: Some(Replaces { program: program.into(), function: "policy".into() }),
         ..ManifestProgram::default()
     });
     bundle.objects.insert("objects/other.o".into(), object);
     bundle.digest = Digest::of(format!("{:?}", bundle.manifest).as_bytes()).to_string();
     bundle
+}
+
+/// Why the rules let the entry alone be extended: what stands in a table the kernel does not let be extended.
+#[test]
+fn what_stands_in_a_table_is_not_extended() {
+    lab(|lab| {
+        let chain = Chain::new("fw").program("entry", "xdp", "JUMP(next);", &["next"]).attach(&[xdp(NEAR)]);
+        let mut chain = chain.program("next", "xdp", "return policy(ctx);", &[]);
+        chain.globals = POLICY.into();
+        match deploy(lab, &extend(chain.bundle(lab.folder()), lab.folder(), "next", DROP)) {
+            Ok(_) => assert!(!kernel_is_at_least(6, 13)),
+            Err(error) if error.to_string().contains("stands in a jump table") => assert!(!lab.bpffs.join("ouro").exists()),
+            Err(error) => refused(lab, &error),
+        }
+    });
 }
 
 #[test]
@@ -85,6 +106,27 @@ fn an_extension_is_there_before_its_program_runs() {
         assert_eq!(lab.ping(3), 0);
         ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(lab.ping(3), 3, "the extension of the generation before was there all the time");
+        undeployed(lab, "fw");
+    });
+}
+
+/// Where the kernel takes no extensions, one that is optional is left out, and the function stays.
+#[test]
+fn an_optional_extension_is_not_missed() {
+    lab(|lab| {
+        assert_eq!(lab.ping(1), 1);
+        let mut bundle = extended(lab.folder(), DROP);
+        bundle.manifest.tests.clear();
+        bundle.manifest.programs[1].optional = true;
+        deployed(lab, &bundle);
+        let found = status(lab);
+        assert_eq!(found.problems, []);
+        assert_eq!(lab.ping(3), if found.programs[1].left_out { 3 } else { 0 });
+        undeployed(lab, "fw");
+        bundle.manifest.programs[1].requires = vec!["999.0".parse().unwrap()];
+        deployed(lab, &bundle);
+        assert!(status(lab).programs[1].left_out);
+        assert_eq!((lab.ping(3), status(lab).problems), (3, vec![]));
         undeployed(lab, "fw");
     });
 }
@@ -209,8 +251,11 @@ fn what_is_wrong_with_a_table_is_told_before_it_is_used() {
         let unknown = told(edited("tcp_congestion_ops", "tcp_congestion_opz"));
         assert!(unknown.contains("tcp_congestion_opz"), "{unknown}");
         assert!(!lab.bpffs.join("ouro").exists());
+        // Objects are made where the kernel is new, also those for older ones.
+        let right = control("ouro_wrong", 1).bundle(lab.folder());
         if !kernel_is_at_least(6, 4) {
-            assert!(told(control("ouro_wrong", 1)).contains("Linux 6.4"));
+            let error = deploy(lab, &right).unwrap_err().to_string();
+            assert!(error.contains("Linux 6.4"), "{error}");
         }
     });
 }

@@ -20,8 +20,8 @@ use crate::provider::{Headers, Jump, MapInfo, ProgramInfo, Providers};
 use crate::requirement::Requirement;
 use crate::rule::{Analysis, Context, Rule};
 
-pub(super) const OPTIONAL: &str =
-    "Whether a chain is deployed without it where the kernel does not take it: jumps to it miss. No entry can be.";
+pub(super) const OPTIONAL: &str = "Whether a chain is deployed without it where the kernel does not take it: jumps to it miss, and a function that it would replace \
+     stays. No entry can be.";
 
 pub(super) struct BpfProgram {
     attrs: Vec<AttrSpec>,

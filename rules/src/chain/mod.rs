@@ -81,7 +81,6 @@ pub struct Member {
     /// Whether the chain is deployed without it where the kernel does not take it.
     pub optional: bool,
     /// Of an extension, the function whose place it takes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaces>,
     /// The objects that can stand in its place, in the order tried; one if it has no candidates.
     pub tried: Vec<Tried>,

@@ -98,7 +98,7 @@ fn what_nobody_confirms_is_taken_back() {
         let ended = |child: std::process::Child| Said::of(child.wait_with_output().unwrap());
 
         // The connection is lost: the deployer goes on waiting, and goes back when the time is over.
-        let child = on_trial(lab, &workspace, "2s");
+        let child = on_trial(lab, &workspace, "4s");
         send(&child, libc::SIGHUP);
         assert!(ok(lab, &workspace, &["status"]).out.contains("on trial:"));
         let said = ended(child);
@@ -114,10 +114,11 @@ fn what_nobody_confirms_is_taken_back() {
         assert_eq!(lab.ping(3), 0);
 
         // Nobody is left to go back; the next command does.
-        let mut child = on_trial(lab, &workspace, "1s");
+        // A ping that is dropped takes a second: a shorter trial could come and go unseen.
+        let mut child = on_trial(lab, &workspace, "4s");
         child.kill().unwrap();
         child.wait().unwrap();
-        std::thread::sleep(Duration::from_millis(1100));
+        std::thread::sleep(Duration::from_millis(4100));
         let said = ouro(lab, &workspace, &["status"]);
         assert!(said.code == 1 && said.out.contains("nobody confirmed generation 2 in time"), "{}", said.out);
         ok(lab, &workspace, &["rollback", "two"]);
@@ -143,7 +144,7 @@ fn who_waits_sees_to_the_trial_that_took_the_place_of_its_own() {
         workspace.edit("no_ping.c", "return XDP_DROP", "return XDP_PASS");
         let first = on_trial(lab, &workspace, "1h");
         workspace.edit("no_ping.c", "return XDP_PASS;", "return ctx->rx_queue_index == 999 ? XDP_DROP : XDP_PASS;");
-        let mut second = on_trial(lab, &workspace, "1s");
+        let mut second = on_trial(lab, &workspace, "5s");
         let until = Instant::now() + Duration::from_secs(20);
         let trial =
             || serde_json::from_str::<Value>(&ouro(lab, &workspace, &["status", "--json"]).out).unwrap()[0]["trial"].take();
@@ -174,14 +175,14 @@ fn what_is_in_the_way_of_going_back_is_waited_for() {
         // Nobody reads what it has to say, either.
         let full = fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command =
-            workspace.command(&["deploy", "//:two", "--interface", "near1", "--confirm", "2s", "--json", "--bpffs"]);
+            workspace.command(&["deploy", "//:two", "--interface", "near1", "--confirm", "4s", "--json", "--bpffs"]);
         let mut child = command.arg(&lab.bpffs).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
         let until = Instant::now() + Duration::from_secs(20);
         while far(1) == 0 {
             assert!(Instant::now() < until, "not deployed");
         }
         sh("ip link del near1");
-        std::thread::sleep(Duration::from_millis(3000));
+        std::thread::sleep(Duration::from_millis(5000));
         assert!(child.try_wait().unwrap().is_none(), "it tries again");
         lab.cable("near1", "far1", "10.98.0");
         let said = Said::of(child.wait_with_output().unwrap());

@@ -401,7 +401,8 @@ fn what_a_killed_deploy_copied_is_copied_again() {
             })
         }));
         assert!(end.is_err() && stopped > 3);
-        assert_eq!(std::fs::read_dir(lab.bpffs.join("ouro/fw/maps")).unwrap().count(), 2);
+        let pins = std::fs::read_dir(lab.bpffs.join("ouro/fw/maps")).unwrap().count();
+        assert_eq!(pins, 3, "two maps, and the sign that one is a copy");
         lab.udp(4000, 10);
         let steps = deployed(lab, &bundle);
         assert!(steps.iter().any(|step| matches!(step, Step::ConvertMap { .. })), "{steps:?}");

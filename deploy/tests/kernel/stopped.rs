@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use ouro_deploy::{Error, Options, Problem, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Direction, MapSpec, OnChange, Order};
+use ouro_rules::manifest::{Attach, Direction, MapSpec, OnChange, Order, TcVia};
 
 use crate::chain::{Chain, map, xdp};
 use crate::missing::precedes;
@@ -81,6 +81,10 @@ fn folders_that_were_removed_are_made_again() {
         deployed(lab, &bundle);
         fs::remove_file(lab.bpffs.join("ouro/fw/links").join(format!("xdp-{NEAR}"))).unwrap();
         fs::remove_dir(lab.bpffs.join("ouro/fw/links")).unwrap();
+        // The kernel detaches a moment late.
+        while sh(&format!("ip link show {NEAR}")).contains("xdp") {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         deployed(lab, &bundle);
         assert_eq!((status(lab).generation, status(lab).problems), (Some(1), vec![]));
         undeployed(lab, "fw");
@@ -118,6 +122,24 @@ fn a_trial_that_fails_goes_on_with_the_one_before() {
         ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap();
         assert_eq!(status(lab).generation, Some(1));
         undeployed(lab, "fw");
+    });
+}
+
+#[test]
+fn the_qdisc_of_a_trial_goes_with_the_deployment() {
+    lab(|lab| {
+        deployed(lab, &gate("return XDP_PASS;").bundle(lab.folder()));
+        let (interface, direction) = (NEAR.to_owned(), Direction::Ingress);
+        let place = Attach::Tc { interface, direction, priority: 9, via: TcVia::Clsact, handle: 1 };
+        let filter = Chain::new("fw").program("look", "tc", "return 0;", &[]).attach(&[place]).bundle(lab.folder());
+        let options = Options { confirm: Some(600), ..Options::default() };
+        ouro_deploy::deploy(&lab.bpffs, &filter, &options, &mut |_| {}).unwrap();
+        ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap();
+        let has_qdisc = || sh(&format!("tc qdisc show dev {NEAR}")).contains("clsact");
+        assert!(has_qdisc(), "taking it away stops the device's queues");
+        assert_eq!((status(lab).generation, status(lab).foreign), (Some(1), vec![]));
+        undeployed(lab, "fw");
+        assert!(!has_qdisc(), "nobody had recorded it");
     });
 }
 

@@ -177,7 +177,7 @@ impl Conflict {
             Conflict::ProgramType { .. } => "`docs/rules.md` lists the types".to_owned(),
             Conflict::OtherChain { name, .. } => {
                 format!(
-                    "rename one of the chains, or name the workspaces (`[workspace] name` in ouro.toml); if they are one and the same, \
+                    "rename one of the chains; if both are of one project, give its checkouts one `[workspace] name` in ouro.toml, and \
                      deploy once with `--take-over`; or undeploy it first: `ouro undeploy {name}`"
                 )
             }

@@ -19,7 +19,8 @@ use crate::{Error, Options};
 /// From here on this thread, and those it starts, can do no more than deploy this bundle; `dry_run` tells whether it only tries.
 pub fn limit_to_deploy(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run: bool) -> Result<(), Error> {
     let manifest = &bundle.manifest;
-    let mut rights = of_manifest(manifest);
+    let mut rights = of_deployed(bpffs, &manifest.name);
+    rights.extend(of_manifest(manifest));
     rights.extend(demands::of_objects(bundle.objects.values().map(Vec::as_slice)));
     let tests = !manifest.tests.is_empty() && !options.no_tests && takes_packets(manifest);
     // They are tried in a file system of their own.
@@ -28,18 +29,18 @@ pub fn limit_to_deploy(bpffs: &Path, bundle: &Bundle, options: &Options, dry_run
     kernel::limit_to(bpffs, &manifest.name, &rights)
 }
 
-/// From here on this thread, and those it starts, can do no more than change what is deployed under this name. What one generation
-/// was attached by may have to be made again.
+/// From here on this thread, and those it starts, can do no more than change what is deployed under this name.
 pub fn limit_to_change(bpffs: &Path, name: &str) -> Result<(), Error> {
-    let mut rights = BTreeSet::new();
-    // What cannot be read is told by what comes.
-    if let Ok(layout) = Layout::new(bpffs, name) {
-        let entries = kernel::entries(layout.folder()).unwrap_or_default();
-        let numbers = entries.iter().filter_map(|(name, _)| Layout::generation_number(name));
-        let metas = numbers.filter_map(|number| Meta::read(&layout.meta(number)).ok()??.ok());
-        rights.extend(metas.flat_map(|meta| of_manifest(&meta.manifest)));
-    }
-    kernel::limit_to(bpffs, name, &rights)
+    kernel::limit_to(bpffs, name, &of_deployed(bpffs, name))
+}
+
+/// What any generation was attached by may have to be made again. What cannot be read is told by what comes.
+fn of_deployed(bpffs: &Path, name: &str) -> BTreeSet<Right> {
+    let Ok(layout) = Layout::new(bpffs, name) else { return BTreeSet::new() };
+    let entries = kernel::entries(layout.folder()).unwrap_or_default();
+    let numbers = entries.iter().filter_map(|(name, _)| Layout::generation_number(name));
+    let metas = numbers.filter_map(|number| Meta::read(&layout.meta(number)).ok()??.ok());
+    metas.flat_map(|meta| of_manifest(&meta.manifest)).collect()
 }
 
 /// The capabilities that deploying a chain on another machine takes, without trying it there.

@@ -4,7 +4,8 @@ use ouro_deploy::{
     Attachment, Change, Conflict, Device, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
 };
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Family, Iter, Netfilter, NetfilterHook, OnChange, Sockmap, Tracepoint};
+use ouro_rules::chain::{MAX_DEPTH, longest_run};
+use ouro_rules::manifest::{Attach, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Sockmap, Tracepoint};
 
 use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
 
@@ -185,4 +186,18 @@ fn what_is_of_no_namespace_is_seen_from_any() {
     observed.host.namespace += 1;
     let found = steps(&bundle("b", &[place]), &observed);
     assert!(found.iter().any(|step| step.moved_hook() == Some(&hook)), "{found:?}");
+}
+
+/// What chains that share a device are counted by.
+#[test]
+fn the_longest_run_of_a_chain_is_known_from_its_manifest() {
+    let mut manifest = bundle("a", &[]).manifest;
+    assert_eq!(longest_run(&manifest), 1);
+    let back = |bound| Edge { from: 1, to: 0, name: "parse".to_owned(), on_miss: 1, bound };
+    manifest.edges.push(back(Some(3)));
+    assert_eq!(longest_run(&manifest), 7, "there, and three times back and there");
+    manifest.edges.push(back(None));
+    assert_eq!(longest_run(&manifest), MAX_DEPTH, "a circle without an end, which no build makes");
+    manifest.programs.clear();
+    assert_eq!(longest_run(&manifest), 0);
 }

@@ -15,7 +15,7 @@ use ouro_rules::hook::{self, Hook};
 use super::settings::Settings;
 use super::types::{Found, KernelTypes, Unfit};
 use super::{numbers, offered, sys};
-use crate::object::{Extern, ExternKind, Insn, Linked, Object, Pseudo, Reason, SETTINGS, Target};
+use crate::object::{Extern, ExternKind, Insn, Linked, Object, Pseudo, Reason, SETTINGS, Target, essential};
 
 /// `BPF_F_SLEEPABLE` and `BPF_F_XDP_HAS_FRAGS`.
 const SLEEPABLE: u32 = 1 << 4;
@@ -280,7 +280,7 @@ fn member(object: &Object, function: &str, types: &KernelTypes) -> Result<(Found
         Some((table, member))
     });
     let (table, member) = entry.ok_or("no variable in `.struct_ops` has it for a function")?;
-    let found = types.find(&table.ty, Kind::Struct)?;
+    let found = types.find(essential(&table.ty), Kind::Struct)?;
     let found = found.ok_or_else(|| format!("the kernel has no `struct {}`", table.ty))?;
     let kernel = types.kernel()?;
     let record = kernel.get(found.id).ok_or_else(|| format!("`struct {}` is of a module", table.ty))?;

@@ -45,7 +45,7 @@ pub(super) struct KernelTypes {
     modules: OnceLock<Vec<Module>>,
     /// The BTF of modules that was asked for, as the kernel has it.
     open: Mutex<BTreeMap<String, Arc<OwnedFd>>>,
-    /// The types of modules that CO-RE relocations are made for, behind the kernel's.
+    /// The types of modules that more was asked of than names, behind the kernel's.
     whole: Mutex<BTreeMap<String, Arc<Btf>>>,
 }
 
@@ -94,6 +94,11 @@ impl KernelTypes {
     pub(super) fn of_module(&self, name: &str, kind: Kind) -> Option<Arc<Btf>> {
         let kernel = self.kernel().ok().filter(|_| matches!(self.core_from, CoreTypes::Kernel))?;
         let (_, module) = self.in_module(kernel, None, name, kind)?;
+        self.with_module(kernel, module)
+    }
+
+    /// The types of a module, behind the kernel's.
+    fn with_module(&self, kernel: &Btf, module: &str) -> Option<Arc<Btf>> {
         let mut whole = self.whole.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !whole.contains_key(module) {
             let mut types = kernel.clone();
@@ -131,8 +136,7 @@ impl KernelTypes {
                 }
                 unfit = Some(Unfit(name.to_owned()));
             } else if let Some((id, module)) = self.in_module(kernel, None, name, Kind::Function) {
-                let bytes = fs::read(Path::new(FOLDER).join(module)).unwrap_or_default();
-                if kernel.clone().with_module(&bytes, |types| fits(declared, types, id)).unwrap_or(false) {
+                if self.with_module(kernel, module).is_some_and(|types| fits(declared, &types, id)) {
                     return Ok(Ok(Some(Found { id, module: Some(self.open(name, module)?) })));
                 }
                 unfit = Some(Unfit(name.to_owned()));

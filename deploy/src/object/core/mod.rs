@@ -124,10 +124,11 @@ fn candidates(own: &Btf, ty: u32, targets: &Targets<'_>) -> Candidates {
         return none;
     }
     let ids = find(targets.kernel, 1);
-    match (targets.module)(name, wanted.kind).filter(|_| ids.is_empty()) {
-        Some(module) => Candidates { ids: find(&module, targets.kernel.ids().end), module: Some(module) },
-        None => Candidates { module: None, ids },
+    if !ids.is_empty() {
+        return Candidates { module: None, ids };
     }
+    let module = (targets.module)(name, wanted.kind);
+    module.map_or(none, |module| Candidates { ids: find(&module, targets.kernel.ids().end), module: Some(module) })
 }
 
 /// What is to be written for a relocation.

@@ -46,7 +46,7 @@ const HINTS: &[(&[&str], &str)] = &[
     ),
     (
         &["offset is outside of the packet"],
-        "compare the end of what you read with `ctx->data_end` before reading it; bound variable offsets below 64 kB first (`off & 0x1fff`)",
+        "compare the end of what you read with `ctx->data_end` before reading it: `if (p + 1 > data_end) return ...`; bound variable offsets below 64 kB first (`off & 0x1fff`)",
     ),
     (&["offset is outside of the allowed memory range"], "the access ends behind the object; compare the offset with its size"),
     // Bounds.

@@ -8,7 +8,7 @@ use ouro_deploy::{Error, ErrorKind, Verdict, VerifyOptions, verify_object};
 use ouro_rules::hook::{HOOKS, Hook, Verdicts};
 
 use crate::chain::compile;
-use crate::missing::{lacks_for_a_part, precedes, since};
+use crate::missing::{lacks_for_a_part, precedes, since, tell};
 
 /// A file of the corpus, compiled.
 fn object(file: &str) -> Vec<u8> {
@@ -41,7 +41,7 @@ fn every_feature_of_objects_is_loaded() {
             "neighbours.c",
             &[
                 ("good", ""),
-                ("bad", "outside of the packet"),
+                ("bad", "invalid access to packet"),
                 ("unknown", "a section `nobody/knows`"),
                 ("replacing", "nothing says which program"),
                 ("optional", ""),
@@ -57,6 +57,7 @@ fn every_feature_of_objects_is_loaded() {
             "calls.c" => lacks_for_a_part(CALLBACKS, "5.17"),
             "kfuncs.c" => lacks_for_a_part("function `bpf_rcu_read_lock`", "6.2"),
             "maps.c" => lacks_for_a_part("`bloom_filter` maps", "5.16"),
+            "settings.c" => tells_no_settings(),
             _ => false,
         };
         if lacks {
@@ -76,6 +77,16 @@ fn every_feature_of_objects_is_loaded() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where distributions keep how they made the kernel, and where it may keep that itself.
+fn tells_no_settings() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("every kernel has a release");
+    let tells = ["/proc/config.gz", &format!("/boot/config-{}", release.trim())].iter().any(|path| Path::new(path).exists());
+    if !tells {
+        tell("left out: no settings of the kernel, which neither /proc/config.gz nor /boot has");
+    }
+    !tells
 }
 
 const CALLBACKS: &str = "helper `bpf_loop`";

@@ -114,7 +114,7 @@ fn the_verifier_says_no() {
         let Error::Failed { cause, .. } = error else { panic!("{error}") };
         let Error::Rejected(rejection) = *cause else { panic!("{cause}") };
         assert_eq!(rejection.program, "broken");
-        assert!(rejection.reason.contains("packet"), "{rejection}");
+        assert!(rejection.to_string().contains("invalid access to packet"), "{rejection}");
         let place = rejection.place.as_ref().unwrap();
         assert!(place.text.contains("return packet[40]"), "{rejection:?}");
         if kernel_is_at_least(6, 9) {

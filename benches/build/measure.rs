@@ -43,10 +43,22 @@ impl Series {
 
 /// Rounds of two kinds of work that take turns.
 pub fn in_turns(rounds: usize, mut first: impl FnMut(usize) -> Cost, mut second: impl FnMut(usize) -> Cost) -> [Series; 2] {
-    let mut series = [Series::default(), Series::default()];
+    let [first, second, _] = in_three_turns(rounds, &mut first, &mut second, &mut |_| Cost::default());
+    [first, second]
+}
+
+/// The same of three.
+pub fn in_three_turns(
+    rounds: usize,
+    mut first: impl FnMut(usize) -> Cost,
+    mut second: impl FnMut(usize) -> Cost,
+    mut third: impl FnMut(usize) -> Cost,
+) -> [Series; 3] {
+    let mut series = [Series::default(), Series::default(), Series::default()];
     for round in 0..rounds {
         series[0].push(first(round));
         series[1].push(second(round));
+        series[2].push(third(round));
     }
     series
 }

@@ -81,7 +81,7 @@ impl Lock {
     /// One try; the holder's process id if there is one and it is known.
     fn attempt(root: &Path) -> Result<Result<Lock, Option<u32>>, StateError> {
         let folder = root.join(STATE_FOLDER);
-        fs::create_dir_all(&folder).map_err(StateError::at("create the folder", &folder))?;
+        make_folder(&folder)?;
         let path = root.join(STATE_FOLDER).join("lock");
         let locking = StateError::at("lock", &path);
         let open = File::options().read(true).write(true).create(true).truncate(false).open(&path);
@@ -109,14 +109,28 @@ impl Lock {
 fn make_folders(root: &Path) -> Result<(), StateError> {
     let made = [STATE_FOLDER, OUT_FOLDER].iter().any(|folder| !root.join(folder).is_dir());
     let (state, out) = (root.join(STATE_FOLDER), root.join(OUT_FOLDER));
-    fs::create_dir_all(&state).map_err(StateError::at("create the folder", &state))?;
+    make_folder(&state)?;
     // Whoever has the lock may be removing the state folder: nothing is made in it before it is ours.
-    fs::create_dir_all(&out).map_err(StateError::at("create the folder", &out))?;
+    make_folder(&out)?;
     if made {
         // The root has just changed, and nobody could tell from its time whether it changes again: once for each checkout.
         std::thread::sleep(TICK + LOOK_AGAIN);
     }
     Ok(())
+}
+
+/// Makes a folder that somebody may be removing: it was there, and is not when it is looked at.
+fn make_folder(folder: &Path) -> Result<(), StateError> {
+    loop {
+        match fs::create_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_folder_or_gone(folder) => {}
+            other => return other.map_err(StateError::at("create the folder", folder)),
+        }
+    }
+}
+
+fn is_folder_or_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).map_or_else(|error| error.kind() == io::ErrorKind::NotFound, |found| found.is_dir())
 }
 
 fn try_flock(file: &File) -> io::Result<bool> {

@@ -24,7 +24,12 @@ pub fn enter(name: Option<&str>) -> Result<(), CliError> {
         _ => {
             let error = std::io::Error::last_os_error();
             let kind = if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Refused } else { Kind::Failed };
-            Err(CliError { kind, ..io(format!("cannot enter the network namespace `{}`", path.display()))(error) })
+            let error = CliError { kind, ..io(format!("cannot enter the network namespace `{}`", path.display()))(error) };
+            Err(if kind == Kind::Refused {
+                error.help("run it as root: entering a namespace takes CAP_SYS_ADMIN")
+            } else {
+                error
+            })
         }
     }
 }

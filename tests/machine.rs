@@ -359,7 +359,6 @@ fn the_unit_deploys_with_what_it_grants_and_nothing_else() {
     lab(|lab| {
         let place = place(lab);
         let folder = lab.folder().join("unit");
-        fs::create_dir(&folder).unwrap();
         let said = Said::of(
             Command::new(&place.ouro)
                 .args([

@@ -216,7 +216,7 @@ impl Conflict {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
             Conflict::OtherNamespace { .. } => {
-                "run ouro in that namespace (`ip netns exec ...`); if it is gone, undeploy with `--force`".to_owned()
+                "say which with `--netns NAME`, as `ip netns list` has it; if it is gone, undeploy with `--force`".to_owned()
             }
             Conflict::Moved { .. } => "undeploy it first".to_owned(),
             Conflict::NothingBefore { name } => {

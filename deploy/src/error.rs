@@ -147,7 +147,7 @@ impl Error {
             Error::Capabilities { follows_kernel, .. } => Some(grant(&kernel::needed_capabilities(*follows_kernel))),
             Error::NoScratch => Some("run it as root; or deploy with `--no-tests`, where the chain has tests".to_owned()),
             Error::Test { .. } => Some("correct the programs or the test; nothing was changed".to_owned()),
-            Error::NoBpffs(path) => Some(format!("mount one: `mount -t bpf bpf {}`", path.display())),
+            Error::NoBpffs(path) => Some(format!("mount one on a folder of its own: `mkdir -p {0} && mount -t bpf bpf {0}`", path.display())),
             Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),
             Error::Rejected(rejection) => rejection.help.clone(),
             Error::Failed { cause, .. } => cause.help(),

@@ -107,6 +107,15 @@ pub struct Place {
     pub json: bool,
 }
 
+impl Place {
+    /// What another command must be told to find the same deployments.
+    pub fn words(&self) -> String {
+        let bpffs = self.bpffs.as_ref().map(|path| format!(" --bpffs {}", path.display()));
+        let netns = self.netns.as_ref().map(|name| format!(" --netns {name}"));
+        [netns, bpffs].into_iter().flatten().collect()
+    }
+}
+
 /// What is deployed.
 #[derive(Debug, Clone, Args)]
 pub struct What {

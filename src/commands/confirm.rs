@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ouro_deploy::{Problem, Trial};
 
-use crate::cli::Named;
+use crate::cli::{Named, Place};
 use crate::commands::deploy::failure;
 use crate::commands::rollback::{done, place, shortfalls, tell};
 use crate::error::{CliError, Kind};
@@ -26,10 +26,15 @@ pub fn run(session: &Session, args: &Named) -> Result<(), CliError> {
 
 /// Waits until somebody confirms this generation, which has just gone live for so many seconds; rolls back when they are over, or
 /// when interrupted.
-pub fn wait(session: &Session, bpffs: &Path, name: &str, generation: u32, seconds: u64) -> Result<(), CliError> {
-    session
-        .output
-        .status(&format!("`ouro confirm {name}` keeps it; without it what was live before comes back in {seconds} s\n"));
+pub fn wait(
+    session: &Session,
+    (bpffs, place): (&Path, &Place),
+    name: &str,
+    generation: u32,
+    seconds: u64,
+) -> Result<(), CliError> {
+    let command = format!("ouro confirm {name}{}", place.words());
+    session.output.status(&format!("`{command}` keeps it; without it what was live before comes back in {seconds} s\n"));
     let mut wait = Wait { session, bpffs, name, generation, overdue: None, told: Vec::new() };
     loop {
         match wait.look() {

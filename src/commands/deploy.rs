@@ -57,7 +57,9 @@ fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options
     let told = if args.place.json { session.fact(&plan::facts(bundle, &plan)) } else { Ok(()) };
     // Whether anybody listens or not.
     match plan.steps.iter().find_map(trial) {
-        Some((generation, seconds)) => confirm::wait(session, bpffs, &bundle.manifest.name, generation, seconds).and(told),
+        Some((generation, seconds)) => {
+            confirm::wait(session, (bpffs, &args.place), &bundle.manifest.name, generation, seconds).and(told)
+        }
         None => told,
     }
 }

@@ -52,8 +52,13 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     }
     if let Some(trial) = &deployment.trial {
         let left = trial.seconds_left;
-        let line =
-            format!("generation {}: `ouro confirm {}` within {left} s, or it is taken back", trial.generation, deployment.name);
+        let line = match left {
+            0 => format!("generation {}: its time is over", trial.generation),
+            _ => format!(
+                "generation {}: `ouro confirm {}` within {left} s, or it is taken back",
+                trial.generation, deployment.name
+            ),
+        };
         text += &format!("  {} {line}\n", paint(color, Ink::Yellow, "on trial:"));
     }
     for problem in &deployment.problems {

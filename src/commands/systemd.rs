@@ -23,6 +23,7 @@ pub fn run(session: &Session, args: &Systemd) -> Result<(), CliError> {
     let trust = Trust::configured(session, &args.what.trust, args.what.bundle.is_none())?;
     let program = session::program().ok_or_else(|| CliError::new(Kind::Failed, "cannot tell where ouro itself is"))?;
     let (folder, bpffs) = (absolute(&args.output)?, absolute(&args.bpffs)?);
+    std::fs::create_dir_all(&folder).map_err(io(format!("cannot create the folder `{}`", folder.display())))?;
     let place = folder.join(format!("{}.bundle", manifest.name));
     let unit = Unit { manifest: &manifest, trust: &trust, program: &program, bundle: &place, bpffs: &bpffs, args };
     let service = folder.join(format!("ouro-{}.service", escaped(&manifest.name, "-")));

@@ -104,6 +104,7 @@ fn what_nobody_confirms_is_taken_back() {
         let said = ended(child);
         assert_eq!(said.code, 1, "{}", said.err);
         said.says("nobody confirmed it in time; rolled back `two`: generation 1 is live");
+        said.says(&format!("`ouro confirm two --bpffs {}` keeps it", lab.bpffs.display()));
         assert_eq!(lab.ping(3), 0);
 
         let child = on_trial(lab, &workspace, "1h");

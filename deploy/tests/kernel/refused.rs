@@ -47,7 +47,10 @@ fn a_folder_that_is_no_bpffs() {
             assert!(matches!(error, Error::NoBpffs(_)), "{error}");
             assert_eq!(
                 (error.help(), error.kind()),
-                (Some(format!("mount one: `mount -t bpf bpf {}`", folder.display())), ErrorKind::NotPermitted)
+                (
+                    Some(format!("mount one on a folder of its own: `mkdir -p {0} && mount -t bpf bpf {0}`", folder.display())),
+                    ErrorKind::NotPermitted
+                )
             );
             assert!(ouro_deploy::status(&folder).is_err() && !folder.join("ouro").exists());
         }

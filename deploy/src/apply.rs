@@ -21,6 +21,7 @@ use crate::layout::Layout;
 use crate::map_check::differences;
 use crate::maps::{self, Copied};
 use crate::meta::{self, Meta};
+use crate::observe::lost;
 use crate::rehearsal::rehearse;
 use crate::step::{Runs, Step};
 use crate::trial;
@@ -144,6 +145,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &subject(layout, hook, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
+        Step::RemoveLost { pin } => kernel::remove_link(&layout.links().join(pin)),
         Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
         Step::AttachRoot { hook, root, generation } => {
             kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| place(layout, *generation, map))
@@ -211,13 +213,17 @@ fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     })
 }
 
-/// Removes what the meta names, the meta last, and then the folders unless somebody put something there. First of all nothing may
+/// Removes what the meta names, or if somebody removed that what must be ours, the meta last, and then the folders unless somebody put something there. First of all nothing may
 /// go back to it any more. A link that waits to take another one's place is left of a deploy that was stopped: a hook would run
 /// two programs.
 fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     kernel::remove_pin(&layout.live(generation))?;
     kernel::remove_pin(&layout.next_live(generation))?;
-    if let Some(Ok(meta)) = Meta::read(&layout.meta(generation))? {
+    let meta = Meta::read(&layout.meta(generation))?;
+    if meta.is_none() {
+        lost::generation(layout, generation)?.iter().try_for_each(|path| kernel::remove_pin(path))?;
+    }
+    if let Some(Ok(meta)) = meta {
         meta.hooks.iter().try_for_each(|hook| kernel::remove_link(&kernel::beside(&layout.link(hook))))?;
         meta.manifest.extensions().try_for_each(|(program, _)| kernel::remove_pin(&layout.extension(generation, program)))?;
         meta.manifest.tables().try_for_each(|table| kernel::remove_pin(&layout.functions(generation, table)))?;

@@ -41,6 +41,11 @@ pub(crate) fn map_name(pin: &str) -> &str {
     pin.split_once('-').map_or(pin, |(name, _)| name)
 }
 
+/// Whether a pin in `maps` ends like those of declared maps do.
+pub(crate) fn has_abi(pin: &str) -> bool {
+    pin.rsplit_once('-').is_some_and(|(_, abi)| !abi.is_empty() && abi.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 impl Layout {
     /// The layout of the deployment `name`.
     pub fn new(bpffs: &Path, name: &str) -> Result<Layout, Error> {

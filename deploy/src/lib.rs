@@ -46,7 +46,7 @@ pub use dispatcher::{Dispatcher, Member, Seat};
 pub use error::{Error, ErrorKind};
 pub use hook::{Hook, Renewal};
 pub use kernel::drop_capabilities;
-pub use kernel::{Device, Feature, Filter, Has, Host, MapFacts, Missing, Offer, Offered, Verified, features, offered};
+pub use kernel::{Device, Feature, Filter, Has, Host, LinkFacts, MapFacts, Missing, Offer, Offered, Verified, features, offered};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::hook::Hook;
+use crate::layout::has_abi;
 use crate::meta::Meta;
 use crate::observe::{Attachment, Generation, Observed};
 
@@ -20,6 +21,24 @@ impl Observed {
     /// Every meta that was understood, of generations first.
     pub fn metas(&self) -> impl Iterator<Item = &Meta> {
         self.generations.values().filter_map(|generation| generation.meta.as_ref()).chain(&self.kept)
+    }
+
+    /// Whether a later version made a generation, of which nothing is known.
+    pub(crate) fn has_unreadable(&self) -> bool {
+        self.generations.values().any(|generation| generation.unreadable.is_some())
+    }
+
+    /// The pins of maps whose record somebody removed with all others.
+    pub(crate) fn lost_maps(&self) -> BTreeSet<String> {
+        let is_lost = self.metas().next().is_none() && !self.has_unreadable();
+        let pins = self.maps.keys().chain(self.behind.keys());
+        pins.filter(|pin| is_lost && has_abi(pin)).cloned().collect()
+    }
+
+    /// Whether no record names the hook: what is attached there is ours by its pin alone.
+    pub(crate) fn is_lost(&self, attached: &Attachment) -> bool {
+        let name = attached.hook.name();
+        attached.generation.is_none() && !self.metas().flat_map(|meta| &meta.hooks).any(|hook| hook.name() == name)
     }
 
     /// The generations packets run through: those attached, or the last one of a chain that attaches nowhere.
@@ -37,11 +56,11 @@ impl Observed {
     }
 
     /// The generations packets may have run through, or may be in still, whole or not: all that were made live, all whose first
-    /// program a link has, dead or alive, and while a hook runs a program that nothing knows, every one. What only they record
+    /// program a link has, dead or alive, and while a hook or a link runs a program that nothing knows, every one. What only they record
     /// stays until another is live.
     pub(crate) fn ran(&self) -> BTreeSet<u32> {
         let (live, attached) = (self.live(), || self.attachments.values());
-        let unknown = attached().any(|attached| attached.generation.is_none());
+        let unknown = !self.lost.is_empty() || attached().any(|attached| attached.generation.is_none());
         let is_entry = |entry| attached().any(|attached| attached.program == entry);
         let ran = |(number, generation): &(&u32, &Generation)| {
             unknown || generation.went_live.is_some() || live.contains(number) || generation.entry().is_some_and(is_entry)

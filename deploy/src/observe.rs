@@ -3,6 +3,7 @@
 //! Reads only. Knows no bundle; what to do about it is [`crate::diff`]'s business.
 
 mod dispatchers;
+pub(crate) mod lost;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use ouro_rules::manifest::{Attach, Manifest, StructOps};
 use crate::Error;
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
-use crate::kernel::pins::{self, Kind, LinkFacts};
-use crate::kernel::{self, Host, MapFacts, Missing};
+use crate::kernel::pins::{self, Kind};
+use crate::kernel::{self, Host, LinkFacts, MapFacts, Missing};
 use crate::layout::Layout;
 use crate::meta::{self, Meta};
 use crate::resolve::resolve;
@@ -35,6 +36,8 @@ pub struct Observed {
     pub generations: BTreeMap<u32, Generation>,
     /// What is attached, by hook name.
     pub attachments: BTreeMap<String, Attachment>,
+    /// Links among its pins that no record names, by their pins: somebody removed the generations that did.
+    pub lost: BTreeMap<String, LinkFacts>,
     /// The root tables by name.
     pub roots: BTreeMap<String, Root>,
     /// What deployments share of devices.
@@ -118,6 +121,11 @@ impl Generation {
         self.programs.get(self.meta.as_ref()?.entry()).copied()
     }
 
+    /// Whether nothing tells what it is: ouro was stopped before writing that, or somebody removed it.
+    pub(crate) fn is_unrecorded(&self) -> bool {
+        self.meta.is_none() && self.unreadable.is_none()
+    }
+
     /// Whether everything is there that its manifest names, and every slot is right. Nothing less is ever attached.
     pub fn is_whole(&self) -> bool {
         let Some(manifest) = self.meta.as_ref().map(|meta| &meta.manifest) else { return false };
@@ -150,6 +158,7 @@ impl Observed {
     }
 
     fn look_at_hooks(&mut self, layout: &Layout, wanted: Vec<Hook>) {
+        wanted.iter().for_each(|hook| self.adopt(hook));
         let here = self.attachments.values().filter(|attached| attached.is_alive()).map(|attached| attached.hook.clone());
         for hook in here.collect::<Vec<_>>() {
             self.note_others(&hook);
@@ -160,6 +169,15 @@ impl Observed {
             let missing = if is_there { None } else { kernel::look_at(&hook, &layout.link(&hook)) };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));
         }
+    }
+
+    /// A link of ours that lost its record is the hook's whose pin it has.
+    fn adopt(&mut self, hook: &Hook) {
+        let facts = self.lost.get(&hook.name()).filter(|_| hook.is_link() && !matches!(hook, Hook::SharedXdp(_)));
+        let Some(mut facts) = facts.copied() else { return };
+        let root = through_root(self, &mut facts);
+        let attached = lost::lost(hook.clone(), facts, self.host.namespace);
+        self.attachments.insert(hook.name(), Attachment { root, ..attached });
     }
 
     fn note_others(&mut self, hook: &Hook) {
@@ -200,6 +218,9 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     observed.roots = roots(&layout)?;
     observed.dispatchers = dispatchers(bpffs)?;
     observed.attachments = attachments(&layout, &observed)?;
+    let seats = lost::seats(&observed);
+    observed.attachments.extend(seats.into_iter().map(|attached| (attached.hook.name(), attached)));
+    observed.lost = lost::links(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
     Ok(observed)
 }
@@ -261,10 +282,7 @@ fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, 
     let mut found: BTreeMap<String, Attachment> = BTreeMap::new();
     for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
         let Some(mut facts) = attached(layout, observed, meta, hook)? else { continue };
-        let root = observed.roots.iter().find(|(_, root)| root.stub == Some(facts.program));
-        if let Some((_, root)) = root {
-            facts.program = root.program.unwrap_or(0);
-        }
+        let root = through_root(observed, &mut facts);
         // Two generations may name one hook in different modes; the one whose program runs is right. Both may have the same
         // programs, too.
         let runs = |generation: &Generation| generation.entry() == Some(facts.program);
@@ -278,11 +296,17 @@ fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, 
         if ours || theirs {
             let link = hook.is_link().then_some(facts.id);
             let (program, target, namespace) = (facts.program, facts.target, meta.namespace);
-            let root = root.map(|(name, _)| name.clone());
             found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, root, target, generation, namespace });
         }
     }
     Ok(found)
+}
+
+/// The root whose stub a hook runs; what runs is then what the root leads to.
+fn through_root(observed: &Observed, facts: &mut LinkFacts) -> Option<String> {
+    let (name, root) = observed.roots.iter().find(|(_, root)| root.stub == Some(facts.program))?;
+    facts.program = root.program.unwrap_or(0);
+    Some(name.clone())
 }
 
 fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> Result<Option<LinkFacts>, Error> {
@@ -318,7 +342,7 @@ fn registered(observed: &Observed, place: &StructOps, table: Option<u64>) -> u32
     found.and_then(Generation::entry).unwrap_or(0)
 }
 
-/// Everything in the folder that no meta names.
+/// Everything in the folder that no meta names, and that is not known to be ours without one.
 fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> {
     let mut ours =
         BTreeSet::from([layout.maps(), layout.links(), layout.kept(), layout.unconfirmed(), layout.next_unconfirmed()]);
@@ -333,9 +357,14 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
         ours.extend([layout.tables(number), layout.extensions(number)]);
+        if generation.is_unrecorded() {
+            ours.extend(lost::generation(layout, number)?);
+        }
         ours.extend(generation.tables.keys().map(|table| layout.functions(number, table)));
         ours.extend(generation.extensions.keys().map(|program| layout.extension(number, program)));
     }
+    ours.extend(observed.lost.keys().map(|pin| layout.links().join(pin)));
+    ours.extend(observed.lost_maps().iter().flat_map(|pin| [layout.map(pin), layout.behind(pin)]));
     for meta in observed.metas() {
         let pins = || meta.manifest.maps.iter().map(|map| meta.manifest.pin_of(map));
         ours.extend(pins().flat_map(|pin| [layout.map(&pin), layout.behind(&pin)]));

@@ -2,6 +2,7 @@
 //!
 //! Pure.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use ouro_rules::manifest::Manifest;
@@ -105,6 +106,13 @@ pub enum Problem {
         /// The hook's name.
         hook: String,
     },
+    /// Somebody removed the record of what is there: of links and of maps, by their pins.
+    RecordGone {
+        /// The links.
+        links: Vec<String>,
+        /// The maps.
+        maps: Vec<String>,
+    },
     /// A hook runs a program that is not ours.
     ForeignProgram {
         /// The hook's name.
@@ -155,6 +163,11 @@ impl fmt::Display for Problem {
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
             Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
             Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
+            Problem::RecordGone { links, maps } => {
+                let pins: Vec<&str> = links.iter().chain(maps).map(String::as_str).collect();
+                let (pins, runs) = (pins.join("`, `"), if links.is_empty() { "" } else { ", which runs still" });
+                write!(f, "the record of `{pins}` is gone{runs}: deploy again, or undeploy")
+            }
             Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
         }
     }
@@ -171,6 +184,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
         found.push(Problem::Mixed { generations: live.iter().copied().collect() });
     }
     found.extend(unfinished(observed));
+    found.extend(record_gone(observed));
     found.extend(leftovers(observed, live.is_empty().then_some(generation)));
     found.extend(table_problems(generation, manifest));
     let extended = manifest.extensions().filter(|(program, _)| !generation.extensions.contains_key(*program));
@@ -183,6 +197,16 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     found.extend(behind.map(|map| Problem::Behind { map: map.name.clone() }));
     found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));
     found
+}
+
+/// What is there of which nothing tells what it is.
+pub(crate) fn record_gone(observed: &Observed) -> Option<Problem> {
+    let seats = observed.attachments.values().filter(|attached| observed.is_lost(attached)).map(|attached| attached.hook.name());
+    let links: BTreeSet<String> = seats.chain(observed.lost.keys().cloned()).collect();
+    let maps = observed.lost_maps();
+    let (links, maps) = (links.into_iter().collect(), maps.into_iter().collect());
+    let gone = Problem::RecordGone { links, maps };
+    (gone != Problem::RecordGone { links: Vec::new(), maps: Vec::new() }).then_some(gone)
 }
 
 /// Whether the last deploy or rollback did not come to its end.

@@ -15,7 +15,7 @@ use crate::kernel::pins::{self, Kind};
 use crate::layout::{Layout, map_name};
 use crate::map_check::type_name;
 use crate::observe::{Generation, Observed, counts_edges, observe};
-use crate::problem::{Problem, leftovers, problems};
+use crate::problem::{Problem, leftovers, problems, record_gone};
 
 /// Elements that are counted by walking them; a status is to be told at once.
 const COUNTED: usize = 10_000;
@@ -204,9 +204,10 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
     }))
 }
 
-/// Only maps that were kept, or a generation that cannot be read, or one that was stopped before its record.
+/// Only maps that were kept, or what lost its record, or a generation that cannot be read, or one that was stopped before its record.
 fn without_generation(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, Error> {
-    if observed.kept.is_none() && observed.generations.is_empty() && observed.foreign.is_empty() {
+    let problems: Vec<Problem> = record_gone(observed).into_iter().chain(leftovers(observed, None)).collect();
+    if observed.kept.is_none() && problems.is_empty() && observed.foreign.is_empty() {
         return Ok(None);
     }
     let (chain, digest) =
@@ -222,7 +223,7 @@ fn without_generation(layout: &Layout, observed: &Observed) -> Result<Option<Dep
         edges: Vec::new(),
         hooks: Vec::new(),
         maps: maps(layout, observed)?,
-        problems: leftovers(observed, None),
+        problems,
         foreign: observed.foreign.clone(),
     }))
 }

@@ -207,6 +207,11 @@ pub enum Step {
         /// Where it was attached.
         hook: Hook,
     },
+    /// Removes a link of ours that no record names.
+    RemoveLost {
+        /// Its pin.
+        pin: String,
+    },
     /// Makes a root table that leads to a generation, and its stub.
     CreateRoot {
         /// The root.
@@ -372,7 +377,7 @@ impl Step {
     /// Whether it takes a program off a hook, which packets may still be inside of.
     pub fn replaces(&self) -> bool {
         let adds = matches!(self, Step::Attach { .. } | Step::AttachRoot { .. });
-        matches!(self, Step::SwitchRoot { .. }) || (self.moved_hook().is_some() && !adds)
+        matches!(self, Step::SwitchRoot { .. } | Step::RemoveLost { .. }) || (self.moved_hook().is_some() && !adds)
     }
 
     /// Whether it changes what a hook runs, or whether it runs anything: the hook.
@@ -436,6 +441,7 @@ impl fmt::Display for Step {
             Step::Switch { hook, from, to } => write!(f, "switch {hook} from generation {from} to {to}"),
             Step::Detach { hook, generation } => write!(f, "detach generation {generation} from {hook}"),
             Step::RemoveLink { hook } => write!(f, "remove the link to {hook}"),
+            Step::RemoveLost { pin } => write!(f, "remove the link `{pin}`, whose record is gone"),
             Step::CreateRoot { generation, .. } => write!(f, "create a root table that leads to generation {generation}"),
             Step::AttachRoot { hook, .. } => write!(f, "attach the stub of the root table to {hook}"),
             Step::SwitchRoot { from: Some(from), to, .. } => write!(f, "switch the root table from generation {from} to {to}"),

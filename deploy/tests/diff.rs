@@ -6,6 +6,8 @@ mod changes;
 mod generations;
 #[path = "diff/leftovers.rs"]
 mod leftovers;
+#[path = "diff/lost.rs"]
+mod lost;
 #[path = "diff/maps.rs"]
 mod maps;
 #[path = "diff/places.rs"]

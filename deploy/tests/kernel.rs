@@ -20,6 +20,8 @@ mod groups;
 mod jump;
 #[path = "kernel/generations.rs"]
 mod generations;
+#[path = "kernel/lost.rs"]
+mod lost;
 #[path = "kernel/maps.rs"]
 mod maps;
 #[path = "kernel/missing.rs"]

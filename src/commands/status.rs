@@ -45,7 +45,11 @@ fn show(session: &Session, bpffs: &Path, found: &[DeploymentStatus], as_json: bo
 pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
     let generation = deployment.generation.map_or("not live".to_owned(), |number| format!("generation {number}"));
     let short = deployment.digest.get(..12).unwrap_or(&deployment.digest);
-    let mut text = format!("{}  {}  {generation}  bundle {short}\n", paint(color, Ink::Bold, &deployment.name), deployment.chain);
+    let name = paint(color, Ink::Bold, &deployment.name);
+    let mut text = match deployment.chain.as_str() {
+        "" => format!("{name}  {generation}\n"),
+        chain => format!("{name}  {chain}  {generation}  bundle {short}\n"),
+    };
     if let Some(previous) = &deployment.previous {
         let short = previous.digest.get(..12).unwrap_or(&previous.digest);
         text += &format!("  previous: generation {}  bundle {short}\n", previous.generation);

@@ -25,11 +25,15 @@ pub fn run(session: &Session, args: &Undeploy) -> Result<(), CliError> {
     }
     let options = RemoveOptions { keep_maps: args.keep_maps, force: args.force };
     let undeployed = undeploy(session, &bpffs, &name, &options)?;
+    let foreign: Vec<String> = undeployed.foreign.iter().map(|path| path.display().to_string()).collect();
     if args.place.json {
-        let foreign: Vec<String> = undeployed.foreign.iter().map(|path| path.display().to_string()).collect();
-        return session.fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": foreign })));
+        session.fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": foreign })))?;
     }
-    Ok(())
+    if foreign.is_empty() {
+        return Ok(());
+    }
+    let error = CliError::new(Kind::Failed, format!("something is left in the folder of `{name}`"));
+    Err(error.help(format!("if nobody needs it: `rm -r {}`", foreign.join(" "))))
 }
 
 /// Removes a deployment and says so.

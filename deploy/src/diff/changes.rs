@@ -13,7 +13,7 @@ use crate::hook::{Hook, Renewal};
 use crate::layout::map_name;
 use crate::meta::Meta;
 use crate::observe::Observed;
-use crate::problem::problems;
+use crate::problem::{problems, record_gone};
 use crate::rehearsal::takes_packets;
 use crate::step::Step;
 
@@ -167,7 +167,9 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {
-                found.push(changed(hook, format!("program {program}, which is not ours"), format!("generation {generation}")));
+                let is_lost = observed.attachments.get(&hook.name()).is_some_and(|attached| observed.is_lost(attached));
+                let whose = if is_lost { "whose record is gone" } else { "which is not ours" };
+                found.push(changed(hook, format!("program {program}, {whose}"), format!("generation {generation}")));
             }
             Step::SwitchRoot { root, from, to } => {
                 let before = from.map_or("a program that is not ours".to_owned(), |from| format!("generation {from}"));
@@ -176,6 +178,10 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
             }
             Step::Detach { hook, .. } | Step::DetachRoot { hook, .. } => {
                 found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
+            }
+            Step::RemoveLost { pin } => {
+                let before = ", whose record is gone".to_owned();
+                found.push(Change::Removed { what, name: pin.clone(), before });
             }
             Step::RemoveLink { hook } if !comes_back(hook) => {
                 found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
@@ -222,8 +228,10 @@ fn generation(observed: &Observed, step: &Step, steps: &[Step]) -> Option<Change
 }
 
 fn drift(observed: &Observed) -> Vec<Change> {
-    let Some((number, meta)) = shown(observed) else { return Vec::new() };
-    let found = problems(observed, &observed.generations[&number], &meta.manifest, &meta.hooks);
+    let found = match shown(observed) {
+        Some((number, meta)) => problems(observed, &observed.generations[&number], &meta.manifest, &meta.hooks),
+        None => record_gone(observed).into_iter().collect(),
+    };
     found.into_iter().filter(|problem| !problem.is_leftover()).map(|problem| Change::Drift { problem }).collect()
 }
 

@@ -121,6 +121,10 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
     if matches!(hook, Hook::Xdp { .. }) && !with.is_empty() {
         return Some(Conflict::Shared { hook: hook.clone(), with });
     }
+    // What a link of ours runs goes with it.
+    if observed.lost.get(&hook.name()).is_some_and(|link| link.target.is_some()) {
+        return None;
+    }
     if observed.can_share(hook) || observed.attachments.get(&hook.name()).is_some_and(Attachment::is_alive) {
         return None;
     }
@@ -178,7 +182,7 @@ fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
     if !attached.is_alive() || attached.is_emptied() {
         return None;
     }
-    if attached.generation.is_none() {
+    if attached.generation.is_none() && !observed.is_lost(attached) {
         return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.program });
     }
     if attached.namespace != observed.host.namespace && attached.hook.is_of_namespace() {

@@ -116,6 +116,13 @@ pub(super) fn folders(observed: &Observed) -> Option<Step> {
     (!observed.has_folders).then_some(Step::CreateFolders)
 }
 
+/// Removes the links that no record names and no hook takes over.
+pub(super) fn lost_links(observed: &Observed) -> impl Iterator<Item = Step> {
+    let is_taken_over = |pin: &String, id| observed.attachments.get(pin).is_some_and(|attached| attached.link == Some(id));
+    let others = observed.lost.iter().filter(move |(pin, facts)| !is_taken_over(pin, facts.id));
+    others.map(|(pin, _)| Step::RemoveLost { pin: pin.clone() })
+}
+
 /// Removes what stopped commands left of dispatchers, of whichever deployment.
 pub(super) fn sweep(observed: &Observed) -> Option<Step> {
     observed.dispatchers.iter().any(Dispatcher::has_leftovers).then_some(Step::SweepDispatchers)

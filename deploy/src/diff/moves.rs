@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use ouro_rules::manifest::Manifest;
 
-use super::{missing_qdiscs, remove};
+use super::{live, missing_qdiscs, remove};
 use crate::dispatcher::Member;
-use crate::hook::Hook;
+use crate::hook::{Hook, Renewal};
 use crate::observe::{Attachment, Observed};
 use crate::root::{self, is_rooted};
 use crate::step::{Runs, Step};
@@ -43,10 +43,11 @@ impl<'a> Moves<'a> {
         let interfaces = missing_qdiscs(self.observed, hooks).into_iter();
         let mut steps: Vec<Step> = interfaces.map(|interface| Step::AddQdisc { interface }).collect();
         steps.extend(self.root_step());
+        steps.extend(live::lost_links(self.observed));
         for hook in hooks {
             match self.observed.attachments.get(&hook.name()) {
                 None => steps.push(self.attach(hook)),
-                Some(attached) if !attached.is_alive() => {
+                Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) => {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
                 }
@@ -67,6 +68,12 @@ impl<'a> Moves<'a> {
         let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
         steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
         steps
+    }
+
+    /// Whether a link of which no record is left cannot just be led to the generation: nothing tells which map it hangs on.
+    fn is_made_anew(&self, hook: &Hook, attached: &Attachment) -> bool {
+        let stays = matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Root);
+        self.observed.is_lost(attached) && (attached.hook != *hook || hook.map().is_some() || !stays)
     }
 
     /// Whether a dispatcher calls the chain, and must be another to call it as it should be.

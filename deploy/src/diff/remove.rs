@@ -29,6 +29,8 @@ enum Keep {
     Generation(u32),
     /// Those that were kept already.
     Kept,
+    /// All of which no record is left.
+    Lost,
 }
 
 /// The steps that remove everything of ours; none if nothing is there.
@@ -46,7 +48,12 @@ pub(super) fn withdrawal(observed: &Observed, before: Option<u32>) -> Result<Vec
 
 fn keeper(observed: &Observed, generation: Option<u32>) -> Keep {
     let known = generation.filter(|number| observed.generations.get(number).is_some_and(|found| found.meta.is_some()));
-    known.map_or(if observed.kept.is_some() { Keep::Kept } else { Keep::Nobodys }, Keep::Generation)
+    let others = match observed.kept {
+        Some(_) => Keep::Kept,
+        None if observed.lost_maps().is_empty() => Keep::Nobodys,
+        None => Keep::Lost,
+    };
+    known.map_or(others, Keep::Generation)
 }
 
 /// Maps go before the generation that records them. The one whose maps stay goes last, with the sign that it is the one, so that
@@ -61,9 +68,11 @@ fn removal(observed: &Observed, force: bool, keep: Keep) -> Result<Vec<Step>, Ve
     let mut steps = take_off(observed);
     steps.extend(recorded_qdiscs(observed, |_| true).into_iter().map(|interface| Step::RemoveQdisc { interface }));
     let mut unused = maps::recorded(observed, |_| true);
+    unused.extend(observed.lost_maps());
     unused.retain(|pin| maps::is_there(observed, pin));
     let keeper = kept_by(observed, keep);
-    let kept: BTreeSet<String> = keeper.map_or_else(BTreeSet::new, |manifest| maps::pins(manifest).collect());
+    let mut kept: BTreeSet<String> = keeper.map_or_else(BTreeSet::new, |manifest| maps::pins(manifest).collect());
+    kept.extend(if matches!(keep, Keep::Lost) { observed.lost_maps() } else { BTreeSet::new() });
     steps.extend(keeper.map_or_else(Vec::new, |manifest| maps::behind(observed, manifest, &[])));
     let keep = if unused.is_disjoint(&kept) { Keep::Nobodys } else { keep };
     steps.extend(unused.difference(&kept).map(|map| Step::RemoveMap { map: map.clone() }));
@@ -89,6 +98,7 @@ fn removal(observed: &Observed, force: bool, keep: Keep) -> Result<Vec<Step>, Ve
 fn take_off(observed: &Observed) -> Vec<Step> {
     let mut steps: Vec<Step> = live::sweep(observed).into_iter().collect();
     steps.extend(observed.attachments.values().filter_map(detach));
+    steps.extend(live::lost_links(observed));
     let is_nothing = steps.is_empty() && observed.generations.is_empty() && observed.roots.is_empty();
     steps.extend((!is_nothing).then_some(Step::Settle));
     steps.extend(observed.roots.keys().map(|root| Step::RemoveRoot { root: root.clone() }));
@@ -97,7 +107,7 @@ fn take_off(observed: &Observed) -> Vec<Step> {
 
 fn kept_by(observed: &Observed, keep: Keep) -> Option<&Manifest> {
     let meta = match keep {
-        Keep::Nobodys => None,
+        Keep::Nobodys | Keep::Lost => None,
         Keep::Generation(number) => observed.generations.get(&number)?.meta.as_ref(),
         Keep::Kept => observed.kept.as_ref(),
     };

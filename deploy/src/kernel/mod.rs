@@ -53,7 +53,7 @@ pub(crate) use maps::{
     counts, create_counts, create_table, fill_slot, freeze, passing, pin, pin_again, read_bytes, replace_bytes, write_bytes,
 };
 pub use offered::{Offer, Offered, offered};
-pub use pins::MapFacts;
+pub use pins::{LinkFacts, MapFacts};
 pub use places::Missing;
 pub(crate) use preview::{group_program, look_at, others};
 pub use probe::{Feature, Has, features};

@@ -63,12 +63,14 @@ pub struct MapFacts {
 
 /// A link as the kernel has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct LinkFacts {
-    pub(crate) id: u32,
-    pub(crate) program: u32,
+pub struct LinkFacts {
+    /// Its id.
+    pub id: u32,
+    /// The program's id.
+    pub program: u32,
     /// What it is attached to: a device's index, a group's id, a namespace's inode, a map's id, and 0 where there is no such
     /// number. None when that is gone, and the link dead.
-    pub(crate) target: Option<u64>,
+    pub target: Option<u64>,
 }
 
 /// Opens a pin; `None` if there is none of this kind.

@@ -165,8 +165,7 @@ impl fmt::Display for Problem {
             Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
             Problem::RecordGone { links, maps } => {
                 let pins: Vec<&str> = links.iter().chain(maps).map(String::as_str).collect();
-                let (pins, runs) = (pins.join("`, `"), if links.is_empty() { "" } else { ", which runs still" });
-                write!(f, "the record of `{pins}` is gone{runs}: deploy again, or undeploy")
+                write!(f, "the record of `{}` is gone: deploy again, or undeploy", pins.join("`, `"))
             }
             Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
         }

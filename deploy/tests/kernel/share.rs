@@ -391,6 +391,25 @@ fn a_deployment_removed_by_hand_is_forgotten() {
 }
 
 #[test]
+fn a_chain_without_its_record_is_called_until_it_is_undeployed() {
+    lab(|lab| {
+        let (a, b) = (bundle(lab, "a", shared(10, &["pass"]), "XDP_PASS"), bundle(lab, "b", shared(20, &["pass"]), "XDP_PASS"));
+        deployed(lab, &a);
+        deployed(lab, &b);
+        let forget = || sh(&format!("rm -r {}/gen-*", lab.bpffs.join("ouro/a").display()));
+        forget();
+        let found = ouro_deploy::status(&lab.bpffs).unwrap();
+        assert!(matches!(found[0].problems.as_slice(), [Problem::RecordGone { .. }]), "{found:?}");
+        deployed(lab, &a);
+        assert_eq!((sharing(lab), of_three(lab, &["a", "b"])), (vec!["a".to_owned(), "b".to_owned()], vec![3, 3]));
+        forget();
+        ouro_deploy::undeploy(&lab.bpffs, "a", &RemoveOptions::default(), &mut |_| {}).unwrap();
+        assert_eq!((sharing(lab), of_three(lab, &["b"])), (vec!["b".to_owned()], vec![3]));
+        removed(lab, &["b"]);
+    });
+}
+
+#[test]
 fn a_device_that_goes_takes_its_dispatcher_along() {
     lab(|lab| {
         let (a, b) = (bundle(lab, "a", shared(1, &["pass"]), "XDP_DROP"), bundle(lab, "b", shared(2, &["pass"]), "XDP_DROP"));

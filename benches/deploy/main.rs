@@ -17,8 +17,10 @@ mod measure;
 #[allow(dead_code, reason = "the build benchmark uses more of it")]
 mod report;
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::thread;
 use std::time::Duration;
 
 use chain::Chain;
@@ -27,7 +29,7 @@ use measure::{Cost, Series, in_turns, ms, run};
 use report::{Bound, Report};
 
 const OURO: &str = env!("CARGO_BIN_EXE_ouro");
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 31;
 /// Rounds beside what starts two processes for each program.
 const FEW_ROUNDS: usize = 5;
 /// Packets that must all arrive while generations are switched.
@@ -61,6 +63,9 @@ fn libbpf(folder: &Path) -> std::path::PathBuf {
     program
 }
 
+/// The kernel lets go of a device a moment after the last pin of its link is gone: nobody is to wait for what another removed.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// ouro in the laboratory, timed.
 fn ouro(lab: &Lab, words: &[&str]) -> Cost {
     run(Command::new(OURO).args(words).arg("--bpffs").arg(&lab.bpffs))
@@ -70,20 +75,23 @@ fn first_deploy(report: &mut Report, lab: &Lab, folder: &Path, rival: &Path, cou
     let chain = Chain::star(&folder.join(format!("star{count}")), count);
     let bundle = chain.bundle.to_str().expect("a plain path");
     let ours = |_| {
+        thread::sleep(PAUSE);
         let cost = ouro(lab, &["deploy", "--bundle", bundle, "--interface", NEAR]);
         ouro(lab, &["undeploy", &chain.name]);
         cost
     };
     let pins = lab.bpffs.join("rival");
-    let gone = |cost| {
-        std::fs::remove_dir_all(&pins).expect("pins");
+    let theirs = |command: &mut Command| {
+        thread::sleep(PAUSE);
+        let cost = run(command);
+        fs::remove_dir_all(&pins).expect("pins");
         cost
     };
-    let libbpf = |_| gone(run(Command::new(rival).arg(&pins).arg(NEAR).args(chain.words())));
+    let libbpf = |_| theirs(Command::new(rival).arg(&pins).arg(NEAR).args(chain.words()));
     let [theirs, fast] = in_turns(ROUNDS, libbpf, ours);
     let work = format!("chain of {count} programs");
     report.row(&work, &fast, Some(("libbpf", &theirs)), Some(Bound::OfRival(1.0)));
-    let bpftool = |_| gone(run(Command::new("sh").arg("-ec").arg(chain.script(&pins, NEAR))));
+    let bpftool = |_| theirs(Command::new("sh").arg("-ec").arg(chain.script(&pins, NEAR)));
     let [theirs, fast] = in_turns(FEW_ROUNDS, bpftool, ours);
     report.row("", &fast, Some(("bpftool", &theirs)), Some(Bound::OfRival(0.2)));
 }
@@ -95,15 +103,14 @@ fn switches(report: &mut Report, lab: &Lab, folder: &Path) {
     ouro(lab, &["deploy", "--bundle", bundle, "--interface", NEAR]);
     let (mut sent, mut lost, mut count, mut costs) = (0, 0, 0, Series::default());
     while sent < PACKETS {
-        let floods = [lab.flood(), lab.flood()];
+        let flood = lab.floods(2);
         for _ in 0..50 {
             count += 1;
             costs.push(ouro(lab, &["deploy", "--force", "--bundle", bundle, "--interface", NEAR]));
         }
-        for (out, back) in floods.map(lab::Flood::stop) {
-            sent += out;
-            lost += out - back;
-        }
+        let (out, back) = flood.stop();
+        sent += out;
+        lost += out - back;
     }
     report.row(&format!("a new generation, {count} times"), &costs, None, None);
     report.count(&format!("  packets lost of {sent}"), lost as usize, 0);

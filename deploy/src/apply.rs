@@ -124,16 +124,13 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
             check_new_map(target, map)
         }
         Step::CatchUpMap { map, from } => maps::catch_up(layout, map, from, &mut target.copied),
-        Step::LoadProgram { generation, program } => load(target, *generation, program),
+        Step::LoadProgram { generation, program, .. } => load(target, *generation, program),
         Step::Extend { generation, program, .. } => {
             kernel::create_folder(&layout.extensions(*generation))?;
             kernel::extend(&layout.program(*generation, program), &layout.extension(*generation, program))
         }
         Step::MakeTable { generation, table } => make_table(target, *generation, table),
         Step::AdoptGeneration { from, generation } => adopt(target, *from, *generation),
-        Step::FillSlot { generation, slot, program } => {
-            kernel::fill_slot(&layout.table(*generation), *slot, &layout.program(*generation, program))
-        }
         Step::FreezeTable { generation } => kernel::freeze(&layout.table(*generation)),
         Step::AddQdisc { interface } => kernel::add_qdisc(interface),
         Step::Attach { hook, generation } => {
@@ -340,7 +337,8 @@ fn make_table(target: &mut Target<'_>, generation: u32, table: &str) -> Result<(
 fn request<'a>(target: &Target<'a>, program: &'a ManifestProgram, pin: Option<PathBuf>) -> Result<Request<'a>, Error> {
     let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
     let (object, replaces) = (object(target, program)?, replaced(bundle(target), program));
-    Ok(Request { object, program: name, function, globals: &program.globals, pin, replaces })
+    let slot = program.slot.filter(|_| pin.is_some());
+    Ok(Request { object, program: name, function, globals: &program.globals, pin, slot, replaces })
 }
 
 fn create_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {

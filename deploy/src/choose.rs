@@ -176,6 +176,7 @@ fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, candidate: &'a Ca
         function: function.into(),
         globals,
         pin: None,
+        slot: None,
         replaces: replaced(bundle, place),
     })
 }

@@ -127,12 +127,14 @@ pub enum Step {
         /// The older one's pin.
         from: String,
     },
-    /// Loads and pins a program.
+    /// Loads and pins a program, and puts it into the jump table.
     LoadProgram {
         /// The generation.
         generation: u32,
         /// Its name.
         program: String,
+        /// Its slot; none if nothing jumps to it.
+        slot: Option<u32>,
     },
     /// Replaces a function of a program of the generation, which nothing runs yet.
     Extend {
@@ -159,15 +161,6 @@ pub enum Step {
         from: u32,
         /// The new one.
         generation: u32,
-    },
-    /// Puts a program into the jump table.
-    FillSlot {
-        /// The generation.
-        generation: u32,
-        /// The slot.
-        slot: u32,
-        /// The program's name.
-        program: String,
     },
     /// Makes the jump table unchangeable.
     FreezeTable {
@@ -428,13 +421,13 @@ impl fmt::Display for Step {
                     map_name(map)
                 )
             }
-            Step::LoadProgram { program, .. } => write!(f, "load program `{program}`"),
+            Step::LoadProgram { program, slot: Some(slot), .. } => write!(f, "load program `{program}` into slot {slot}"),
+            Step::LoadProgram { program, slot: None, .. } => write!(f, "load program `{program}`"),
             Step::Extend { program, of, function, .. } => write!(f, "replace `{function}` of `{of}` by `{program}`"),
             Step::MakeTable { table, .. } => write!(f, "make the table of functions `{table}`"),
             Step::AdoptGeneration { from, generation } => {
                 write!(f, "let generation {generation} have what generation {from} loaded")
             }
-            Step::FillSlot { slot, program, .. } => write!(f, "put `{program}` into slot {slot}"),
             Step::FreezeTable { .. } => write!(f, "freeze the jump table"),
             Step::AddQdisc { interface } => write!(f, "add a clsact qdisc to `{interface}`"),
             Step::Attach { hook, generation } => write!(f, "attach generation {generation} to {hook}"),

@@ -96,7 +96,7 @@ pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Resu
     let none = BTreeMap::new();
     let request = |function: String| {
         let program = function.clone().into();
-        Request { object, program, function: function.into(), globals: &none, pin: None, replaces: None }
+        Request { object, program, function: function.into(), globals: &none, pin: None, slot: None, replaces: None }
     };
     let requests: Vec<Request<'_>> = functions.into_iter().map(request).collect();
     Ok(judge(&mut loader, &requests, sections.into_iter()))
@@ -110,7 +110,15 @@ fn loader<'a>(options: &VerifyOptions, core: CoreTypes) -> Loader<'a> {
 fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, program: &'a Candidate) -> Request<'a> {
     let object = bundle.objects.get(&program.object).map_or(&[][..], Vec::as_slice);
     let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
-    Request { object, program: name, function, globals: &program.globals, pin: None, replaces: replaced(bundle, place) }
+    Request {
+        object,
+        program: name,
+        function,
+        globals: &program.globals,
+        pin: None,
+        slot: None,
+        replaces: replaced(bundle, place),
+    }
 }
 
 fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl Iterator<Item = String>) -> Vec<Verdict> {

@@ -183,8 +183,7 @@ fn a_first_deploy() {
             "create counts for 1 jump",
             "create map `seen`",
             "load program `parse`",
-            "load program `block`",
-            "put `block` into slot 0",
+            "load program `block` into slot 0",
             "freeze the jump table",
             "attach generation 1 to native XDP of `eth0`",
             "mark generation 1 as live",
@@ -204,8 +203,7 @@ fn a_redeploy_switches_last_and_waits_and_keeps_the_old() {
             "create counts for 1 jump",
             "reuse map `seen` with what it holds",
             "load program `parse`",
-            "load program `block`",
-            "put `block` into slot 0",
+            "load program `block` into slot 0",
             "freeze the jump table",
             "switch native XDP of `eth0` from generation 1 to 2",
             "mark generation 2 as live",
@@ -416,7 +414,6 @@ fn every_inverse_leads_back() {
                 | Step::CreateTable { .. }
                 | Step::CreateCounts { .. }
                 | Step::LoadProgram { .. }
-                | Step::FillSlot { .. }
                 | Step::FreezeTable { .. }
                 | Step::MarkLive { .. }
         );

@@ -4,7 +4,6 @@
 //! no owner and no time. The blake3 of all this is the bundle's identity; behind it there may be signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::sync::Arc;
 
 use ouro_btf::Btf;
@@ -343,24 +342,24 @@ impl Bundle {
     /// Reads a bundle and checks every signature, and every object against its digest.
     pub fn read(bytes: &[u8]) -> Result<Bundle, BundleError> {
         let mut files = unpack(bytes)?;
-        let bytes = signature::open(bytes)?.bytes;
+        let digest = signature::open(bytes)?.digest.to_string();
         let text = files.remove(MANIFEST).ok_or_else(|| BundleError::Malformed("it has no manifest.json".to_owned()))?;
-        let manifest = parse_manifest(&text)?;
+        let manifest = parse_manifest(text)?;
         check(&manifest)?;
         let mut objects = BTreeMap::new();
         for candidate in manifest.programs.iter().flat_map(ManifestProgram::tried) {
             let object = taken(&mut files, &candidate.object, &candidate.digest)?;
-            objects.insert(candidate.object, object);
+            objects.insert(candidate.object, object.to_vec());
         }
         let btf = manifest.btf.as_ref().map(|digest| taken(&mut files, BTF_FILE, digest)).transpose()?.map(Arc::from);
-        Ok(Bundle { manifest, objects, btf, digest: Digest::of(&bytes).to_string() })
+        Ok(Bundle { manifest, objects, btf, digest })
     }
 }
 
 /// Takes a file out, if it is as the manifest says.
-fn taken(files: &mut BTreeMap<String, Vec<u8>>, name: &str, digest: &str) -> Result<Vec<u8>, BundleError> {
+fn taken<'a>(files: &mut BTreeMap<String, &'a [u8]>, name: &str, digest: &str) -> Result<&'a [u8], BundleError> {
     let bytes = files.remove(name).ok_or_else(|| BundleError::Malformed(format!("`{name}` is missing")))?;
-    if Digest::of(&bytes).to_string() == digest { Ok(bytes) } else { Err(BundleError::Corrupt(name.to_owned())) }
+    if Digest::of(bytes).to_string() == digest { Ok(bytes) } else { Err(BundleError::Corrupt(name.to_owned())) }
 }
 
 fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
@@ -383,20 +382,22 @@ pub(crate) fn broken(error: std::io::Error) -> BundleError {
     BundleError::Malformed(what.to_owned())
 }
 
+/// What an entry of an archive in memory holds, if all of it is there.
+pub(crate) fn content<'a>(archive: &'a [u8], entry: &tar::Entry<'_, &[u8]>) -> Option<&'a [u8]> {
+    let from = usize::try_from(entry.raw_file_position()).ok()?;
+    archive.get(from..from.checked_add(usize::try_from(entry.size()).ok()?)?)
+}
+
 /// The files of the archive. Only what [`pack`] writes is taken: other kinds of entries claim sizes that no byte stands behind.
-fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
+fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, &[u8]>, BundleError> {
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(bytes).entries().map_err(broken)?.raw(true) {
-        let mut entry = entry.map_err(broken)?;
+        let entry = entry.map_err(broken)?;
         let name = entry.path().map_err(broken)?.to_string_lossy().into_owned();
         if entry.header().entry_type() != tar::EntryType::Regular {
             return Err(BundleError::Malformed(format!("`{name}` is no regular file")));
         }
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content).map_err(broken)?;
-        if content.len() as u64 != entry.size() {
-            return Err(BundleError::Malformed(format!("`{name}` is cut short")));
-        }
+        let content = content(bytes, &entry).ok_or_else(|| BundleError::Malformed(format!("`{name}` is cut short")))?;
         if files.insert(name.clone(), content).is_some() {
             return Err(BundleError::Malformed(format!("`{name}` is there twice")));
         }

@@ -20,11 +20,11 @@ pub fn run(session: &Session, args: &cli::Bundle) -> Result<(), CliError> {
     match (&args.verify, &args.bundle, &args.chain) {
         (Some(file), _, _) => verify(session, file, args),
         (None, Some(file), _) => {
-            let bytes = signed(&from_file(file)?, &file.display().to_string(), &args.sign)?;
+            let bytes = signed(from_file(file)?, &file.display().to_string(), &args.sign)?;
             write(session, args.output.as_ref().unwrap_or(file), &bytes)
         }
         (None, None, Some(chain)) => {
-            let bytes = signed(&built(session, chain, &args.how)?, chain, &args.sign)?;
+            let bytes = signed(built(session, chain, &args.how)?, chain, &args.sign)?;
             let output = match &args.output {
                 Some(output) => output.clone(),
                 None => PathBuf::from(format!("{}.bundle", read(&bytes, chain)?.manifest.name)),
@@ -69,10 +69,10 @@ pub fn from_file(file: &Path) -> Result<Vec<u8>, CliError> {
 }
 
 /// The bytes with the signatures of these keys; `name` is where they came from.
-pub fn signed(bytes: &[u8], name: &str, keys: &[PathBuf]) -> Result<Vec<u8>, CliError> {
+pub fn signed(bytes: Vec<u8>, name: &str, keys: &[PathBuf]) -> Result<Vec<u8>, CliError> {
     match signing_keys(keys)?.as_slice() {
-        [] => Ok(bytes.to_vec()),
-        keys => signature::sign(bytes, keys).map_err(bad_bundle(name)),
+        [] => Ok(bytes),
+        keys => signature::sign(&bytes, keys).map_err(bad_bundle(name)),
     }
 }
 

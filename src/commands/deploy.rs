@@ -171,7 +171,7 @@ fn attached(step: &Step) -> Option<&Hook> {
 /// The bundle to deploy: a file, or what the chain builds to; attached where the command line says.
 pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
     let (bytes, name) = bytes(session, what)?;
-    bundle_of(session, what, &bytes, &name)
+    bundle_of(what, &trusted(session, what, bytes, &name)?, &name)
 }
 
 /// The bytes of that bundle, and where they came from.
@@ -184,16 +184,15 @@ pub fn bytes(session: &Session, what: &What) -> Result<(Vec<u8>, String), CliErr
 }
 
 /// These bytes, signed now if the command line says so, when somebody who is trusted has signed them.
-pub fn trusted(session: &Session, what: &What, bytes: &[u8], name: &str) -> Result<Vec<u8>, CliError> {
+pub fn trusted(session: &Session, what: &What, bytes: Vec<u8>, name: &str) -> Result<Vec<u8>, CliError> {
     let bytes = bundle::signed(bytes, name, &what.sign)?;
     Trust::configured(session, &what.trust, what.bundle.is_none())?.require(&bundle::signers(&bytes, name)?, name)?;
     Ok(bytes)
 }
 
-/// The bundle in these bytes, which came from `name`; attached where the command line says.
-pub fn bundle_of(session: &Session, what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
-    let bytes = trusted(session, what, bytes, name)?;
-    let mut bundle = bundle::read(&bytes, name)?;
+/// The bundle in these bytes, which came from `name` and are trusted; attached where the command line says.
+pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
+    let mut bundle = bundle::read(bytes, name)?;
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ouro_deploy::{DeploymentStatus, Options, RemoveOptions};
 
 use crate::cli::Run;
-use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, tell};
+use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, tell, trusted};
 use crate::commands::program::{self, Built};
 use crate::commands::status::draw;
 use crate::commands::undeploy::undeploy;
@@ -25,7 +25,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     let bundle = match &args.what.chain {
         Some(label) => match program::built(session, args, label)? {
             Built::Program(program) => return Err(program.become_it()),
-            Built::Chain(bytes) => bundle_of(session, &args.what, &bytes, label)?,
+            Built::Chain(bytes) => bundle_of(&args.what, &trusted(session, &args.what, bytes, label)?, label)?,
         },
         None => bundle(session, &args.what)?,
     };

@@ -18,8 +18,8 @@ use crate::trust::Trust;
 /// Writes a chain's bundle and, beside it, the unit that deploys it at every boot.
 pub fn run(session: &Session, args: &Systemd) -> Result<(), CliError> {
     let (built, name) = bytes(session, &args.what)?;
-    let signed = trusted(session, &args.what, &built, &name)?;
-    let manifest = bundle_of(session, &args.what, &built, &name)?.manifest;
+    let signed = trusted(session, &args.what, built, &name)?;
+    let manifest = bundle_of(&args.what, &signed, &name)?.manifest;
     let trust = Trust::configured(session, &args.what.trust, args.what.bundle.is_none())?;
     let program = session::program().ok_or_else(|| CliError::new(Kind::Failed, "cannot tell where ouro itself is"))?;
     let (folder, bpffs) = (absolute(&args.output)?, absolute(&args.bpffs)?);

@@ -140,10 +140,8 @@ pub(crate) fn build(bundle: &Bundle, observed: &Observed, hooks: &[Hook], genera
         steps.push(Step::CreateCounts { generation, edges: u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX) });
     }
     steps.extend(maps::make(bundle, observed));
-    let there = || manifest.programs.iter().filter(|program| !program.is_missing());
-    steps.extend(there().map(|program| Step::LoadProgram { generation, program: program.name.clone() }));
-    let filled = there().filter_map(|program| Some((program.slot?, program)));
-    steps.extend(filled.map(|(slot, program)| Step::FillSlot { generation, slot, program: program.name.clone() }));
+    let there = manifest.programs.iter().filter(|program| !program.is_missing());
+    steps.extend(there.map(|program| Step::LoadProgram { generation, program: program.name.clone(), slot: program.slot }));
     if manifest.table_size > 0 {
         steps.push(Step::FreezeTable { generation });
     }

@@ -1,21 +1,21 @@
-//! Loads objects: maps are made or handed in, programs are verified on all cores and pinned.
+//! Loads objects: maps are made or handed in, programs are verified on all cores, pinned and put into the jump table.
 //!
-//! Knows nothing of slots and generations.
+//! Knows nothing of generations.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ouro_rules::manifest::Scalar;
+use ouro_rules::manifest::{Scalar, TABLE_MAP};
 
 use super::objects::{Opened, Shared};
 use super::prepare::{Kernel, Prepared};
 use super::types::{CoreTypes, Found};
 use super::verify::{self, Refused, Taken, Verified};
-use super::{pins, sys, tables};
+use super::{maps, pins, sys, tables};
 use crate::Error;
 use crate::object::Reason;
 use crate::rejection::{Rejection, is_statistic};
@@ -42,6 +42,8 @@ pub(crate) struct Request<'a> {
     pub(crate) globals: &'a BTreeMap<String, Scalar>,
     /// Where it is pinned; it goes with the loader if nowhere.
     pub(crate) pin: Option<PathBuf>,
+    /// Which slot of the jump table is its.
+    pub(crate) slot: Option<u32>,
     /// Of an extension, what it replaces; that program is loaded first.
     pub(crate) replaces: Option<Replaced<'a>>,
 }
@@ -122,20 +124,28 @@ impl<'a> Loader<'a> {
         results.into_iter().map(|(_, result)| result).collect()
     }
 
+    /// Programs are verified while the next ones are prepared. One kind after another: the first program to use a table decides
+    /// which kind it is for, and which programs are refused must not be a matter of luck.
     fn load_wave(&mut self, requests: &[(usize, &Request<'a>)]) -> Vec<(usize, Result<Loaded, Error>)> {
-        let prepared: Vec<_> = requests.iter().map(|(_, request)| self.prepare(request)).collect();
-        let mut done = self.verify(&prepared.iter().flatten().collect::<Vec<_>>());
-        let mut results = Vec::new();
-        for ((number, request), prepared) in requests.iter().zip(prepared) {
-            let result = prepared.and_then(|prepared| {
-                let done = done.pop_front().expect("BUG: what is ready was loaded");
-                let refused = |refused| self.with_types(request, not_loaded(&request.program, prepared.kind(), refused));
-                let taken = done.map_err(refused)?;
-                self.finish(request, taken)
-            });
-            results.push((*number, result));
+        let (table, whole_log) = (self.table(requests), self.whole_log);
+        let mut ready = requests.iter().map(|(_, request)| (*request, self.prepare(request))).peekable();
+        let mut taken = Vec::new();
+        while let Some((_, first)) = ready.peek() {
+            let kind = kind(first);
+            let alike = std::iter::from_fn(|| ready.next_if(|(_, next)| kind == self::kind(next)));
+            taken.extend(verify::on_all_cores(alike, |(request, prepared)| take(request, &prepared?, table.as_ref(), whole_log)));
         }
-        results
+        drop(ready);
+        let results = requests.iter().zip(taken).map(|((number, request), taken)| {
+            let loaded = taken.map_err(|error| self.with_types(request, error)).and_then(|taken| self.keep(request, taken));
+            (*number, loaded)
+        });
+        results.collect()
+    }
+
+    /// The jump table, if any of these has a slot.
+    fn table(&mut self, requests: &[(usize, &Request<'a>)]) -> Option<Arc<OwnedFd>> {
+        requests.iter().any(|(_, request)| request.slot.is_some()).then(|| self.shared.get(TABLE_MAP).ok().flatten()).flatten()
     }
 
     /// Makes the table of functions that an object calls `name`, with all its programs, and pins it; the kernel does not use it yet.
@@ -148,35 +158,13 @@ impl<'a> Loader<'a> {
         let absent = table.programs.iter().map(|(_, function)| function).filter(|function| opened.loaded(function).is_none());
         let wanted = |function: &String| {
             let (program, function) = (function.clone().into(), function.clone().into());
-            Request { program, function, pin: None, ..request.clone() }
+            Request { program, function, pin: None, slot: None, ..request.clone() }
         };
         let requests: Vec<Request<'a>> = absent.map(wanted).collect();
         self.load_all(&requests).into_iter().try_for_each(|result| result.map(drop))?;
         let opened = &self.objects[&key(request.object)];
         let made = tables::make(opened, &self.kernel.types, &table).map_err(|trouble| trouble.of(name))?;
         sys::pin(made.as_fd(), pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), error))
-    }
-
-    /// One kind after another, in the order they are first asked for: the first program to use a table decides which kind it is
-    /// for, and which programs are refused must not be a matter of luck.
-    fn verify(&self, programs: &[&Prepared]) -> VecDeque<Result<Taken, Refused>> {
-        let mut kinds: Vec<(&str, Vec<usize>)> = Vec::new();
-        for (number, program) in programs.iter().enumerate() {
-            match kinds.iter_mut().find(|(kind, _)| *kind == program.kind()) {
-                Some((_, numbers)) => numbers.push(number),
-                None => kinds.push((program.kind(), vec![number])),
-            }
-        }
-        let load = |program: &Prepared| verify::load(&program.program(), program.calls(), self.whole_log);
-        let mut done: Vec<_> = kinds
-            .into_iter()
-            .flat_map(|(_, numbers)| {
-                let results = verify::on_all_cores(numbers.len(), |place| load(programs[numbers[place]]));
-                numbers.into_iter().zip(results).collect::<Vec<_>>()
-            })
-            .collect();
-        done.sort_by_key(|(number, _)| *number);
-        done.into_iter().map(|(_, result)| result).collect()
     }
 
     fn prepare(&mut self, request: &Request<'a>) -> Result<Prepared, Error> {
@@ -206,17 +194,34 @@ impl<'a> Loader<'a> {
         }
     }
 
-    fn finish(&mut self, request: &Request<'a>, taken: Taken) -> Result<Loaded, Error> {
+    /// Keeps a program open, for those of its object and for those that extend it.
+    fn keep(&mut self, request: &Request<'a>, taken: Taken) -> Result<Loaded, Error> {
         let Taken { program, verified, mut log } = taken;
-        if let Some(pin) = &request.pin {
-            sys::pin(program.as_fd(), pin).map_err(|error| Error::io(format!("cannot pin `{}`", pin.display()), error))?;
-        }
         if let Some(opened) = self.objects.get_mut(&key(request.object)) {
             opened.put(&request.function, program).map_err(|trouble| trouble.of(&request.program))?;
             log.extend(opened.untyped.iter().map(|why| format!("{why}\n")));
         }
         Ok(Loaded { verified, log })
     }
+}
+
+/// Which programs may be loaded at the same time: those of one kind. What cannot be loaded goes with any.
+fn kind(prepared: &Result<Prepared, Error>) -> Option<&'static str> {
+    prepared.as_ref().ok().map(Prepared::kind)
+}
+
+/// Has the kernel take a program, pins it and puts it into its slot.
+fn take(request: &Request<'_>, prepared: &Prepared, table: Option<&Arc<OwnedFd>>, whole_log: bool) -> Result<Taken, Error> {
+    let taken = verify::load(&prepared.program(), prepared.calls(), whole_log)
+        .map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?;
+    if let Some(pin) = &request.pin {
+        maps::pin(&taken.program, pin)?;
+    }
+    if let Some(slot) = request.slot {
+        let table = table.ok_or_else(|| object_error(&request.program, "there is no jump table to put it into".to_owned()))?;
+        maps::put(table, slot, &taken.program, &request.program)?;
+    }
+    Ok(taken)
 }
 
 fn key(object: &[u8]) -> (usize, usize) {

@@ -94,9 +94,14 @@ fn create(name: &str, shape: MapShape, path: &Path) -> Result<OwnedFd, Error> {
 pub(crate) fn fill_slot(table: &Path, slot: u32, program: &Path) -> Result<(), Error> {
     let map = pins::require(table, Kind::Map)?;
     let fd = pins::require(program, Kind::Program)?;
-    sys::map_update(map.as_fd(), slot, &fd.as_raw_fd().to_ne_bytes()).map_err(|error| Error::Slot {
+    put(&map, slot, &fd, &program.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Puts a program of this name into a slot of a table.
+pub(super) fn put(table: &OwnedFd, slot: u32, program: &OwnedFd, name: &str) -> Result<(), Error> {
+    sys::map_update(table.as_fd(), slot, &program.as_raw_fd().to_ne_bytes()).map_err(|error| Error::Slot {
         slot,
-        program: program.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        program: name.to_owned(),
         reason: match error.raw_os_error() {
             Some(libc::EINVAL) => "its type, attach type or frags differ from the programs before it".to_owned(),
             Some(libc::EBUSY) => "it is extended by an freplace program".to_owned(),

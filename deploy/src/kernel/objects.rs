@@ -47,7 +47,7 @@ impl Shared {
         self.open.insert(map.to_owned(), Arc::new(fd));
     }
 
-    fn get(&mut self, map: &str) -> Result<Option<Arc<OwnedFd>>, Trouble> {
+    pub(super) fn get(&mut self, map: &str) -> Result<Option<Arc<OwnedFd>>, Trouble> {
         if let Some(open) = self.open.get(map) {
             return Ok(Some(open.clone()));
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use serde::Serialize;
@@ -123,20 +123,20 @@ fn text(log: &[u8]) -> String {
     String::from_utf8_lossy(&log[..end]).into_owned()
 }
 
-/// Does `work` for the numbers below `count` on all cores; the results are in order.
-pub(super) fn on_all_cores<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(count);
-    if threads <= 1 {
-        return (0..count).map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let worker = || {
-        let numbers = std::iter::from_fn(|| Some(next.fetch_add(1, Ordering::Relaxed)).filter(|number| *number < count));
-        numbers.map(|number| (number, work(number))).collect::<Vec<_>>()
-    };
-    let mut done: Vec<(usize, T)> = thread::scope(|scope| {
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(worker)).collect();
-        threads.into_iter().flat_map(|thread| thread.join().expect("BUG: loading does not panic")).collect()
+/// Does `work` on all cores for what `items` gives; the results are in order. This thread takes the items, and works, too, when
+/// there are no more.
+pub(super) fn on_all_cores<I: Send, T: Send>(items: impl Iterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
+    let (sender, receiver) = mpsc::channel::<(usize, I)>();
+    let receiver = Mutex::new(receiver);
+    let next = || receiver.lock().ok()?.recv().ok();
+    let worker = || std::iter::from_fn(next).map(|(number, item)| (number, work(item))).collect::<Vec<_>>();
+    let helpers = thread::available_parallelism().map_or(1, usize::from) - 1;
+    let mut done = thread::scope(|scope| {
+        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
+        items.enumerate().for_each(|item| sender.send(item).expect("BUG: the receiver is there"));
+        drop(sender);
+        let own = worker();
+        helpers.into_iter().flat_map(|helper| helper.join().expect("BUG: loading does not panic")).chain(own).collect::<Vec<_>>()
     });
     done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn results_come_in_order() {
-        assert_eq!(on_all_cores(100, |number| number * 2), (0..100).map(|number| number * 2).collect::<Vec<_>>());
-        assert_eq!(on_all_cores(0, |number| number), Vec::<usize>::new());
+        assert_eq!(on_all_cores(0..100, |number| number * 2), (0..100).map(|number| number * 2).collect::<Vec<_>>());
+        assert_eq!(on_all_cores(0..0, |number: usize| number), Vec::<usize>::new());
     }
 }

@@ -43,8 +43,7 @@ fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
         [
             "create map `seen` and copy what it holds; not atomic: what changes meanwhile follows",
             "load program `parse`",
-            "load program `block`",
-            "put `block` into slot 0",
+            "load program `block` into slot 0",
             "freeze the jump table",
             "switch native XDP of `eth0` from generation 1 to 2",
             "wait until no packet is inside what was replaced",

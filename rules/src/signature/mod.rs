@@ -6,11 +6,13 @@
 
 mod key;
 
+use std::borrow::Cow;
+
 use base64ct::{Base64, Encoding};
 use ouro_cache::Digest;
 
 pub use self::key::{KeyError, PrivateKey, PublicKey, public_keys};
-use crate::bundle::{BundleError, append, broken};
+use crate::bundle::{BundleError, append, broken, content};
 
 /// The archive's last entry, where somebody has signed.
 const ENTRY: &str = "signature";
@@ -21,29 +23,32 @@ const BLOCK: usize = 512;
 
 /// A bundle whose signatures were all found right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct Opened<'a> {
     /// What was signed: the bundle without its signatures.
-    pub bytes: Vec<u8>,
+    pub bytes: Cow<'a, [u8]>,
+    /// The digest of that.
+    pub digest: Digest,
     /// Who signed it, sorted; none if nobody did.
     pub signers: Vec<PublicKey>,
 }
 
 /// Takes a bundle apart and checks every signature. One that is wrong is an error even when nobody asked for it: bytes were changed.
-pub fn open(bytes: &[u8]) -> Result<Opened, BundleError> {
+pub fn open(bytes: &[u8]) -> Result<Opened<'_>, BundleError> {
     let (bytes, signatures) = split(bytes)?;
-    let message = message(&bytes);
+    let digest = Digest::of(&bytes);
+    let message = message(&digest);
     match signatures.iter().find(|(key, signature)| !key.verifies(&message, signature)) {
         Some((key, _)) => Err(BundleError::Signature(*key)),
-        None => Ok(Opened { bytes, signers: signatures.into_iter().map(|(key, _)| key).collect() }),
+        None => Ok(Opened { bytes, digest, signers: signatures.into_iter().map(|(key, _)| key).collect() }),
     }
 }
 
 /// Adds signatures to those a bundle has. The same bundle and keys give the same bytes everywhere.
 pub fn sign(bytes: &[u8], keys: &[PrivateKey]) -> Result<Vec<u8>, BundleError> {
     // What is wrong already must not look right by one more signature.
-    open(bytes)?;
+    let digest = open(bytes)?.digest;
     let (bytes, mut signatures) = split(bytes)?;
-    let message = message(&bytes);
+    let message = message(&digest);
     signatures.extend(keys.iter().map(|key| (key.public(), key.sign(&message))));
     signatures.sort_unstable();
     signatures.dedup();
@@ -55,17 +60,17 @@ pub fn sign(bytes: &[u8], keys: &[PrivateKey]) -> Result<Vec<u8>, BundleError> {
 type Signatures = Vec<(PublicKey, [u8; 64])>;
 
 /// What is signed: `b3sum` and a line of shell say the same.
-fn message(bytes: &[u8]) -> Vec<u8> {
-    format!("ouro bundle v1 blake3 {}\n", Digest::of(bytes)).into_bytes()
+fn message(digest: &Digest) -> Vec<u8> {
+    format!("ouro bundle v1 blake3 {digest}\n").into_bytes()
 }
 
-fn split(bytes: &[u8]) -> Result<(Vec<u8>, Signatures), BundleError> {
-    let Some((at, text)) = last_entry(bytes)? else { return Ok((bytes.to_vec(), Vec::new())) };
+fn split(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, Signatures), BundleError> {
+    let Some((at, text)) = last_entry(bytes)? else { return Ok((bytes.into(), Vec::new())) };
     let malformed = || BundleError::Malformed("its signatures are not as ouro writes them".to_owned());
     let signatures = std::str::from_utf8(&text).ok().and_then(parse).ok_or_else(malformed)?;
     let unsigned = [&bytes[..at], &END].concat();
     // One way to write them, so that no bit of the file can change unseen.
-    if join(&unsigned, &signatures)? == bytes { Ok((unsigned, signatures)) } else { Err(malformed()) }
+    if join(&unsigned, &signatures)? == bytes { Ok((unsigned.into(), signatures)) } else { Err(malformed()) }
 }
 
 /// Where the entry with the signatures begins, and its content.
@@ -73,11 +78,9 @@ fn last_entry(bytes: &[u8]) -> Result<Option<(usize, Vec<u8>)>, BundleError> {
     let mut archive = tar::Archive::new(bytes);
     let last = archive.entries().map_err(broken)?.raw(true).last().transpose().map_err(broken)?;
     let Some(last) = last.filter(|entry| *entry.path_bytes() == *ENTRY.as_bytes()) else { return Ok(None) };
-    let place = |at: u64| usize::try_from(at).ok().filter(|at| *at <= bytes.len());
-    let (at, from) = (place(last.raw_header_position()), place(last.raw_file_position()));
-    let content = from.and_then(|from| bytes.get(from..from.checked_add(place(last.size())?)?));
     let cut = || BundleError::Malformed(format!("`{ENTRY}` is cut short"));
-    Ok(Some((at.ok_or_else(cut)?, content.ok_or_else(cut)?.to_vec())))
+    let at = usize::try_from(last.raw_header_position()).ok().filter(|at| *at <= bytes.len());
+    Ok(Some((at.ok_or_else(cut)?, content(bytes, &last).ok_or_else(cut)?.to_vec())))
 }
 
 /// `ssh-ed25519 <key> <signature>` on each line.

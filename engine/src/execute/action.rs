@@ -35,7 +35,7 @@ pub(super) struct Work<'a> {
     pub(super) site: &'a Site<'a>,
     plan: &'a Plan,
     pub(super) options: &'a Options<'a>,
-    before: &'a State,
+    pub(super) before: &'a State,
     pub(super) events: &'a (dyn Fn(Event) + Sync),
     pub(super) files: Files<'a>,
     pub(super) processes: Processes,

@@ -5,7 +5,7 @@
 //! what was read.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ struct Look<'a> {
     rows: Rows,
     /// What was asked about, is there, and was not read.
     there: BTreeSet<String>,
-    /// Folders that are not there.
-    missing: RefCell<HashSet<String>>,
+    /// Whether folders are there in which there was not what was looked for.
+    folders: RefCell<HashMap<String, bool>>,
 }
 
 /// A file came while the compiler looked.
@@ -63,6 +63,15 @@ impl Work<'_> {
         let mut look = Look::new((self, action), includes::search_path(args), reads, start);
         let looked = look.at_all(&all).is_ok() && look.there.iter().all(|path| self.add_asked_about(action, path, reads, start));
         Ok(looked.then(|| absent(look.rows)))
+    }
+
+    /// Reads what the action read the last time, and most likely reads again, while it runs: a compiler takes one core, and is
+    /// waited for.
+    pub(super) fn look_ahead(&self, action: &Action) {
+        let last = self.before.result(action.outputs[0].path());
+        let reads = last.iter().flat_map(|last| &last.entry.reads).filter(|read| self.files.is_same(read));
+        // Whatever is wrong with one is told when the action did read it.
+        reads.for_each(|read| drop(self.asked(read)));
     }
 
     /// Adds all that the action may read of the workspace to what it did: the assembler does not tell what it reads.
@@ -112,7 +121,7 @@ fn absent(rows: Rows) -> Vec<Absent> {
 impl<'a> Look<'a> {
     fn new((work, action): (&'a Work<'a>, &'a Action), path: SearchPath, reads: &[Read], start: SystemTime) -> Look<'a> {
         let read = reads.iter().map(|read| read.path.clone()).collect();
-        Look { work, action, path, read, start, rows: Rows::new(), there: BTreeSet::new(), missing: RefCell::default() }
+        Look { work, action, path, read, start, rows: Rows::new(), there: BTreeSet::new(), folders: RefCell::default() }
     }
 
     fn at_all(&mut self, all: &[(Arc<str>, Arc<Asked>)]) -> Result<(), Disturbed> {
@@ -185,12 +194,14 @@ impl<'a> Look<'a> {
     /// Of a plain file; compilers look over anything else.
     fn stamp(&self, path: &str) -> Option<Stamp> {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        if self.missing.borrow().contains(folder) {
+        let known = self.folders.borrow().get(folder).copied();
+        if known == Some(false) {
             return None;
         }
         let found = self.work.files.glimpse(path);
-        if found.is_none() && !folder.is_empty() && !self.work.files.place(folder).is_dir() {
-            self.missing.borrow_mut().insert(folder.to_owned());
+        if found.is_none() && known.is_none() {
+            let is_there = folder.is_empty() || self.work.files.place(folder).is_dir();
+            self.folders.borrow_mut().insert(folder.to_owned(), is_there);
         }
         found
     }

@@ -58,23 +58,23 @@ impl Processes {
         Processes { groups: Mutex::default(), warm: Warm::new(warm_threads), orphans: Orphans::adopt() }
     }
 
-    /// Runs a command to its end.
-    pub(super) fn run(&self, command: &Command, start: Start) -> io::Result<Ended> {
+    /// Runs a command to its end, and does something else while it runs.
+    pub(super) fn run(&self, command: &Command, start: Start, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         let printed = unnamed_file()?;
         let copy = match start {
             Start::Plain => None,
             Start::Warm => self.warm.spawn(command, &printed),
         };
         match copy {
-            Some(group) => self.believe(self.wait(group, printed)?, command),
-            None => self.run_plain(command, printed),
+            Some(group) => self.believe(self.wait(group, printed, meanwhile)?, command),
+            None => self.run_plain(command, printed, meanwhile),
         }
     }
 
-    fn run_plain(&self, command: &Command, printed: File) -> io::Result<Ended> {
+    fn run_plain(&self, command: &Command, printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         let nothing = File::open("/dev/null")?;
         let group = command.spawn(&Surroundings { input: &nothing, output: &printed, kept: None })?;
-        self.wait(group, printed)
+        self.wait(group, printed, meanwhile)
     }
 
     /// The end of a copy, if it is a usual one: a crash may be the copy's own, and so may what compilers make of crashes.
@@ -82,7 +82,7 @@ impl Processes {
         if ended.stopped || matches!(ended.status.code(), Some(0 | 1)) {
             return Ok(ended);
         }
-        let again = self.run_plain(command, unnamed_file()?)?;
+        let again = self.run_plain(command, unnamed_file()?, &|| ())?;
         if again.status.success() {
             self.warm.distrust(command);
         }
@@ -90,8 +90,9 @@ impl Processes {
     }
 
     /// Waits for the end of a process of ours that leads a group.
-    fn wait(&self, group: libc::pid_t, mut printed: File) -> io::Result<Ended> {
+    fn wait(&self, group: libc::pid_t, mut printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         self.groups().insert(group, false);
+        meanwhile();
         let waited = wait_without_reaping(group);
         // Until it is reaped its number is not given to another process: nobody else can be hit by `stop`.
         let stopped = self.groups().remove(&group).unwrap_or(false);
@@ -244,7 +245,7 @@ mod tests {
     }
 
     fn run(script: &str) -> Ended {
-        Processes::new(0).run(&sh(script), Start::Plain).unwrap()
+        Processes::new(0).run(&sh(script), Start::Plain, &|| ()).unwrap()
     }
 
     fn printed(script: &str) -> String {
@@ -281,7 +282,7 @@ mod tests {
     fn what_cannot_be_started_is_an_error() {
         let kind = |program: &str, folder: &str| {
             let command = Command::new(Path::new(program), [], [], Path::new(folder)).unwrap();
-            Processes::new(0).run(&command, Start::Plain).unwrap_err().kind()
+            Processes::new(0).run(&command, Start::Plain, &|| ()).unwrap_err().kind()
         };
         assert_eq!(kind("/no/such/program", "/"), io::ErrorKind::NotFound);
         assert_eq!(kind("/bin/sh", "/no/such/folder"), io::ErrorKind::NotFound);
@@ -317,7 +318,7 @@ mod tests {
         let processes = Processes::new(0);
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20"), Start::Plain).unwrap());
+            let running = scope.spawn(|| processes.run(&sh("sleep 20; sleep 20"), Start::Plain, &|| ()).unwrap());
             first_group(&processes);
             processes.stop(false);
             let ended = running.join().unwrap();
@@ -373,7 +374,7 @@ mod tests {
         let ready = dir.path().join("ready");
         let script = format!("(trap '' TERM; echo > {}; sleep 20 & wait; sleep 20) & wait", ready.display());
         std::thread::scope(|scope| {
-            let running = scope.spawn(|| processes.run(&sh(&script), Start::Plain).unwrap());
+            let running = scope.spawn(|| processes.run(&sh(&script), Start::Plain, &|| ()).unwrap());
             while !ready.exists() {
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -124,7 +124,7 @@ impl Work<'_> {
         let cage = self.cage(action, &program.path, &slot, apart).map_err(trouble)?;
         let (folder, start) = cage.folder.as_deref().map_or((root, start), |folder| (folder, Start::Plain));
         let command = Command::new(&program.path, args, env, folder).map_err(trouble)?.within(cage.walls);
-        let ended = self.processes.run(&command, start).map_err(trouble)?;
+        let ended = self.processes.run(&command, start, &|| self.look_ahead(action)).map_err(trouble)?;
         for path in made_by(action) {
             cage.staged.deliver(&root.join(&**path)).map_err(|error| outputs::trouble("write", path, &error))?;
         }

@@ -41,7 +41,7 @@ impl Bench {
         let start = Instant::now();
         while self.processes.warmth().runs == before && self.processes.warmth().trouble.is_none() {
             assert!(start.elapsed() < Duration::from_secs(30), "nothing comes of it");
-            self.processes.run(&self.command(&["--version"]), Start::Warm).unwrap();
+            self.processes.run(&self.command(&["--version"]), Start::Warm, &|| ()).unwrap();
             self.processes.tend();
         }
     }
@@ -52,7 +52,7 @@ impl Bench {
     }
 
     fn run(&self, start: Start, arguments: &[&str]) -> Facts {
-        let Ended { status, printed, stopped } = self.processes.run(&self.command(arguments), start).unwrap();
+        let Ended { status, printed, stopped } = self.processes.run(&self.command(arguments), start, &|| ()).unwrap();
         (status, printed, stopped)
     }
 
@@ -220,9 +220,9 @@ fn copies_are_kept_in_like_the_program_itself() {
         bench.command(&["-c", "read line < secret; echo $line"]).within(walls)
     };
     for start in [Start::Plain, Start::Warm] {
-        let open = bench.processes.run(&within(vec![secret.clone()]), start).unwrap();
+        let open = bench.processes.run(&within(vec![secret.clone()]), start, &|| ()).unwrap();
         assert_eq!(open.printed, "known\n");
-        let closed = bench.processes.run(&within(Vec::new()), start).unwrap();
+        let closed = bench.processes.run(&within(Vec::new()), start, &|| ()).unwrap();
         assert!(closed.printed.contains("cannot open secret: Permission denied"), "{}", closed.printed);
     }
     let warmth = bench.processes.warmth();

@@ -24,21 +24,21 @@ impl Chain {
         let jump = |number: usize| format!("if (ctx->rx_queue_index == {}) OURO_JUMP(ctx, p{number});", number + 1000);
         let entry: Vec<String> = (1..count).map(jump).collect();
         let bodies = std::iter::once(format!("{}\n\treturn XDP_PASS;", entry.join("\n\t"))).chain((1..count).map(leaf));
-        Chain::build(folder, &bodies.collect::<Vec<_>>())
+        Chain::build(folder, "bench", &bodies.collect::<Vec<_>>())
     }
 
     /// The same, of programs whose loops the verifier walks through step by step.
-    pub fn heavy(folder: &Path, count: usize) -> Chain {
+    pub fn heavy(folder: &Path, name: &str, count: usize) -> Chain {
         let walk =
             "__u32 sum = ctx->rx_queue_index;\n\tfor (int i = 0; i < 20000; i++)\n\t\tsum = sum * 31 + (sum >> 3) + i;\n\t";
         let jump = |number: usize| format!("if (sum == {}) OURO_JUMP(ctx, p{number});", number + 1000);
         let entry: Vec<String> = (1..count).map(jump).collect();
         let bodies = std::iter::once(format!("{walk}{}\n\treturn XDP_PASS;", entry.join("\n\t")))
             .chain((1..count).map(|number| format!("{walk}return sum == {number} ? XDP_DROP : XDP_PASS;")));
-        Chain::build(folder, &bodies.collect::<Vec<_>>())
+        Chain::build(folder, name, &bodies.collect::<Vec<_>>())
     }
 
-    fn build(folder: &Path, bodies: &[String]) -> Chain {
+    fn build(folder: &Path, name: &str, bodies: &[String]) -> Chain {
         fs::create_dir_all(folder).expect("a folder");
         fs::write(folder.join("ouro.toml"), "[cache]\ndir = \".cache\"\n").expect("a file");
         let mut rules = String::new();
@@ -55,10 +55,10 @@ impl Chain {
             );
             fs::write(folder.join(format!("p{number}.c")), source).expect("a file");
         }
-        writeln!(rules, "bpf_chain(name = \"bench\", entry = \":p0\", attach = [xdp(interface = \"eth0\")])").expect("memory");
+        writeln!(rules, "bpf_chain(name = \"{name}\", entry = \":p0\", attach = [xdp(interface = \"eth0\")])").expect("memory");
         fs::write(folder.join("BUILD.ouro"), rules).expect("a file");
         let bundle = folder.join("bench.bundle");
-        run(Command::new(crate::OURO).args(["bundle", "//:bench", "-o", "bench.bundle"]).current_dir(folder));
+        run(Command::new(crate::OURO).args(["bundle", &format!("//:{name}"), "-o", "bench.bundle"]).current_dir(folder));
         run(Command::new("tar").args(["-xf", "bench.bundle"]).current_dir(folder));
         Chain::unpacked(folder, bundle)
     }

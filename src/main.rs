@@ -31,6 +31,7 @@ static ALLOCATOR: memory::Bounded = memory::Bounded;
 
 fn main() {
     overflow::name_the_file();
+    memory::give_back_early();
     let cli = Cli::parse_from(cli::arguments());
     let session = Session::new(&cli.global);
     let result = enter(&cli).and_then(|()| commands::run(cli.command, &session));

@@ -129,7 +129,9 @@ fn second_core(report: &mut Report, lab: &Lab, folder: &Path) {
     };
     let deploy = |script: String, chains: &[&Chain]| {
         let cost = run(Command::new("sh").args(["-ec", &script]));
-        chains.iter().for_each(|chain| drop(ouro(lab, &["undeploy", &chain.name])));
+        for chain in chains {
+            ouro(lab, &["undeploy", &chain.name]);
+        }
         cost
     };
     let at_once = format!("{} & {}; wait $!", words(&half, NEAR, "0"), words(&other, "second0", "1"));

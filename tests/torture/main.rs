@@ -150,9 +150,14 @@ mod strikes {
         format!("type = \"hash\", max_entries = {}, on_change = \"copy\"", 8 + number)
     }
 
-    /// How many programs of these chains the kernel has; other tests have theirs.
-    fn programs(what: &str) -> usize {
-        let is_ours = |program: &&Value| program["name"].as_str().is_some_and(|name| name.starts_with(&format!("{what}_")));
+    /// How the names of a test's programs begin: other tests have theirs, and so have those that somebody else runs.
+    fn prefix(what: &str) -> String {
+        format!("{}{}", &what[..1], std::process::id())
+    }
+
+    /// How many programs of these chains the kernel has.
+    fn programs(prefix: &str) -> usize {
+        let is_ours = |program: &&Value| program["name"].as_str().is_some_and(|name| name.starts_with(&format!("{prefix}_")));
         bpftool(&["prog", "show"]).as_array().unwrap().iter().filter(is_ours).count()
     }
 
@@ -160,7 +165,8 @@ mod strikes {
     #[expect(clippy::print_stderr, reason = "the counts are what the long run is for")]
     fn torture(what: &str, map: fn(usize) -> String, is_live: bool, strikes: impl Fn(&Bench<'_>) -> [usize; 4] + Send + Sync) {
         lab(|lab| {
-            let bench = Bench::new(lab, what, map, |_| "xdp(interface = \"eth0\")".to_owned());
+            let prefix = prefix(what);
+            let bench = Bench::new(lab, &prefix, map, |_| "xdp(interface = \"eth0\")".to_owned());
             bench.ok(bench.deploy(0), "first");
             let flood = is_live.then(|| lab.flood());
             let [killed, failed @ ..] = strikes(&bench);
@@ -168,11 +174,11 @@ mod strikes {
             assert_eq!(sent, received, "packets were lost");
             bench.ok(bench.command(&["undeploy", "fw"]), "in the end");
             assert!(!lab.bpffs.join("ouro").exists());
-            let left = (0..100).map(|_| programs(what)).find(|left| {
+            let left = (0..100).map(|_| programs(&prefix)).find(|left| {
                 std::thread::sleep(std::time::Duration::from_millis(50));
                 *left == 0
             });
-            assert!(left.is_some(), "{} programs leaked", programs(what));
+            assert!(left.is_some(), "{} programs leaked", programs(&prefix));
             let failed: usize = failed.iter().sum();
             eprintln!("{what}: {killed} killed, {failed} calls failed; {sent} packets sent, none lost; nothing left");
         });

@@ -126,6 +126,12 @@ fn text(log: &[u8]) -> String {
 /// Does `work` on all cores for what `items` gives; the results are in order. This thread takes the items, and works, too, when
 /// there are no more.
 pub(super) fn on_all_cores<I: Send, T: Send>(items: impl Iterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
+    let mut items = items.peekable();
+    let first = items.next();
+    if items.peek().is_none() {
+        return first.map(work).into_iter().collect();
+    }
+    let items = first.into_iter().chain(items);
     let (sender, receiver) = mpsc::channel::<(usize, I)>();
     let receiver = Mutex::new(receiver);
     let next = || receiver.lock().ok()?.recv().ok();

@@ -126,6 +126,35 @@ fn keep_going_builds_what_it_can_and_shows_each_message_whole() {
     assert!(workspace.ok(&["build", "//fw:rate_limit"]).compiled().is_empty(), "it was built beside the failures");
 }
 
+/// One program with a wrong attribute, one that names a file that is not there: with `-k` nothing was built beside them.
+#[test]
+fn keep_going_goes_past_what_is_wrong_in_build_files() {
+    let workspace = Workspace::example("firewall");
+    let build = workspace.read("fw/BUILD.ouro");
+    workspace.write(
+        "fw/BUILD.ouro",
+        &format!(
+            "{build}\nbpf_program(name = \"odd\", srcs = [\"allow.c\"], type = \"xdpp\")\n\
+             bpf_program(name = \"lost\", srcs = [\"nowhere.c\"], type = \"xdp\", on_miss = \"pass\", jumps = [\":odd\"])\n\
+             bpf_chain(name = \"second\", entry = \":leads\")\n\
+             bpf_program(name = \"leads\", srcs = [\"leads.c\"], type = \"xdp\", on_miss = \"pass\", jumps = [\":odd\"])\n"
+        ),
+    );
+    let leads = "#include <ouro/program.h>\nSEC(\"xdp\") int leads(struct xdp_md *ctx) { OURO_JUMP(ctx, odd); }\n\
+                 char _license[] SEC(\"license\") = \"GPL\";\n";
+    workspace.write("fw/leads.c", leads);
+    let said = workspace.fails(1, &["build", "//..."]);
+    assert!(said.compiled().is_empty());
+    let said = workspace.fails(1, &["build", "//...", "-k"]);
+    said.says("unknown program type `xdpp`").says("there is no target or file `//fw:nowhere.c`");
+    assert_eq!(said.compiled(), ["//fw:allow", "//fw:block_list", "//fw:leads", "//fw:parse", "//fw:rate_limit"]);
+    assert!(workspace.path("ouro-out/x86/fw/fw.bundle").exists());
+    assert!(!workspace.path("ouro-out/x86/fw/second.bundle").exists(), "its programs are not all there");
+    // What was built stays, and what is wrong is told again.
+    let said = workspace.fails(1, &["build", "//...", "-k"]);
+    assert!(said.says("xdpp").compiled().is_empty(), "{}", said.err);
+}
+
 #[test]
 fn patterns_select_from_where_one_stands() {
     let workspace = Workspace::example("firewall");

@@ -336,3 +336,27 @@ fn a_value_too_large_is_refused_by_name() {
         assert!(said.err.lines().count() < 4, "{what}: {}", said.err);
     }
 }
+
+/// `trace` has no types for another machine than this one: nothing was built, and nobody said for which configuration.
+#[test]
+fn what_one_configuration_lacks_is_told_and_with_keep_going_the_others_are_built() {
+    let workspace = workspace();
+    let build = workspace.read("fw/BUILD.ouro");
+    let odd = "filegroup(name = \"odd\", srcs = select({\":drop\": [\"p.c\"]}))\n\
+               bpf_program(name = \"late\", srcs = [\"p.c\"], type = select({\":arm\": \"xdpp\", \"//conditions:default\": \"xdp\"}), \
+               defines = [\"VERDICT=XDP_DROP\"], function = \"p\")\n";
+    workspace.write("fw/BUILD.ouro", &format!("{build}{odd}"));
+    let all = ["--config", "small", "--config", "arm"];
+    let said = workspace.fails(1, &[&["build", "//fw:odd", "//fw:p"][..], &all].concat());
+    said.says("note: in the configuration `arm64-dbg-arm`");
+    assert!(said.compiled().is_empty() && !said.err.contains("x86-small"), "{}", said.err);
+    let said = workspace.fails(1, &[&["build", "//fw:odd", "//fw:p", "-k"][..], &all].concat());
+    said.says("note: in the configuration `arm64-dbg-arm`");
+    assert_eq!((said.compiled().len(), folders(&workspace)), (1, vec!["x86-small".to_owned()]));
+    // With a rule that fails, the rest of its configuration is built, too.
+    let said = workspace.fails(1, &[&["build", "//fw:late", "//fw:p", "-k"][..], &all].concat());
+    said.says("unknown program type `xdpp`").says("in the configuration `arm64-dbg-arm`");
+    assert_eq!((said.compiled().len(), folders(&workspace).len()), (2, 2), "{}", said.err);
+    let said = workspace.fails(1, &["build", "//fw:late", "--config", "arm"]);
+    assert!(!said.err.contains("in the configuration"), "there is but one: {}", said.err);
+}

@@ -65,6 +65,16 @@ fn passes_and_failures_are_told_with_their_output_and_kept_in_logs() {
 }
 
 #[test]
+fn keep_going_runs_what_nothing_is_wrong_with() {
+    let workspace = usual();
+    workspace.edit("t/BUILD.ouro", "[\"bad.sh\"]", "[\"bda.sh\"]");
+    assert_eq!(workspace.fails(1, &["test"]).says("no target or file `//t:bda.sh`").out, "");
+    let said = workspace.fails(1, &["test", "-k"]);
+    said.says("no target or file `//t:bda.sh`");
+    assert!(line(&said, "//t:good").contains(" PASSED in ") && line(&said, "//t:bad").contains("NOT BUILT"), "{}", said.out);
+}
+
+#[test]
 fn a_pass_holds_until_something_it_depends_on_changes() {
     let workspace = usual();
     let cached = |arguments: &[&str]| {

@@ -111,7 +111,11 @@ pub enum Status {
 pub struct Ready {
     /// Findings that did not stop their build.
     pub warnings: Vec<Diagnostic>,
+    /// What is wrong with tests that nothing is known of, or with what leads to tests.
+    pub findings: Vec<Diagnostic>,
     tests: Vec<Case>,
+    /// Those that nothing is known of.
+    unknown: BTreeSet<Label>,
     /// Those whose build failed.
     unbuilt: BTreeSet<Label>,
     lock: Lock,
@@ -139,8 +143,11 @@ pub fn prepare(
     let configuration = &request.configurations[0];
     let configured = configure(&loaded, configuration)?;
     let config = build::config(request.workspace, configuration, toolchain.of_folder(&configuration.folder).facts());
-    let analysis = Analysis::of(root, &configured, &config, options.cancelled)?;
-    let tests = case::cases(&analysis, &selected.tests, manner)?;
+    let how = (options.keep_going, options.cancelled);
+    let (analysis, findings) = Analysis::sound(root, &configured, &config, how)?;
+    let (known, unknown): (BTreeSet<Label>, BTreeSet<Label>) =
+        selected.tests.into_iter().partition(|test| findings.is_empty() || analysis.providers(test).is_some());
+    let tests = case::cases(&analysis, &known, manner)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     let store = execute::open_store(cache, options.cancelled, events)?;
     let mut state = State::load(root);
@@ -152,7 +159,7 @@ pub fn prepare(
     }
     let unbuilt = unbuilt(&plan, failed, &tests);
     let warnings = build::warnings(&loaded, slice::from_ref(&analysis));
-    Ok(Ready { warnings, tests, unbuilt, lock, store, state })
+    Ok(Ready { warnings, findings, tests, unknown, unbuilt, lock, store, state })
 }
 
 /// Executes a plan; tells the places of the actions that failed, too.
@@ -188,9 +195,9 @@ fn unbuilt(plan: &Plan, mut failed: BTreeSet<usize>, tests: &[Case]) -> BTreeSet
 }
 
 impl Ready {
-    /// The tests, sorted by label.
+    /// The tests.
     pub fn labels(&self) -> impl Iterator<Item = &Label> {
-        self.tests.iter().map(Case::label)
+        self.tests.iter().map(Case::label).chain(&self.unknown)
     }
 
     /// Runs all tests, those that want to be alone at the end. The reports are sorted by label.
@@ -200,10 +207,11 @@ impl Ready {
         manner: &Manner,
         events: &(dyn Fn(TestEvent) + Sync),
     ) -> Result<Vec<Report>, BuildError> {
-        let Ready { tests, unbuilt, lock, store, mut state, .. } = self;
+        let Ready { tests, unknown, unbuilt, lock, store, mut state, .. } = self;
         let orphans = Orphans::adopt();
         let judge = Judge::new(lock.root(), &store, &state, options, manner, events);
-        let reports = Mutex::new(BTreeMap::new());
+        let not_built = unknown.iter().map(|label| (label.clone(), Report::not_built(label)));
+        let reports = Mutex::new(BTreeMap::from_iter(not_built.inspect(|(_, report)| events(TestEvent::Done(report.clone())))));
         let judged = |test: &Case| {
             let is_built = !unbuilt.contains(test.label());
             let Some(report) = (if is_built { judge.judge(test) } else { Some(Report::not_built(test.label())) }) else { return };
@@ -218,7 +226,7 @@ impl Ready {
         judge.learnt().into_iter().for_each(|(path, file)| state.set_file(path, file));
         state.save()?;
         let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match reports.len() < tests.len() {
+        match reports.len() < tests.len() + unknown.len() {
             true => Err(BuildError::Execute(ExecuteError::Cancelled)),
             false => Ok(reports.into_values().collect()),
         }

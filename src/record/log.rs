@@ -246,6 +246,7 @@ fn finished(result: &Result<Built, BuildError>) -> Finished<'_> {
     let (summary, targets, findings): (Option<&Summary>, &[_], &[Diagnostic]) = match result {
         Ok(built) => (built.summary.as_ref(), &built.targets, &built.warnings),
         Err(BuildError::Failed(summary)) => (Some(summary), &[], &[]),
+        Err(BuildError::Partly(findings, summary)) => (Some(summary), &[], findings),
         Err(BuildError::Findings(findings)) => (None, &[], findings),
         Err(_) => (None, &[], &[]),
     };

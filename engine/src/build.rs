@@ -182,8 +182,7 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     Ok(Built { targets: memory.targets, summary: Some(summary), warnings: memory.warnings })
 }
 
-/// The lock of the workspace, and the machine's own tools as they are under it, if any configuration uses them. Without tools nothing
-/// is touched.
+/// The lock of the workspace, and the machine's own tools as they are under it, if any configuration uses them.
 pub(crate) fn locked(
     request: &Request<'_>,
     options: &Options<'_>,
@@ -191,10 +190,10 @@ pub(crate) fn locked(
 ) -> Result<(Lock, Option<Toolchain>), BuildError> {
     let root = &request.workspace.root;
     let find = || tools::own(request);
-    let toolchain = find()?;
+    let toolchain = find();
     let lock = Lock::acquire(root, options.cancelled, events)?;
     // They may be others by now.
-    let toolchain = if lock.waited() { find()? } else { toolchain };
+    let toolchain = if lock.waited() { find() } else { toolchain };
     Ok((lock, toolchain))
 }
 

@@ -31,10 +31,11 @@ pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
     let loaded = asker.loaded(looked, &labels)?;
     let configured = asker.configure(&loaded)?;
     let view = asker.analyse(&configured)?;
-    let (analysis, toolchain) = (&view.analysis, view.toolchain()?);
+    let analysis = &view.analysis;
+    let selected = asked.select(&analysis.graph, &analysis.analysed, &labels);
+    let toolchain = view.toolchain(selected.iter().copied())?;
     let state = State::load(&workspace.root);
     let keys = Keys::new(&workspace.root, &state, toolchain);
-    let selected = asked.select(&analysis.graph, &analysis.analysed, &labels);
     let shown: Vec<Shown<'_>> = selected.into_iter().map(|action| Shown::of(action, toolchain, keys.of(action))).collect();
     if shown.is_empty() {
         session.output.status("nothing matches\n");

@@ -141,7 +141,7 @@ fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
 fn tell_unused(session: &Session, workspace: &Workspace, patterns: &[Pattern], flags: &ConfigFlags) -> Result<(), CliError> {
     analysed(session, workspace, patterns, (flags, "`ouro build --unused-headers`"), |view| {
         let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
-        let findings = unused::unused(&workspace.root, &view.analysis, &plan, view.toolchain()?);
+        let findings = unused::unused(&workspace.root, &view.analysis, &plan, view.toolchain(&plan.actions)?);
         if findings.is_empty() {
             session.output.status("every declared header is read\n");
         }

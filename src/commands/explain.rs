@@ -37,7 +37,7 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
         let store = execute::open_store(&cache, session::interrupted(), &|event| progress.event(&event));
         let store = store.map_err(|error| failure(error.into()))?;
         let sandbox = sandbox(&workspace, None)?;
-        let ground = Ground { root: &workspace.root, toolchain: view.toolchain()?, store: &store, sandbox };
+        let ground = Ground { root: &workspace.root, toolchain: view.toolchain(&plan.actions)?, store: &store, sandbox };
         let reasons = Reasons::new(&plan, explain::explain(&ground, &plan));
         let text = if args.json { reasons.json(&chosen) } else { reasons.text(&chosen, session.output.settings().out.color) };
         session.fact(&text)

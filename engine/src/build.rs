@@ -324,6 +324,7 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, toolchain: T
         toolchain: target,
         clang_version: version,
         compile_args: compile_args.into_iter().chain(configuration.compile_args()).collect(),
+        oldest_kernel: configuration.min_kernel,
         kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
     }

@@ -171,7 +171,7 @@ fn patterns_select_from_where_one_stands() {
         ["//fw:allow", "//fw:block_list", "//fw:rate_limit"]
     );
     assert_eq!(built(&["-C", "fw", "build", "...", "--cache", "c5"]).compiled().len(), 4);
-    workspace.fails(1, &["build", "//fw:alow"]).says("did you mean `allow`?");
+    workspace.fails(2, &["build", "//fw:alow"]).says("did you mean `allow`?");
 }
 
 #[test]
@@ -452,7 +452,7 @@ fn a_command_that_fails_is_told_with_its_place_and_how_it_ended() {
 #[test]
 fn a_folder_in_place_of_a_target_is_told() {
     let workspace = Workspace::example("firewall");
-    workspace.fails(1, &["build", "fw"]).says("did you mean the package `//fw:all`?");
-    workspace.fails(1, &["build", "fww"]).says("did you mean the package `//fw:all`?");
-    workspace.fails(1, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
+    workspace.fails(2, &["build", "fw"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(2, &["build", "fww"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(2, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
 }

@@ -165,13 +165,13 @@ fn wrong_words_have_near_ones() {
     fails(2, &["--config", "smal"]).says("unknown configuration `smal`").says("did you mean `small`?");
     fails(2, &["--min-kernel", "five"]).says("`five` is no kernel version");
     fails(2, &["--mode", "debug"]).says("dbg");
-    fails(1, &["--flag", "//fw:verdic=drop"]).says("there is no flag `//fw:verdic`").says("did you mean `verdict`?");
-    fails(1, &["--flag", "//fw:verdict=drp"]).says("`drp` is no value of `//fw:verdict`").says("did you mean `drop`?");
-    fails(1, &["--flag", "//fw:p=drop"]).says("there is no flag `//fw:p`").says("it is a `bpf_program`");
-    fails(1, &["--flag", "//wf:verdict=drop"]).says("no package `//wf`").says("did you mean `//fw`?");
+    fails(2, &["--flag", "//fw:verdic=drop"]).says("there is no flag `//fw:verdic`").says("did you mean `verdict`?");
+    fails(2, &["--flag", "//fw:verdict=drp"]).says("`drp` is no value of `//fw:verdict`").says("did you mean `drop`?");
+    fails(2, &["--flag", "//fw:p=drop"]).says("there is no flag `//fw:p`").says("it is a `bpf_program`");
+    fails(2, &["--flag", "//wf:verdict=drop"]).says("no package `//wf`").says("did you mean `//fw`?");
     fails(2, &["--flag", "verdict:x:y=1"]).says("label");
     workspace.edit("ouro.toml", "\"//fw:verdict\" = \"drop\"", "\"//fw:verdict\" = \"dorp\"");
-    fails(1, &["--config", "small"]).says("--> ouro.toml:3:").says("did you mean `drop`?");
+    fails(2, &["--config", "small"]).says("--> ouro.toml:3:").says("did you mean `drop`?");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_repository_builds_from_its_own_root() {
     assert_eq!(workspace.ok(&["build", "@libfoo//..."]).compiled(), ["//third_party/foo/lib:own"]);
     fs::remove_file(workspace.path("base/value.h")).unwrap();
     assert_eq!(workspace.ok(&["build", "//..."]).compiled(), ["//:p"]);
-    workspace.fails(1, &["build", "@libfoo//lib:ow"]).says("did you mean `own`?");
+    workspace.fails(2, &["build", "@libfoo//lib:ow"]).says("did you mean `own`?");
     workspace.fails(2, &["build", "@libfo//lib:own"]).says("unknown repository `@libfo`").says("did you mean `libfoo`?");
     workspace.fails(2, &["build", "@other//..."]).says("[repositories] other = ");
     // As a workspace of its own it builds, too.

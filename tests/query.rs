@@ -123,7 +123,7 @@ fn only_what_is_named_is_loaded() {
         Workspace::with(&[("a/BUILD", "filegroup(name = \"a\", srcs = [\"a.txt\"])\n"), ("a/a.txt", ""), ("b/BUILD", "oops(")]);
     assert_eq!(workspace.ok(&["query", "deps(//a)"]).out, "//a:a\n//a:a.txt\n");
     workspace.fails(1, &["query", "rdeps(//a)"]).says("b/BUILD");
-    workspace.fails(1, &["query", "deps(//c)"]).says("no package `//c`");
+    workspace.fails(2, &["query", "deps(//c)"]).says("no package `//c`");
 }
 
 /// The promise of `ouro aquery`: the keys it shows are the keys that builds use.

@@ -247,11 +247,11 @@ filegroup(name = "other", srcs = ["data.txt"])
     assert_eq!(chosen(&["//t:all", "-//t:b"]), "a c");
     assert_eq!(chosen(&["//t:hidden"]), "hidden");
     assert_eq!(chosen(&["--filter", ":[bc]$"]), "b c");
-    workspace.fails(1, &["test", "//t:other"]).says("`//t:other` is no test");
+    workspace.fails(2, &["test", "//t:other"]).says("`//t:other` is no test");
     workspace.fails(5, &["test", "--filter", "nothing"]).says("there is no test to run").says("--filter");
     workspace.fails(2, &["test", "--filter", "("]).says("is no regular expression: unclosed group");
     workspace.fails(2, &["test", "--test-env", "=1"]).says("names no variable");
-    workspace.fails(1, &["test", "//t:aa"]).says("did you mean");
+    workspace.fails(2, &["test", "//t:aa"]).says("did you mean");
 }
 
 #[test]

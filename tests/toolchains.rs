@@ -199,7 +199,7 @@ fn what_cannot_compile_is_told_with_a_remedy() {
     build("//tools:hosts", 3).says("cannot make BPF code: `bpf` is not among its targets");
     build("//tools:gone", 3).says("`tools/bin/gone`, which `//tools:gone` names, is no program");
     build("//tools:broken", 3).says("failed: no libLLVM");
-    build("//tools:oldd", 1).says("there is no toolchain `//tools:oldd`").says("did you mean `old`?");
+    build("//tools:oldd", 2).says("there is no toolchain `//tools:oldd`").says("did you mean `old`?");
     build("//tools:files", 1).says("`//tools:files` is a `filegroup`, which is no toolchain").says("tools/BUILD.ouro:6");
     build("tools:", 2);
 }

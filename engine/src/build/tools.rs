@@ -61,7 +61,7 @@ fn spec(request: &Request<'_>, loaded: &Loaded, label: &Label) -> Result<Toolcha
             let names = targets.filter(|target| *target.rule == *TOOLCHAIN_RULE).map(|target| &*target.label.name);
             let declare = || format!("declare a `bpf_toolchain` of this name in `//{}`", label.package);
             let help = did_you_mean(&label.name, names).unwrap_or_else(declare);
-            Err(vec![Diagnostic::bare(format!("there is no toolchain `{label}`")).help(help)])
+            Err(vec![Diagnostic::bare(format!("there is no toolchain `{label}`")).help(help).named_at(None)])
         }
     }
 }

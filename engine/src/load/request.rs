@@ -37,7 +37,7 @@ pub(super) fn packages(
     let mut wanted: BTreeMap<Arc<str>, Option<&'static str>> = BTreeMap::new();
     for scope in patterns.iter().filter(|pattern| !pattern.negative).map(|pattern| &pattern.scope) {
         match scope {
-            Scope::Target(label) if !label.repo.is_empty() => findings.push(foreign(label)),
+            Scope::Target(label) if !label.repo.is_empty() => findings.push(foreign(label).named_at(None)),
             Scope::Target(Label { package, .. }) | Scope::Package(package) => {
                 wanted.entry(package.clone()).or_default();
             }
@@ -45,7 +45,7 @@ pub(super) fn packages(
                 let before = findings.len();
                 let found = discover::below(workspace, crew, root, reads, findings);
                 if found.is_empty() && findings.len() == before {
-                    findings.push(nothing_below(workspace, root));
+                    findings.push(nothing_below(workspace, root).named_at(None));
                 }
                 reads.listed.reserve(found.len());
                 let listed = found.into_iter().map(|Found { package, build_file, files }| {
@@ -89,7 +89,9 @@ pub(super) fn select(
                 Some(package) if package.targets.contains_key(&label.name) || made(package).any(|name| *name == *label.name) => {
                     selected.insert(label.clone());
                 }
-                Some(package) if !broken.contains(&label.package) => findings.push(no_target(workspace, package, label)),
+                Some(package) if !broken.contains(&label.package) => {
+                    findings.push(no_target(workspace, package, label).named_at(None))
+                }
                 _ => {}
             },
             Scope::Package(package) => selected.extend(packages.get(package).into_iter().flat_map(automatic)),

@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ouro_cache::Store;
-use ouro_rules::{Diagnostic, Label};
+use ouro_cache::{Digest, Store};
+use ouro_rules::{Action, ActionKind, Diagnostic, Label, Tool};
 use serde::{Deserialize, Serialize};
 
 use self::case::Case;
@@ -32,8 +32,10 @@ use crate::event::Event;
 use crate::execute::orphans::Orphans;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::plan::{self, Plan};
-use crate::state::{Lock, State};
+use crate::state::{Lock, State, journal};
+use crate::workspace::OUT_FOLDER;
 
+pub(crate) use self::judge::is_pass;
 pub use junit::document as junit;
 pub use select::Filter;
 
@@ -223,14 +225,52 @@ impl Ready {
         each(&beside, jobs, &judged);
         each(&alone, 1, &judged);
         orphans.end();
-        judge.learnt().into_iter().for_each(|(path, file)| state.set_file(path, file));
+        let (files, ran) = judge.learnt();
+        files.into_iter().for_each(|(path, file)| state.set_file(path, file));
         state.save()?;
+        journal::append(lock.root(), &ran, &|output| lock.root().join(output).exists())?;
         let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
         match reports.len() < tests.len() + unknown.len() {
             true => Err(BuildError::Execute(ExecuteError::Cancelled)),
             false => Ok(reports.into_values().collect()),
         }
     }
+}
+
+/// Adds the tests among what was asked for to a plan that makes what they need: each as the action that runs it, were it asked to in
+/// no special manner.
+pub fn add_to(plan: &mut Plan, analysis: &Analysis<'_>) {
+    let asked: BTreeSet<Label> =
+        analysis.graph.requested().iter().map(|node| analysis.graph.node(*node).label().clone()).collect();
+    let offers = |label: &Label| analysis.providers(label).is_some_and(|offered| offered.run.is_some() && offered.test.is_some());
+    let tests: BTreeSet<Label> = asked.into_iter().filter(offers).collect();
+    let manner = Manner {
+        filter: None,
+        env: BTreeMap::new(),
+        runs: 1,
+        cached: true,
+        timeout: None,
+        streamed: false,
+        temp: PathBuf::new(),
+    };
+    for test in case::cases(analysis, &tests, &manner).into_iter().flatten() {
+        let makes = |action: &Arc<Action>| action.outputs.iter().any(|output| test.action.inputs.contains(output));
+        let needs = (0u32..).zip(&plan.actions).filter(|(_, action)| makes(action)).map(|(place, _)| place).collect();
+        plan.needs.push(needs);
+        plan.actions.push(Arc::new(test.action));
+    }
+}
+
+/// Whether an action is a test: only those leave logs of tests.
+pub(crate) fn is_test(action: &Action) -> bool {
+    let logs = format!("{OUT_FOLDER}/{LOGS_FOLDER}/");
+    action.outputs.first().is_some_and(|output| output.path().starts_with(&logs))
+}
+
+/// What runs a test that is a script; `bytes` gives those of a file.
+pub(crate) fn interpreter(root: &Path, action: &Action, bytes: impl Fn(&Arc<str>) -> Option<Digest>) -> Option<Digest> {
+    let ActionKind::Run { tool: Tool::File(program), env, .. } = &action.kind else { return None };
+    interpreter::identity(&root.join(&**program.path()), case::search_path(env), bytes).ok().flatten()
 }
 
 /// Calls `work` for every test, on as many threads.

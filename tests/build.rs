@@ -439,6 +439,26 @@ fn a_jump_or_map_that_is_not_listed_is_told_with_what_to_add() {
     workspace.ok(&["build", "//fw:first"]);
 }
 
+/// The place told was one in a source, or in a generated header, and the mistake stands in the BUILD file of a map.
+#[test]
+fn a_type_of_a_map_that_is_declared_nowhere_is_told_where_the_map_is() {
+    let source = "#include <ouro/program.h>\nSEC(\"xdp\") int p(struct xdp_md *ctx)\n{\n\t__u32 key = 0;\n\tstruct stats *s = bpf_map_lookup_elem(&stats, &key);\n\tUSE\n\treturn 0;\n}\nchar _license[] SEC(\"license\") = \"GPL\";\n";
+    let build = "\nbpf_map(\n    name = \"stats\",\n    type = \"array\",\n    value = \"TYPE\",\n    max_entries = 1,\n    visibility = [\"//fw:__pkg__\"],\n)\n";
+    for (c_type, use_of_it) in
+        [("struct stats", "if (s) return 1;"), ("struct stats", "if (s) return s->x;"), ("sturct stats", ""), ("stats_t", "")]
+    {
+        let workspace = Workspace::with(&[
+            ("fw/BUILD.ouro", "bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", maps = [\"//lib:stats\"])\n"),
+            ("fw/p.c", &source.replace("USE", use_of_it)),
+            ("lib/BUILD.ouro", &build.replace("TYPE", c_type)),
+        ]);
+        let said = workspace.fails(1, &["build", "//..."]);
+        said.says(&format!("`{c_type}`, the value of ")).says("--> lib/BUILD.ouro:5:13");
+        said.says("correct it, or list the header that declares it in `hdrs` of `//lib:stats`");
+        assert_eq!(said.err.matches("lib/BUILD.ouro").count(), 1, "{}", said.err);
+    }
+}
+
 /// The shell's own words name neither the rule's place nor how the command ended.
 #[test]
 fn a_command_that_fails_is_told_with_its_place_and_how_it_ended() {

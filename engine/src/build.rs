@@ -5,6 +5,7 @@ mod variants;
 
 mod again;
 mod book;
+mod map_types;
 mod memory;
 pub(crate) mod near_files;
 mod owners;

@@ -55,7 +55,8 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do next.
     pub help: Option<String>,
-    /// The file (by path or name) or the function it is about, for whoever knows more of that and completes the finding; not shown.
+    /// The file (by path or name), the function or the part of a map (`value of map stats`) it is about, for whoever knows more of that
+    /// and completes the finding; not shown.
     pub about: Option<Arc<str>>,
     /// Whether it is about what was asked for, and no file is wrong.
     pub is_asked: bool,

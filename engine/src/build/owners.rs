@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use ouro_rules::attr::Value;
-use ouro_rules::{Diagnostic, Label, Pattern, Target};
+use ouro_rules::{Diagnostic, Label, Pattern, Target, vmlinux};
 
 use super::{Request, map_types, unlisted};
 use crate::event::Event;
@@ -33,6 +33,7 @@ impl<'r> Owners<'r> {
             let printed = without_colors(output);
             findings.extend(self.unlisted(owner, &printed));
             findings.extend(self.unknown_types(owner, &printed));
+            findings.extend(vmlinux::clash(&owner.to_string(), &printed));
         }
         event
     }

@@ -354,7 +354,7 @@ fn a_new_workspace_builds_at_once_and_grows() {
 fn a_chain_is_drawn_in_every_format() {
     let workspace = Workspace::example("firewall");
     for (format, starts) in [("text", "//fw:fw"), ("dot", "digraph"), ("mermaid", "flowchart"), ("json", "{"), ("svg", "<svg")] {
-        let drawing = workspace.ok(&["graph", "//fw:fw", "--format", format]).out;
+        let drawing = workspace.ok(&["graph", "//fw:fw", "-o", format]).out;
         assert!(drawing.contains(starts), "{format}: {drawing}");
         for name in ["parse", "block_list", "rate_limit", "allow", "verdicts", "eth0"] {
             assert!(drawing.contains(name), "{format} has no `{name}`: {drawing}");

@@ -308,7 +308,7 @@ fn a_test_is_told_of_with_what_it_reads() {
     workspace.ok(&["test", "//:size_test"]);
     let passed = test();
     assert_eq!((now(&passed), &passed["last"]["how"]), (("up_to_date".to_owned(), vec![]), &"ran".into()));
-    assert_eq!((why(&passed["last"]), &passed["target"]), (vec!["first ".to_owned()], &"//:size_test".into()));
+    assert_eq!((why(&passed["last"]), &passed["label"]), (vec!["first ".to_owned()], &"//:size_test".into()));
     // An edit of what it reads, and of what that is made from.
     workspace.write("limit.txt", "2\n");
     assert_eq!(now(&test()), ("runs".to_owned(), vec!["input limit.txt".to_owned(), waits(&workspace)]));

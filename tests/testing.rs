@@ -331,7 +331,8 @@ fn json_has_a_line_for_each_test_and_one_for_all() {
     assert_eq!((&by_label["//t:good"]["status"], &by_label["//t:good"]["cached"]), (&"passed".into(), &false.into()));
     assert_eq!((&by_label["//t:bad"]["why"], &by_label["//t:bad"]["failed"]), (&"exit code 3".into(), &1.into()));
     assert_eq!(by_label["//t:bad"]["log"], "ouro-out/testlogs/t/bad/test.log");
-    let all = lines.last().unwrap();
+    assert!(by_label["//t:bad"]["took_us"].as_u64().unwrap() > 100);
+    let all = &lines.last().unwrap()["summary"];
     assert_eq!((&all["tests"], &all["passed"], &all["failed"]), (&2.into(), &1.into(), &1.into()));
 }
 

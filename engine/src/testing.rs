@@ -87,7 +87,7 @@ pub struct Report {
     /// How many of these runs did not pass.
     pub failed: u32,
     /// How long all runs took.
-    #[serde(rename = "milliseconds", with = "milliseconds")]
+    #[serde(rename = "took_us", with = "microseconds")]
     pub took: Duration,
     /// Why it did not pass: `exit code 1`.
     pub why: Option<String>,
@@ -295,16 +295,16 @@ impl Report {
 }
 
 /// Durations as programs read them.
-mod milliseconds {
+mod microseconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+        serializer.serialize_u64(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+        u64::deserialize(deserializer).map(Duration::from_micros)
     }
 }

@@ -476,3 +476,28 @@ fn a_folder_in_place_of_a_target_is_told() {
     workspace.fails(2, &["build", "fww"]).says("did you mean the package `//fw:all`?");
     workspace.fails(2, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
 }
+
+/// Each of these was told without a word of what was meant.
+#[test]
+fn near_mistakes_are_told_with_what_was_meant() {
+    let build = "bpf_program(name = \"p1\", srcs = [\"p1.c\"], type = \"xdp\")\nfilegroup(name = \"texts\", srcs = [\"p1.c\"])\n";
+    let limits = "filegroup(name = \"limits\", srcs = [\"limits.h\"])\n";
+    let workspace =
+        Workspace::with(&[("fw/BUILD.ouro", build), ("fw/p1.c", ""), ("lib/BUILD.ouro", limits), ("lib/limits.h", "")]);
+    let fails = |arguments: &[&str]| workspace.fails(2, arguments);
+    fails(&["build", "--platform", "foo"]).says("`x86` (`x86_64`)").says("`arm64` (`aarch64`)");
+    fails(&["build", "//fw:nope"]).says("there are `p1`, `texts`");
+    fails(&["build", "//fw:p1.c"]).says("name the target that uses it: `//fw:p1` or `//fw:texts`");
+    fails(&["build", "fw/p1.c"]).says("no package `//fw/p1.c`: it is a file").says("ouro query 'owner(fw/p1.c)'");
+    fails(&["query", "lib/limts.h"]).says("did you mean the file `lib/limits.h`?");
+    // As shells complete paths.
+    for (folder, pattern) in [(".", "./lib/..."), (".", "lib/"), ("fw", "../lib:limits"), ("lib", "./limits"), ("lib", ".")] {
+        workspace.ok(&["-C", folder, "build", pattern]);
+    }
+    workspace.edit("fw/BUILD.ouro", "\"xdp\"", "\"tracepont/sched/sched_switch\"");
+    workspace.fails(1, &["build", "//fw:p1"]).says("did you mean `tracepoint/sched/sched_switch`?");
+    workspace.write("fw/BUILD.ouro", "bpf_map(name = \"m\", type = \"array\", max_entries = \"16\")\n");
+    workspace.fails(1, &["build", "//fw:m"]).says("write `16`, without quotes");
+    workspace.write("fw/BUILD.ouro", "filegroup(name = \"a\",\n\nfilegroup(name = \"b\", srcs = [])\nfilegroup = 1\n");
+    workspace.fails(1, &["build", "//fw:a"]).says("this `(` is never closed").says("1 | filegroup(name = \"a\",");
+}

@@ -7,7 +7,7 @@ mod again;
 mod book;
 mod map_types;
 mod memory;
-pub(crate) mod near_files;
+pub mod near_files;
 mod owners;
 mod recall;
 mod record;

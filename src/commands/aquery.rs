@@ -24,7 +24,7 @@ pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
         Some(path) => ActionQuery::of_output(&path, output::package(&workspace, &path), here),
         None => ActionQuery::parse(&args.expression, here),
     };
-    let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
+    let asked = asked.map_err(|findings| wrong(session, &workspace, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro aquery`")?;
     let looked = asker.universe(&asked.targets.patterns(), asked.targets.asks_attributes())?;
     let labels = labels(session, args, &asked, &looked.universe)?;

@@ -47,7 +47,8 @@ pub(super) fn meaning(word: &Word, here: Here<'_>) -> Result<Meaning, Diagnostic
             };
         }
         Some(path) if word.text.contains('/') && !is_package(&path, is_file) => {
-            return wrong(format!("`{path}` is neither a file nor a package"));
+            let finding = wrong(format!("`{path}` is neither a file nor a package"));
+            return finding.map_err(|finding| Diagnostic { about: Some(path.into()), ..finding });
         }
         _ => {}
     }

@@ -2,7 +2,9 @@
 //!
 //! The one place where errors of all crates become kinds, hints and codes.
 
+use ouro_engine::workspace::SETTINGS_FILE;
 use ouro_rules::Diagnostic;
+use ouro_rules::diagnostic::Severity;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -16,11 +18,11 @@ pub struct CliError {
 /// Kinds of failures, by exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// 1: the build or deploy failed.
+    /// 1: it failed: something is wrong in BUILD files or sources, an action failed, a deploy did.
     Failed,
-    /// 2: the command or its arguments make no sense.
+    /// 2: what is asked for, on the command line or in `ouro.toml`, makes no sense here or is not there.
     Usage,
-    /// 3: not allowed or not supported here.
+    /// 3: not allowed or not supported here, or a tool is missing.
     Refused,
     /// 4: tests did not pass.
     TestsFailed,
@@ -63,7 +65,10 @@ impl CliError {
 
 impl From<Vec<Diagnostic>> for CliError {
     fn from(findings: Vec<Diagnostic>) -> CliError {
-        CliError { kind: Kind::Failed, findings }
+        let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error).peekable();
+        let settings = |finding: &Diagnostic| finding.span.as_ref().is_some_and(|span| *span.file == *SETTINGS_FILE);
+        let is_asked = errors.peek().is_some() && errors.all(|finding| finding.is_asked || settings(finding));
+        CliError { kind: if is_asked { Kind::Usage } else { Kind::Failed }, findings }
     }
 }
 

@@ -23,7 +23,7 @@ mod view;
 use clap::Parser;
 
 use crate::cli::Cli;
-use crate::error::{CliError, io};
+use crate::error::{CliError, Kind};
 use crate::session::Session;
 
 #[global_allocator]
@@ -48,7 +48,8 @@ fn main() {
 
 fn enter(cli: &Cli) -> Result<(), CliError> {
     match &cli.global.directory {
-        Some(folder) => std::env::set_current_dir(folder).map_err(io(format!("cannot enter `{}`", folder.display()))),
+        Some(folder) => std::env::set_current_dir(folder)
+            .map_err(|error| CliError::new(Kind::Usage, format!("cannot enter `{}`: {error}", folder.display()))),
         None => Ok(()),
     }
 }

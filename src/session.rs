@@ -87,7 +87,37 @@ impl Session {
 
 /// Reads target patterns as seen from the workspace's current folder.
 pub fn patterns(workspace: &Workspace, texts: &[String]) -> Result<Vec<Pattern>, CliError> {
-    texts.iter().map(|text| workspace.settings.repositories.pattern(text, &workspace.cwd).map_err(bad_label)).collect()
+    texts.iter().map(|text| pattern(workspace, text).map_err(bad_label)).collect()
+}
+
+/// Reads one, also as shells complete paths: `./fw/...`, `../lib:packet`, `fw/`.
+fn pattern(workspace: &Workspace, text: &str) -> Result<Pattern, Diagnostic> {
+    let meant = plain(text, &workspace.cwd);
+    workspace.settings.repositories.pattern(meant.as_deref().unwrap_or(text), &workspace.cwd)
+}
+
+/// A pattern without `.`, `..` and a `/` at the end, if it has any and stays in the workspace.
+fn plain(text: &str, cwd: &str) -> Option<String> {
+    let (minus, body) = text.strip_prefix('-').map_or(("", text), |body| ("-", body));
+    let (path, name) = body.split_once(':').map_or((body, None), |(path, name)| (path, Some(name)));
+    let is_odd = path.ends_with('/') || path.split('/').any(|part| matches!(part, "." | ".."));
+    if body.starts_with(['/', '@']) || !is_odd {
+        return None;
+    }
+    let mut parts: Vec<&str> = cwd.split('/').filter(|part| !part.is_empty()).collect();
+    for part in path.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        match part {
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    // `./parse` may be a target here; what ends like a folder is one.
+    let here = path.strip_prefix("./").filter(|rest| !rest.contains('/') && !rest.starts_with('.') && name.is_none());
+    let name = name.or_else(|| path.ends_with(['/', '.']).then_some("all").filter(|_| !path.ends_with("...")));
+    Some(match here.filter(|rest| !rest.is_empty()) {
+        Some(rest) => format!("{minus}{rest}"),
+        None => format!("{minus}//{}{}", parts.join("/"), name.map(|name| format!(":{name}")).unwrap_or_default()),
+    })
 }
 
 fn bad_label(finding: Diagnostic) -> CliError {
@@ -96,7 +126,7 @@ fn bad_label(finding: Diagnostic) -> CliError {
 
 /// Reads one label as seen from the workspace's current folder, in all the forms patterns have.
 pub fn label(workspace: &Workspace, text: &str) -> Result<Label, CliError> {
-    match workspace.settings.repositories.pattern(text, &workspace.cwd) {
+    match pattern(workspace, text) {
         Ok(Pattern { negative: false, scope: Scope::Target(label) }) => Ok(label),
         Ok(_) => {
             Err(CliError::new(Kind::Usage, format!("`{text}` selects more than one target")).help("name one: `//package:name`"))
@@ -205,5 +235,35 @@ pub fn catch_interrupts() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         // SAFETY: the handler only touches an atomic and `_exit`.
         unsafe { libc::signal(signal, remember as *const () as libc::sighandler_t) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn patterns_are_taken_as_shells_complete_them() {
+        let from_fw = |text: &str| plain(text, "fw").unwrap_or_else(|| text.to_owned());
+        let meant = [
+            ("./...", "//fw/..."),
+            ("./tests/...", "//fw/tests/..."),
+            ("-./tests/...", "-//fw/tests/..."),
+            ("../lib:packet", "//lib:packet"),
+            ("../lib", "//lib"),
+            ("../lib/", "//lib:all"),
+            ("./parse", "parse"),
+            ("./tests/parse", "//fw/tests/parse"),
+            ("tests/", "//fw/tests:all"),
+            (".", "//fw:all"),
+            ("..", "//:all"),
+            ("./:parse", "//fw:parse"),
+        ];
+        for (text, wanted) in meant {
+            assert_eq!(from_fw(text), wanted, "{text}");
+        }
+        for same in ["parse", ":parse", "...", "//fw/../lib", "@foo//./x", "../../x", "tests/..."] {
+            assert_eq!(plain(same, "fw"), None, "{same}");
+        }
     }
 }

@@ -126,6 +126,35 @@ fn keep_going_builds_what_it_can_and_shows_each_message_whole() {
     assert!(workspace.ok(&["build", "//fw:rate_limit"]).compiled().is_empty(), "it was built beside the failures");
 }
 
+/// One program with a wrong attribute, one that names a file that is not there: with `-k` nothing was built beside them.
+#[test]
+fn keep_going_goes_past_what_is_wrong_in_build_files() {
+    let workspace = Workspace::example("firewall");
+    let build = workspace.read("fw/BUILD.ouro");
+    workspace.write(
+        "fw/BUILD.ouro",
+        &format!(
+            "{build}\nbpf_program(name = \"odd\", srcs = [\"allow.c\"], type = \"xdpp\")\n\
+             bpf_program(name = \"lost\", srcs = [\"nowhere.c\"], type = \"xdp\", on_miss = \"pass\", jumps = [\":odd\"])\n\
+             bpf_chain(name = \"second\", entry = \":leads\")\n\
+             bpf_program(name = \"leads\", srcs = [\"leads.c\"], type = \"xdp\", on_miss = \"pass\", jumps = [\":odd\"])\n"
+        ),
+    );
+    let leads = "#include <ouro/program.h>\nSEC(\"xdp\") int leads(struct xdp_md *ctx) { OURO_JUMP(ctx, odd); }\n\
+                 char _license[] SEC(\"license\") = \"GPL\";\n";
+    workspace.write("fw/leads.c", leads);
+    let said = workspace.fails(1, &["build", "//..."]);
+    assert!(said.compiled().is_empty());
+    let said = workspace.fails(1, &["build", "//...", "-k"]);
+    said.says("unknown program type `xdpp`").says("there is no target or file `//fw:nowhere.c`");
+    assert_eq!(said.compiled(), ["//fw:allow", "//fw:block_list", "//fw:leads", "//fw:parse", "//fw:rate_limit"]);
+    assert!(workspace.path("ouro-out/x86/fw/fw.bundle").exists());
+    assert!(!workspace.path("ouro-out/x86/fw/second.bundle").exists(), "its programs are not all there");
+    // What was built stays, and what is wrong is told again.
+    let said = workspace.fails(1, &["build", "//...", "-k"]);
+    assert!(said.says("xdpp").compiled().is_empty(), "{}", said.err);
+}
+
 #[test]
 fn patterns_select_from_where_one_stands() {
     let workspace = Workspace::example("firewall");
@@ -142,7 +171,7 @@ fn patterns_select_from_where_one_stands() {
         ["//fw:allow", "//fw:block_list", "//fw:rate_limit"]
     );
     assert_eq!(built(&["-C", "fw", "build", "...", "--cache", "c5"]).compiled().len(), 4);
-    workspace.fails(1, &["build", "//fw:alow"]).says("did you mean `allow`?");
+    workspace.fails(2, &["build", "//fw:alow"]).says("did you mean `allow`?");
 }
 
 #[test]
@@ -212,7 +241,7 @@ fn without_clang_the_remedy_is_said() {
     let said = Said::of(workspace.command(&["build", "//..."]).env("PATH", "/nonexistent").output().unwrap());
     assert_eq!(said.code, 3, "{}", said.err);
     said.says("cannot find the C compiler").says("apt-get install clang");
-    assert!(!workspace.path("ouro-out").exists(), "nothing is left behind");
+    assert_eq!(fs::read_dir(workspace.path("ouro-out")).unwrap().count(), 0, "nothing is made before it is said");
 }
 
 #[test]
@@ -325,7 +354,7 @@ fn a_new_workspace_builds_at_once_and_grows() {
 fn a_chain_is_drawn_in_every_format() {
     let workspace = Workspace::example("firewall");
     for (format, starts) in [("text", "//fw:fw"), ("dot", "digraph"), ("mermaid", "flowchart"), ("json", "{"), ("svg", "<svg")] {
-        let drawing = workspace.ok(&["graph", "//fw:fw", "--format", format]).out;
+        let drawing = workspace.ok(&["graph", "//fw:fw", "-o", format]).out;
         assert!(drawing.contains(starts), "{format}: {drawing}");
         for name in ["parse", "block_list", "rate_limit", "allow", "verdicts", "eth0"] {
             assert!(drawing.contains(name), "{format} has no `{name}`: {drawing}");
@@ -410,6 +439,26 @@ fn a_jump_or_map_that_is_not_listed_is_told_with_what_to_add() {
     workspace.ok(&["build", "//fw:first"]);
 }
 
+/// The place told was one in a source, or in a generated header, and the mistake stands in the BUILD file of a map.
+#[test]
+fn a_type_of_a_map_that_is_declared_nowhere_is_told_where_the_map_is() {
+    let source = "#include <ouro/program.h>\nSEC(\"xdp\") int p(struct xdp_md *ctx)\n{\n\t__u32 key = 0;\n\tstruct stats *s = bpf_map_lookup_elem(&stats, &key);\n\tUSE\n\treturn 0;\n}\nchar _license[] SEC(\"license\") = \"GPL\";\n";
+    let build = "\nbpf_map(\n    name = \"stats\",\n    type = \"array\",\n    value = \"TYPE\",\n    max_entries = 1,\n    visibility = [\"//fw:__pkg__\"],\n)\n";
+    for (c_type, use_of_it) in
+        [("struct stats", "if (s) return 1;"), ("struct stats", "if (s) return s->x;"), ("sturct stats", ""), ("stats_t", "")]
+    {
+        let workspace = Workspace::with(&[
+            ("fw/BUILD.ouro", "bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", maps = [\"//lib:stats\"])\n"),
+            ("fw/p.c", &source.replace("USE", use_of_it)),
+            ("lib/BUILD.ouro", &build.replace("TYPE", c_type)),
+        ]);
+        let said = workspace.fails(1, &["build", "//..."]);
+        said.says(&format!("`{c_type}`, the value of ")).says("--> lib/BUILD.ouro:5:13");
+        said.says("correct it, or list the header that declares it in `hdrs` of `//lib:stats`");
+        assert_eq!(said.err.matches("lib/BUILD.ouro").count(), 1, "{}", said.err);
+    }
+}
+
 /// The shell's own words name neither the rule's place nor how the command ended.
 #[test]
 fn a_command_that_fails_is_told_with_its_place_and_how_it_ended() {
@@ -423,7 +472,32 @@ fn a_command_that_fails_is_told_with_its_place_and_how_it_ended() {
 #[test]
 fn a_folder_in_place_of_a_target_is_told() {
     let workspace = Workspace::example("firewall");
-    workspace.fails(1, &["build", "fw"]).says("did you mean the package `//fw:all`?");
-    workspace.fails(1, &["build", "fww"]).says("did you mean the package `//fw:all`?");
-    workspace.fails(1, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
+    workspace.fails(2, &["build", "fw"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(2, &["build", "fww"]).says("did you mean the package `//fw:all`?");
+    workspace.fails(2, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
+}
+
+/// Each of these was told without a word of what was meant.
+#[test]
+fn near_mistakes_are_told_with_what_was_meant() {
+    let build = "bpf_program(name = \"p1\", srcs = [\"p1.c\"], type = \"xdp\")\nfilegroup(name = \"texts\", srcs = [\"p1.c\"])\n";
+    let limits = "filegroup(name = \"limits\", srcs = [\"limits.h\"])\n";
+    let workspace =
+        Workspace::with(&[("fw/BUILD.ouro", build), ("fw/p1.c", ""), ("lib/BUILD.ouro", limits), ("lib/limits.h", "")]);
+    let fails = |arguments: &[&str]| workspace.fails(2, arguments);
+    fails(&["build", "--platform", "foo"]).says("`x86` (`x86_64`)").says("`arm64` (`aarch64`)");
+    fails(&["build", "//fw:nope"]).says("there are `p1`, `texts`");
+    fails(&["build", "//fw:p1.c"]).says("name the target that uses it: `//fw:p1` or `//fw:texts`");
+    fails(&["build", "fw/p1.c"]).says("no package `//fw/p1.c`: it is a file").says("ouro query 'owner(fw/p1.c)'");
+    fails(&["query", "lib/limts.h"]).says("did you mean the file `lib/limits.h`?");
+    // As shells complete paths.
+    for (folder, pattern) in [(".", "./lib/..."), (".", "lib/"), ("fw", "../lib:limits"), ("lib", "./limits"), ("lib", ".")] {
+        workspace.ok(&["-C", folder, "build", pattern]);
+    }
+    workspace.edit("fw/BUILD.ouro", "\"xdp\"", "\"tracepont/sched/sched_switch\"");
+    workspace.fails(1, &["build", "//fw:p1"]).says("did you mean `tracepoint/sched/sched_switch`?");
+    workspace.write("fw/BUILD.ouro", "bpf_map(name = \"m\", type = \"array\", max_entries = \"16\")\n");
+    workspace.fails(1, &["build", "//fw:m"]).says("write `16`, without quotes");
+    workspace.write("fw/BUILD.ouro", "filegroup(name = \"a\",\n\nfilegroup(name = \"b\", srcs = [])\nfilegroup = 1\n");
+    workspace.fails(1, &["build", "//fw:a"]).says("this `(` is never closed").says("1 | filegroup(name = \"a\",");
 }

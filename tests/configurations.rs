@@ -165,13 +165,13 @@ fn wrong_words_have_near_ones() {
     fails(2, &["--config", "smal"]).says("unknown configuration `smal`").says("did you mean `small`?");
     fails(2, &["--min-kernel", "five"]).says("`five` is no kernel version");
     fails(2, &["--mode", "debug"]).says("dbg");
-    fails(1, &["--flag", "//fw:verdic=drop"]).says("there is no flag `//fw:verdic`").says("did you mean `verdict`?");
-    fails(1, &["--flag", "//fw:verdict=drp"]).says("`drp` is no value of `//fw:verdict`").says("did you mean `drop`?");
-    fails(1, &["--flag", "//fw:p=drop"]).says("there is no flag `//fw:p`").says("it is a `bpf_program`");
-    fails(1, &["--flag", "//wf:verdict=drop"]).says("no package `//wf`").says("did you mean `//fw`?");
+    fails(2, &["--flag", "//fw:verdic=drop"]).says("there is no flag `//fw:verdic`").says("did you mean `verdict`?");
+    fails(2, &["--flag", "//fw:verdict=drp"]).says("`drp` is no value of `//fw:verdict`").says("did you mean `drop`?");
+    fails(2, &["--flag", "//fw:p=drop"]).says("there is no flag `//fw:p`").says("it is a `bpf_program`");
+    fails(2, &["--flag", "//wf:verdict=drop"]).says("no package `//wf`").says("did you mean `//fw`?");
     fails(2, &["--flag", "verdict:x:y=1"]).says("label");
     workspace.edit("ouro.toml", "\"//fw:verdict\" = \"drop\"", "\"//fw:verdict\" = \"dorp\"");
-    fails(1, &["--config", "small"]).says("--> ouro.toml:3:").says("did you mean `drop`?");
+    fails(2, &["--config", "small"]).says("--> ouro.toml:3:").says("did you mean `drop`?");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn a_repository_builds_from_its_own_root() {
     assert_eq!(workspace.ok(&["build", "@libfoo//..."]).compiled(), ["//third_party/foo/lib:own"]);
     fs::remove_file(workspace.path("base/value.h")).unwrap();
     assert_eq!(workspace.ok(&["build", "//..."]).compiled(), ["//:p"]);
-    workspace.fails(1, &["build", "@libfoo//lib:ow"]).says("did you mean `own`?");
+    workspace.fails(2, &["build", "@libfoo//lib:ow"]).says("did you mean `own`?");
     workspace.fails(2, &["build", "@libfo//lib:own"]).says("unknown repository `@libfo`").says("did you mean `libfoo`?");
     workspace.fails(2, &["build", "@other//..."]).says("[repositories] other = ");
     // As a workspace of its own it builds, too.
@@ -335,4 +335,28 @@ fn a_value_too_large_is_refused_by_name() {
         said.says("error: `fw/BUILD.ouro` asks for more than 1 GiB of memory at once");
         assert!(said.err.lines().count() < 4, "{what}: {}", said.err);
     }
+}
+
+/// `trace` has no types for another machine than this one: nothing was built, and nobody said for which configuration.
+#[test]
+fn what_one_configuration_lacks_is_told_and_with_keep_going_the_others_are_built() {
+    let workspace = workspace();
+    let build = workspace.read("fw/BUILD.ouro");
+    let odd = "filegroup(name = \"odd\", srcs = select({\":drop\": [\"p.c\"]}))\n\
+               bpf_program(name = \"late\", srcs = [\"p.c\"], type = select({\":arm\": \"xdpp\", \"//conditions:default\": \"xdp\"}), \
+               defines = [\"VERDICT=XDP_DROP\"], function = \"p\")\n";
+    workspace.write("fw/BUILD.ouro", &format!("{build}{odd}"));
+    let all = ["--config", "small", "--config", "arm"];
+    let said = workspace.fails(1, &[&["build", "//fw:odd", "//fw:p"][..], &all].concat());
+    said.says("note: in the configuration `arm64-dbg-arm`");
+    assert!(said.compiled().is_empty() && !said.err.contains("x86-small"), "{}", said.err);
+    let said = workspace.fails(1, &[&["build", "//fw:odd", "//fw:p", "-k"][..], &all].concat());
+    said.says("note: in the configuration `arm64-dbg-arm`");
+    assert_eq!((said.compiled().len(), folders(&workspace)), (1, vec!["x86-small".to_owned()]));
+    // With a rule that fails, the rest of its configuration is built, too.
+    let said = workspace.fails(1, &[&["build", "//fw:late", "//fw:p", "-k"][..], &all].concat());
+    said.says("unknown program type `xdpp`").says("in the configuration `arm64-dbg-arm`");
+    assert_eq!((said.compiled().len(), folders(&workspace).len()), (2, 2), "{}", said.err);
+    let said = workspace.fails(1, &["build", "//fw:late", "--config", "arm"]);
+    assert!(!said.err.contains("in the configuration"), "there is but one: {}", said.err);
 }

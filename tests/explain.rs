@@ -234,7 +234,7 @@ fn files_groups_and_mistakes() {
     workspace.fails(2, &["explain", "//:texts"]).says("no action makes the files of `//:texts`");
     workspace.fails(2, &["explain", "ouro-out/nowhere/x.o"]).says("no action makes `ouro-out/nowhere/x.o`");
     workspace.fails(2, &["explain", "//..."]).says("selects more than one target");
-    workspace.fails(1, &["explain", "//:aa"]).says("did you mean `a`?");
+    workspace.fails(2, &["explain", "//:aa"]).says("did you mean `a`?");
     // Without a journal there is less to tell, and no failure.
     fs::write(workspace.path(".ouro/journal"), "damaged").unwrap();
     assert!(workspace.ok(&["explain", "//:a"]).out.contains("when it ran is not recorded"));
@@ -286,4 +286,45 @@ fn a_header_that_is_declared_no_more_is_told() {
         .write("fw/BUILD.ouro", &workspace.read("fw/BUILD.ouro").replace("includes = [\"first\", \"inc\"]", "includes = []"));
     assert_eq!(told(&workspace, "//fw:p", "compile")["now"]["state"], "runs");
     workspace.fails(1, &["build", "//..."]).says("includes `fw/inc/cfg.h`, which it does not declare");
+}
+
+/// "Why did my test run again?" had no answer: only the programs it needs were told of.
+#[test]
+fn a_test_is_told_of_with_what_it_reads() {
+    let workspace = workspace();
+    let build = workspace.read("BUILD.ouro");
+    workspace.write(
+        "BUILD.ouro",
+        &format!("{build}sh_test(name = \"size_test\", srcs = [\"size_test.sh\"], data = [\":size\", \"limit.txt\"])\n"),
+    );
+    let script = |text: &str| {
+        workspace.write("size_test.sh", &format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(workspace.path("size_test.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    script("test -s limit.txt");
+    let test = || told(&workspace, "//:size_test", "test");
+    let now = |test: &Value| (test["now"]["state"].as_str().unwrap().to_owned(), why(&test["now"]));
+    assert_eq!(now(&test()), ("runs".to_owned(), vec!["first ".to_owned()]));
+    workspace.ok(&["test", "//:size_test"]);
+    let passed = test();
+    assert_eq!((now(&passed), &passed["last"]["how"]), (("up_to_date".to_owned(), vec![]), &"ran".into()));
+    assert_eq!((why(&passed["last"]), &passed["label"]), (vec!["first ".to_owned()], &"//:size_test".into()));
+    // An edit of what it reads, and of what that is made from.
+    workspace.write("limit.txt", "2\n");
+    assert_eq!(now(&test()), ("runs".to_owned(), vec!["input limit.txt".to_owned(), waits(&workspace)]));
+    workspace.ok(&["test", "//:size_test"]);
+    assert!(why(&test()["last"]).contains(&"input limit.txt".to_owned()));
+    script("exit 1");
+    workspace.fails(4, &["test", "//:size_test"]);
+    let failed = test();
+    assert_eq!((now(&failed), &failed["last"]["how"]), (("runs".to_owned(), vec!["failed ".to_owned()]), &"failed".into()));
+    assert_eq!(why(&failed["last"]), ["input size_test.sh"]);
+    let said = workspace.ok(&["explain", "//:size_test"]).out;
+    assert!(said.starts_with("//:size_test\n  test ouro-out/testlogs/size_test/test.log\n    would run:\n"), "{said}");
+}
+
+/// The reason that the size of the program, whose header is made anew, may change.
+fn waits(workspace: &Workspace) -> String {
+    let folder = output(workspace, "a.size");
+    format!("waits {}", folder.strip_prefix(workspace.root()).unwrap().display())
 }

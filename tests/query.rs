@@ -114,6 +114,18 @@ fn manual_targets_are_part_of_patterns_and_star_files_of_packages() {
     assert_eq!(workspace.ok(&["query", "buildfiles(//b)"]).out, "//b:BUILD\n@ouro//xdp:defs.star\n");
     assert_eq!(workspace.ok(&["query", "rdeps(a/a.txt)"]).out, "//a:a\n//a:a.txt\n//b:b\n");
     assert_eq!(workspace.ok(&["query", "--jumps", "//..."]).out, "");
+    // What it prints, it takes: `lib` is no package.
+    let loaders = "//a:a\n//b:b\n//lib:names.star\n";
+    for file in ["lib/names.star", "//lib:names.star"] {
+        assert_eq!(workspace.ok(&["query", file]).out, "//lib:names.star\n");
+        assert_eq!(workspace.ok(&["query", &format!("rdeps(//..., {file})")]).out, loaders);
+    }
+    assert_eq!(workspace.ok(&["-C", "lib", "query", "allrdeps(names.star, 1)"]).out, "//a:a\n//lib:names.star\n");
+    assert_eq!(workspace.ok(&["query", "rdeps(//b:b, @ouro//xdp:defs.star)"]).out, "//b:b\n@ouro//xdp:defs.star\n");
+    assert_eq!(workspace.ok(&["query", "rdeps(//a:a, @ouro//xdp:defs.star + b/BUILD)"]).out, "");
+    assert_eq!(workspace.ok(&["query", "rdeps(a/BUILD)"]).out, "//a:BUILD\n//a:a\n//b:b\n");
+    workspace.write("lib/unused.star", "");
+    workspace.fails(2, &["query", "lib/unused.star"]).says("no package loads the file `lib/unused.star`");
 }
 
 /// Another target that is broken is told, for it may be part of the answer; a package that is not asked for is not even read.
@@ -123,7 +135,7 @@ fn only_what_is_named_is_loaded() {
         Workspace::with(&[("a/BUILD", "filegroup(name = \"a\", srcs = [\"a.txt\"])\n"), ("a/a.txt", ""), ("b/BUILD", "oops(")]);
     assert_eq!(workspace.ok(&["query", "deps(//a)"]).out, "//a:a\n//a:a.txt\n");
     workspace.fails(1, &["query", "rdeps(//a)"]).says("b/BUILD");
-    workspace.fails(1, &["query", "deps(//c)"]).says("no package `//c`");
+    workspace.fails(2, &["query", "deps(//c)"]).says("no package `//c`");
 }
 
 /// The promise of `ouro aquery`: the keys it shows are the keys that builds use.

@@ -36,14 +36,14 @@ fn the_events_of_a_build_are_lines_in_order() {
     assert_eq!(of(&events, "planned")[0]["actions"], finished.len());
     let compile = finished.iter().find(|event| event["mnemonic"] == "compile").unwrap();
     assert_eq!((&compile["how"], &compile["work"]), (&"ran".into(), &"process".into()));
-    assert!(compile["took_us"].as_u64().unwrap() > 1000 && compile["target"].as_str().unwrap().starts_with("//fw:"));
+    assert!(compile["took_us"].as_u64().unwrap() > 1000 && compile["label"].as_str().unwrap().starts_with("//fw:"));
     let last = events.last().unwrap();
     assert_eq!((&last["event"], &last["ok"], &last["error"]), (&"finished".into(), &true.into(), &Value::Null));
     let counted: u64 = ["ran", "made", "cached", "up_to_date"].iter().map(|end| last["summary"][end].as_u64().unwrap()).sum();
     assert_eq!(counted, finished.len() as u64);
-    let bundle = last["targets"].as_array().unwrap().iter().find(|target| target["target"] == "//fw:fw").unwrap();
+    let bundle = last["targets"].as_array().unwrap().iter().find(|target| target["label"] == "//fw:fw").unwrap();
     assert!(bundle["files"][0].as_str().unwrap().ends_with("fw.bundle"));
-    assert_eq!(last["critical_path"].as_array().unwrap().last().unwrap()["target"], "//fw:fw");
+    assert_eq!(last["critical_path"].as_array().unwrap().last().unwrap()["label"], "//fw:fw");
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn failures_are_events_with_their_findings() {
     let failed = of(&events, "action_failed");
     let finding = &failed[0]["findings"][0];
     assert_eq!(
-        (&failed[0]["target"], &finding["file"], &finding["line"]),
+        (&failed[0]["label"], &finding["file"], &finding["line"]),
         (&"//fw:allow".into(), &"fw/allow.c".into(), &1.into())
     );
     assert!(failed[0]["took_us"].as_u64().unwrap() > 1000 && failed[0]["output"].as_str().unwrap().contains("1 error generated"));

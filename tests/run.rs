@@ -58,7 +58,7 @@ fn what_cannot_be_run_is_told_with_what_can() {
         .fails(2, &["run", "//t:made"])
         .says("`//t:made` is neither a chain nor an executable")
         .says("`//t:check`, `//t:tool`");
-    workspace.fails(1, &["run", "//t:tol"]).says("did you mean `tool`?");
+    workspace.fails(2, &["run", "//t:tol"]).says("did you mean `tool`?");
     workspace.fails(2, &["run", "//t:tool", "--netns", "x"]).says("`--netns` is for chains");
     workspace.fails(2, &["run", "//t:all"]).says("more than one target");
     fs::set_permissions(workspace.path("t/tool.sh"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -65,6 +65,16 @@ fn passes_and_failures_are_told_with_their_output_and_kept_in_logs() {
 }
 
 #[test]
+fn keep_going_runs_what_nothing_is_wrong_with() {
+    let workspace = usual();
+    workspace.edit("t/BUILD.ouro", "[\"bad.sh\"]", "[\"bda.sh\"]");
+    assert_eq!(workspace.fails(1, &["test"]).says("no target or file `//t:bda.sh`").out, "");
+    let said = workspace.fails(1, &["test", "-k"]);
+    said.says("no target or file `//t:bda.sh`");
+    assert!(line(&said, "//t:good").contains(" PASSED in ") && line(&said, "//t:bad").contains("NOT BUILT"), "{}", said.out);
+}
+
+#[test]
 fn a_pass_holds_until_something_it_depends_on_changes() {
     let workspace = usual();
     let cached = |arguments: &[&str]| {
@@ -237,11 +247,11 @@ filegroup(name = "other", srcs = ["data.txt"])
     assert_eq!(chosen(&["//t:all", "-//t:b"]), "a c");
     assert_eq!(chosen(&["//t:hidden"]), "hidden");
     assert_eq!(chosen(&["--filter", ":[bc]$"]), "b c");
-    workspace.fails(1, &["test", "//t:other"]).says("`//t:other` is no test");
+    workspace.fails(2, &["test", "//t:other"]).says("`//t:other` is no test");
     workspace.fails(5, &["test", "--filter", "nothing"]).says("there is no test to run").says("--filter");
     workspace.fails(2, &["test", "--filter", "("]).says("is no regular expression: unclosed group");
     workspace.fails(2, &["test", "--test-env", "=1"]).says("names no variable");
-    workspace.fails(1, &["test", "//t:aa"]).says("did you mean");
+    workspace.fails(2, &["test", "//t:aa"]).says("did you mean");
 }
 
 #[test]
@@ -321,7 +331,8 @@ fn json_has_a_line_for_each_test_and_one_for_all() {
     assert_eq!((&by_label["//t:good"]["status"], &by_label["//t:good"]["cached"]), (&"passed".into(), &false.into()));
     assert_eq!((&by_label["//t:bad"]["why"], &by_label["//t:bad"]["failed"]), (&"exit code 3".into(), &1.into()));
     assert_eq!(by_label["//t:bad"]["log"], "ouro-out/testlogs/t/bad/test.log");
-    let all = lines.last().unwrap();
+    assert!(by_label["//t:bad"]["took_us"].as_u64().unwrap() > 100);
+    let all = &lines.last().unwrap()["summary"];
     assert_eq!((&all["tests"], &all["passed"], &all["failed"]), (&2.into(), &1.into(), &1.into()));
 }
 

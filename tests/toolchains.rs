@@ -199,7 +199,7 @@ fn what_cannot_compile_is_told_with_a_remedy() {
     build("//tools:hosts", 3).says("cannot make BPF code: `bpf` is not among its targets");
     build("//tools:gone", 3).says("`tools/bin/gone`, which `//tools:gone` names, is no program");
     build("//tools:broken", 3).says("failed: no libLLVM");
-    build("//tools:oldd", 1).says("there is no toolchain `//tools:oldd`").says("did you mean `old`?");
+    build("//tools:oldd", 2).says("there is no toolchain `//tools:oldd`").says("did you mean `old`?");
     build("//tools:files", 1).says("`//tools:files` is a `filegroup`, which is no toolchain").says("tools/BUILD.ouro:6");
     build("tools:", 2);
 }
@@ -263,4 +263,28 @@ fn doctor_tells_each_compiler_once_and_what_is_well_not_at_all_when_quiet() {
         said.out.lines().find_map(|line| line.strip_prefix("ok       clang ")?.trim().split(": ").next()).map(str::to_owned);
     assert!(chosen.is_none_or(|chosen| !others.contains(&format!(" {chosen},")) && !others.ends_with(&chosen)), "{others}");
     assert!(!doctor(&["-q"]).out.lines().any(|line| line.starts_with("ok ")));
+}
+
+/// A package of generated text could not be built without a C compiler.
+#[test]
+fn what_runs_no_compiler_needs_none() {
+    let workspace = workspace("");
+    workspace.write("text/BUILD.ouro", "genrule(name = \"t\", outs = [\"t.txt\"], cmd = \"echo text > $@\")\n");
+    let ouro = |arguments: &[&str]| Said::of(workspace.command(arguments).env("PATH", workspace.path("tools")).output().unwrap());
+    for _ in 0..2 {
+        let said = ouro(&["build", "//text:t"]);
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+    for arguments in [&["aquery", "//text:t"][..], &["explain", "//text:t"]] {
+        assert_eq!(ouro(arguments).code, 0, "{arguments:?}");
+    }
+    for arguments in [&["build", "//..."][..], &["aquery", "//fw:a"], &["explain", "//fw:a"]] {
+        let said = ouro(arguments);
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{}", said.err);
+        said.says("cannot find the C compiler").says("apt-get install clang");
+    }
+    // One that appears meanwhile is found.
+    wrapper(&workspace, "tools/clang", "");
+    let said = ouro(&["build", "//..."]);
+    assert_eq!((said.code, said.compiled()), (0, vec!["//fw:a"]), "{}", said.err);
 }

@@ -316,3 +316,18 @@ fn types_that_are_read_through_a_slim_header_are_not_unused() {
     let workspace = small(TYPES, WALK);
     workspace.ok(&["build", "//...", "--unused-headers"]).says("every declared header is read");
 }
+
+/// Forty lines of redefinitions, and no word of what is wrong.
+#[test]
+fn headers_of_the_system_beside_the_kernels_types_are_told_in_one_finding() {
+    let types = "#ifndef __VMLINUX_H__\n#define __VMLINUX_H__\ntypedef unsigned char __u8;\ntypedef unsigned short __u16;\ntypedef unsigned int __u32;\ntypedef long long __s64;\ntypedef unsigned long long __u64;\ntypedef int __s32;\ntypedef __u16 __be16;\ntypedef __u32 __be32, __wsum;\nstruct ethhdr { __u16 h_proto; };\nenum xdp_action { XDP_PASS = 2 };\nstruct xdp_md { __u32 data; };\n#endif\n";
+    let source = "#include \"vmlinux.h\"\n#include <ouro/program.h>\n#include <linux/if_ether.h>\nSEC(\"xdp\") int p(struct xdp_md *ctx) { return sizeof(struct ethhdr); }\nchar _license[] SEC(\"license\") = \"GPL\";\n";
+    let build = "vmlinux_header(name = \"types\", btf = \"k/vmlinux.h\")\nbpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\", deps = [\":types\"])\n";
+    let workspace = Workspace::with(&[("BUILD.ouro", build), ("k/vmlinux.h", types), ("p.c", source)]);
+    let said = workspace.fails(1, &["build", "//..."]);
+    said.says("`//:p` includes types twice: `vmlinux.h` and `/usr/include/linux/if_ether.h` declare the same")
+        .says("--> p.c:3:1");
+    said.says("include `vmlinux.h` first, and none of the system's `<linux/...>` beside it");
+    workspace.edit("p.c", "#include <linux/if_ether.h>\n", "");
+    workspace.ok(&["build", "//..."]);
+}

@@ -48,6 +48,8 @@ pub struct Collected {
     pub removed: usize,
     /// Their bytes.
     pub freed: u64,
+    /// Bytes of records that said of blobs which are gone, or were replaced by newer ones.
+    pub freed_results: u64,
     /// What is left.
     pub left: Stat,
 }
@@ -108,8 +110,10 @@ pub fn collect(dir: &Path, limits: &Limits) -> Result<Option<Collected>, CacheEr
             kept.push(blob);
         }
     }
+    let results = Records::new(&dir.join(RESULTS)).count().bytes;
     let left = settle(dir, &kept)?;
-    Ok(Some(Collected { removed: before.blobs - left.blobs, freed: before.bytes - left.bytes, left }))
+    let (removed, freed) = (before.blobs - left.blobs, before.bytes - left.bytes);
+    Ok(Some(Collected { removed, freed, freed_results: results.saturating_sub(left.result_bytes), left }))
 }
 
 /// Drops what the records say of blobs that are gone, and writes down what is left.

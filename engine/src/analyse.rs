@@ -1,6 +1,7 @@
 //! Analysis: runs each target's rule once what it waits for is done. Pure, in parallel.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -68,9 +69,22 @@ pub fn analyse(
     config: &Config,
     cancelled: &AtomicBool,
 ) -> Result<Analysed, Vec<Diagnostic>> {
+    match sound(graph, rules, config, cancelled) {
+        (Some(analysed), findings) if findings.is_empty() => Ok(analysed),
+        (_, findings) => Err(findings),
+    }
+}
+
+/// The same for those who go on without what is wrong and what needs that; none when it was stopped.
+pub fn sound(
+    graph: &Graph<'_>,
+    rules: &RuleTable,
+    config: &Config,
+    cancelled: &AtomicBool,
+) -> (Option<Analysed>, Vec<Diagnostic>) {
     // What rules of users do may need as deep a stack as what their files do while they load.
     on_large_stack(|| analyse_here(graph, rules, config, cancelled))
-        .unwrap_or_else(|error| Err(vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
+        .unwrap_or_else(|error| (None, vec![Diagnostic::bare(format!("cannot start a thread: {error}"))]))
 }
 
 fn analyse_here(
@@ -78,21 +92,27 @@ fn analyse_here(
     rules: &RuleTable,
     config: &Config,
     cancelled: &AtomicBool,
-) -> Result<Analysed, Vec<Diagnostic>> {
+) -> (Option<Analysed>, Vec<Diagnostic>) {
     let results = std::iter::repeat_with(OnceLock::new).take(graph.len()).collect();
     let analysed = Analysed { results, shared: shared_actions(config), strangers: Mutex::default() };
-    let run = Run { graph, rules, config, cancelled, analysed };
+    let mut run = Run { graph, rules, config, cancelled, analysed };
     let crew = Crew::default();
     let waves = graph.waves();
     let mut findings: Vec<Diagnostic> = waves.iter().flat_map(|wave| on_all(&crew, wave, |node| run.analyse(node))).collect();
-    findings.extend(on_all(&crew, &graph.ids().collect::<Vec<_>>(), |node| run.check(node)));
+    let check = |node| run.check(node).into_iter().map(|finding| (node, finding)).collect();
+    let (refused, more): (BTreeSet<NodeId>, Vec<Diagnostic>) =
+        on_all(&crew, &graph.ids().collect::<Vec<_>>(), check).into_iter().unzip();
+    findings.extend(more);
     if run.is_cancelled() {
-        return Err(vec![Diagnostic::bare("interrupted")]);
+        return (None, vec![Diagnostic::bare("interrupted")]);
     }
-    if findings.is_empty() { Ok(run.analysed) } else { Err(sorted(findings)) }
+    if !findings.is_empty() {
+        run.forget(&waves, refused);
+    }
+    (Some(run.analysed), sorted(findings))
 }
 
-fn on_all(crew: &Crew, nodes: &[NodeId], work: impl Fn(NodeId) -> Vec<Diagnostic> + Send + Sync) -> Vec<Diagnostic> {
+fn on_all<T: Send>(crew: &Crew, nodes: &[NodeId], work: impl Fn(NodeId) -> Vec<T> + Send + Sync) -> Vec<T> {
     if nodes.len() < PARALLEL {
         return nodes.iter().flat_map(|node| work(*node)).collect();
     }
@@ -114,8 +134,8 @@ impl Run<'_, '_> {
             Node::File(label) => (Some(offering(vec![Artifact::Source(label.path().into())])), Vec::new()),
             Node::Generated(label) => (self.generated(node, label).map(|file| offering(vec![file])), Vec::new()),
             Node::Target(_) if self.is_cancelled() => (None, Vec::new()),
-            // What it waits for has failed and been reported; its own findings would only repeat that.
-            Node::Target(_) if !self.is_ready(node) => (None, Vec::new()),
+            // What it names, or waits for, has failed and been reported; its own findings would only repeat that.
+            Node::Target(_) if self.graph.is_broken(node) || !self.is_ready(node) => (None, Vec::new()),
             Node::Target(target) => match self.run_rule(node, target) {
                 Ok(analysis) => (Some(analysis), Vec::new()),
                 Err(findings) => (None, findings.into_iter().map(|finding| target.blamed(finding)).collect()),
@@ -138,6 +158,24 @@ impl Run<'_, '_> {
 
     fn is_ready(&self, node: NodeId) -> bool {
         self.graph.edges(node).filter(|(_, edge)| edge.waits()).all(|(next, _)| self.analysed.get(next).is_some())
+    }
+
+    /// Forgets what checks refused, and what stands on something that is not there: by an edge, or by asking for it by name.
+    fn forget(&mut self, waves: &[Vec<NodeId>], mut refused: BTreeSet<NodeId>) {
+        let strangers = self.analysed.strangers();
+        loop {
+            for node in waves.iter().flatten() {
+                if refused.contains(node) || !self.is_ready(*node) {
+                    self.analysed.results[node.place()] = OnceLock::from(None);
+                }
+            }
+            let is_there = |node: NodeId| self.analysed.get(node).is_some();
+            let in_vain = |asked: &&Stranger| self.graph.find(&asked.label).is_some_and(|node| !is_there(node));
+            refused = strangers.iter().filter(in_vain).map(|asked| asked.by).filter(|by| is_there(*by)).collect();
+            if refused.is_empty() {
+                return;
+            }
+        }
     }
 
     fn run_rule(&self, node: NodeId, target: &Target) -> Result<Analysis, Vec<Diagnostic>> {

@@ -5,8 +5,9 @@ mod variants;
 
 mod again;
 mod book;
+mod map_types;
 mod memory;
-pub(crate) mod near_files;
+pub mod near_files;
 mod owners;
 mod recall;
 mod record;
@@ -69,11 +70,14 @@ pub struct Request<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// Something is wrong with the workspace.
-    #[error("{} findings", .0.len())]
+    #[error("{}", counted(.0.len(), "finding"))]
     Findings(Vec<Diagnostic>),
     /// Actions failed; each has been told as an event.
-    #[error("{} actions failed", .0.failed)]
+    #[error("{}", failed(.0))]
     Failed(Summary),
+    /// Something is wrong with some targets, and what does not need them was built.
+    #[error("{}", partly(.0, .1))]
+    Partly(Vec<Diagnostic>, Summary),
     /// The tools are not there.
     #[error(transparent)]
     Toolchain(#[from] ToolchainError),
@@ -83,6 +87,21 @@ pub enum BuildError {
     /// Execution ended early.
     #[error(transparent)]
     Execute(ExecuteError),
+}
+
+/// `build failed: 1 action failed, 2 not tried`.
+fn failed(summary: &Summary) -> String {
+    let skipped = if summary.skipped > 0 { format!(", {} not tried", summary.skipped) } else { String::new() };
+    format!("build failed: {} failed{skipped}", counted(summary.failed, "action"))
+}
+
+fn partly(findings: &[Diagnostic], summary: &Summary) -> String {
+    let found = counted(findings.len(), "finding");
+    if summary.failed + summary.skipped > 0 { format!("{found}; {}", failed(summary)) } else { found }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 impl From<Vec<Diagnostic>> for BuildError {
@@ -137,16 +156,20 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
     let toolchain = tools::tools(request, &loaded, found)?;
-    let configured = variants::configured(request, &loaded)?;
-    let analyses =
-        not_cancelled(options.cancelled, variants::analysed(request, &configured, &toolchain, options.cancelled, events))?;
-    let planned = Phase::Plan.told(events, || variants::planned(&analyses))?;
+    let going = variants::Going { request, keep_going: options.keep_going, cancelled: options.cancelled };
+    let configured = variants::configured(going, &loaded)?;
+    let analysed = not_cancelled(options.cancelled, variants::analysed(going, &configured, &toolchain, events))?;
+    let (configurations, analyses): (Vec<&Configuration>, Vec<Analysis<'_>>) = analysed.of.into_iter().unzip();
+    let planned = Phase::Plan.told(events, || variants::planned(&configurations, &analyses, &analysed.findings))?;
     let store = execute::open_store(place.cache, options.cancelled, events)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let told = |event| events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
-    planned.tell(request.configurations, &told);
+    planned.tell(&configurations, &told);
     let summary = Phase::Execute.told(events, || execute::execute(&site, &planned.plan, options, &mut state, &told))?;
+    if !analysed.findings.is_empty() {
+        return Err(BuildError::Partly(analysed.findings, summary));
+    }
     if summary.failed + summary.skipped > 0 {
         return Err(BuildError::Failed(summary));
     }
@@ -160,8 +183,7 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     Ok(Built { targets: memory.targets, summary: Some(summary), warnings: memory.warnings })
 }
 
-/// The lock of the workspace, and the machine's own tools as they are under it, if any configuration uses them. Without tools nothing
-/// is touched.
+/// The lock of the workspace, and the machine's own tools as they are under it, if any configuration uses them.
 pub(crate) fn locked(
     request: &Request<'_>,
     options: &Options<'_>,
@@ -169,10 +191,10 @@ pub(crate) fn locked(
 ) -> Result<(Lock, Option<Toolchain>), BuildError> {
     let root = &request.workspace.root;
     let find = || tools::own(request);
-    let toolchain = find()?;
+    let toolchain = find();
     let lock = Lock::acquire(root, options.cancelled, events)?;
     // They may be others by now.
-    let toolchain = if lock.waited() { find()? } else { toolchain };
+    let toolchain = if lock.waited() { find() } else { toolchain };
     Ok((lock, toolchain))
 }
 
@@ -221,25 +243,48 @@ impl<'l> Analysis<'l> {
         config: &Config,
         cancelled: &AtomicBool,
     ) -> Result<Analysis<'l>, BuildError> {
-        not_cancelled(cancelled, Analysis::told(root, configured, config, cancelled, &|_| {}))
+        Ok(Analysis::sound(root, configured, config, (false, cancelled))?.0)
     }
 
-    /// The same, telling of its phases.
+    /// The same, with what is wrong with the targets that are not analysed, and those that need them, when told to keep going.
+    pub fn sound(
+        root: &Path,
+        configured: &'l Configured<'_>,
+        config: &Config,
+        (keep_going, cancelled): (bool, &AtomicBool),
+    ) -> Result<(Analysis<'l>, Vec<Diagnostic>), BuildError> {
+        let (analysis, findings) = Analysis::told(root, configured, config, (keep_going, cancelled), &|_| {});
+        not_cancelled(cancelled, analysis.map(|analysis| (analysis, findings.clone())).ok_or(findings))
+    }
+
+    /// The same, telling of its phases; none when there is nothing to go on with.
     fn told(
         root: &Path,
         configured: &'l Configured<'_>,
         config: &Config,
-        cancelled: &AtomicBool,
+        (keep_going, cancelled): (bool, &AtomicBool),
         events: &dyn Fn(Event),
-    ) -> Result<Analysis<'l>, Vec<Diagnostic>> {
+    ) -> (Option<Analysis<'l>>, Vec<Diagnostic>) {
+        let mut findings = Vec::new();
         let loaded = configured.loaded();
         let looked_for = LookedFor::default();
         let is_file = |path: &str| looked_for.is_file(path, || loaded.reads.is_listed(path) || root.join(path).is_file());
-        let graph = Phase::Graph
-            .told(events, || graph::build(configured, &is_file))
-            .map_err(|found| near_files::complete(root, found))?;
-        let analysed = Phase::Analyse.told(events, || analyse::analyse(&graph, &loaded.rules, config, cancelled))?;
-        Ok(Analysis { graph, analysed, looked_for: looked_for.into_all() })
+        let mut go_on = |found: Vec<Diagnostic>| {
+            let goes_on = keep_going || found.is_empty();
+            findings.extend(found);
+            goes_on.then_some(()).ok_or(())
+        };
+        let graph = Phase::Graph.told(events, || {
+            let (graph, found) = graph::sound(configured, &is_file);
+            go_on(near_files::complete(root, found)).and(graph.ok_or(()))
+        });
+        let Ok(graph) = graph else { return (None, findings) };
+        let analysed = Phase::Analyse.told(events, || {
+            let (analysed, found) = analyse::sound(&graph, &loaded.rules, config, cancelled);
+            go_on(found).and(analysed.ok_or(()))
+        });
+        let analysis = analysed.map(|analysed| Analysis { graph, analysed, looked_for: looked_for.into_all() });
+        (analysis.ok(), findings)
     }
 
     /// What a target offers.
@@ -280,6 +325,7 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, toolchain: T
         toolchain: target,
         clang_version: version,
         compile_args: compile_args.into_iter().chain(configuration.compile_args()).collect(),
+        oldest_kernel: configuration.min_kernel,
         kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
     }

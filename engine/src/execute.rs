@@ -39,7 +39,7 @@ pub(crate) use action::input;
 pub(crate) use files::Files;
 pub(crate) use note::{READ, identity};
 use ouro_cache::Store;
-use ouro_rules::{ActionKind, Label, Tool};
+use ouro_rules::Label;
 pub(crate) use outputs::open_plain;
 pub(crate) use sight::Sight;
 
@@ -148,7 +148,8 @@ pub fn execute(
     state: &mut State,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Summary, ExecuteError> {
-    check_tools(site.toolchain, plan)?;
+    // A missing tool is one error, not one for each action.
+    site.toolchain.serves(&plan.actions)?;
     events(Event::Planned { actions: plan.actions.len() });
     let urgencies = priority::urgencies(plan, state);
     let work = action::Work::new(site, plan, options, state, events);
@@ -167,8 +168,8 @@ pub fn execute(
     tell_troubles(site.store, events);
     let batch = learnt.add_to(state);
     state.save()?;
-    // A state that cannot tell is that of a build which looked at a few actions: those of the others are there.
-    let is_known = |output: &str| state.knows(output).unwrap_or_else(|| site.lock.root().join(output).exists());
+    // Of tests there is no state, but a log.
+    let is_known = |output: &str| state.knows(output) == Some(true) || site.lock.root().join(output).exists();
     journal::append(site.lock.root(), &batch, &is_known)?;
     summary.skipped = untried + summary.stopped;
     if options.cancelled.load(Ordering::Relaxed) && summary.skipped + summary.failed > 0 {
@@ -194,14 +195,4 @@ pub fn open_store(dir: &Path, cancelled: &AtomicBool, events: &(dyn Fn(Event) + 
 /// Tells what was wrong with the store.
 pub(crate) fn tell_troubles(store: &Store, events: &dyn Fn(Event)) {
     store.troubles().into_iter().for_each(|trouble| events(Event::Troubled(outputs::told(trouble))));
-}
-
-/// A missing tool of the toolchain is one error, not one for each action. Other programs are the actions' own affair.
-fn check_tools(toolchain: &Toolchain, plan: &Plan) -> Result<(), ToolchainError> {
-    plan.actions.iter().try_for_each(|action| match &action.kind {
-        ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => {
-            toolchain.of(action).tool(tool).map(drop)
-        }
-        ActionKind::Run { .. } | ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
-    })
 }

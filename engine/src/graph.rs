@@ -28,6 +28,8 @@ pub struct Graph<'l> {
     /// Every node after those it waits for; empty while the graph is built.
     order: Vec<NodeId>,
     requested: Vec<NodeId>,
+    /// Targets with labels that lead nowhere, or where they must not.
+    broken: BTreeSet<NodeId>,
 }
 
 /// A node of one graph.
@@ -82,14 +84,23 @@ impl NodeId {
 
 /// Builds the graph for one configuration; every finding at once. `is_file` tells whether a path from the workspace root is a file.
 pub fn build<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> Result<Graph<'l>, Vec<Diagnostic>> {
+    match sound(configured, is_file) {
+        (Some(graph), findings) if findings.is_empty() => Ok(graph),
+        (_, findings) => Err(findings),
+    }
+}
+
+/// The same for those who go on with what is not broken; none when targets wait for each other in a circle.
+pub fn sound<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> (Option<Graph<'l>>, Vec<Diagnostic>) {
     let (mut graph, mut findings) = edges::collect(configured, is_file);
     graph.add_members();
     // Almost always there is an order, and finding it costs less than looking for circles.
-    match graph.find_order() {
-        Some(order) => graph.order = order,
-        None => findings.extend(cycle::findings(&graph)),
-    }
-    if findings.is_empty() { Ok(graph) } else { Err(sorted(findings)) }
+    let Some(order) = graph.find_order() else {
+        findings.extend(cycle::findings(&graph));
+        return (None, sorted(findings));
+    };
+    graph.order = order;
+    (Some(graph), sorted(findings))
 }
 
 impl<'l> Graph<'l> {
@@ -97,12 +108,17 @@ impl<'l> Graph<'l> {
     fn with_room(targets: usize) -> Graph<'l> {
         let (nodes, mut index) = (DiGraph::with_capacity(2 * targets, 2 * targets), FastMap::default());
         index.reserve(2 * targets);
-        Graph { nodes, index, order: Vec::new(), requested: Vec::new() }
+        Graph { nodes, index, order: Vec::new(), requested: Vec::new(), broken: BTreeSet::new() }
     }
 
     /// What was asked for.
     pub fn requested(&self) -> &[NodeId] {
         &self.requested
+    }
+
+    /// Whether it is a target of which labels lead nowhere, or where they must not.
+    pub fn is_broken(&self, node: NodeId) -> bool {
+        self.broken.contains(&node)
     }
 
     /// How many nodes there are.

@@ -400,13 +400,13 @@ impl<'a> Session<'a> {
                 _ => None,
             });
             let meant = label.and_then(|label| discover::folder_meant(self.workspace, label));
-            return self.findings.push(discover::no_package(self.workspace, package, None).maybe_help(meant));
+            return self.findings.push(discover::no_package(self.workspace, package, None).maybe_help(meant).named_at(None));
         };
         for (label, span) in labels {
             let finding = discover::no_package(self.workspace, package, Some(label));
             // What a flag or a setting names has no place.
             let finding = if span.is_none() { finding.note(format!("needed for `{label}`")) } else { finding };
-            self.findings.push(Diagnostic { span: span.clone(), ..finding });
+            self.findings.push(finding.named_at(span.clone()));
         }
     }
 
@@ -424,7 +424,7 @@ impl<'a> Session<'a> {
         let (mut asked, mut labels) = (Asked::new(), VecDeque::from(labels));
         while let Some((label, span)) = labels.pop_front() {
             if !label.repo.is_empty() {
-                self.findings.push(Diagnostic { span, ..request::foreign(&label) });
+                self.findings.push(request::foreign(&label).named_at(span));
             } else if self.broken.contains(&label.package) && !self.packages.contains_key(&label.package) {
                 self.again_missing(&label, span);
             } else if let Some(known) = self.recall(&label.package) {
@@ -451,7 +451,7 @@ impl<'a> Session<'a> {
             .any(|name| self.reads.files.contains(ouro_rules::label::join(&label.package, name).as_str()));
         if !is_there {
             let finding = discover::no_package(self.workspace, &label.package, Some(label));
-            self.findings.push(Diagnostic { span, ..finding });
+            self.findings.push(finding.named_at(span));
         }
     }
 }

@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ouro_cache::Store;
-use ouro_rules::{Diagnostic, Label};
+use ouro_cache::{Digest, Store};
+use ouro_rules::{Action, ActionKind, Diagnostic, Label, Tool};
 use serde::{Deserialize, Serialize};
 
 use self::case::Case;
@@ -32,8 +32,10 @@ use crate::event::Event;
 use crate::execute::orphans::Orphans;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
 use crate::plan::{self, Plan};
-use crate::state::{Lock, State};
+use crate::state::{Lock, State, journal};
+use crate::workspace::OUT_FOLDER;
 
+pub(crate) use self::judge::is_pass;
 pub use junit::document as junit;
 pub use select::Filter;
 
@@ -85,7 +87,7 @@ pub struct Report {
     /// How many of these runs did not pass.
     pub failed: u32,
     /// How long all runs took.
-    #[serde(rename = "milliseconds", with = "milliseconds")]
+    #[serde(rename = "took_us", with = "microseconds")]
     pub took: Duration,
     /// Why it did not pass: `exit code 1`.
     pub why: Option<String>,
@@ -111,7 +113,11 @@ pub enum Status {
 pub struct Ready {
     /// Findings that did not stop their build.
     pub warnings: Vec<Diagnostic>,
+    /// What is wrong with tests that nothing is known of, or with what leads to tests.
+    pub findings: Vec<Diagnostic>,
     tests: Vec<Case>,
+    /// Those that nothing is known of.
+    unknown: BTreeSet<Label>,
     /// Those whose build failed.
     unbuilt: BTreeSet<Label>,
     lock: Lock,
@@ -139,8 +145,11 @@ pub fn prepare(
     let configuration = &request.configurations[0];
     let configured = configure(&loaded, configuration)?;
     let config = build::config(request.workspace, configuration, toolchain.of_folder(&configuration.folder).facts());
-    let analysis = Analysis::of(root, &configured, &config, options.cancelled)?;
-    let tests = case::cases(&analysis, &selected.tests, manner)?;
+    let how = (options.keep_going, options.cancelled);
+    let (analysis, findings) = Analysis::sound(root, &configured, &config, how)?;
+    let (known, unknown): (BTreeSet<Label>, BTreeSet<Label>) =
+        selected.tests.into_iter().partition(|test| findings.is_empty() || analysis.providers(test).is_some());
+    let tests = case::cases(&analysis, &known, manner)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
     let store = execute::open_store(cache, options.cancelled, events)?;
     let mut state = State::load(root);
@@ -152,7 +161,7 @@ pub fn prepare(
     }
     let unbuilt = unbuilt(&plan, failed, &tests);
     let warnings = build::warnings(&loaded, slice::from_ref(&analysis));
-    Ok(Ready { warnings, tests, unbuilt, lock, store, state })
+    Ok(Ready { warnings, findings, tests, unknown, unbuilt, lock, store, state })
 }
 
 /// Executes a plan; tells the places of the actions that failed, too.
@@ -188,9 +197,9 @@ fn unbuilt(plan: &Plan, mut failed: BTreeSet<usize>, tests: &[Case]) -> BTreeSet
 }
 
 impl Ready {
-    /// The tests, sorted by label.
+    /// The tests.
     pub fn labels(&self) -> impl Iterator<Item = &Label> {
-        self.tests.iter().map(Case::label)
+        self.tests.iter().map(Case::label).chain(&self.unknown)
     }
 
     /// Runs all tests, those that want to be alone at the end. The reports are sorted by label.
@@ -200,10 +209,11 @@ impl Ready {
         manner: &Manner,
         events: &(dyn Fn(TestEvent) + Sync),
     ) -> Result<Vec<Report>, BuildError> {
-        let Ready { tests, unbuilt, lock, store, mut state, .. } = self;
+        let Ready { tests, unknown, unbuilt, lock, store, mut state, .. } = self;
         let orphans = Orphans::adopt();
         let judge = Judge::new(lock.root(), &store, &state, options, manner, events);
-        let reports = Mutex::new(BTreeMap::new());
+        let not_built = unknown.iter().map(|label| (label.clone(), Report::not_built(label)));
+        let reports = Mutex::new(BTreeMap::from_iter(not_built.inspect(|(_, report)| events(TestEvent::Done(report.clone())))));
         let judged = |test: &Case| {
             let is_built = !unbuilt.contains(test.label());
             let Some(report) = (if is_built { judge.judge(test) } else { Some(Report::not_built(test.label())) }) else { return };
@@ -215,14 +225,52 @@ impl Ready {
         each(&beside, jobs, &judged);
         each(&alone, 1, &judged);
         orphans.end();
-        judge.learnt().into_iter().for_each(|(path, file)| state.set_file(path, file));
+        let (files, ran) = judge.learnt();
+        files.into_iter().for_each(|(path, file)| state.set_file(path, file));
         state.save()?;
+        journal::append(lock.root(), &ran, &|output| lock.root().join(output).exists())?;
         let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match reports.len() < tests.len() {
+        match reports.len() < tests.len() + unknown.len() {
             true => Err(BuildError::Execute(ExecuteError::Cancelled)),
             false => Ok(reports.into_values().collect()),
         }
     }
+}
+
+/// Adds the tests among what was asked for to a plan that makes what they need: each as the action that runs it, were it asked to in
+/// no special manner.
+pub fn add_to(plan: &mut Plan, analysis: &Analysis<'_>) {
+    let asked: BTreeSet<Label> =
+        analysis.graph.requested().iter().map(|node| analysis.graph.node(*node).label().clone()).collect();
+    let offers = |label: &Label| analysis.providers(label).is_some_and(|offered| offered.run.is_some() && offered.test.is_some());
+    let tests: BTreeSet<Label> = asked.into_iter().filter(offers).collect();
+    let manner = Manner {
+        filter: None,
+        env: BTreeMap::new(),
+        runs: 1,
+        cached: true,
+        timeout: None,
+        streamed: false,
+        temp: PathBuf::new(),
+    };
+    for test in case::cases(analysis, &tests, &manner).into_iter().flatten() {
+        let makes = |action: &Arc<Action>| action.outputs.iter().any(|output| test.action.inputs.contains(output));
+        let needs = (0u32..).zip(&plan.actions).filter(|(_, action)| makes(action)).map(|(place, _)| place).collect();
+        plan.needs.push(needs);
+        plan.actions.push(Arc::new(test.action));
+    }
+}
+
+/// Whether an action is a test: only those leave logs of tests.
+pub(crate) fn is_test(action: &Action) -> bool {
+    let logs = format!("{OUT_FOLDER}/{LOGS_FOLDER}/");
+    action.outputs.first().is_some_and(|output| output.path().starts_with(&logs))
+}
+
+/// What runs a test that is a script; `bytes` gives those of a file.
+pub(crate) fn interpreter(root: &Path, action: &Action, bytes: impl Fn(&Arc<str>) -> Option<Digest>) -> Option<Digest> {
+    let ActionKind::Run { tool: Tool::File(program), env, .. } = &action.kind else { return None };
+    interpreter::identity(&root.join(&**program.path()), case::search_path(env), bytes).ok().flatten()
 }
 
 /// Calls `work` for every test, on as many threads.
@@ -247,16 +295,16 @@ impl Report {
 }
 
 /// Durations as programs read them.
-mod milliseconds {
+mod microseconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(took.as_millis()).unwrap_or(u64::MAX))
+        serializer.serialize_u64(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_millis)
+        u64::deserialize(deserializer).map(Duration::from_micros)
     }
 }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::builtin::ToolchainSpec;
 use ouro_rules::platform::{self, Platform};
-use ouro_rules::{Action, Artifact, Label, Tool};
+use ouro_rules::{Action, ActionKind, Artifact, Label, Tool};
 use serde::{Deserialize, Serialize};
 
 pub use self::clang::OLDEST_CLANG;
@@ -33,7 +33,7 @@ use crate::workspace::OUT_FOLDER;
 const SHELL: &str = "/bin/sh";
 
 /// Why there is no toolchain.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error, Serialize, Deserialize)]
 pub enum ToolchainError {
     /// No compiler.
     #[error("cannot find the C compiler: looked for {looked_for} in `{path}`")]
@@ -79,9 +79,9 @@ pub enum ToolchainError {
     #[error("cannot find `{name}`, which {needed_for}; looked for {looked_for}")]
     NoTool {
         /// Its name.
-        name: &'static str,
+        name: String,
         /// What it is for.
-        needed_for: &'static str,
+        needed_for: String,
         /// Paths, for people.
         looked_for: String,
         /// What to do.
@@ -141,7 +141,8 @@ pub struct Toolchain {
     /// What it adds to every compile.
     compile_args: Vec<String>,
     folders: Vec<PathBuf>,
-    clang: Found,
+    /// Or why there is none: that is told to whoever needs it.
+    clang: Result<Found, ToolchainError>,
     llvm_link: Option<Found>,
     shell: Option<Found>,
     programs: Programs,
@@ -187,6 +188,24 @@ impl Toolchain {
         Ok(Toolchain::of_memory(memory, wanted, reading.stamps, Programs::new(search::folders(search))))
     }
 
+    /// The same without a compiler, for builds that may need none.
+    pub fn without_clang(why: ToolchainError, wanted: &ToolchainSpec, search: &OsStr) -> Toolchain {
+        let mut reading = Reading::default();
+        let shell = reading.shell().ok().flatten();
+        Toolchain {
+            version: String::new(),
+            seen: seen(reading.stamps),
+            target: wanted.target.as_ref().map(|(label, _)| label.clone()),
+            compile_args: Vec::new(),
+            folders: Vec::new(),
+            clang: Err(why),
+            llvm_link: None,
+            shell,
+            programs: Programs::new(search::folders(search)),
+            others: BTreeMap::new(),
+        }
+    }
+
     fn of_memory(
         memory: Memory,
         wanted: &ToolchainSpec,
@@ -196,11 +215,11 @@ impl Toolchain {
         let includes = wanted.includes.iter().map(|folder| format!("-isystem{folder}"));
         Toolchain {
             version: memory.version,
-            seen: stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect(),
+            seen: seen(stamps),
             target: wanted.target.as_ref().map(|(label, _)| label.clone()),
             compile_args: includes.chain(wanted.copts.iter().cloned()).collect(),
             folders: memory.folders,
-            clang: memory.clang,
+            clang: Ok(memory.clang),
             llvm_link: memory.llvm_link,
             shell: memory.shell,
             programs,
@@ -246,14 +265,29 @@ impl Toolchain {
         }
     }
 
+    /// Whether there is a compiler, and one for every configuration.
+    pub fn is_whole(&self) -> bool {
+        self.clang.is_ok() && self.others.values().all(|other| other.clang.is_ok())
+    }
+
+    /// Whether the toolchain has what these actions run. Other programs are the actions' own affair.
+    pub fn serves<'a>(&self, actions: impl IntoIterator<Item = &'a Arc<Action>>) -> Result<(), ToolchainError> {
+        actions.into_iter().try_for_each(|action| match &action.kind {
+            ActionKind::Run { tool: tool @ (Tool::Clang | Tool::LlvmLink | Tool::Shell), .. } => {
+                self.of(action).tool(tool).map(drop)
+            }
+            ActionKind::Run { .. } | ActionKind::Write { .. } | ActionKind::Native(_) => Ok(()),
+        })
+    }
+
     /// A tool, or what to do about its absence.
     pub fn tool(&self, tool: &Tool) -> Result<Found, ToolchainError> {
         match tool {
-            Tool::Clang => Ok(self.clang.clone()),
-            Tool::LlvmLink => self.llvm_link.clone().ok_or_else(|| self.no_llvm_link()),
+            Tool::Clang => self.clang.clone(),
+            Tool::LlvmLink => self.llvm_link.clone().map_or_else(|| self.no_llvm_link(), Ok),
             Tool::Shell => self.shell.clone().ok_or_else(|| ToolchainError::NoTool {
-                name: "sh",
-                needed_for: "runs the commands of genrules",
+                name: "sh".to_owned(),
+                needed_for: "runs the commands of genrules".to_owned(),
                 looked_for: format!("`{SHELL}`"),
                 remedy: "install a shell".to_owned(),
             }),
@@ -267,20 +301,24 @@ impl Toolchain {
         self.programs.seen()
     }
 
-    fn no_llvm_link(&self) -> ToolchainError {
-        let looked_for =
-            llvm_link_places(&self.clang.path).iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>();
-        let suffix = suffix(&self.clang.path);
-        ToolchainError::NoTool {
-            name: "llvm-link",
-            needed_for: "links programs with several sources",
+    fn no_llvm_link(&self) -> Result<Found, ToolchainError> {
+        let clang = self.clang.clone()?.path;
+        let looked_for = llvm_link_places(&clang).iter().map(|path| format!("`{}`", path.display())).collect::<Vec<_>>();
+        Err(ToolchainError::NoTool {
+            name: "llvm-link".to_owned(),
+            needed_for: "links programs with several sources".to_owned(),
             looked_for: looked_for.join(", "),
             remedy: format!(
-                "install it (`apt-get install llvm{suffix}`); it must be of the same LLVM as `{}`",
-                self.clang.path.display()
+                "install it (`apt-get install llvm{}`); it must be of the same LLVM as `{}`",
+                suffix(&clang),
+                clang.display()
             ),
-        }
+        })
     }
+}
+
+fn seen(stamps: Vec<(Arc<str>, Option<Stamp>)>) -> Vec<Seen> {
+    stamps.into_iter().map(|(path, stamp)| Seen { path, stamp, digest: None }).collect()
 }
 
 /// Against what hardened distributions build into their compilers, or wrap around them: the verifier takes no stack protector, the

@@ -55,8 +55,11 @@ pub struct Diagnostic {
     pub notes: Vec<String>,
     /// What to do next.
     pub help: Option<String>,
-    /// The file (by path or name) or the function it is about, for whoever knows more of that and completes the finding; not shown.
+    /// The file (by path or name), the function or the part of a map (`value of map stats`) it is about, for whoever knows more of that
+    /// and completes the finding; not shown.
     pub about: Option<Arc<str>>,
+    /// Whether it is about what was asked for, and no file is wrong.
+    pub is_asked: bool,
 }
 
 impl Diagnostic {
@@ -76,7 +79,13 @@ impl Diagnostic {
             notes: Vec::new(),
             help: None,
             about: None,
+            is_asked: false,
         }
+    }
+
+    /// The same about something that is named there, or else by whoever asks.
+    pub fn named_at(self, span: Option<Span>) -> Diagnostic {
+        Diagnostic { is_asked: span.is_none(), span, ..self }
     }
 
     /// The same finding as a warning.

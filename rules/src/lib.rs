@@ -36,6 +36,7 @@ pub mod object;
 pub mod perf_event;
 pub mod requirement;
 pub mod signature;
+pub mod since;
 pub mod vmlinux;
 
 pub use action::{Action, ActionKind, Artifact, Fallback, Tool};

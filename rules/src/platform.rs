@@ -66,7 +66,9 @@ pub fn find(name: &str) -> Option<&'static Platform> {
 /// What to say of a name that is none.
 pub fn remedy(name: &str) -> String {
     let names = || PLATFORMS.iter().flat_map(|platform| platform.aliases.iter().chain([&platform.name])).copied();
-    let list = || PLATFORMS.iter().map(|platform| format!("`{}`", platform.name)).collect::<Vec<_>>().join(", ");
+    let also = |platform: &Platform| platform.aliases.first().map(|alias| format!(" (`{alias}`)")).unwrap_or_default();
+    let one = |platform: &Platform| format!("`{}`{}", platform.name, also(platform));
+    let list = || PLATFORMS.iter().map(one).collect::<Vec<_>>().join(", ");
     did_you_mean(name, names()).unwrap_or_else(|| format!("use one of {}", list()))
 }
 

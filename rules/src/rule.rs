@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use crate::action::{Action, Artifact};
 use crate::attr::{AttrSpec, RecordSpec, Spanned};
+use crate::configuration::KernelVersion;
 use crate::diagnostic::Diagnostic;
 use crate::label::Label;
 use crate::provider::Providers;
@@ -176,6 +177,8 @@ pub struct Config {
     pub clang_version: String,
     /// What the toolchain and the configuration add to every compile.
     pub compile_args: Vec<String>,
+    /// The oldest kernel that must run what is built; none when nobody said.
+    pub oldest_kernel: Option<KernelVersion>,
     /// Where the kernel that runs here offers its types, if it does and is one of what is built for.
     pub kernel_btf: Option<String>,
     /// Folders that take themselves for the root.

@@ -2,12 +2,15 @@
 //!
 //! Knows nothing of where BTF and sources come from. What BTF is and how it reads in C is [`ouro_btf`]'s.
 
+mod clash;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use ouro_btf::{Btf, Damaged, Header, HeaderText, Words};
 use ouro_cache::Digest;
 
+pub use self::clash::clash;
 use crate::diagnostic::Diagnostic;
 use crate::native::Input;
 

@@ -64,6 +64,7 @@ fn findings(programs: Vec<Arc<ProgramInfo>>) -> Vec<String> {
         atomic: false,
         tests: Vec::new(),
         has_btf: false,
+        oldest: None,
     };
     validate(&draft).map_or_else(|findings| findings.into_iter().map(|finding| finding.message).collect(), |_| Vec::new())
 }

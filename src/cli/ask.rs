@@ -30,7 +30,7 @@ pub struct Graph {
     #[arg(value_parser = pattern)]
     pub chain: String,
     /// The drawing's format.
-    #[arg(long, value_enum, default_value_t = GraphFormat::Text)]
+    #[arg(long = "output", short = 'o', alias = "format", value_enum, default_value_t = GraphFormat::Text, value_name = "FORMAT")]
     pub format: GraphFormat,
     /// What it is for.
     #[command(flatten)]

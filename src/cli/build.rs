@@ -105,7 +105,7 @@ pub struct ConfigFlags {
     /// What compilers are asked for.
     #[arg(help_heading = CONFIGURATION, long, value_enum, value_name = "MODE")]
     pub mode: Option<BuildMode>,
-    /// The oldest kernel that must run it: `5.15`.
+    /// The oldest kernel that must run it: `5.15`. A chain that needs a newer one is an error.
     #[arg(help_heading = CONFIGURATION, long, value_name = "VERSION", value_parser = str::parse::<KernelVersion>)]
     pub min_kernel: Option<KernelVersion>,
     /// Set a `string_flag` or `bool_flag`: `//fw:trace=on`; the label alone for `true`.

@@ -4,14 +4,15 @@ use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::slice;
+use std::sync::Arc;
 
 use ouro_engine::build::{self, Analysis, BuildError, Request, config};
 use ouro_engine::configure::{self, Configured, configure};
 use ouro_engine::load::Loaded;
-use ouro_engine::toolchain::{Toolchain, ToolchainError};
+use ouro_engine::toolchain::Toolchain;
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
-use ouro_rules::{Configuration, Diagnostic, Label, builtin};
+use ouro_rules::{Action, Configuration, Diagnostic, Label, builtin};
 
 use crate::cli::ConfigFlags;
 use crate::commands::build::{failure, no_toolchain};
@@ -33,7 +34,7 @@ pub struct View<'a> {
     pub loaded: &'a Loaded,
     /// The targets and what they mean.
     pub analysis: Analysis<'a>,
-    toolchain: Result<Toolchain, ToolchainError>,
+    toolchain: Toolchain,
 }
 
 impl<'a> Asker<'a> {
@@ -90,12 +91,8 @@ impl<'a> Asker<'a> {
 
     /// What that means. Says what was found besides what loading said.
     pub fn analyse<'c>(&self, configured: &'c Configured<'_>) -> Result<View<'c>, CliError> {
-        let toolchain = match self.ask(&[], |request| build::tools(request, configured.loaded(), None)) {
-            Err(BuildError::Toolchain(error)) => Err(error),
-            found => Ok(found.map_err(failure)?),
-        };
-        let facts = toolchain.as_ref().map(Toolchain::facts).unwrap_or_default();
-        let config = config(self.workspace, &self.configuration, facts);
+        let toolchain = self.ask(&[], |request| build::tools(request, configured.loaded(), None)).map_err(failure)?;
+        let config = config(self.workspace, &self.configuration, toolchain.facts());
         let analysis = Analysis::of(&self.workspace.root, configured, &config, session::interrupted()).map_err(failure)?;
         let (loaded, warnings) = (configured.loaded(), analysis.analysed.warnings());
         let new: Vec<Diagnostic> = warnings.into_iter().filter(|warning| !loaded.warnings.contains(warning)).collect();
@@ -105,9 +102,9 @@ impl<'a> Asker<'a> {
 }
 
 impl View<'_> {
-    /// The tools of the actions. Whoever only looks at targets does not care whether there is a compiler.
-    pub fn toolchain(&self) -> Result<&Toolchain, CliError> {
-        self.toolchain.as_ref().map_err(no_toolchain)
+    /// The tools of these actions. Whoever only looks at targets does not care whether there is a compiler.
+    pub fn toolchain<'t>(&self, actions: impl IntoIterator<Item = &'t Arc<Action>>) -> Result<&Toolchain, CliError> {
+        self.toolchain.serves(actions).map(|()| &self.toolchain).map_err(|error| no_toolchain(&error))
     }
 }
 

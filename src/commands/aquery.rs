@@ -24,17 +24,18 @@ pub fn run(session: &Session, args: &Aquery) -> Result<(), CliError> {
         Some(path) => ActionQuery::of_output(&path, output::package(&workspace, &path), here),
         None => ActionQuery::parse(&args.expression, here),
     };
-    let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
+    let asked = asked.map_err(|findings| wrong(session, &workspace, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro aquery`")?;
     let looked = asker.universe(&asked.targets.patterns(), asked.targets.asks_attributes())?;
     let labels = labels(session, args, &asked, &looked.universe)?;
     let loaded = asker.loaded(looked, &labels)?;
     let configured = asker.configure(&loaded)?;
     let view = asker.analyse(&configured)?;
-    let (analysis, toolchain) = (&view.analysis, view.toolchain()?);
+    let analysis = &view.analysis;
+    let selected = asked.select(&analysis.graph, &analysis.analysed, &labels);
+    let toolchain = view.toolchain(selected.iter().copied())?;
     let state = State::load(&workspace.root);
     let keys = Keys::new(&workspace.root, &state, toolchain);
-    let selected = asked.select(&analysis.graph, &analysis.analysed, &labels);
     let shown: Vec<Shown<'_>> = selected.into_iter().map(|action| Shown::of(action, toolchain, keys.of(action))).collect();
     if shown.is_empty() {
         session.output.status("nothing matches\n");

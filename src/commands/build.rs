@@ -129,7 +129,7 @@ fn tell_warmth(session: &Session, built: &Built) {
 fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
     let summary = match result {
         Ok(built) => built.summary.as_ref(),
-        Err(BuildError::Failed(summary)) => Some(summary),
+        Err(BuildError::Failed(summary) | BuildError::Partly(_, summary)) => Some(summary),
         Err(_) => None,
     };
     if let Some(path) = summary.map(|summary| &summary.critical_path).filter(|path| !path.is_empty()) {
@@ -141,7 +141,7 @@ fn tell_critical_path(session: &Session, result: &Result<Built, BuildError>) {
 fn tell_unused(session: &Session, workspace: &Workspace, patterns: &[Pattern], flags: &ConfigFlags) -> Result<(), CliError> {
     analysed(session, workspace, patterns, (flags, "`ouro build --unused-headers`"), |view| {
         let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
-        let findings = unused::unused(&workspace.root, &view.analysis, &plan, view.toolchain()?);
+        let findings = unused::unused(&workspace.root, &view.analysis, &plan, view.toolchain(&plan.actions)?);
         if findings.is_empty() {
             session.output.status("every declared header is read\n");
         }
@@ -180,12 +180,11 @@ fn jobs(workspace: &Workspace, flags: &BuildFlags) -> usize {
 pub fn failure(error: BuildError) -> CliError {
     match error {
         BuildError::Findings(findings) => findings.into(),
-        BuildError::Failed(summary) => {
-            let skipped = if summary.skipped > 0 { format!(", {} not tried", summary.skipped) } else { String::new() };
-            CliError::new(
-                Kind::Failed,
-                format!("build failed: {}{skipped}", count(summary.failed, "action failed", "actions failed")),
-            )
+        BuildError::Failed(_) => CliError::new(Kind::Failed, error.to_string()),
+        BuildError::Partly(mut findings, summary) => {
+            let failed = (summary.failed > 0).then(|| BuildError::Failed(summary).to_string());
+            findings.extend(failed.map(Diagnostic::bare));
+            findings.into()
         }
         BuildError::Toolchain(error) => no_toolchain(&error),
         BuildError::Execute(ExecuteError::Cancelled) | BuildError::State(StateError::Cancelled) => {

@@ -92,7 +92,12 @@ fn collect(session: &Session, gc: &CacheGc, folder: &Path, limits: &Limits) -> R
         }
     };
     if gc.place.json {
-        let facts = json!({ "removed": collected.removed, "freed": collected.freed, "left": facts(&collected.left) });
+        let facts = json!({
+            "removed": collected.removed,
+            "freed": collected.freed,
+            "freed_results": collected.freed_results,
+            "left": facts(&collected.left),
+        });
         return session.fact(&format!("{facts:#}\n"));
     }
     session.fact(&format!("{}\n", told(&collected)))
@@ -119,8 +124,9 @@ fn facts(stat: &Stat) -> Value {
 }
 
 fn told(collected: &Collected) -> String {
-    let Collected { removed, freed, left } = collected;
-    format!("cache: {removed} files removed, {}; {} left, {}", Size(*freed), left.blobs, Size(left.bytes))
+    let Collected { removed, freed, freed_results, left } = collected;
+    let results = if *freed_results > 0 { format!(", and {} of records", Size(*freed_results)) } else { String::new() };
+    format!("cache: {removed} files removed, {}{results}; {} left, {}", Size(*freed), left.blobs, Size(left.bytes))
 }
 
 fn ago(seconds: u64) -> String {

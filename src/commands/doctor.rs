@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use ouro_engine::build::{self, BuildError, Request};
+use ouro_engine::build::{self, Request};
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
 use ouro_engine::workspace::Workspace;
 use ouro_rules::builtin::{self, ToolchainSpec};
-use ouro_rules::{Configuration, label::Pattern};
+use ouro_rules::{Configuration, Tool, label::Pattern};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -68,10 +68,8 @@ fn of_workspace(workspace: &Workspace, args: &Doctor) -> Result<Found, CliError>
     let (configurations, rules, search_path) = (slice::from_ref(&configuration), &rules, search_path.as_os_str());
     let request = Request { workspace, patterns, configurations, rules, search_path, program: None };
     let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
-    match build::tools(&request, &loaded, None) {
-        Err(BuildError::Toolchain(error)) => Ok(Err(error)),
-        found => found.map(Ok).map_err(failure),
-    }
+    let found = build::tools(&request, &loaded, None).map_err(failure)?;
+    Ok(found.tool(&Tool::Clang).map(|_| found))
 }
 
 /// The machine's own; what is learnt of it is kept nowhere.

@@ -3,6 +3,7 @@
 use ouro_engine::execute;
 use ouro_engine::explain::{self, Ground};
 use ouro_engine::plan::{self, Plan};
+use ouro_engine::testing;
 use ouro_engine::workspace::Workspace;
 use ouro_rules::Label;
 use ouro_rules::label::{Pattern, Scope};
@@ -30,14 +31,15 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
     let asked = asked(&workspace, &args.what)?;
     let patterns = [pattern(&workspace, &asked)];
     analysed(session, &workspace, &patterns, (&args.config, "`ouro explain`"), |view| {
-        let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
+        let mut plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
+        testing::add_to(&mut plan, &view.analysis);
         let chosen = chosen(&plan, &asked)?;
         let cache = session::cache_folder(&workspace, args.cache.as_ref())?;
         let progress = Progress::new(&session.output, session.sources());
         let store = execute::open_store(&cache, session::interrupted(), &|event| progress.event(&event));
         let store = store.map_err(|error| failure(error.into()))?;
         let sandbox = sandbox(&workspace, None)?;
-        let ground = Ground { root: &workspace.root, toolchain: view.toolchain()?, store: &store, sandbox };
+        let ground = Ground { root: &workspace.root, toolchain: view.toolchain(&plan.actions)?, store: &store, sandbox };
         let reasons = Reasons::new(&plan, explain::explain(&ground, &plan));
         let text = if args.json { reasons.json(&chosen) } else { reasons.text(&chosen, session.output.settings().out.color) };
         session.fact(&text)

@@ -30,8 +30,9 @@ pub fn run(session: &Session, args: &Generate) -> Result<(), CliError> {
     let patterns = session::patterns(&workspace, &args.patterns)?;
     analysed(session, &workspace, &patterns, (&args.config, "`ouro generate`"), |view| {
         let plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
-        make_headers(session, &workspace, view.toolchain()?, &headers_of(&plan))?;
-        let commands = commands(&workspace.root, view.toolchain()?, &plan)?;
+        let toolchain = view.toolchain(&plan.actions)?;
+        make_headers(session, &workspace, toolchain, &headers_of(&plan))?;
+        let commands = commands(&workspace.root, toolchain, &plan)?;
         let count = commands.as_array().map_or(0, Vec::len);
         let wrote = write(&workspace, "compile_commands.json", &format!("{commands:#}\n"))?;
         let verb = if wrote { "wrote compile_commands.json with" } else { "compile_commands.json is current:" };

@@ -1,5 +1,6 @@
 //! `ouro query`
 
+use ouro_engine::build::near_files;
 use ouro_engine::query::{self, Here, Ix, Name, TargetGraph};
 use ouro_engine::universe::Universe;
 use ouro_engine::workspace::Workspace;
@@ -17,7 +18,7 @@ pub fn run(session: &Session, args: &Query) -> Result<(), CliError> {
     let workspace = session.workspace()?;
     let is_file = |path: &str| workspace.root.join(path).is_file();
     let asked = query::Query::parse(&args.expression, here(&workspace, &is_file));
-    let asked = asked.map_err(|findings| wrong(session, &args.expression, findings))?;
+    let asked = asked.map_err(|findings| wrong(session, &workspace, &args.expression, findings))?;
     let asker = Asker::new(session, &workspace, &args.config, "`ouro query`")?;
     let attributes = asked.asks_attributes() || matches!(args.output, QueryOutput::Json);
     let looked = asker.universe(&asked.patterns(), attributes)?;
@@ -56,15 +57,20 @@ pub fn evaluate(
     graph: &TargetGraph,
 ) -> Result<Vec<Ix>, CliError> {
     let attribute = |label: Name<'_>, name: &str| universe.attributes.text(universe.graph.find(label)?, name);
-    let nodes = asked.evaluate(graph, &attribute).map_err(|findings| wrong(session, text, findings))?;
+    let nodes = asked.evaluate(graph, &attribute).map_err(|findings| misread(session, text, findings))?;
     if nodes.is_empty() {
         session.output.status("nothing matches\n");
     }
     Ok(nodes)
 }
 
+/// Findings of words that may name files.
+pub fn wrong(session: &Session, workspace: &Workspace, text: &str, findings: Vec<Diagnostic>) -> CliError {
+    misread(session, text, near_files::complete(&workspace.root, findings))
+}
+
 /// Findings with places in the expression.
-pub fn wrong(session: &Session, text: &str, findings: Vec<Diagnostic>) -> CliError {
+fn misread(session: &Session, text: &str, findings: Vec<Diagnostic>) -> CliError {
     session.sources().add(query::EXPRESSION, text);
     CliError { kind: Kind::Usage, findings }
 }

@@ -29,8 +29,9 @@ pub fn run(session: &Session, args: &Test) -> Result<(), CliError> {
     let manner = manner(args)?;
     check_files(args)?;
     let options = options(session, &workspace, &args.how)?;
-    let ready = prepare(session, &workspace, args, &options, &manner)?;
-    if ready.labels().next().is_none() {
+    let mut ready = prepare(session, &workspace, args, &options, &manner)?;
+    let findings = std::mem::take(&mut ready.findings);
+    if ready.labels().next().is_none() && findings.is_empty() {
         return Err(CliError::new(Kind::NoTests, "there is no test to run").help(match args.filter {
             Some(_) => "`--filter` looks at labels such as `//fw:parse_test`",
             None => "declare one with `sh_test`; those tagged `manual` must be named",
@@ -44,7 +45,7 @@ pub fn run(session: &Session, args: &Test) -> Result<(), CliError> {
     if let Some(file) = &args.junit {
         files::replace(file, testing::junit(&workspace.root, &reports).as_bytes())?;
     }
-    verdict(&reports)
+    if findings.is_empty() { verdict(&reports) } else { Err(CliError::from(findings)) }
 }
 
 /// What cannot be written is better said before the tests run than after.

@@ -103,7 +103,7 @@ enum Line<'a> {
 struct Action<'a> {
     action: usize,
     mnemonic: &'a str,
-    target: String,
+    label: String,
 }
 
 #[derive(Serialize)]
@@ -125,7 +125,7 @@ struct Finished<'a> {
 
 #[derive(Serialize)]
 struct Target<'a> {
-    target: String,
+    label: String,
     files: &'a [String],
 }
 
@@ -143,13 +143,13 @@ struct Counts {
 #[derive(Serialize)]
 struct Longest<'a> {
     mnemonic: &'a str,
-    target: String,
+    label: String,
     took_us: u64,
 }
 
 impl Longest<'_> {
     fn of(step: &Step) -> Longest<'_> {
-        Longest { mnemonic: &step.mnemonic, target: step.owner.to_string(), took_us: micros(step.took) }
+        Longest { mnemonic: &step.mnemonic, label: step.owner.to_string(), took_us: micros(step.took) }
     }
 }
 
@@ -185,10 +185,10 @@ impl<'o> Log<'o> {
             Event::Planned { actions } => self.write(Line::Planned { actions: *actions }),
             Event::Started { action, mnemonic, owner } => {
                 self.lock().running.insert(*action, Instant::now());
-                self.write(Line::ActionStarted(Action { action: *action, mnemonic, target: owner.to_string() }));
+                self.write(Line::ActionStarted(Action { action: *action, mnemonic, label: owner.to_string() }));
             }
             Event::Finished { action, mnemonic, owner, work, how, took, output } => {
-                let action = Action { action: *action, mnemonic, target: owner.to_string() };
+                let action = Action { action: *action, mnemonic, label: owner.to_string() };
                 let findings = compiler::findings(output);
                 let said = Said { output: without_colors(output), findings: jsons(&findings) };
                 self.write(Line::ActionFinished {
@@ -202,7 +202,7 @@ impl<'o> Log<'o> {
             Event::Failed { action, mnemonic, owner, output, findings } => {
                 // One whose inputs are missing fails without having begun.
                 let took_us = self.lock().running.remove(action).map_or(0, |began| micros(began.elapsed()));
-                let action = Action { action: *action, mnemonic, target: owner.to_string() };
+                let action = Action { action: *action, mnemonic, label: owner.to_string() };
                 let mut all = compiler::findings(output);
                 all.extend(findings.iter().cloned());
                 self.write(Line::ActionFailed {
@@ -212,7 +212,7 @@ impl<'o> Log<'o> {
                 });
             }
             Event::Stopped { action, mnemonic, owner } => {
-                self.write(Line::ActionStopped(Action { action: *action, mnemonic, target: owner.to_string() }));
+                self.write(Line::ActionStopped(Action { action: *action, mnemonic, label: owner.to_string() }));
             }
             Event::Restored { files } => self.write(Line::Restored { files: *files }),
             Event::Troubled(finding) => self.write(Line::Troubled { findings: jsons(std::slice::from_ref(finding)) }),
@@ -246,13 +246,14 @@ fn finished(result: &Result<Built, BuildError>) -> Finished<'_> {
     let (summary, targets, findings): (Option<&Summary>, &[_], &[Diagnostic]) = match result {
         Ok(built) => (built.summary.as_ref(), &built.targets, &built.warnings),
         Err(BuildError::Failed(summary)) => (Some(summary), &[], &[]),
+        Err(BuildError::Partly(findings, summary)) => (Some(summary), &[], findings),
         Err(BuildError::Findings(findings)) => (None, &[], findings),
         Err(_) => (None, &[], &[]),
     };
     let path = summary.map(|summary| summary.critical_path.as_slice()).unwrap_or_default();
     Finished {
         ok: result.is_ok(),
-        targets: targets.iter().map(|built| Target { target: built.label.to_string(), files: &built.files }).collect(),
+        targets: targets.iter().map(|built| Target { label: built.label.to_string(), files: &built.files }).collect(),
         summary: summary.map(counts),
         critical_path: path.iter().map(Longest::of).collect(),
         findings: jsons(findings),

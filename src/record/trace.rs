@@ -95,7 +95,7 @@ impl State {
     fn action(&mut self, mnemonic: &str, target: &str, time: std::ops::Range<Duration>, how: &str) {
         let next = self.lanes.len() + 1;
         let lane = *self.lanes.entry(thread::current().id()).or_insert(next);
-        let args = json!({ "target": target, "mnemonic": mnemonic, "how": how });
+        let args = json!({ "label": target, "mnemonic": mnemonic, "how": how });
         self.span(lane, how, format!("{mnemonic} {target}"), time, args);
     }
 

@@ -62,12 +62,12 @@ pub fn json(finding: &Diagnostic) -> String {
 ///
 /// `severity` is `"error"` or `"warning"`; `file`, `line`, `column`, `end_line` and `end_column` are null when no file is to
 /// blame; lines and columns count from 1, in characters, and the end is exclusive. `related` holds objects with the same five
-/// keys and a `label`. `help` may be null.
+/// keys and a `caret`, the text beside the place. That and `help` may be null.
 #[derive(Serialize)]
 pub struct Json<'a> {
     severity: Severity,
     message: &'a str,
-    label: &'a str,
+    caret: Option<&'a str>,
     file: Option<&'a str>,
     line: Option<u32>,
     column: Option<u32>,
@@ -85,13 +85,13 @@ impl Json<'_> {
         Json {
             severity: finding.severity,
             message: &finding.message,
-            label: &finding.label,
+            caret: said(&finding.label),
             file: place.map(|span| &*span.file),
             line: place.map(|span| span.line),
             column: place.map(|span| span.column),
             end_line: place.map(|span| span.end_line),
             end_column: place.map(|span| span.end_column),
-            related: finding.related.iter().map(|(span, label)| JsonRelated { label, span }).collect(),
+            related: finding.related.iter().map(|(span, text)| JsonRelated { caret: said(text), span }).collect(),
             notes: &finding.notes,
             help: finding.help.as_deref(),
         }
@@ -100,9 +100,13 @@ impl Json<'_> {
 
 #[derive(Serialize)]
 struct JsonRelated<'a> {
-    label: &'a str,
+    caret: Option<&'a str>,
     #[serde(flatten)]
     span: &'a Span,
+}
+
+fn said(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// One place to underline.
@@ -267,8 +271,8 @@ error: no target `//fw:limit`
     #[test]
     fn json_has_every_fact_on_one_line() {
         let finding = Diagnostic::error(&span("a", 1, 2, 3, 4), "line\nfeed").related(&span("b", 5, 6, 7, 8), "here").note("n");
-        let expected = "{\"severity\":\"error\",\"message\":\"line\\nfeed\",\"label\":\"\",\"file\":\"a\",\"line\":1,\"column\":2,\
-                        \"end_line\":3,\"end_column\":4,\"related\":[{\"label\":\"here\",\"file\":\"b\",\"line\":5,\"column\":6,\
+        let expected = "{\"severity\":\"error\",\"message\":\"line\\nfeed\",\"caret\":null,\"file\":\"a\",\"line\":1,\"column\":2,\
+                        \"end_line\":3,\"end_column\":4,\"related\":[{\"caret\":\"here\",\"file\":\"b\",\"line\":5,\"column\":6,\
                         \"end_line\":7,\"end_column\":8}],\"notes\":[\"n\"],\"help\":null}\n";
         assert_eq!(json(&finding), expected);
     }

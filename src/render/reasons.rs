@@ -170,11 +170,11 @@ impl<'a> Reasons<'a> {
                 Ended::Cached => "cached",
                 Ended::Failed => "failed",
             };
-            let at = deed.began.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-            json!({ "how": ended, "at_ms": at, "took_us": deed.took.as_micros() as u64, "why": reasons(&explained.why_last) })
+            let at = deed.began.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
+            json!({ "how": ended, "began_us": at, "took_us": deed.took.as_micros() as u64, "why": reasons(&explained.why_last) })
         });
         json!({
-            "target": action.owner.to_string(),
+            "label": action.owner.to_string(),
             "mnemonic": action.mnemonic,
             "outputs": outputs,
             "now": { "state": now, "why": reasons(&explained.why_now) },

@@ -97,9 +97,9 @@ pub fn json_summary(reports: &[Report], took: Duration) -> String {
         "failed": count(Status::Failed),
         "timed_out": count(Status::TimedOut),
         "not_built": count(Status::NotBuilt),
-        "milliseconds": u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "took_us": u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
     });
-    format!("{facts}\n")
+    format!("{}\n", json!({ "summary": facts }))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use super::network::{Arrow, Box, Network};
 #[derive(Serialize)]
 pub struct Shown<'a> {
     mnemonic: &'a str,
-    owner: &'a Label,
+    label: &'a Label,
     /// `process`, `function` or `write`.
     work: &'static str,
     /// The program and its arguments; empty but for processes.
@@ -45,7 +45,7 @@ impl<'a> Shown<'a> {
         let paths = |files: &'a [Artifact]| files.iter().map(|file| &**file.path()).collect();
         let mut shown = Shown {
             mnemonic: &action.mnemonic,
-            owner: &action.owner,
+            label: &action.owner,
             work: "process",
             argv: Vec::new(),
             environment: BTreeMap::new(),
@@ -88,7 +88,7 @@ pub fn text(shown: &[Shown<'_>]) -> String {
 }
 
 fn block(action: &Shown<'_>) -> String {
-    let mut text = format!("{} {}\n", action.mnemonic, action.owner);
+    let mut text = format!("{} {}\n", action.mnemonic, action.label);
     let mut line = |name: &str, value: &str| writeln!(text, "  {name}: {value}").expect("BUG: a string takes everything");
     match &action.key {
         Some(key) => line("key", key),
@@ -115,7 +115,7 @@ fn shell(argument: &str) -> String {
     }
 }
 
-/// An object with `actions`: objects with `mnemonic`, `owner` (a label), `work` (`"process"`, `"function"` of ouro itself, or
+/// An object with `actions`: objects with `mnemonic`, `label` (whose it is), `work` (`"process"`, `"function"` of ouro itself, or
 /// `"write"`), `argv` and `environment` (empty but for processes), `inputs`, `outputs`, `depfile` (or null), `fallback`
 /// (arguments put before the others when it is run again, having failed), `key` (or null) and
 /// `missing` (the inputs for want of which there is no key). Keys are only ever added.
@@ -129,7 +129,7 @@ pub fn json(shown: &[Shown<'_>]) -> String {
 pub fn network(shown: &[Shown<'_>], title: &str) -> Network {
     let makers = shown.iter().zip(0..).flat_map(|(action, place)| action.outputs.iter().map(move |path| (*path, place)));
     let makers: HashMap<&str, usize> = makers.collect();
-    let boxes = shown.iter().map(|action| Box { text: format!("{}\n{}", action.mnemonic, action.owner), small: false }).collect();
+    let boxes = shown.iter().map(|action| Box { text: format!("{}\n{}", action.mnemonic, action.label), small: false }).collect();
     let mut arrows = Vec::new();
     for (action, from) in shown.iter().zip(0..) {
         let needs: BTreeSet<usize> = action.inputs.iter().filter_map(|path| makers.get(path).copied()).collect();

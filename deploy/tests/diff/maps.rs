@@ -1,6 +1,7 @@
 //! What becomes of declared maps.
 
-use ouro_deploy::{Conflict, MapFacts, RemoveOptions, Step, Trial, acceptance, remove};
+use ouro_deploy::{Conflict, MapFacts, Observed, RemoveOptions, Step, Trial, acceptance, remove};
+use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::OnChange;
 
 use crate::{attached, bundle, conflicts, deployed, generation, hook, lines, made_live, pin, seen, steps, xdp};
@@ -57,15 +58,21 @@ fn what_an_older_map_holds_is_carried_over_before_the_switch_and_after_it() {
     assert!(!found.contains(&Step::RemoveMap { map: pin(&old) }), "who goes back finds what it held");
 }
 
-/// A deploy that was killed before the switch left a map that lacks what was counted since.
-#[test]
-fn a_map_that_never_went_live_is_made_again() {
+/// A deploy that made a second generation, whose map is a copy, and went no further: the old bundle, the new one, and what there is.
+fn copying() -> (Bundle, Bundle, Observed) {
     let mut changed = bundle("b", &[xdp("eth0")]);
     (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
     let old = bundle("a", &[xdp("eth0")]);
     let mut observed = deployed(&old);
     observed.generations.insert(2, generation(&changed, 2));
     observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
+    (old, changed, observed)
+}
+
+/// A deploy that was killed before the switch left a map that lacks what was counted since.
+#[test]
+fn a_map_that_never_went_live_is_made_again() {
+    let (old, changed, mut observed) = copying();
     let found = steps(&changed, &observed);
     assert_eq!(
         found[..4],
@@ -86,12 +93,7 @@ fn a_map_that_never_went_live_is_made_again() {
 /// said that there was nothing to do.
 #[test]
 fn a_copy_that_lacks_something_gets_it_by_the_next_command() {
-    let mut changed = bundle("b", &[xdp("eth0")]);
-    (changed.manifest.maps[0].max_entries, changed.manifest.maps[0].on_change) = (8, OnChange::Copy);
-    let old = bundle("a", &[xdp("eth0")]);
-    let mut observed = deployed(&old);
-    observed.generations.insert(2, generation(&changed, 2));
-    observed.maps.insert(pin(&changed), MapFacts { max_entries: 8, ..seen() });
+    let (old, changed, mut observed) = copying();
     observed.behind.insert(pin(&changed), pin(&old));
     let catch_up = Step::CatchUpMap { map: pin(&changed), from: pin(&old) };
     let found = steps(&changed, &observed);

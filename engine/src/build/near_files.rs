@@ -10,7 +10,7 @@ use ouro_rules::diagnostic::nearest;
 use ouro_rules::label::join;
 
 /// Completes findings about files that are not there.
-pub(crate) fn complete(root: &Path, mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
+pub fn complete(root: &Path, mut findings: Vec<Diagnostic>) -> Vec<Diagnostic> {
     for finding in &mut findings {
         let near = finding.about.as_deref().and_then(|path| near(root, path));
         finding.help = near.or(finding.help.take());

@@ -6,9 +6,9 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use ouro_rules::attr::Value;
-use ouro_rules::{Diagnostic, Label, Pattern, Target};
+use ouro_rules::{Diagnostic, Label, Pattern, Target, vmlinux};
 
-use super::{Request, unlisted};
+use super::{Request, map_types, unlisted};
 use crate::event::Event;
 use crate::execute::without_colors;
 use crate::load::{self, BUILD_FILES, Loaded};
@@ -30,7 +30,10 @@ impl<'r> Owners<'r> {
     pub(crate) fn told(&self, mut event: Event) -> Event {
         if let Event::Failed { owner, output, findings, .. } = &mut event {
             findings.iter_mut().filter(|finding| finding.about.is_some()).for_each(|finding| self.complete(finding, owner));
-            findings.extend(self.unlisted(owner, &without_colors(output)));
+            let printed = without_colors(output);
+            findings.extend(self.unlisted(owner, &printed));
+            findings.extend(self.unknown_types(owner, &printed));
+            findings.extend(vmlinux::clash(&owner.to_string(), &printed));
         }
         event
     }
@@ -43,9 +46,20 @@ impl<'r> Owners<'r> {
         missed.iter().filter_map(|place| unlisted::finding(loaded, target, place)).collect()
     }
 
+    /// What maps name and no header declares.
+    fn unknown_types(&self, user: &Label, printed: &str) -> Vec<Diagnostic> {
+        let unknown = map_types::unknown(&self.request.workspace.root, printed);
+        let loaded = if unknown.is_empty() { None } else { self.loaded() };
+        let Some((loaded, target)) = loaded.and_then(|loaded| Some((loaded, loaded.target(user)?))) else { return Vec::new() };
+        unknown.iter().filter_map(|named| map_types::finding(loaded, target, named)).collect()
+    }
+
     fn complete(&self, finding: &mut Diagnostic, user: &Label) {
         let Some(file) = finding.about.clone().filter(|file| !file.starts_with('/')) else { return };
         let Some((loaded, target)) = self.loaded().and_then(|loaded| Some((loaded, loaded.target(user)?))) else { return };
+        if map_types::place(finding, loaded, target) {
+            return;
+        }
         let is_there = self.request.workspace.root.join(&*file).is_file();
         let offers = best(loaded, target, &file);
         match offers {

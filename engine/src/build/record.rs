@@ -38,7 +38,8 @@ pub(super) type Files = HashMap<Arc<str>, Known>;
 
 /// Writes the snapshot, if there can be one.
 pub(super) fn record(build: &Finished<'_>, key: &Digest, memory: &Memory) -> Result<(), StateError> {
-    if build.summary.disturbed {
+    // Without a compiler, nothing tells where one may appear.
+    if build.summary.disturbed || !memory.toolchain.is_whole() {
         return Ok(());
     }
     let root = &build.request.workspace.root;

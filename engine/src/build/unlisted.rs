@@ -24,7 +24,8 @@ pub(super) fn missed(printed: &str) -> Vec<Place<'_>> {
     places.filter(|(_, wanted)| told.insert((wanted.attr, wanted.name))).collect()
 }
 
-fn span(place: &str) -> Option<Span> {
+/// `parse.c:3:1` as a place.
+pub(super) fn span(place: &str) -> Option<Span> {
     let (rest, column) = place.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;
     Some(Span::point(file.strip_prefix("./").unwrap_or(file), line.parse().ok()?, column.parse().ok()?))
@@ -49,8 +50,18 @@ pub(super) fn finding(loaded: &Loaded, user: &Target, (place, wanted): &Place<'_
 
 /// The target of this name: in the same package rather than in another.
 fn best<'l>(loaded: &'l Loaded, user: &Target, wanted: &Wanted<'_>) -> Option<&'l Target> {
-    let named = loaded.packages.values().filter_map(|package| package.targets.get(wanted.name));
-    let fitting = named.filter(|target| *target.rule == *wanted.rule);
+    best_of(loaded, user, wanted.name, wanted.rule)
+}
+
+/// The map of this name that a target lists, or else the best one.
+pub(super) fn best_map<'l>(loaded: &'l Loaded, user: &Target, name: &str) -> Option<&'l Target> {
+    let listed = user.get("maps").items().iter().filter_map(|item| loaded.target(item.value.as_label()?));
+    listed.into_iter().find(|target| *target.label.name == *name).or_else(|| best_of(loaded, user, name, "bpf_map"))
+}
+
+fn best_of<'l>(loaded: &'l Loaded, user: &Target, name: &str, rule: &str) -> Option<&'l Target> {
+    let named = loaded.packages.values().filter_map(|package| package.targets.get(name));
+    let fitting = named.filter(|target| *target.rule == *rule);
     fitting.min_by_key(|target| (target.label.package != user.label.package, &target.label))
 }
 

@@ -11,35 +11,85 @@ use ouro_rules::{Configuration, Diagnostic};
 use super::{Analysis, Request, config};
 use crate::configure::{Configured, configure};
 use crate::event::Event;
-use crate::fast::FastSet;
+use crate::fast::{FastMap, FastSet};
 use crate::load::Loaded;
 use crate::plan::{self, Plan};
 use crate::toolchain::Toolchain;
 use crate::workspace::OUT_FOLDER;
 
+/// How far to go.
+#[derive(Clone, Copy)]
+pub(super) struct Going<'a> {
+    pub(super) request: &'a Request<'a>,
+    /// On with what is not wrong.
+    pub(super) keep_going: bool,
+    pub(super) cancelled: &'a AtomicBool,
+}
+
+/// What came of the configurations that go on, and what is wrong; nothing is, unless told to keep going.
+pub(super) struct Kept<'a, T> {
+    pub(super) of: Vec<(&'a Configuration, T)>,
+    pub(super) findings: Vec<Diagnostic>,
+}
+
 /// What was loaded, for each configuration of the request.
-pub(super) fn configured<'l>(request: &Request<'_>, loaded: &'l Loaded) -> Result<Vec<Configured<'l>>, Vec<Diagnostic>> {
-    each(request.configurations, |configuration| configure(loaded, configuration))
+pub(super) fn configured<'a, 'l>(going: Going<'a>, loaded: &'l Loaded) -> Result<Kept<'a, Configured<'l>>, Vec<Diagnostic>> {
+    let (mut of, mut found) = (Vec::new(), Vec::new());
+    for configuration in going.request.configurations {
+        match configure(loaded, configuration) {
+            Ok(configured) => of.push((configuration, configured)),
+            Err(more) => found.push((configuration, more)),
+        }
+    }
+    going.on(of, found, &[])
 }
 
 /// What it means, for each configuration of the request.
-pub(super) fn analysed<'c>(
-    request: &Request<'_>,
-    configured: &'c [Configured<'_>],
+pub(super) fn analysed<'a, 'c>(
+    going: Going<'a>,
+    configured: &'c Kept<'a, Configured<'_>>,
     toolchain: &Toolchain,
-    cancelled: &AtomicBool,
     events: &dyn Fn(Event),
-) -> Result<Vec<Analysis<'c>>, Vec<Diagnostic>> {
-    let pairs: Vec<_> = request.configurations.iter().zip(configured).collect();
-    each(&pairs, |(configuration, configured)| {
-        Analysis::told(
-            &request.workspace.root,
-            configured,
-            &config(request.workspace, configuration, toolchain.of_folder(&configuration.folder).facts()),
-            cancelled,
-            events,
-        )
-    })
+) -> Result<Kept<'a, Analysis<'c>>, Vec<Diagnostic>> {
+    let (mut of, mut found) = (Vec::new(), Vec::new());
+    for (configuration, configured) in &configured.of {
+        let workspace = going.request.workspace;
+        let config = config(workspace, configuration, toolchain.of_folder(&configuration.folder).facts());
+        let how = (going.keep_going, going.cancelled);
+        let (analysis, more) = Analysis::told(&workspace.root, configured, &config, how, events);
+        of.extend(analysis.map(|analysis| (*configuration, analysis)));
+        found.push((*configuration, more));
+    }
+    going.on(of, found, &configured.findings)
+}
+
+impl<'a> Going<'a> {
+    /// On with these, if with any.
+    fn on<T>(
+        self,
+        of: Vec<(&'a Configuration, T)>,
+        found: Vec<(&Configuration, Vec<Diagnostic>)>,
+        before: &[Diagnostic],
+    ) -> Result<Kept<'a, T>, Vec<Diagnostic>> {
+        let found = whose(&found, self.request.configurations.len());
+        let findings = sorted(before.iter().cloned().chain(found).collect());
+        let goes_on = findings.is_empty() || self.keep_going && !of.is_empty();
+        if goes_on { Ok(Kept { of, findings }) } else { Err(findings) }
+    }
+}
+
+/// What was found, each thing once; what only some of all configurations have says of which.
+fn whose(found: &[(&Configuration, Vec<Diagnostic>)], all: usize) -> Vec<Diagnostic> {
+    let each =
+        || found.iter().flat_map(|(configuration, findings)| findings.iter().map(|finding| (&*configuration.folder, finding)));
+    let mut having: FastMap<&Diagnostic, Vec<&str>> = FastMap::default();
+    each().for_each(|(folder, finding)| having.entry(finding).or_default().push(folder));
+    let told = each().filter_map(|(_, finding)| {
+        let folders = having.remove(finding)?;
+        let finding = finding.clone();
+        Some(if folders.len() < all { finding.note(format!("in the configuration `{}`", folders.join("`, `"))) } else { finding })
+    });
+    sorted(told.collect())
 }
 
 /// What was said while loading and analysing, each thing once.
@@ -61,14 +111,26 @@ pub(super) struct Planned {
     starts: Vec<usize>,
 }
 
-/// Plans all of them. Each has an output folder of its own, so no two make the same file.
-pub(super) fn planned(analyses: &[Analysis<'_>]) -> Result<Planned, Vec<Diagnostic>> {
-    let mut planned = Planned { plan: Plan::default(), starts: Vec::new() };
-    for plan in each(analyses, |analysis| plan::plan(&analysis.graph, &analysis.analysed))? {
-        planned.starts.push(planned.plan.actions.len());
-        planned.plan.append(plan);
+/// Plans all of them. Each has an output folder of its own, so no two make the same file. `before` is what was found so far.
+pub(super) fn planned(
+    configurations: &[&Configuration],
+    analyses: &[Analysis<'_>],
+    before: &[Diagnostic],
+) -> Result<Planned, Vec<Diagnostic>> {
+    let (mut planned, mut found) = (Planned { plan: Plan::default(), starts: Vec::new() }, Vec::new());
+    for (configuration, analysis) in configurations.iter().zip(analyses) {
+        match plan::plan(&analysis.graph, &analysis.analysed) {
+            Ok(plan) => {
+                planned.starts.push(planned.plan.actions.len());
+                planned.plan.append(plan);
+            }
+            Err(more) => found.push((*configuration, more)),
+        }
     }
-    Ok(planned)
+    if found.is_empty() {
+        return Ok(planned);
+    }
+    Err(sorted(whose(&found, configurations.len()).into_iter().chain(before.iter().cloned()).collect()))
 }
 
 impl Planned {
@@ -78,8 +140,8 @@ impl Planned {
     }
 
     /// Tells whose the actions are, when there are several configurations.
-    pub(super) fn tell(&self, configurations: &[Configuration], events: &dyn Fn(Event)) {
-        tell(configurations, self.starts.iter().copied(), events);
+    pub(super) fn tell(&self, configurations: &[&Configuration], events: &dyn Fn(Event)) {
+        tell(configurations.iter().copied(), self.starts.iter().copied(), events);
     }
 }
 
@@ -91,27 +153,19 @@ pub(super) fn tell_whose(configurations: &[Configuration], first: usize, outputs
     };
     let place = |output: &Arc<str>| configurations.iter().position(|one| is_of(output, one));
     let starts = (0..configurations.len()).map(|own| first + outputs.partition_point(|output| place(output) < Some(own)));
-    tell(configurations, starts, events);
+    tell(configurations.iter(), starts, events);
 }
 
 /// Tells the place of each configuration's first action, when there are several configurations.
-fn tell(configurations: &[Configuration], starts: impl Iterator<Item = usize>, events: &dyn Fn(Event)) {
+fn tell<'c>(
+    configurations: impl ExactSizeIterator<Item = &'c Configuration>,
+    starts: impl Iterator<Item = usize>,
+    events: &dyn Fn(Event),
+) {
     if configurations.len() > 1 {
-        let told = configurations.iter().zip(starts);
+        let told = configurations.zip(starts);
         told.for_each(|(one, first)| events(Event::Configured { name: one.folder.as_str().into(), first }));
     }
-}
-
-/// All results, or the findings of all; those that several configurations have are told once.
-fn each<T, R>(items: &[T], work: impl Fn(&T) -> Result<R, Vec<Diagnostic>>) -> Result<Vec<R>, Vec<Diagnostic>> {
-    let (mut results, mut findings) = (Vec::new(), Vec::new());
-    for item in items {
-        match work(item) {
-            Ok(result) => results.push(result),
-            Err(more) => findings.extend(more),
-        }
-    }
-    if findings.is_empty() { Ok(results) } else { Err(sorted(findings)) }
 }
 
 #[cfg(test)]

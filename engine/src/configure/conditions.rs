@@ -37,7 +37,7 @@ impl<'l> Conditions<'l> {
     pub(super) fn new(loaded: &'l Loaded, configuration: &Configuration, findings: &mut Vec<Diagnostic>) -> Conditions<'l> {
         let mut configuration = configuration.clone();
         for (label, given) in &mut configuration.flags {
-            let placed = |finding: Diagnostic| Diagnostic { span: given.span.clone(), ..finding };
+            let placed = |finding: Diagnostic| finding.named_at(given.span.clone());
             let Some(flag) = flag_of(loaded, label) else {
                 findings.push(placed(no_flag(loaded, label)));
                 continue;

@@ -75,7 +75,10 @@ impl<'l> Builder<'_, 'l> {
             let (nodes, targets): (Vec<NodeId>, Vec<&Target>) = some.unzip();
             let resolved = self.resolver.all(&targets);
             for ((node, target), resolved) in nodes.into_iter().zip(targets).zip(resolved) {
-                self.findings.extend(resolved.findings);
+                if !resolved.findings.is_empty() {
+                    self.graph.broken.insert(node);
+                    self.findings.extend(resolved.findings);
+                }
                 resolved.mentions.iter().for_each(|mention| self.add_edge(node, target, mention));
             }
         }
@@ -112,6 +115,7 @@ impl<'l> Builder<'_, 'l> {
             Some(To::File) => self.add_file(label),
             None => {
                 let finding = self.missing(by, kind, label, span);
+                self.graph.broken.insert(node);
                 return self.findings.push(by.blamed(finding));
             }
         };

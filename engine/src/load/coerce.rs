@@ -201,8 +201,12 @@ fn mismatch(attr: &str, ty: &AttrType, value: Value<'_>, span: &Span) -> Diagnos
     finding.maybe_help(remedy(ty, value))
 }
 
-/// Brackets too few or too many are the usual mistake.
+/// Brackets too few or too many are the usual mistake, and quotes around numbers.
 fn remedy(ty: &AttrType, value: Value<'_>) -> Option<String> {
+    let takes_numbers = matches!(ty, AttrType::Int) || matches!(ty, AttrType::OneOf(types) if types.contains(&AttrType::Int));
+    if let Some(number) = value.unpack_str().filter(|text| takes_numbers && text.parse::<i64>().is_ok()) {
+        return Some(format!("write `{number}`, without quotes"));
+    }
     let lists = |ty: &AttrType| matches!(ty, AttrType::List(item) if first_fit(item, value).is_some());
     let wraps = lists(ty) || matches!(ty, AttrType::OneOf(types) if types.iter().any(lists));
     if wraps {

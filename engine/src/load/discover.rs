@@ -89,6 +89,10 @@ pub(crate) fn is_walked_alike(workspace: &Workspace, path: &str, folders: &[&str
 
 /// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.
 pub(super) fn no_package(workspace: &Workspace, package: &str, asked: Option<&Label>) -> Diagnostic {
+    if workspace.root.join(package).is_file() {
+        return Diagnostic::bare(format!("no package `//{package}`: it is a file"))
+            .help(format!("name the target that uses it; `ouro query 'owner({package})'` tells which"));
+    }
     if !workspace.root.join(package).is_dir() {
         let near = near_folder(workspace, package).map(|near| format!("did you mean `//{near}`?"));
         return Diagnostic::bare(format!("no package `//{package}`: there is no such folder")).maybe_help(near);

@@ -60,16 +60,25 @@ pub(super) fn syntax(error: &starlark::Error, language: Language) -> Diagnostic 
         }
         (text, _) => (format!("syntax error: {}", text.strip_prefix("parse error: ").unwrap_or(text)), None),
     };
-    Diagnostic::error(&first_line(at), message).maybe_help(help.map(str::to_owned))
+    let finding = Diagnostic::error(&first_line(at), message).maybe_help(help.map(str::to_owned));
+    match open_before(at) {
+        Some((place, bracket)) => finding.related(&place, format!("this `{bracket}` is never closed")),
+        None => finding,
+    }
 }
 
 /// The parser met the end of the file: the cause is a bracket before.
 fn at_the_end(at: &FileSpan) -> Option<Diagnostic> {
+    let rest = at.file.source().get(at.span.begin().get() as usize..)?;
+    let (place, bracket) = open_before(at).filter(|_| rest.trim().is_empty())?;
+    Some(Diagnostic::error(&place, format!("syntax error: `{bracket}` is never closed")))
+}
+
+/// The bracket before a place that no other closes in the whole file.
+fn open_before(at: &FileSpan) -> Option<(Span, &str)> {
     let text = at.file.source();
-    let rest = text.get(at.span.begin().get() as usize..)?;
-    let bracket = rest.trim().is_empty().then(|| nesting::unclosed(text)).flatten()?;
-    let place = span(&at.file.file_span(bytes(bracket, bracket + 1)));
-    Some(Diagnostic::error(&place, format!("syntax error: `{}` is never closed", &text[bracket..=bracket])))
+    let bracket = nesting::unclosed(text).filter(|bracket| *bracket < at.span.begin().get() as usize)?;
+    Some((span(&at.file.file_span(bytes(bracket, bracket + 1))), &text[bracket..=bracket]))
 }
 
 /// The word in backticks at the start of a message, with them.

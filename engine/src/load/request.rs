@@ -37,7 +37,7 @@ pub(super) fn packages(
     let mut wanted: BTreeMap<Arc<str>, Option<&'static str>> = BTreeMap::new();
     for scope in patterns.iter().filter(|pattern| !pattern.negative).map(|pattern| &pattern.scope) {
         match scope {
-            Scope::Target(label) if !label.repo.is_empty() => findings.push(foreign(label)),
+            Scope::Target(label) if !label.repo.is_empty() => findings.push(foreign(label).named_at(None)),
             Scope::Target(Label { package, .. }) | Scope::Package(package) => {
                 wanted.entry(package.clone()).or_default();
             }
@@ -45,7 +45,7 @@ pub(super) fn packages(
                 let before = findings.len();
                 let found = discover::below(workspace, crew, root, reads, findings);
                 if found.is_empty() && findings.len() == before {
-                    findings.push(nothing_below(workspace, root));
+                    findings.push(nothing_below(workspace, root).named_at(None));
                 }
                 reads.listed.reserve(found.len());
                 let listed = found.into_iter().map(|Found { package, build_file, files }| {
@@ -89,7 +89,9 @@ pub(super) fn select(
                 Some(package) if package.targets.contains_key(&label.name) || made(package).any(|name| *name == *label.name) => {
                     selected.insert(label.clone());
                 }
-                Some(package) if !broken.contains(&label.package) => findings.push(no_target(workspace, package, label)),
+                Some(package) if !broken.contains(&label.package) => {
+                    findings.push(no_target(workspace, package, label).named_at(None))
+                }
                 _ => {}
             },
             Scope::Package(package) => selected.extend(packages.get(package).into_iter().flat_map(automatic)),
@@ -117,15 +119,31 @@ fn made(package: &Package) -> impl Iterator<Item = &str> {
     package.targets.values().flat_map(|target| target.get("outs").items()).filter_map(|out| out.value.as_str())
 }
 
+/// The targets of a package that name a file.
+fn users<'p>(package: &'p Package, file: &'p Label) -> impl Iterator<Item = &'p Label> {
+    let names = move |target: &&Target| {
+        let mut found = false;
+        target.attrs.values().for_each(|attr| attr.value.each_label(&attr.span, &mut |label, _| found |= label == file));
+        found
+    };
+    package.targets.values().filter(names).map(|target| &target.label)
+}
+
+/// So many targets are told by their names.
+const FEW: usize = 6;
+
 fn no_target(workspace: &Workspace, package: &Package, label: &Label) -> Diagnostic {
     let finding = Diagnostic::bare(format!("no target `{}` in `{}`", label.name, package.build_file));
     if workspace.root.join(label.path()).is_file() {
-        return finding.help(format!("`{}` is a file; name the target that uses it", label.path()));
+        let users: Vec<String> = users(package, label).map(|user| format!("`{user}`")).collect();
+        let which = if users.is_empty() { String::new() } else { format!(": {}", users.join(" or ")) };
+        return finding.help(format!("`{}` is a file; name the target that uses it{which}", label.path()));
     }
     let names = package.targets.keys().map(|name| &**name).chain(made(package));
     let near = did_you_mean(&label.name, names).or_else(|| discover::folder_meant(workspace, label));
     finding.help(near.unwrap_or_else(|| match package.targets.len() {
         0 => "the package has no targets".to_owned(),
+        1..=FEW => format!("there are `{}`", package.targets.keys().map(|name| &**name).collect::<Vec<_>>().join("`, `")),
         _ => format!("`//{}:all` selects every target of the package", package.name),
     }))
 }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ouro_rules::diagnostic::{Diagnostic, did_you_mean, sorted};
-use ouro_rules::label::{Pattern, Scope};
+use ouro_rules::label::{Label, Pattern, Scope};
 
 use super::bits::Bits;
 use super::links::Link;
@@ -104,13 +104,13 @@ impl TargetGraph {
     /// What is wrong with a pattern that selects nothing.
     fn unknown(&self, scope: &Scope) -> Option<Diagnostic> {
         match scope {
+            Scope::Target(Label { package: name, .. }) | Scope::Package(name) if self.package(name).is_none() => {
+                let names = self.packages().map(|(name, _)| name);
+                Some(Diagnostic::bare(format!("there is no package `//{name}`")).maybe_help(did_you_mean(name, names)))
+            }
             Scope::Target(label) => {
                 let names = self.members(&label.package).map(|node| self.node(node).label.name);
                 Some(Diagnostic::bare(format!("there is no target `{label}`")).maybe_help(did_you_mean(&label.name, names)))
-            }
-            Scope::Package(name) if self.package(name).is_none() => {
-                let names = self.packages().map(|(name, _)| name);
-                Some(Diagnostic::bare(format!("there is no package `//{name}`")).maybe_help(did_you_mean(name, names)))
             }
             Scope::Package(_) | Scope::Subtree(_) => None,
         }

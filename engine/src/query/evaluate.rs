@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use ouro_rules::label::Scope;
 use regex::Regex;
 
 use super::Attributes;
@@ -98,7 +99,7 @@ impl<'a> Evaluation<'a> {
         match call.function {
             Function::Deps => self.walk(graph.down(), None).reach(last, call.number()),
             Function::Rdeps if args.len() == 2 => self.rdeps(first, last, call.number()),
-            Function::Rdeps | Function::Allrdeps => self.walk(graph.up(), None).reach(last, call.number()),
+            Function::Rdeps | Function::Allrdeps => self.dependents(last, None, call.number()),
             Function::Somepath => self.of(self.path(first, last)),
             Function::Allpaths => {
                 let mut set = self.walk(graph.down(), None).reach(first, None);
@@ -131,9 +132,41 @@ impl<'a> Evaluation<'a> {
 
     fn rdeps(&self, universe: &Bits, of: &Bits, steps: Option<u32>) -> Bits {
         let within = self.walk(self.graph.down(), None).reach(universe, None);
-        let mut start = of.clone();
-        start.intersect(&within);
-        self.walk(self.graph.up(), Some(&within)).reach(&start, steps)
+        self.dependents(of, Some(&within), steps)
+    }
+
+    /// What depends on these. On a BUILD or `.star` file all targets do that are made from it.
+    fn dependents(&self, of: &Bits, within: Option<&Bits>, steps: Option<u32>) -> Bits {
+        let up = |mut start: Bits, steps| {
+            within.iter().for_each(|within| start.intersect(within));
+            self.walk(self.graph.up(), within).reach(&start, steps)
+        };
+        let mut set = up(of.clone(), steps);
+        let (files, made) = self.made_from(of, within);
+        set.unite(&files);
+        if steps != Some(0) && made.iter().next().is_some() {
+            set.unite(&up(made, steps.map(|steps| steps - 1)));
+        }
+        set
+    }
+
+    /// The BUILD and `.star` files among these nodes, and the targets `within` that are made from them.
+    fn made_from(&self, set: &Bits, within: Option<&Bits>) -> (Bits, Bits) {
+        let (mut files, mut made) = (self.none(), self.none());
+        for (name, package) in self.graph.packages() {
+            let own: Vec<Ix> =
+                package.loads.iter().copied().chain([package.build_file]).filter(|file| set.contains(*file)).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let mut targets = self.graph.select(&Scope::Package(name.into()));
+            targets.retain(|target| within.is_none_or(|within| within.contains(*target)));
+            if !targets.is_empty() {
+                files.extend(own);
+                made.extend(targets);
+            }
+        }
+        (files, made)
     }
 
     fn matching(&self, call: &Call, set: &Bits, matches: impl Fn(Ix, &Regex) -> bool) -> Bits {

@@ -224,11 +224,24 @@ impl TargetGraph {
         (start..end).map(Ix::new)
     }
 
+    /// The `.star` file of this path, by whatever labels it is loaded.
+    fn modules(&self, path: &str) -> Vec<Ix> {
+        if !path.ends_with(".star") {
+            return Vec::new();
+        }
+        let loaded: BTreeSet<Ix> = self.packages.iter().flat_map(|package| package.loads.iter().copied()).collect();
+        let is_meant = |node: &Ix| {
+            let label = self.node(*node).label;
+            label.repo.is_empty() && label.to_label().path() == path
+        };
+        loaded.into_iter().filter(is_meant).collect()
+    }
+
     /// The node of a label, or all targets of a package or of those below it, manual ones too.
     pub fn select(&self, scope: &Scope) -> Vec<Ix> {
         let is_target = |node: &Ix| matches!(self.rows[node.place()].what, What::Rule(_));
         match scope {
-            Scope::Target(label) => self.find(label.into()).into_iter().collect(),
+            Scope::Target(label) => self.find(label.into()).map_or_else(|| self.modules(&label.path()), |node| vec![node]),
             Scope::Package(package) => self.members(package).filter(is_target).collect(),
             Scope::Subtree(root) => {
                 let is_in = |node: &Ix| is_below(self.texts.get(self.rows[node.place()].package), root);

@@ -18,6 +18,8 @@ pub(super) struct Meaning {
     pub(super) scope: Scope,
     /// The path of the file, when the word is one.
     file: Option<String>,
+    /// Whether it is a `.star` file, which belongs to all packages that load it.
+    is_module: bool,
 }
 
 /// Where an expression is read.
@@ -37,19 +39,25 @@ pub(super) fn meaning(word: &Word, here: Here<'_>) -> Result<Meaning, Diagnostic
     let wrong = |message: String| Err(Diagnostic::error(&word.span, message));
     match path(&word.text, cwd) {
         Some(path) if is_file(&path) => {
-            return match label(&path, is_file) {
-                Some(label) => Ok(Meaning { scope: Scope::Target(label), file: Some(path) }),
+            let is_module = is_module(&path);
+            return match label(&path, is_file).or_else(|| is_module.then(|| Label::new("", path.clone()))) {
+                Some(label) => Ok(Meaning { scope: Scope::Target(label), file: Some(path), is_module }),
                 None => wrong(format!("the file `{path}` belongs to no package"))
                     .map_err(|finding| finding.help("a package is a folder with a `BUILD.ouro` or `BUILD` file")),
             };
         }
         Some(path) if word.text.contains('/') && !is_package(&path, is_file) => {
-            return wrong(format!("`{path}` is neither a file nor a package"));
+            let finding = wrong(format!("`{path}` is neither a file nor a package"));
+            return finding.map_err(|finding| Diagnostic { about: Some(path.into()), ..finding });
         }
         _ => {}
     }
     match repositories.pattern(&word.text, cwd) {
-        Ok(Pattern { negative: false, scope }) => Ok(Meaning { scope, file: None }),
+        Ok(Pattern { negative: false, scope }) => {
+            let path = if let Scope::Target(label) = &scope { label.path() } else { String::new() };
+            let is_module = is_module(&path) && is_file(&path);
+            Ok(Meaning { scope, file: is_module.then_some(path), is_module })
+        }
         Ok(_) => wrong(format!("`{}` takes away, and there is nothing before it", word.text))
             .map_err(|finding| finding.help("write `a - b`")),
         Err(finding) => Err(Diagnostic { span: Some(word.span.clone()), ..finding }),
@@ -78,6 +86,10 @@ fn label(path: &str, is_file: &dyn Fn(&str) -> bool) -> Option<Label> {
     Some(Label::new(package, path[package.len()..].trim_start_matches('/')))
 }
 
+fn is_module(path: &str) -> bool {
+    path.ends_with(".star")
+}
+
 fn is_package(folder: &str, is_file: &dyn Fn(&str) -> bool) -> bool {
     BUILD_FILES.iter().any(|name| is_file(&join(folder, name)))
 }
@@ -93,6 +105,7 @@ impl Meaning {
     pub(super) fn folder(&self) -> Option<(Arc<str>, bool)> {
         match &self.scope {
             Scope::Target(label) if !label.repo.is_empty() => None,
+            Scope::Target(_) if self.is_module => Some(("".into(), true)),
             Scope::Target(Label { package, .. }) | Scope::Package(package) => Some((package.clone(), false)),
             Scope::Subtree(root) => Some((root.clone(), true)),
         }
@@ -101,13 +114,16 @@ impl Meaning {
     /// What is wrong with the word in this graph.
     pub(super) fn finding(&self, word: &Word, graph: &TargetGraph) -> Option<Diagnostic> {
         let Scope::Target(label) = &self.scope else { return None };
-        if graph.find(label.into()).is_some() {
+        if !graph.select(&self.scope).is_empty() {
             return None;
         }
         let finding = |message: String| Some(Diagnostic::error(&word.span, message));
         if graph.programs_only() {
             return finding(format!("`{label}` is no program"))
                 .map(|finding| finding.help("with `--jumps` an expression names programs; a chain's is its `entry`"));
+        }
+        if let Some(path) = self.file.as_ref().filter(|_| self.is_module) {
+            return finding(format!("no package loads the file `{path}`"));
         }
         if let Some(path) = &self.file {
             return finding(format!("no target names the file `{path}`"))

@@ -94,8 +94,13 @@ impl Case {
 
     /// Where it finds programs.
     pub(super) fn search_path(&self) -> &str {
-        self.command().1.get("PATH").map_or(SEARCH_PATH, String::as_str)
+        search_path(self.command().1)
     }
+}
+
+/// Where a test with this environment finds programs.
+pub(super) fn search_path(env: &BTreeMap<String, String>) -> &str {
+    env.get("PATH").map_or(SEARCH_PATH, String::as_str)
 }
 
 /// What everybody's tests get, then its own, then what the command line says.

@@ -7,8 +7,19 @@ use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
+use ouro_cache::{Digest, Hasher};
+
 /// As much of a first line as Linux looks at.
 const LONGEST: u64 = 256;
+
+/// What tells one interpreter of a script from another: the bytes of all programs that start it. One that is missing shows when the
+/// script is started; `bytes` gives those of a file.
+pub(super) fn identity(program: &Path, search: &str, bytes: impl Fn(&Arc<str>) -> Option<Digest>) -> io::Result<Option<Digest>> {
+    let mut hasher = Hasher::new("ouro interpreter v1");
+    let programs = of(program, search)?;
+    let count = programs.iter().filter_map(bytes).map(|digest| hasher.field(digest.as_bytes())).count();
+    Ok((count > 0).then(|| hasher.finish()))
+}
 
 /// The programs that the file's `#!` names, in the order they are started; none when it has no such line. What `env` is to find is
 /// looked for in the folders of `search`.

@@ -5,11 +5,11 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use ouro_cache::{ActionResult, CacheError, Digest, Entry, Hasher, Output, Store};
+use ouro_cache::{ActionResult, CacheError, Digest, Entry, Output, Store};
 use ouro_rules::Artifact;
 
 use super::attempt::{Attempt, End, Place, attempt};
@@ -19,6 +19,7 @@ use crate::execute::Options;
 use crate::execute::key::{self, Input};
 use crate::execute::sandbox::Confinement;
 use crate::execute::{Files, input};
+use crate::state::journal::{Batch, Deed, Ended};
 use crate::state::{File, State, write_renamed};
 
 /// Whoever looks after a CI machine reads the files of tests, too.
@@ -33,12 +34,21 @@ pub(super) struct Judge<'a> {
     options: &'a Options<'a>,
     manner: &'a Manner,
     events: &'a (dyn Fn(TestEvent) + Sync),
+    /// What is written down of those that ran.
+    ran: Mutex<Batch>,
 }
 
 /// What a test depends on.
 struct Known {
     key: Digest,
+    tool: Option<Digest>,
     files: Vec<(Arc<str>, File)>,
+}
+
+impl Known {
+    fn inputs(&self) -> Vec<Input> {
+        self.files.iter().map(|(path, file)| input(path, file)).collect()
+    }
 }
 
 impl<'a> Judge<'a> {
@@ -51,7 +61,7 @@ impl<'a> Judge<'a> {
         events: &'a (dyn Fn(TestEvent) + Sync),
     ) -> Judge<'a> {
         let confinement = Confinement::new(root, options.sandbox);
-        Judge { root, store, files: Files::new(root, before), confinement, options, manner, events }
+        Judge { root, store, files: Files::new(root, before), confinement, options, manner, events, ran: Mutex::default() }
     }
 
     /// How a test ends; nothing when it was interrupted.
@@ -66,9 +76,10 @@ impl<'a> Judge<'a> {
         judged.unwrap_or_else(|error| Some(self.broken(test, error.to_string())))
     }
 
-    /// The files that were looked at.
-    pub(super) fn learnt(self) -> Vec<(Arc<str>, File)> {
-        self.files.into_known().into_iter().filter_map(|(path, file)| Some((path, file?))).collect()
+    /// The files that were looked at, and what is written down of the tests that ran.
+    pub(super) fn learnt(self) -> (Vec<(Arc<str>, File)>, Batch) {
+        let files = self.files.into_known().into_iter().filter_map(|(path, file)| Some((path, file?))).collect();
+        (files, self.ran.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn is_cancelled(&self) -> bool {
@@ -77,9 +88,9 @@ impl<'a> Judge<'a> {
 
     fn known(&self, test: &Case) -> io::Result<Known> {
         let files: Vec<_> = test.action.inputs.iter().map(|input| self.file(input.path())).collect::<io::Result<_>>()?;
-        let inputs: Vec<Input> = files.iter().map(|(path, file)| input(path, file)).collect();
         let tool = self.interpreter(test)?;
-        Ok(Known { key: key::digest(&key::ingredients(&test.action, tool, &inputs)), files })
+        let known = Known { key: Digest::of(b""), tool, files };
+        Ok(Known { key: key::digest(&key::ingredients(&test.action, tool, &known.inputs())), ..known })
     }
 
     fn file(&self, path: &Arc<str>) -> io::Result<(Arc<str>, File)> {
@@ -87,13 +98,10 @@ impl<'a> Judge<'a> {
         file.map(|file| (path.clone(), file)).map_err(named(&format!("read `{path}`")))
     }
 
-    /// The identity of what runs a script. One that is missing shows when the script is started.
+    /// The identity of what runs a script.
     fn interpreter(&self, test: &Case) -> io::Result<Option<Digest>> {
-        let programs = interpreter::of(&self.root.join(&**test.executable.path()), test.search_path())?;
-        let mut hasher = Hasher::new("ouro interpreter v1");
-        let found = programs.iter().filter_map(|path| self.file(path).ok());
-        let count = found.map(|(_, file)| hasher.field(file.digest.as_bytes())).count();
-        Ok((count > 0).then(|| hasher.finish()))
+        let program = self.root.join(&**test.executable.path());
+        interpreter::identity(&program, test.search_path(), |path| Some(self.file(path).ok()?.1.digest))
     }
 
     /// The report of a pass with the same key, its log and what else was told of it put in place.
@@ -121,8 +129,10 @@ impl<'a> Judge<'a> {
     }
 
     fn run(&self, test: &Case, known: &Known) -> io::Result<Option<Report>> {
+        let began = SystemTime::now();
         let Some(attempts) = self.attempts(test)? else { return Ok(None) };
         let report = report(test, &attempts);
+        self.write_down(test, known, &report, began);
         let outputs = test.outputs();
         write_renamed(&self.root.join(outputs.xml), junit::of_test(test.label(), &attempts).as_bytes(), READABLE)?;
         let facts = serde_json::to_string(&report).expect("BUG: reports are plain data");
@@ -130,6 +140,17 @@ impl<'a> Judge<'a> {
         // What cannot be kept costs another run and nothing else.
         let _ = self.keep(test, known, &report);
         Ok(Some(report))
+    }
+
+    /// For whoever asks later why it ran.
+    fn write_down(&self, test: &Case, known: &Known, report: &Report, began: SystemTime) {
+        let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
+        let inputs = known.inputs();
+        let ingredients = key::ingredients(&test.action, known.tool, &inputs);
+        let facts = ingredients.iter().map(|one| one.with_parts(|kind, parts| ran.fact(kind, parts))).collect();
+        let ended = if report.status == Status::Passed { Ended::Ran } else { Ended::Failed };
+        let output = Arc::clone(test.action.outputs[0].path());
+        ran.add(&Deed { output, began, took: report.took, ended, displaced: Vec::new() }, facts);
     }
 
     /// Runs it as often as asked; nothing when interrupted.
@@ -201,7 +222,8 @@ pub(super) fn named(doing: &str) -> impl Fn(io::Error) -> io::Error {
     move |error| io::Error::new(error.kind(), format!("cannot {doing}: {error}"))
 }
 
-fn is_pass(entry: &Entry) -> bool {
+/// A failure takes the place of a pass, and leaves nothing.
+pub(crate) fn is_pass(entry: &Entry) -> bool {
     !entry.result.outputs.is_empty()
 }
 

@@ -112,7 +112,7 @@ impl Expansion<'_> {
         let is_suite = self.loaded.target(&end).is_some_and(|target| labels(self.loaded, target, EdgeKind::Test).is_some());
         let finding =
             || Diagnostic::bare(format!("`{label}` is no test")).help("name tests or test suites; `ouro build` builds the rest");
-        (!is_suite && !is_test(self.loaded, &end)).then(finding)
+        (!is_suite && !is_test(self.loaded, &end)).then(|| finding().named_at(None))
     }
 }
 

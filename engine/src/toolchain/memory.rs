@@ -64,10 +64,7 @@ impl Memory {
             Some(path) => Some(Found { identity: reading.program(path, identity)?, path: path.clone() }),
             None => None,
         };
-        let shell = match is_program(Path::new(SHELL)) {
-            true => Some(Found { path: SHELL.into(), identity: reading.program(Path::new(SHELL), Digest::of(b""))? }),
-            false => None,
-        };
+        let shell = reading.shell()?;
         links.iter().try_for_each(|path| reading.see(path))?;
         let version = said.version.lines().next().unwrap_or_default().to_owned();
         let folders = folders(clang, &said, wanted);
@@ -152,6 +149,14 @@ impl Reading {
             hasher.field(Digest::of_file(&path).map_err(broken(&path))?.as_bytes());
         }
         Ok(())
+    }
+
+    /// The shell, if there is one.
+    pub(super) fn shell(&mut self) -> Result<Option<Found>, ToolchainError> {
+        match is_program(Path::new(SHELL)) {
+            true => Ok(Some(Found { path: SHELL.into(), identity: self.program(Path::new(SHELL), Digest::of(b""))? })),
+            false => Ok(None),
+        }
     }
 
     /// A program with something it stands on.

@@ -118,6 +118,7 @@ impl Rule for BpfChain {
             atomic: ctx.target.get("atomic").as_bool().unwrap_or(false),
             tests,
             has_btf: btf.is_some(),
+            oldest: ctx.config.oldest_kernel,
         };
         match chain::validate(&draft) {
             Ok(spec) if findings.is_empty() => Ok(analysis(ctx, spec, programs.values().chain(&added), btf)),

@@ -12,7 +12,7 @@ use super::vmlinux_header::shadowed;
 use crate::action::Artifact;
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
 use crate::chain::check_jump;
-use crate::diagnostic::{Diagnostic, Span, did_you_mean};
+use crate::diagnostic::{Diagnostic, Span, did_you_mean, nearest};
 use crate::hook::{self, HOOKS, Hook};
 use crate::label::Label;
 use crate::manifest::{KERNEL_NAME, Scalar};
@@ -156,7 +156,7 @@ pub(super) fn name_findings(ctx: &Context<'_>) -> Vec<Diagnostic> {
 /// The program type that was written at `span`.
 pub(super) fn program_type(given: &str, span: &Span) -> Result<&'static Hook, Diagnostic> {
     let Some(hook) = hook::find(given) else {
-        let help = did_you_mean(given, HOOKS.iter().map(|hook| hook.prefix));
+        let help = did_you_mean(given, HOOKS.iter().map(|hook| hook.prefix)).or_else(|| near_named(given));
         return Err(Diagnostic::error(span, format!("unknown program type `{given}`")).maybe_help(
             help.or_else(|| Some("the type is a libbpf section prefix, such as `xdp`, `tc` or `cgroup_skb/egress`".to_owned())),
         ));
@@ -171,6 +171,13 @@ pub(super) fn program_type(given: &str, span: &Span) -> Result<&'static Hook, Di
             .help(format!("write `{}`", hook.prefix)));
     }
     Ok(hook)
+}
+
+/// `tracepont/sched/sched_switch`: what a name follows is wrong.
+fn near_named(given: &str) -> Option<String> {
+    let (prefix, name) = given.split_once('/')?;
+    let near = nearest(prefix, HOOKS.iter().filter(|hook| hook.takes_name).map(|hook| hook.prefix))?;
+    Some(format!("did you mean `{near}/{name}`?"))
 }
 
 fn maps(ctx: &Context<'_>) -> Result<Vec<Arc<MapInfo>>, Vec<Diagnostic>> {

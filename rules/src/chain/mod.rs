@@ -5,6 +5,7 @@
 mod depth;
 mod extend;
 mod fit;
+mod oldest;
 mod shape;
 mod slots;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::attr::Spanned;
+use crate::configuration::KernelVersion;
 use crate::contents::Given;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::label::Label;
@@ -132,6 +134,8 @@ pub struct Draft<'a> {
     pub tests: Vec<PacketTest>,
     /// Whether the types of a kernel travel with it.
     pub has_btf: bool,
+    /// The oldest kernel that must run it; none when nobody said.
+    pub oldest: Option<KernelVersion>,
 }
 
 /// The programs of a chain as a graph: the entry is node 0, the others follow sorted by label.
@@ -152,6 +156,7 @@ pub fn validate(draft: &Draft<'_>) -> Result<ChainSpec, Vec<Diagnostic>> {
     let mut findings = shape::check(draft, &graph);
     findings.extend(fit::check(draft, &graph));
     findings.extend(extend::check(draft, &graph));
+    findings.extend(oldest::check(draft, &graph));
     findings.extend(too_many_edges(draft, &graph));
     let slots = slots::assign(draft, &graph).unwrap_or_else(|more| {
         findings.extend(more);

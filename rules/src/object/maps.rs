@@ -196,8 +196,9 @@ fn inner<'a>(btf: &'a Btf, values: u32) -> Option<Box<Definition<'a>>> {
 }
 
 fn unsized_type(map: &str, what: &str, c_type: &str) -> Diagnostic {
-    Diagnostic::bare(format!("the size of `{c_type}`, the {what} of map `{map}`, is not known in the source"))
-        .help(format!("list the header that declares it in `hdrs` of the `bpf_map` `{map}`"))
+    let finding = Diagnostic::bare(format!("the size of `{c_type}`, the {what} of map `{map}`, is not known in the source"))
+        .help(format!("list the header that declares it in `hdrs` of the `bpf_map` `{map}`"));
+    Diagnostic { about: Some(format!("{what} of map {map}").into()), ..finding }
 }
 
 fn not_four_bytes(map: &MapSpec, what: &str, size: u32) -> Diagnostic {

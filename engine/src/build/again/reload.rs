@@ -122,10 +122,10 @@ impl Run<'_> {
         let names: BTreeSet<Arc<str>> = fresh(&loaded).cloned().collect();
         self.reach.is_near(names.len()).then_some(())?;
         loaded.requested = self.wanted(&loaded, &names, &selected);
-        let configured = variants::configured(self.request, &loaded).ok()?;
-        let toolchain = &self.look.memory.toolchain;
-        let analyses = variants::analysed(self.request, &configured, toolchain, self.cancelled, &|_| {}).ok()?;
-        let [analysis] = &analyses[..] else { return None };
+        let going = variants::Going { request: self.request, keep_going: false, cancelled: self.cancelled };
+        let configured = variants::configured(going, &loaded).ok()?;
+        let analysed = variants::analysed(going, &configured, &self.look.memory.toolchain, &|_| {}).ok()?;
+        let [(_, analysis)] = &analysed.of[..] else { return None };
         // What is handed on by name may not be there, or not be analysed yet, for it is not waited for.
         let is_lost = analysis.analysed.strangers().iter().any(|stranger| !stranger.answered);
         if is_lost || !analysis.analysed.warnings().is_empty() {

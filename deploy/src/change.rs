@@ -2,6 +2,7 @@
 //!
 //! Pure; [`crate::diff`] makes them, and whatever changes something carries the steps out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ouro_rules::manifest::Replaces;
@@ -69,6 +70,9 @@ pub enum Change {
         hook: Hook,
         /// The programs' ids.
         programs: Vec<u32>,
+        /// The deployments that have some of them, by the programs' ids.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        deployments: BTreeMap<u32, String>,
     },
     /// A hook that cannot be led back and stays as it is, while the others go back.
     Left {
@@ -227,9 +231,10 @@ impl fmt::Display for Change {
             }
             Change::Changed { what, name, before, after } => write!(f, "{}: {before} -> {after}", named(*what, name)),
             Change::Drift { problem } => write!(f, "drift: {problem}"),
-            Change::Foreign { hook, programs } => {
-                let ids: Vec<String> = programs.iter().map(u32::to_string).collect();
-                write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
+            Change::Foreign { hook, programs, deployments } => {
+                let of = |id: &u32| deployments.get(id).map(|name| format!(" of `{name}`")).unwrap_or_default();
+                let all: Vec<String> = programs.iter().map(|id| format!("{id}{}", of(id))).collect();
+                write!(f, "{hook} also runs programs of others, which stay: {}", all.join(", "))
             }
             Change::Left { why } => write!(f, "{why}; it stays as it is, and the next deploy sees to it"),
             Change::NotCarried { map, elements: Some(elements), why } => {

@@ -78,6 +78,9 @@ pub enum Conflict {
         hook: Hook,
         /// The program's id.
         program: u32,
+        /// The deployment that has it; none of a program that ouro did not load.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deployment: Option<String>,
     },
     /// The device is wanted for one chain alone, and others share it.
     Shared {
@@ -192,10 +195,18 @@ impl Conflict {
             Conflict::NoTcx { .. } => {
                 "TCX came with kernel 6.6; use `tc(...)`, which takes clsact where there is no TCX".to_owned()
             }
-            Conflict::Taken { hook: Hook::Clsact { .. }, program } => {
+            Conflict::Taken { hook, deployment: Some(name), .. } => {
+                let instead = match hook {
+                    Hook::Xdp { .. } | Hook::SharedXdp(_) => "give the `xdp()` of both chains a `priority`, so that they share the device",
+                    Hook::Clsact { .. } => "choose another priority",
+                    _ => "attach elsewhere",
+                };
+                format!("{instead}; or undeploy it first: `ouro undeploy {name}`")
+            }
+            Conflict::Taken { hook: Hook::Clsact { .. }, program, .. } => {
                 format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
             }
-            Conflict::Taken { hook: Hook::Xdp { .. } | Hook::SharedXdp(_), program } => format!(
+            Conflict::Taken { hook: Hook::Xdp { .. } | Hook::SharedXdp(_), program, .. } => format!(
                 "chains whose `xdp()` has a `priority` share a device; other programs must be detached first: \
                  `bpftool prog show id {program}` tells what it is"
             ),
@@ -257,7 +268,12 @@ impl fmt::Display for Conflict {
             Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
             Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
-            Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
+            Conflict::Taken { hook, program, deployment: Some(name) } => {
+                write!(f, "{hook} is taken by program {program} of the deployment `{name}`")
+            }
+            Conflict::Taken { hook, program, deployment: None } => {
+                write!(f, "{hook} is taken by program {program}, which is not ours")
+            }
             Conflict::Shared { hook, with } => {
                 write!(f, "{hook} is shared by other chains, which have a `priority`: `{}`", with.join("`, `"))
             }

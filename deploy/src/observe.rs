@@ -4,6 +4,7 @@
 
 mod dispatchers;
 pub(crate) mod lost;
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -56,6 +57,8 @@ pub struct Observed {
     pub absent: BTreeMap<String, Missing>,
     /// The ids of programs of others at the same places, by hook name, in the order they run in.
     pub foreign_programs: BTreeMap<String, Vec<u32>>,
+    /// The deployments that have some of them, by the programs' ids.
+    pub owners: BTreeMap<u32, String>,
     /// The machine.
     pub host: Host,
 }
@@ -169,6 +172,9 @@ impl Observed {
             let missing = if is_there { None } else { kernel::look_at(&hook, &layout.link(&hook)) };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));
         }
+        let others: BTreeSet<u32> = self.foreign_programs.values().flatten().copied().collect();
+        // Only words depend on whose they are: what cannot be read is told as somebody's.
+        self.owners = owners::owners(layout, &others).unwrap_or_default();
     }
 
     /// A link of ours that lost its record is the hook's whose pin it has.

@@ -243,7 +243,8 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let found = hooks.filter_map(|hook| {
         let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
         programs.retain(|program| !ours.contains(program));
-        (!programs.is_empty()).then(|| Change::Foreign { hook: hook.clone(), programs })
+        let deployments = programs.iter().filter_map(|id| Some((*id, observed.owners.get(id)?.clone()))).collect();
+        (!programs.is_empty()).then(|| Change::Foreign { hook: hook.clone(), programs, deployments })
     });
     found.collect()
 }

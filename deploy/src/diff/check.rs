@@ -137,7 +137,7 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
         (Hook::Cgroup(_), _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
         _ => return None,
     };
-    Some(Conflict::Taken { hook: hook.clone(), program })
+    Some(Conflict::Taken { hook: hook.clone(), program, deployment: observed.owners.get(&program).cloned() })
 }
 
 /// One dispatcher calls all that share a device, in one mode and with one kind of packets.

@@ -104,7 +104,9 @@ fn programs_of_others_at_the_same_place_are_told() {
     let (old, new) = (bundle("a", std::slice::from_ref(&tc)), bundle("b", &[tc]));
     let mut observed = deployed(&old);
     observed.foreign_programs.insert("tcx-ingress-eth0".to_owned(), vec![77, 10]);
-    let text = "! TCX ingress of `eth0` also runs programs of others, which stay: 77";
+    observed.foreign_programs.get_mut("tcx-ingress-eth0").unwrap().push(78);
+    observed.owners.insert(78, "lb".to_owned());
+    let text = "! TCX ingress of `eth0` also runs programs of others, which stay: 77, 78 of `lb`";
     assert!(lines(&plan(&new, &observed)).contains(&text.to_owned()));
 }
 

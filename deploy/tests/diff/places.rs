@@ -115,7 +115,13 @@ fn programs_of_others_are_not_replaced() {
     let wanted = bundle("a", &[xdp("eth0")]);
     let mut observed = nothing();
     observed.host.devices.get_mut("eth0").unwrap().xdp = Some(77);
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::Taken { hook: hook("eth0"), program: 77 }]);
+    let taken = |deployment| Conflict::Taken { hook: hook("eth0"), program: 77, deployment };
+    assert_eq!(conflicts(&wanted, &observed), [taken(None)]);
+    observed.owners.insert(77, "lb".to_owned());
+    let found = conflicts(&wanted, &observed);
+    assert_eq!(found, [taken(Some("lb".to_owned()))]);
+    assert_eq!(found[0].to_string(), "native XDP of `eth0` is taken by program 77 of the deployment `lb`");
+    assert!(found[0].help().contains("`ouro undeploy lb`") && found[0].help().contains("`priority`"));
     let mut observed = deployed(&wanted);
     (observed.attachments.get_mut("xdp-eth0").unwrap().generation, observed.attachments.get_mut("xdp-eth0").unwrap().program) =
         (None, 77);

@@ -108,9 +108,20 @@ fn globals_have_the_values_of_the_build_file_and_of_the_command_line() {
         assert_eq!(lab.ping(3), 3);
         assert_eq!(taken(), 0, "1 closes it");
         assert!(deploy(&["--set", "entry.limit=1"]).err.contains("nothing to do"), "the same is live already");
-        let said = deploy(&["--set", "limti=1", "--set", "limit=x", "--set", "nxt.limit=1"]);
+        let said = workspace.ok(&["plan", "//:two", "--interface", NEAR, "--bpffs", bpffs.as_str(), "--set", "limit=7"]);
+        assert!(said.out.contains("~ global `entry.limit`: 1 -> 7"), "{}", said.out);
+        let said = workspace.ok(&["status", "--bpffs", bpffs.as_str()]);
+        assert!(said.out.contains("  global   entry.limit  1\n"), "{}", said.out);
+        let said = deploy(&["--set", "limti=1", "--set", "limit=x", "--set", "nxt.limit=1", "--set", "limit=2", "--set", "=3"]);
         assert_eq!(said.code, 2);
-        for words in ["did you mean `limit`?", "holds a whole number", "did you mean `next`?"] {
+        let all = [
+            "did you mean `limit`?",
+            "holds a whole number",
+            "did you mean `next`?",
+            "`--set limit` is given twice",
+            "`--set =3` sets nothing",
+        ];
+        for words in all {
             assert!(said.err.contains(words), "{words}: {}", said.err);
         }
         workspace.ok(&["undeploy", "two", "--bpffs", bpffs.as_str()]);

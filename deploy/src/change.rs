@@ -127,6 +127,8 @@ pub enum Change {
 pub enum What {
     /// A program.
     Program,
+    /// The value of a program's global variable, where it is not the source's.
+    Global,
     /// A jump.
     Jump,
     /// A declared map.
@@ -268,6 +270,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             What::Program => "program",
+            What::Global => "global",
             What::Jump => "jump",
             What::Map => "map",
             What::AttachPoint => "attach point",

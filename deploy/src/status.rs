@@ -2,9 +2,10 @@
 //!
 //! Reads only.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Manifest, OnChange, Replaces, Settled};
+use ouro_rules::manifest::{Manifest, OnChange, Replaces, Scalar, Settled};
 use ouro_rules::map_type::{self, Fill};
 use serde::Serialize;
 
@@ -85,6 +86,8 @@ pub struct ProgramStatus {
     pub candidate: Option<String>,
     /// Whether it is optional and was left out: the kernel does not take it.
     pub left_out: bool,
+    /// The values of its global variables, where they are not the source's.
+    pub globals: BTreeMap<String, Scalar>,
     /// Its pin.
     pub path: PathBuf,
 }
@@ -246,6 +249,7 @@ fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Ma
             _ => None,
         },
         left_out: program.is_missing(),
+        globals: program.globals.clone(),
         path: layout.program(number, &program.name),
     };
     manifest.programs.iter().map(status).collect()

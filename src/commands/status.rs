@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus};
-use ouro_rules::manifest::OnChange;
+use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus};
+use ouro_rules::manifest::{OnChange, Scalar};
 
 use crate::cli::Status;
 use crate::commands::deploy::{bpffs, failure};
@@ -84,6 +84,7 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
         [program.name.clone(), slot, what]
     });
     text += &section(color, "program", &programs.collect::<Vec<_>>());
+    text += &section(color, "global", &deployment.programs.iter().flat_map(globals).collect::<Vec<_>>());
     text += &section(color, "jump", &deployment.edges.iter().map(edge).collect::<Vec<_>>());
     text + &section(color, "map", &deployment.maps.iter().map(map).collect::<Vec<_>>())
 }
@@ -96,6 +97,12 @@ fn hook(status: &HookStatus) -> [String; 3] {
         _ => "not attached".to_owned(),
     };
     [place, how, state]
+}
+
+/// As a command line sets them: `parse.limit`.
+fn globals(program: &ProgramStatus) -> Vec<[String; 3]> {
+    let row = |(name, value): (&String, &Scalar)| [format!("{}.{name}", program.name), value.to_string(), String::new()];
+    program.globals.iter().map(row).collect()
 }
 
 fn edge(edge: &EdgeStatus) -> [String; 3] {

@@ -29,6 +29,7 @@ pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps:
         let nothing = Manifest { programs: Vec::new(), edges: Vec::new(), maps: Vec::new(), ..after.clone() };
         let before = before.unwrap_or(&nothing);
         found.extend(compare(What::Program, &programs(before), &programs(after)));
+        found.extend(compare(What::Global, &globals(before), &globals(after)));
         found.extend(compare(What::Jump, &jumps(before), &jumps(after)));
         found.extend(map_changes(before, after, steps));
         found.extend(compare(What::Setting, &settings(before), &settings(after)));
@@ -99,6 +100,12 @@ fn programs(manifest: &Manifest) -> Things {
         }
     };
     manifest.programs.iter().map(|program| (program.name.clone(), about(program))).collect()
+}
+
+/// As a command line sets them: `parse.limit`.
+fn globals(manifest: &Manifest) -> Things {
+    let all = manifest.programs.iter().flat_map(|program| program.globals.iter().map(move |value| (program, value)));
+    all.map(|(program, (name, value))| (format!("{}.{name}", program.name), value.to_string())).collect()
 }
 
 fn jumps(manifest: &Manifest) -> Things {

@@ -2,7 +2,7 @@
 
 use ouro_deploy::{Change, Hook, NotAtomic, Observed, Options, Plan, Step, diff};
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Direction, PacketTest, TcVia, XdpMode};
+use ouro_rules::manifest::{Attach, Direction, PacketTest, Scalar, TcVia, XdpMode};
 
 use crate::{attached, bundle, deployed, generation, hook, made_live, nothing, program, xdp};
 
@@ -55,6 +55,20 @@ fn what_differs_is_told_with_before_and_after() {
         ],
         "the map stays for the previous generation"
     );
+}
+
+/// A deploy with other values was told as a new generation of the same bundle, for no reason.
+#[test]
+fn other_values_of_globals_are_told() {
+    let with = |values: &[(&str, i64)]| {
+        let mut bundle = bundle("a", &[xdp("eth0")]);
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), Scalar::Int(*value)));
+        bundle.manifest.programs[0].globals = values.collect();
+        bundle
+    };
+    let plan = plan(&with(&[("limit", 77), ("zone", 1)]), &deployed(&with(&[("limit", 5), ("old", 2)])));
+    let told = ["~ global `parse.limit`: 5 -> 77", "+ global `parse.zone`: 1", "- global `parse.old`: 2"];
+    assert_eq!(lines(&plan)[..3], told);
 }
 
 #[test]

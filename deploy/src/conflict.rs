@@ -127,6 +127,9 @@ pub enum Conflict {
     OtherNamespace {
         /// The hook.
         hook: Hook,
+        /// What `ip netns` calls that namespace; none of one without a name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        netns: Option<String>,
     },
     /// The device it is attached to has another name now, or is in another network namespace.
     Moved {
@@ -226,7 +229,8 @@ impl Conflict {
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
-            Conflict::OtherNamespace { .. } => {
+            Conflict::OtherNamespace { netns: Some(name), .. } => format!("say which with `--netns {name}`"),
+            Conflict::OtherNamespace { netns: None, .. } => {
                 "say which with `--netns NAME`, as `ip netns list` has it; if it is gone, undeploy with `--force`".to_owned()
             }
             Conflict::Moved { .. } => "undeploy it first".to_owned(),
@@ -295,7 +299,7 @@ impl fmt::Display for Conflict {
                 )
             }
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
-            Conflict::OtherNamespace { hook } => write!(f, "{hook} was attached in another network namespace"),
+            Conflict::OtherNamespace { hook, .. } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {
                 write!(f, "{hook} is attached to device {ifindex}, which has another name now or left this network namespace")
             }

@@ -357,7 +357,7 @@ mod tests {
         ];
         for hook in places {
             let json = serde_json::to_value(&hook).unwrap();
-            for taken in ["name", "ifindex", "target", "link", "program", "alive", "path"] {
+            for taken in ["name", "ifindex", "target", "link", "program", "alive", "namespace", "elsewhere", "netns", "path"] {
                 assert!(json.get(taken).is_none(), "{json} has `{taken}`");
             }
             assert_eq!(serde_json::from_value::<Hook>(json).unwrap(), hook);

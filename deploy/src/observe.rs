@@ -61,6 +61,8 @@ pub struct Observed {
     pub owners: BTreeMap<u32, String>,
     /// The machine.
     pub host: Host,
+    /// The names of network namespaces by their inodes; none where all that is deployed is in the current one.
+    pub namespaces: BTreeMap<u64, String>,
 }
 
 /// One generation as it is pinned; whole or not.
@@ -228,6 +230,11 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     observed.attachments.extend(seats.into_iter().map(|attached| (attached.hook.name(), attached)));
     observed.lost = lost::links(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
+    let attached = observed.attachments.values().map(|attached| attached.namespace);
+    let is_elsewhere = |namespace: u64| namespace != observed.host.namespace;
+    if observed.metas().map(|meta| meta.namespace).chain(attached).any(is_elsewhere) {
+        observed.namespaces = kernel::named_namespaces();
+    }
     Ok(observed)
 }
 

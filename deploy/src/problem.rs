@@ -186,7 +186,8 @@ impl fmt::Display for Problem {
 pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &Manifest, hooks: &[Hook]) -> Vec<Problem> {
     let live = observed.live();
     let mut found = Vec::new();
-    if live.is_empty() {
+    let is_unseen = |hook: &&Hook| generation.meta.as_ref().is_some_and(|meta| observed.is_unseen(meta, hook));
+    if live.is_empty() && !hooks.iter().any(|hook| is_unseen(&hook)) {
         found.push(Problem::NothingLive);
     }
     if live.len() > 1 {
@@ -204,7 +205,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     found.extend(gone.map(|map| Problem::MapGone { map: map.name.clone() }));
     let behind = manifest.maps.iter().filter(|map| observed.behind.contains_key(&manifest.pin_of(map)));
     found.extend(behind.map(|map| Problem::Behind { map: map.name.clone() }));
-    found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));
+    found.extend(hooks.iter().filter(|hook| !is_unseen(hook)).filter_map(|hook| hook_problem(observed, hook)));
     found
 }
 

@@ -94,9 +94,18 @@ fn hook(status: &HookStatus) -> [String; 3] {
     let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
         (true, Some(program)) => format!("runs program {program}{order}"),
+        _ if status.elsewhere && !status.hook.is_link() => {
+            format!("not seen from here: `ouro status --netns {}`", status.netns.as_deref().unwrap_or("NAME"))
+        }
         _ => "not attached".to_owned(),
     };
-    [place, how, state]
+    [place, format!("{how}{}", elsewhere(status)), state]
+}
+
+/// Devices of several namespaces may have one name.
+fn elsewhere(status: &HookStatus) -> String {
+    let inode = status.namespace.filter(|_| status.elsewhere).map(|inode| inode.to_string());
+    status.netns.clone().or(inode).map_or_else(String::new, |name| format!(" in namespace {name}"))
 }
 
 /// As a command line sets them: `parse.limit`.

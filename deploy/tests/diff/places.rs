@@ -133,7 +133,11 @@ fn another_namespace_has_other_devices() {
     let wanted = bundle("b", &[xdp("eth0")]);
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.namespace += 1;
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::OtherNamespace { hook: hook("eth0") }]);
+    let other = |netns| Conflict::OtherNamespace { hook: hook("eth0"), netns };
+    assert_eq!(conflicts(&wanted, &observed), [other(None)]);
+    observed.namespaces.insert(NAMESPACE, "lan".to_owned());
+    let found = conflicts(&wanted, &observed);
+    assert_eq!((found[0].help(), found), ("say which with `--netns lan`".to_owned(), vec![other(Some("lan".to_owned()))]));
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.devices.get_mut("eth0").unwrap().index = 9;
     assert_eq!(conflicts(&wanted, &observed), [Conflict::Moved { hook: hook("eth0"), ifindex: 2 }]);

@@ -152,7 +152,7 @@ fn a_network_namespace_can_be_named() {
         assert_eq!(lab.ping(3), 3);
         let inode = fs::metadata(&inside).unwrap().ino();
         let told = outside(&["status"]).out;
-        assert!(told.contains(&format!("xdp native in namespace {inode}  runs program")), "{told}");
+        assert!(told.contains(&format!("in namespace {inode}  runs program")), "{told}");
         assert!(!outside(&["status", "--netns", &inside]).out.contains("in namespace"));
         assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 3);
         ouro(lab, &workspace, &["deploy", "//:hello", "--netns", "no-such-namespace"])

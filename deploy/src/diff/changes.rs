@@ -69,8 +69,17 @@ fn map_changes(before: &Manifest, after: &Manifest, steps: &[Step]) -> Vec<Chang
     let mut found = compare(What::Map, &maps(before), &maps(after));
     found.retain(|change| !matches!(change, Change::Removed { .. }));
     for change in &mut found {
-        if let Change::Added { name, after, .. } | Change::Changed { name, after, .. } = change {
-            after.push_str(steps.iter().find_map(|step| contents(step, name)).unwrap_or_default());
+        let (name, text, is_new) = match change {
+            Change::Added { name, after, .. } => (name, after, true),
+            Change::Changed { name, after, .. } => (name, after, false),
+            _ => continue,
+        };
+        text.push_str(steps.iter().find_map(|step| contents(step, name)).unwrap_or_default());
+        // Of one that is new nobody expects that it holds anything.
+        let begins = |step: &Step| matches!(step, Step::CreateMap { map } if map_name(map) == *name);
+        if !is_new && steps.iter().any(begins) {
+            let is_filled = after.maps.iter().any(|map| map.name == *name && !map.contents.is_empty());
+            text.push_str(if is_filled { ", beginning with its `contents`" } else { ", beginning empty" });
         }
     }
     found
@@ -201,11 +210,10 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
 
 fn removed_map(step: &Step) -> Option<Change> {
     let Step::RemoveMap { map } = step else { return None };
-    Some(Change::Removed {
-        what: What::Map,
-        name: map_name(map).to_owned(),
-        before: "no generation uses it, and what it holds is lost".to_owned(),
-    })
+    let (name, why) = (map_name(map).to_owned(), "no generation uses it, and what it holds is lost");
+    // Another one of the same name may stay.
+    let abi = map.split_once('-').map(|(_, abi)| format!("ABI {abi}, ")).unwrap_or_default();
+    Some(Change::Removed { what: What::Map, name, before: format!("{abi}{why}") })
 }
 
 /// Generations that come and go, and why; and the end of a trial.

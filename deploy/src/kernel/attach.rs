@@ -42,7 +42,6 @@ pub(crate) fn attach(hook: &Hook, program: &Path, link: &Path, map: &dyn Fn(&str
         return clsact::add(place, program).map_err(|error| not_attached(hook, error));
     }
     match hook {
-        Hook::Socket(place) => Err(refusal::socket(place, program)),
         Hook::Cgroup(place) if place.mode != CgroupMode::Multi => {
             let (group, failed) = (group(hook, place)?, |error| not_attached(hook, error));
             group.attach(open(program)?.as_fd()).map_err(failed)

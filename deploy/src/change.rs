@@ -289,7 +289,8 @@ impl fmt::Display for NotAtomic {
             NotAtomic::Copied { map } => {
                 write!(
                     f,
-                    "what changes in map `{map}` while it is copied follows after the switch, but where both generations change it"
+                    "map `{map}` is copied while programs write to it: what changes meanwhile follows after the switch; of an element \
+                     that both generations change, what the old one did meanwhile is lost"
                 )
             }
         }

@@ -67,6 +67,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// What an older map holds does not fit into the new one.
+    #[error("what map `{map}` holds cannot be carried over: {reason}")]
+    Contents {
+        /// The map.
+        map: String,
+        /// Why, of the first element.
+        reason: String,
+    },
     /// A program does not fit into its slot.
     #[error("slot {slot} cannot hold `{program}`: {reason}")]
     Slot {
@@ -159,6 +167,10 @@ impl Error {
                 Some(help) => help,
                 None => "add a candidate that this kernel takes, or say `optional = True`; `ouro doctor --kernel` says what it has".to_owned(),
             }),
+            Error::Contents { map, .. } => Some(format!(
+                "declare the map so that all of it fits, or remove what does not; or give the `bpf_map` `{map}` `on_change = \"reset\"`, \
+                 which drops what it holds"
+            )),
             Error::NotDeployed(_) => Some("`ouro status` lists what is deployed".to_owned()),
             Error::Name(_) | Error::Object { .. } | Error::Slot { .. } | Error::Attach { .. } | Error::System { .. } => None,
         }

@@ -153,7 +153,11 @@ impl Error {
                     .to_owned(),
             ),
             Error::Capabilities { follows_kernel, .. } => Some(grant(&kernel::needed_capabilities(*follows_kernel))),
-            Error::NoScratch => Some("run it as root; or deploy with `--no-tests`, where the chain has tests".to_owned()),
+            // A deploy tries its tests there, in a step; a dry run has nothing else to do.
+            Error::NoScratch => Some("run it as root; `ouro plan` tells without it what a deploy would change".to_owned()),
+            Error::Failed { cause, .. } if matches!(**cause, Error::NoScratch) => {
+                Some("run it as root; or deploy with `--no-tests`, which leaves the chain's tests out".to_owned())
+            }
             Error::Test { .. } => Some("correct the programs or the test; nothing was changed".to_owned()),
             Error::NoBpffs(path) => Some(format!("mount one on a folder of its own: `mkdir -p {0} && mount -t bpf bpf {0}`", path.display())),
             Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),

@@ -104,7 +104,7 @@ pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
     }
     let is_told = |change: &&Change| change.falls_short() || matches!(change, Change::Chosen { .. } | Change::LeftOut { .. });
     for change in plan.changes.iter().filter(is_told) {
-        session.output.status(&format!("{change}\n"));
+        session.output.status(&format!("note: {change}\n"));
     }
     tell_detached(session, &plan.steps);
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Settled};
+use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Order, Settled};
 
 use super::moves::moves_map;
 use crate::change::{Change, NotAtomic, What};
@@ -178,8 +178,8 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
             }
             Step::Rearrange { hook, was, from, to } => {
-                let before = format!("generation {from}{}", observed.neighbours(was));
-                found.push(changed(hook, before, format!("generation {to}{}", observed.neighbours(hook))));
+                let placed = |hook: &Hook| format!("{}{}", observed.neighbours(hook), hook.order().map_or_else(String::new, words));
+                found.push(changed(hook, format!("generation {from}{}", placed(was)), format!("generation {to}{}", placed(hook))));
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {
@@ -206,6 +206,15 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
         }
     }
     found
+}
+
+fn words(order: &Order) -> String {
+    match order {
+        Order::First => ", first".to_owned(),
+        Order::Last => ", last".to_owned(),
+        Order::Before(other) => format!(", before `{other}`"),
+        Order::After(other) => format!(", after `{other}`"),
+    }
 }
 
 fn removed_map(step: &Step) -> Option<Change> {
@@ -287,6 +296,7 @@ fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Chan
             let hook = hook.clone();
             Some(if hook.is_alone() { NotAtomic::Gap { hook } } else { NotAtomic::BothRun { hook } })
         }
+        Step::Rearrange { hook, .. } if hook.order().is_some() => Some(NotAtomic::BothRun { hook: hook.clone() }),
         Step::CatchUpMap { map, .. } => Some(NotAtomic::Copied { map: map_name(map).to_owned() }),
         _ => None,
     };

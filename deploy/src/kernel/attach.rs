@@ -86,7 +86,8 @@ pub(crate) fn exchange(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &d
         return Err(changed(hook));
     }
     let (beside, site) = (beside(link), Site { link, map });
-    bpffs::remove_pin(&beside)?;
+    // What a killed command left is detached, too, before a link of the same program takes its place.
+    remove_link(&beside)?;
     if hook.is_alone() {
         remove_open_link(before, link)?;
         let made = create(hook, new, &site).and_then(|made| pin(&made, link));

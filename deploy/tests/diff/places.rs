@@ -1,11 +1,11 @@
 //! Places that are others', elsewhere, or not there.
 
 use ouro_deploy::{
-    Attachment, Change, Conflict, Device, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
+    Attachment, Change, Conflict, Device, Generation, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
 };
 use ouro_rules::bundle::Bundle;
 use ouro_rules::chain::{MAX_DEPTH, longest_run};
-use ouro_rules::manifest::{Attach, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Sockmap, Tracepoint};
+use ouro_rules::manifest::{Attach, Direction, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Order, Sockmap, Tracepoint};
 
 use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
 
@@ -98,6 +98,29 @@ fn a_hook_at_a_map_that_changes_gets_another_link() {
         let found = steps(&bundle("b", &[place]), &observed);
         assert!(found.contains(&Step::Switch { hook: hook.clone(), from: 1, to: 2 }), "{found:?}");
     }
+}
+
+/// Nothing ran for a moment, at a place that has room for many.
+#[test]
+fn another_order_is_a_new_link_beside_the_old_one() {
+    let tcx = |order| Attach::Tcx { interface: "eth0".to_owned(), direction: Direction::Ingress, order, revision: None };
+    let (old, new) = (bundle("a", &[tcx(Order::Last)]), bundle("a", &[tcx(Order::First)]));
+    let hook = |attach: &Attach| Hook::new(attach, true);
+    let (was, to) = (hook(&old.manifest.attach[0]), hook(&new.manifest.attach[0]));
+    let plan = diff(&new, &deployed(&old), &Options::default()).unwrap();
+    let move_it = Step::Rearrange { hook: to.clone(), was: was.clone(), from: 1, to: 2 };
+    assert!(plan.steps.contains(&move_it), "{:?}", plan.steps);
+    assert_eq!(move_it.inverse(), Some(Step::Rearrange { hook: was, was: to.clone(), from: 2, to: 1 }));
+    assert!(plan.steps.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "a place takes no program twice");
+    assert_eq!(not_atomic(&plan.changes), [&NotAtomic::BothRun { hook: to.clone() }]);
+    let told: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+    assert!(told.contains(&"attach point TCX ingress of `eth0`: generation 1, last -> generation 2, first".to_owned()), "{told:?}");
+    // An earlier version let both generations have the same programs.
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, made_live(Generation { meta: generation(&new, 2).meta, ..generation(&old, 1) }, 0));
+    let found = steps(&new, &observed);
+    assert!(found.contains(&Step::Detach { hook: hook(&old.manifest.attach[0]), generation: 1 }), "{found:?}");
+    assert!(found.contains(&Step::Attach { hook: to, generation: 2 }), "{found:?}");
 }
 
 /// Where a place holds one program, the old one goes before the new one comes.

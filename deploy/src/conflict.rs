@@ -200,7 +200,9 @@ impl Conflict {
             }
             Conflict::Taken { hook, deployment: Some(name), .. } => {
                 let instead = match hook {
-                    Hook::Xdp { .. } | Hook::SharedXdp(_) => "give the `xdp()` of both chains a `priority`, so that they share the device",
+                    Hook::Xdp { .. } | Hook::SharedXdp(_) => {
+                        "give the `xdp()` of both chains a `priority`, so that they share the device"
+                    }
                     Hook::Clsact { .. } => "choose another priority",
                     _ => "attach elsewhere",
                 };

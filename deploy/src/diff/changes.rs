@@ -178,8 +178,13 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
             }
             Step::Rearrange { hook, was, from, to } => {
-                let placed = |hook: &Hook| format!("{}{}", observed.neighbours(hook), hook.order().map_or_else(String::new, words));
-                found.push(changed(hook, format!("generation {from}{}", placed(was)), format!("generation {to}{}", placed(hook))));
+                let placed =
+                    |hook: &Hook| format!("{}{}", observed.neighbours(hook), hook.order().map_or_else(String::new, words));
+                found.push(changed(
+                    hook,
+                    format!("generation {from}{}", placed(was)),
+                    format!("generation {to}{}", placed(hook)),
+                ));
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {

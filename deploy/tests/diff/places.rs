@@ -5,7 +5,9 @@ use ouro_deploy::{
 };
 use ouro_rules::bundle::Bundle;
 use ouro_rules::chain::{MAX_DEPTH, longest_run};
-use ouro_rules::manifest::{Attach, Direction, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Order, Sockmap, Tracepoint};
+use ouro_rules::manifest::{
+    Attach, Direction, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Order, Sockmap, Tracepoint,
+};
 
 use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
 
@@ -114,7 +116,10 @@ fn another_order_is_a_new_link_beside_the_old_one() {
     assert!(plan.steps.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "a place takes no program twice");
     assert_eq!(not_atomic(&plan.changes), [&NotAtomic::BothRun { hook: to.clone() }]);
     let told: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
-    assert!(told.contains(&"attach point TCX ingress of `eth0`: generation 1, last -> generation 2, first".to_owned()), "{told:?}");
+    assert!(
+        told.contains(&"attach point TCX ingress of `eth0`: generation 1, last -> generation 2, first".to_owned()),
+        "{told:?}"
+    );
     // An earlier version let both generations have the same programs.
     let mut observed = deployed(&old);
     observed.generations.insert(2, made_live(Generation { meta: generation(&new, 2).meta, ..generation(&old, 1) }, 0));

@@ -96,6 +96,15 @@ fn change_order(bpffs: &Path, bundle: &Bundle) {
     ouro_deploy::rollback(bpffs, &bundle.manifest.name, &mut |_| {}).unwrap();
 }
 
+/// Ends the sending, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The old link went before the new one came: packets passed meanwhile, and after a kill all of them.
 #[test]
 fn a_filter_is_never_away_while_its_order_changes() {
@@ -116,7 +125,12 @@ fn a_filter_is_never_away_while_its_order_changes() {
         socket.set_nonblocking(true).unwrap();
         let done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let sending = scope.spawn(|| while !done.load(Ordering::Relaxed) { lab.udp(4000, 2000) });
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    lab.udp(4000, 2000)
+                }
+            });
+            let _ends = Ends(&done);
             let pace = slowness(lab);
             for round in 0..40 / u64::from(pace.min(4)) {
                 let test = "order::a_filter_is_never_away_while_its_order_changes";
@@ -124,8 +138,6 @@ fn a_filter_is_never_away_while_its_order_changes() {
                 let guard = ouro_deploy::status(&lab.bpffs).unwrap().into_iter().find(|found| found.name == "guard").unwrap();
                 assert_eq!((guard.foreign, guard.hooks[0].alive), (vec![], true));
             }
-            done.store(true, Ordering::Relaxed);
-            sending.join().unwrap();
         });
         assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock, "a packet passed");
         change_order(&lab.bpffs, &guard);

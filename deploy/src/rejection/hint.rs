@@ -12,7 +12,7 @@ fn of_pointer(message: &str, registers: &[String]) -> Option<&'static str> {
     let register = message.strip_suffix(" invalid mem access 'scalar'").or(message.strip_suffix(" invalid mem access 'inv'"))?;
     let held = registers.iter().find_map(|held| held.strip_prefix(register)?.strip_prefix('='))?;
     let is = |kind: &&str| held == *kind || (kind.ends_with('(') && held.starts_with(*kind));
-    POINTERS.iter().find(|(kinds, _)| kinds.iter().any(|kind| is(&kind))).map(|(_, hint)| *hint)
+    POINTERS.iter().find(|(kinds, _)| kinds.iter().any(&is)).map(|(_, hint)| *hint)
 }
 
 fn of_message(message: &str) -> Option<&'static str> {

@@ -59,8 +59,10 @@ pub fn draw(deployment: &DeploymentStatus, flags: &str, color: bool) -> String {
         let line = match left {
             0 => format!("generation {}: its time is over", trial.generation),
             _ => format!(
-                "generation {}: `ouro confirm {}{flags}` within {left} s, or it is taken back",
-                trial.generation, deployment.name
+                "generation {}: `ouro confirm {}{}{flags}` within {left} s, or it is taken back",
+                trial.generation,
+                deployment.name,
+                namespace_flag(deployment)
             ),
         };
         text += &format!("  {} {line}\n", paint(color, Ink::Yellow, "on trial:"));
@@ -100,6 +102,12 @@ fn hook(status: &HookStatus) -> [String; 3] {
         _ => "not attached".to_owned(),
     };
     [place, format!("{how}{}", elsewhere(status)), state]
+}
+
+/// What else must be said of a deployment that was seen from another network namespace.
+fn namespace_flag(deployment: &DeploymentStatus) -> String {
+    let name = deployment.hooks.iter().find_map(|hook| hook.netns.as_ref());
+    name.map_or_else(String::new, |name| format!(" --netns {name}"))
 }
 
 /// Devices of several namespaces may have one name.

@@ -10,7 +10,8 @@ use crate::{Error, kernel};
 /// The names of the deployments that have these programs, by the programs' ids. A program of somebody else has none.
 pub(super) fn owners(layout: &Layout, programs: &BTreeSet<u32>) -> Result<BTreeMap<u32, String>, Error> {
     let mut found = BTreeMap::new();
-    for (name, _) in kernel::entries(&all(layout.bpffs()))? {
+    let folders = if programs.is_empty() { Vec::new() } else { kernel::entries(&all(layout.bpffs()))? };
+    for (name, _) in folders {
         if found.len() == programs.len() {
             break;
         }

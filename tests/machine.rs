@@ -445,6 +445,14 @@ fn the_unit_deploys_a_chain_with_tests_and_what_was_set() {
         let said = said(limited("0", enough(), program).args(words));
         assert_eq!(said.code, 0, "{line}: {}", said.err);
         assert_eq!(lab.ping(2), 0, "it drops, as was set");
+        // Who may not mount is told what helps: of a dry run nothing would be left without the tests.
+        let bundle = workspace.path("fw.bundle");
+        let arguments = ["deploy", "--bundle", text(&bundle), "--interface", NEAR, "--bpffs", text(&lab.bpffs)];
+        for (flag, help) in [("--dry-run", "`ouro plan` tells without it"), ("--force", "or deploy with `--no-tests`")] {
+            let said = self::said(limited("0", enough(), Path::new(OURO)).args(arguments).arg(flag));
+            assert_eq!(said.code, 3, "{flag}: {}", said.err);
+            said.says(help);
+        }
     });
 }
 

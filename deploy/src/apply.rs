@@ -149,8 +149,12 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         }
         Step::SwitchRoot { root, from, to } => roots::switch(layout, root, *from, *to),
         Step::Exchange { hook, from, to } => exchange(layout, hook, from, to),
-        // Only places that chains share are rearranged, and those were seen to before.
-        Step::Rearrange { .. } | Step::SweepDispatchers => Ok(()),
+        // Dispatchers were seen to before.
+        Step::Rearrange { hook, from, to, .. } => {
+            let (from, new) = (subject(layout, hook, *from)?, subject(layout, hook, *to)?);
+            kernel::exchange(hook, &layout.link(hook), &from, &new, &|map| place(layout, *to, map))
+        }
+        Step::SweepDispatchers => Ok(()),
         Step::DetachRoot { hook, root, .. } => kernel::detach(hook, &layout.link(hook), &layout.stub(root)),
         Step::RemoveRoot { root } => roots::remove(layout, root),
         Step::TakeBack { hook, generation, .. } => {

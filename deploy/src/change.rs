@@ -2,6 +2,7 @@
 //!
 //! Pure; [`crate::diff`] makes them, and whatever changes something carries the steps out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ouro_rules::manifest::Replaces;
@@ -69,6 +70,9 @@ pub enum Change {
         hook: Hook,
         /// The programs' ids.
         programs: Vec<u32>,
+        /// The deployments that have some of them, by the programs' ids.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        deployments: BTreeMap<u32, String>,
     },
     /// A hook that cannot be led back and stays as it is, while the others go back.
     Left {
@@ -123,6 +127,8 @@ pub enum Change {
 pub enum What {
     /// A program.
     Program,
+    /// The value of a program's global variable, where it is not the source's.
+    Global,
     /// A jump.
     Jump,
     /// A declared map.
@@ -227,9 +233,10 @@ impl fmt::Display for Change {
             }
             Change::Changed { what, name, before, after } => write!(f, "{}: {before} -> {after}", named(*what, name)),
             Change::Drift { problem } => write!(f, "drift: {problem}"),
-            Change::Foreign { hook, programs } => {
-                let ids: Vec<String> = programs.iter().map(u32::to_string).collect();
-                write!(f, "{hook} also runs programs of others, which stay: {}", ids.join(", "))
+            Change::Foreign { hook, programs, deployments } => {
+                let of = |id: &u32| deployments.get(id).map(|name| format!(" of `{name}`")).unwrap_or_default();
+                let all: Vec<String> = programs.iter().map(|id| format!("{id}{}", of(id))).collect();
+                write!(f, "{hook} also runs programs of others, which stay: {}", all.join(", "))
             }
             Change::Left { why } => write!(f, "{why}; it stays as it is, and the next deploy sees to it"),
             Change::NotCarried { map, elements: Some(elements), why } => {
@@ -263,6 +270,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             What::Program => "program",
+            What::Global => "global",
             What::Jump => "jump",
             What::Map => "map",
             What::AttachPoint => "attach point",
@@ -281,7 +289,8 @@ impl fmt::Display for NotAtomic {
             NotAtomic::Copied { map } => {
                 write!(
                     f,
-                    "what changes in map `{map}` while it is copied follows after the switch, but where both generations change it"
+                    "map `{map}` is copied while programs write to it: what changes meanwhile follows after the switch; of an element \
+                     that both generations change, what the old one did meanwhile is lost"
                 )
             }
         }

@@ -78,6 +78,9 @@ pub enum Conflict {
         hook: Hook,
         /// The program's id.
         program: u32,
+        /// The deployment that has it; none of a program that ouro did not load.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        deployment: Option<String>,
     },
     /// The device is wanted for one chain alone, and others share it.
     Shared {
@@ -124,6 +127,9 @@ pub enum Conflict {
     OtherNamespace {
         /// The hook.
         hook: Hook,
+        /// What `ip netns` calls that namespace; none of one without a name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        netns: Option<String>,
     },
     /// The device it is attached to has another name now, or is in another network namespace.
     Moved {
@@ -192,10 +198,20 @@ impl Conflict {
             Conflict::NoTcx { .. } => {
                 "TCX came with kernel 6.6; use `tc(...)`, which takes clsact where there is no TCX".to_owned()
             }
-            Conflict::Taken { hook: Hook::Clsact { .. }, program } => {
+            Conflict::Taken { hook, deployment: Some(name), .. } => {
+                let instead = match hook {
+                    Hook::Xdp { .. } | Hook::SharedXdp(_) => {
+                        "give the `xdp()` of both chains a `priority`, so that they share the device"
+                    }
+                    Hook::Clsact { .. } => "choose another priority",
+                    _ => "attach elsewhere",
+                };
+                format!("{instead}; or undeploy it first: `ouro undeploy {name}`")
+            }
+            Conflict::Taken { hook: Hook::Clsact { .. }, program, .. } => {
                 format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
             }
-            Conflict::Taken { hook: Hook::Xdp { .. } | Hook::SharedXdp(_), program } => format!(
+            Conflict::Taken { hook: Hook::Xdp { .. } | Hook::SharedXdp(_), program, .. } => format!(
                 "chains whose `xdp()` has a `priority` share a device; other programs must be detached first: \
                  `bpftool prog show id {program}` tells what it is"
             ),
@@ -215,7 +231,8 @@ impl Conflict {
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
-            Conflict::OtherNamespace { .. } => {
+            Conflict::OtherNamespace { netns: Some(name), .. } => format!("say which with `--netns {name}`"),
+            Conflict::OtherNamespace { netns: None, .. } => {
                 "say which with `--netns NAME`, as `ip netns list` has it; if it is gone, undeploy with `--force`".to_owned()
             }
             Conflict::Moved { .. } => "undeploy it first".to_owned(),
@@ -257,7 +274,12 @@ impl fmt::Display for Conflict {
             Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
             Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
-            Conflict::Taken { hook, program } => write!(f, "{hook} is taken by program {program}, which is not ours"),
+            Conflict::Taken { hook, program, deployment: Some(name) } => {
+                write!(f, "{hook} is taken by program {program} of the deployment `{name}`")
+            }
+            Conflict::Taken { hook, program, deployment: None } => {
+                write!(f, "{hook} is taken by program {program}, which is not ours")
+            }
             Conflict::Shared { hook, with } => {
                 write!(f, "{hook} is shared by other chains, which have a `priority`: `{}`", with.join("`, `"))
             }
@@ -279,7 +301,7 @@ impl fmt::Display for Conflict {
                 )
             }
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
-            Conflict::OtherNamespace { hook } => write!(f, "{hook} was attached in another network namespace"),
+            Conflict::OtherNamespace { hook, .. } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {
                 write!(f, "{hook} is attached to device {ifindex}, which has another name now or left this network namespace")
             }

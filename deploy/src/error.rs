@@ -67,6 +67,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// What an older map holds does not fit into the new one.
+    #[error("what map `{map}` holds cannot be carried over: {reason}")]
+    Contents {
+        /// The map.
+        map: String,
+        /// Why, of the first element.
+        reason: String,
+    },
     /// A program does not fit into its slot.
     #[error("slot {slot} cannot hold `{program}`: {reason}")]
     Slot {
@@ -145,7 +153,11 @@ impl Error {
                     .to_owned(),
             ),
             Error::Capabilities { follows_kernel, .. } => Some(grant(&kernel::needed_capabilities(*follows_kernel))),
-            Error::NoScratch => Some("run it as root; or deploy with `--no-tests`, where the chain has tests".to_owned()),
+            // A deploy tries its tests there, in a step; a dry run has nothing else to do.
+            Error::NoScratch => Some("run it as root; `ouro plan` tells without it what a deploy would change".to_owned()),
+            Error::Failed { cause, .. } if matches!(**cause, Error::NoScratch) => {
+                Some("run it as root; or deploy with `--no-tests`, which leaves the chain's tests out".to_owned())
+            }
             Error::Test { .. } => Some("correct the programs or the test; nothing was changed".to_owned()),
             Error::NoBpffs(path) => Some(format!("mount one on a folder of its own: `mkdir -p {0} && mount -t bpf bpf {0}`", path.display())),
             Error::Busy(_) => Some("wait for it to end, and try again".to_owned()),
@@ -159,6 +171,10 @@ impl Error {
                 Some(help) => help,
                 None => "add a candidate that this kernel takes, or say `optional = True`; `ouro doctor --kernel` says what it has".to_owned(),
             }),
+            Error::Contents { map, .. } => Some(format!(
+                "declare the map so that all of it fits, or remove what does not; or give the `bpf_map` `{map}` `on_change = \"reset\"`, \
+                 which drops what it holds"
+            )),
             Error::NotDeployed(_) => Some("`ouro status` lists what is deployed".to_owned()),
             Error::Name(_) | Error::Object { .. } | Error::Slot { .. } | Error::Attach { .. } | Error::System { .. } => None,
         }

@@ -199,6 +199,15 @@ impl Hook {
         }
     }
 
+    /// The place among others that its link has, and keeps for good.
+    pub(crate) fn order(&self) -> Option<&Order> {
+        match self {
+            Hook::Tcx { order, .. } | Hook::Netkit { order, .. } => Some(order),
+            Hook::Cgroup(place) if self.is_link() => Some(&place.order),
+            _ => None,
+        }
+    }
+
     /// Whether its place holds one program, and its link takes no other: netfilter has one at a priority, and what is registered has
     /// a name of its own. The old link goes before the new one comes.
     pub(crate) fn is_alone(&self) -> bool {
@@ -357,7 +366,7 @@ mod tests {
         ];
         for hook in places {
             let json = serde_json::to_value(&hook).unwrap();
-            for taken in ["name", "ifindex", "target", "link", "program", "alive", "path"] {
+            for taken in ["name", "ifindex", "target", "link", "program", "alive", "namespace", "elsewhere", "netns", "path"] {
                 assert!(json.get(taken).is_none(), "{json} has `{taken}`");
             }
             assert_eq!(serde_json::from_value::<Hook>(json).unwrap(), hook);

@@ -101,6 +101,11 @@ impl Observed {
         !matches!(attached.hook, Hook::SharedXdp(_)) && self.generations.iter().any(was_about_to)
     }
 
+    /// Whether it was attached in another network namespace, and only from there anybody can see whether it still is.
+    pub(crate) fn is_unseen(&self, meta: &Meta, hook: &Hook) -> bool {
+        meta.namespace != self.host.namespace && !hook.is_link() && hook.is_of_namespace()
+    }
+
     /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.
     pub(crate) fn expects(&self, hook: &Hook) -> bool {
         let last = self

@@ -40,7 +40,7 @@ pub(crate) fn create(layout: &Layout, bundle: &Bundle, pin: &str) -> Result<(), 
 /// Creates a map and gives it what the one with the pin `from` holds.
 pub(crate) fn copy(layout: &Layout, bundle: &Bundle, pin: &str, from: &str, copied: &mut Copied) -> Result<(), Error> {
     let (new, old) = (spec(bundle, pin)?, recorded(layout, from)?);
-    let failed = |reason: String| Error::Object { of: new.name.clone(), reason };
+    let failed = |reason: String| Error::Contents { map: new.name.clone(), reason };
     let transfer = Transfer::plan(&old, new).map_err(|why| failed(why.join("; ")))?;
     let before = read(layout, from)?.1;
     let after = transfer.all(&before).map_err(failed)?;

@@ -4,6 +4,7 @@
 
 mod dispatchers;
 pub(crate) mod lost;
+mod owners;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -56,8 +57,12 @@ pub struct Observed {
     pub absent: BTreeMap<String, Missing>,
     /// The ids of programs of others at the same places, by hook name, in the order they run in.
     pub foreign_programs: BTreeMap<String, Vec<u32>>,
+    /// The deployments that have some of them, by the programs' ids.
+    pub owners: BTreeMap<u32, String>,
     /// The machine.
     pub host: Host,
+    /// The names of network namespaces by their inodes; none where all that is deployed is in the current one.
+    pub namespaces: BTreeMap<u64, String>,
 }
 
 /// One generation as it is pinned; whole or not.
@@ -169,6 +174,9 @@ impl Observed {
             let missing = if is_there { None } else { kernel::look_at(&hook, &layout.link(&hook)) };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));
         }
+        let others: BTreeSet<u32> = self.foreign_programs.values().flatten().copied().collect();
+        // Only words depend on whose they are: what cannot be read is told as somebody's.
+        self.owners = owners::owners(layout, &others).unwrap_or_default();
     }
 
     /// A link of ours that lost its record is the hook's whose pin it has.
@@ -222,6 +230,11 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     observed.attachments.extend(seats.into_iter().map(|attached| (attached.hook.name(), attached)));
     observed.lost = lost::links(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
+    let attached = observed.attachments.values().map(|attached| attached.namespace);
+    let is_elsewhere = |namespace: u64| namespace != observed.host.namespace;
+    if observed.metas().map(|meta| meta.namespace).chain(attached).any(is_elsewhere) {
+        observed.namespaces = kernel::named_namespaces();
+    }
     Ok(observed)
 }
 

@@ -96,10 +96,12 @@ pub enum Problem {
         /// The hook's name.
         hook: String,
     },
-    /// What it was attached to is gone, and the link dead.
+    /// The link is dead: what it was attached to is gone, or somebody detached it.
     DeadLink {
         /// The hook's name.
         hook: String,
+        /// Whether there is such a network device; none of what is no device, or in another network namespace.
+        is_there: Option<bool>,
     },
     /// The root table that a hook's stub jumps by is gone or empty.
     RootGone {
@@ -161,7 +163,15 @@ impl fmt::Display for Problem {
                 write!(f, "map `{map}` lacks what changed in the older one while it was copied: deploy again, or confirm it")
             }
             Problem::NotAttached { hook } => write!(f, "nothing is attached to `{hook}`"),
-            Problem::DeadLink { hook } => write!(f, "what `{hook}` was attached to is gone; deploy again once it is back"),
+            Problem::DeadLink { hook, is_there: Some(false) } => {
+                write!(f, "what `{hook}` was attached to is gone; deploy again once it is back")
+            }
+            Problem::DeadLink { hook, is_there: Some(true) } => {
+                write!(f, "somebody detached `{hook}`, or its device went and came back: deploy again")
+            }
+            Problem::DeadLink { hook, is_there: None } => {
+                write!(f, "somebody detached `{hook}`, or what it was attached to is gone: deploy again once it is there")
+            }
             Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
             Problem::RecordGone { links, maps } => {
                 let pins: Vec<&str> = links.iter().chain(maps).map(String::as_str).collect();
@@ -176,7 +186,8 @@ impl fmt::Display for Problem {
 pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &Manifest, hooks: &[Hook]) -> Vec<Problem> {
     let live = observed.live();
     let mut found = Vec::new();
-    if live.is_empty() {
+    let is_unseen = |hook: &&Hook| generation.meta.as_ref().is_some_and(|meta| observed.is_unseen(meta, hook));
+    if live.is_empty() && !hooks.iter().any(|hook| is_unseen(&hook)) {
         found.push(Problem::NothingLive);
     }
     if live.len() > 1 {
@@ -194,7 +205,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     found.extend(gone.map(|map| Problem::MapGone { map: map.name.clone() }));
     let behind = manifest.maps.iter().filter(|map| observed.behind.contains_key(&manifest.pin_of(map)));
     found.extend(behind.map(|map| Problem::Behind { map: map.name.clone() }));
-    found.extend(hooks.iter().filter_map(|hook| hook_problem(observed, hook)));
+    found.extend(hooks.iter().filter(|hook| !is_unseen(hook)).filter_map(|hook| hook_problem(observed, hook)));
     found
 }
 
@@ -226,12 +237,19 @@ pub(crate) fn leftovers(observed: &Observed, shown: Option<&Generation>) -> Vec<
     let live = observed.live();
     let previous = observed.previous();
     let others = observed.generations.iter().filter(|(number, _)| !live.contains(number) && Some(**number) != previous);
+    let others = others.filter(|(_, generation)| !is_kept_by_trial(observed, generation));
     let others = others.filter(|(_, generation)| shown.is_none_or(|shown| !std::ptr::eq(shown, *generation)));
     let problem = |(number, generation): (&u32, &Generation)| match &generation.unreadable {
         Some(why) => Problem::Unreadable { generation: *number, why: why.clone() },
         None => Problem::Leftover { generation: *number },
     };
     others.map(problem).collect()
+}
+
+/// Whether it stays until the trial ends: whoever goes back finds all that was there before.
+fn is_kept_by_trial(observed: &Observed, generation: &Generation) -> bool {
+    let is_under_way = observed.trial.is_some_and(|trial| !trial.left.is_zero());
+    is_under_way && (generation.went_live.is_some() || generation.is_whole())
 }
 
 fn table_problems(generation: &Generation, manifest: &Manifest) -> Vec<Problem> {
@@ -265,7 +283,11 @@ fn hook_problem(observed: &Observed, hook: &Hook) -> Option<Problem> {
     let name = hook.name();
     match observed.attachments.get(&name) {
         None => Some(Problem::NotAttached { hook: name }),
-        Some(attached) if !attached.is_alive() => Some(Problem::DeadLink { hook: name }),
+        Some(attached) if !attached.is_alive() => {
+            let device = hook.interface().filter(|_| attached.namespace == observed.host.namespace);
+            let is_there = device.map(|device| observed.host.devices.contains_key(device));
+            Some(Problem::DeadLink { hook: name, is_there })
+        }
         Some(attached) if attached.is_emptied() => Some(Problem::RootGone { hook: name }),
         Some(attached) if attached.generation.is_none() => {
             Some(Problem::ForeignProgram { hook: name, program: attached.program })

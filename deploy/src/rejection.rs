@@ -58,7 +58,7 @@ impl Rejection {
             let (place, instruction, registers, said) = (None, None, Vec::new(), Vec::new());
             return Rejection { program, reason, help, place, instruction, registers, said, log };
         };
-        let help = trace.said.iter().rev().find_map(|line| hint::find(line)).map(str::to_owned);
+        let help = trace.said.iter().rev().find_map(|line| hint::find(line, &trace.registers)).map(str::to_owned);
         let said = owned(&said[said.len().saturating_sub(MOST_SAID)..]);
         let (reason, instruction) = ((*reason).to_owned(), trace.instruction.map(str::to_owned));
         let (place, registers) = (trace.place, trace.registers);

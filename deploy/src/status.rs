@@ -2,9 +2,10 @@
 //!
 //! Reads only.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Manifest, OnChange, Replaces, Settled};
+use ouro_rules::manifest::{Manifest, OnChange, Replaces, Scalar, Settled};
 use ouro_rules::map_type::{self, Fill};
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ use crate::kernel;
 use crate::kernel::pins::{self, Kind};
 use crate::layout::{Layout, map_name};
 use crate::map_check::type_name;
+use crate::meta::Meta;
 use crate::observe::{Generation, Observed, counts_edges, observe};
 use crate::problem::{Problem, leftovers, problems, record_gone};
 
@@ -85,6 +87,8 @@ pub struct ProgramStatus {
     pub candidate: Option<String>,
     /// Whether it is optional and was left out: the kernel does not take it.
     pub left_out: bool,
+    /// The values of its global variables, where they are not the source's.
+    pub globals: BTreeMap<String, Scalar>,
     /// Its pin.
     pub path: PathBuf,
 }
@@ -127,8 +131,14 @@ pub struct HookStatus {
     pub link: Option<u32>,
     /// The id of the program it runs.
     pub program: Option<u32>,
-    /// Whether anything can reach it.
+    /// Whether anything can reach it; false as well of what is not seen.
     pub alive: bool,
+    /// The inode of the network namespace it was attached in; none of what is of no namespace.
+    pub namespace: Option<u64>,
+    /// Whether that is another one than the status is from. What has no link is not seen then.
+    pub elsewhere: bool,
+    /// What `ip netns` calls it then.
+    pub netns: Option<String>,
     /// The link's pin; none for what has no link.
     pub path: Option<PathBuf>,
     /// The deployments that share the device, this one among them, in the order they run in; none of a hook that is not shared.
@@ -185,11 +195,12 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
     let recorded = generation.and_then(|(number, generation)| Some((number, generation, generation.meta.as_ref()?)));
     let Some((number, generation, meta)) = recorded else { return without_generation(layout, observed) };
     let manifest = &meta.manifest;
+    let is_unseen = meta.hooks.iter().any(|hook| observed.is_unseen(meta, hook));
     Ok(Some(DeploymentStatus {
         name: layout.name().to_owned(),
         chain: manifest.chain.clone(),
         digest: meta.digest.clone(),
-        generation: shown.filter(|number| observed.live().contains(number)),
+        generation: shown.filter(|number| is_unseen || observed.live().contains(number)),
         previous: previous(observed),
         trial: observed.trial.map(|trial| TrialStatus {
             generation: trial.generation,
@@ -197,7 +208,7 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
         }),
         programs: programs(layout, number, generation, manifest),
         edges: edges(layout, number, generation, manifest)?,
-        hooks: meta.hooks.iter().map(|hook| hook_status(layout, observed, hook)).collect(),
+        hooks: meta.hooks.iter().map(|hook| hook_status(layout, observed, meta, hook)).collect(),
         maps: maps(layout, observed)?,
         problems: problems(observed, generation, manifest, &meta.hooks),
         foreign: observed.foreign.clone(),
@@ -246,6 +257,7 @@ fn programs(layout: &Layout, number: u32, generation: &Generation, manifest: &Ma
             _ => None,
         },
         left_out: program.is_missing(),
+        globals: program.globals.clone(),
         path: layout.program(number, &program.name),
     };
     manifest.programs.iter().map(status).collect()
@@ -266,9 +278,12 @@ fn edges(layout: &Layout, number: u32, generation: &Generation, manifest: &Manif
     Ok(manifest.edges.iter().enumerate().map(status).collect())
 }
 
-fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus {
+fn hook_status(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> HookStatus {
     let attached = observed.attachments.get(&hook.name());
     let shared = observed.dispatcher_at(hook);
+    let namespace = attached.map_or(meta.namespace, |attached| attached.namespace);
+    let namespace = Some(namespace).filter(|_| hook.is_of_namespace());
+    let elsewhere = namespace.filter(|inode| *inode != observed.host.namespace);
     let (target, is_device) = (attached.and_then(|attached| attached.target), hook.interface().is_some());
     HookStatus {
         name: hook.name(),
@@ -278,6 +293,9 @@ fn hook_status(layout: &Layout, observed: &Observed, hook: &Hook) -> HookStatus 
         link: attached.and_then(|attached| attached.link),
         program: attached.map(|attached| attached.program),
         alive: attached.is_some_and(|attached| attached.is_alive()),
+        namespace,
+        elsewhere: elsewhere.is_some(),
+        netns: elsewhere.and_then(|inode| observed.namespaces.get(&inode).cloned()),
         path: match (hook, shared) {
             (Hook::SharedXdp(_), shared) => shared.map(|(dispatcher, _)| dispatcher.path()),
             _ => hook.is_link().then(|| layout.link(hook)),
@@ -294,9 +312,9 @@ fn maps(layout: &Layout, observed: &Observed) -> Result<Vec<MapStatus>, Error> {
 
 fn map(layout: &Layout, observed: &Observed, pin: &str, facts: &kernel::MapFacts) -> Result<MapStatus, Error> {
     let of_meta =
-        |meta: &'_ crate::Meta| meta.manifest.maps.iter().find(|map| meta.manifest.pin_of(map) == pin).map(|map| map.on_change);
+        |meta: &'_ Meta| meta.manifest.maps.iter().find(|map| meta.manifest.pin_of(map) == pin).map(|map| map.on_change);
     let is_counted = map_type::MAP_TYPES.iter().any(|ty| ty.number == facts.ty && ty.fill == Fill::Keys);
-    let uses = |meta: &crate::Meta| of_meta(meta).is_some();
+    let uses = |meta: &Meta| of_meta(meta).is_some();
     let path = layout.map(pin);
     let open = pins::open(&path, Kind::Map)?.filter(|_| is_counted);
     Ok(MapStatus {

@@ -241,7 +241,8 @@ pub enum Step {
         to: Runs,
     },
     /// Has the device's dispatcher call the deployment elsewhere among the others, or go on after other verdicts; from the same
-    /// instant on it calls the other generation, if it still calls the one expected.
+    /// instant on it calls the other generation, if it still calls the one expected. A link that has its place for good is replaced
+    /// by one that is attached before it goes.
     Rearrange {
         /// Where it is to be called.
         hook: Hook,
@@ -440,6 +441,9 @@ impl fmt::Display for Step {
             Step::SwitchRoot { from: Some(from), to, .. } => write!(f, "switch the root table from generation {from} to {to}"),
             Step::SwitchRoot { from: None, to, .. } => write!(f, "take the root table back, for generation {to}"),
             Step::Exchange { hook, from, to } => write!(f, "switch {hook} from {from} to {to}"),
+            Step::Rearrange { hook, from, to, .. } if hook.order().is_some() => {
+                write!(f, "attach generation {to} to {hook} in another order, and then detach generation {from}")
+            }
             Step::Rearrange { hook, from, to, .. } if from == to => write!(f, "call generation {to} at {hook}"),
             Step::Rearrange { hook, from, to, .. } => write!(f, "call generation {to} instead of {from} at {hook}"),
             Step::SweepDispatchers => write!(f, "remove what a stopped command left of dispatchers"),

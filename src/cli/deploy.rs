@@ -178,7 +178,7 @@ fn seconds(text: &str) -> Result<u64, String> {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
-        _ => return Err("write a number with `s`, `m` or `h`".to_owned()),
+        _ => return Err("write a number of seconds, or one with `s`, `m` or `h`".to_owned()),
     };
     let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(each));
     seconds.filter(|seconds| (1..=WEEK).contains(seconds)).ok_or_else(|| "write a time from `1s` to `168h`".to_owned())

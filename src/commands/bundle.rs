@@ -3,12 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ouro_engine::workspace::Workspace;
 use ouro_rules::bundle::{Bundle, BundleError};
+use ouro_rules::label::Label;
 use ouro_rules::signature::{self, PublicKey};
 
 use crate::cli::{self, BuildFlags};
 use crate::commands::build::build;
 use crate::commands::graph::{not_a_chain, only};
+use crate::commands::output;
 use crate::configurations;
 use crate::error::{CliError, Kind, io};
 use crate::files;
@@ -90,7 +93,7 @@ pub fn built(session: &Session, chain: &str, how: &BuildFlags) -> Result<Vec<u8>
     let workspace = session.workspace()?;
     let label = session::label(&workspace, chain)?;
     configurations::one(&workspace, &how.config, "a chain that is bundled or deployed")?;
-    let built = build(session, &workspace, &[only(&label)], how)?;
+    let built = build(session, &workspace, &[only(&label)], how).map_err(|error| meant(&workspace, &label, error))?;
     let files: Vec<&String> = built.targets.iter().flat_map(|target| &target.files).collect();
     // A chain makes its bundle and nothing else; several files are a group's.
     let [file] = files.as_slice() else { return Err(not_a_chain(&label)) };
@@ -99,6 +102,16 @@ pub fn built(session: &Session, chain: &str, how: &BuildFlags) -> Result<Vec<u8>
     }
     let path = workspace.root.join(file);
     fs::read(&path).map_err(io(format!("cannot read `{}`", path.display())))
+}
+
+/// What is deployed has a name, and many a chain that of its package: who writes it where no package is means the chain.
+fn meant(workspace: &Workspace, label: &Label, error: CliError) -> CliError {
+    let is_package = |folder: &str| output::is_package(workspace, folder);
+    let (path, name) = (label.path(), label.name.rsplit('/').next().unwrap_or_default());
+    match is_package(&path) && !is_package(&label.package) {
+        true => error.help(format!("name a chain of the package `//{path}` by its label: `//{path}:{name}`")),
+        false => error,
+    }
 }
 
 /// Reads a bundle; `name` is where it came from.

@@ -69,7 +69,7 @@ impl Wait<'_> {
             return Ok(if is_over && self.withdraw(trial)? { Some(self.withdrawn(interrupted)) } else { None });
         }
         if interrupted {
-            return Ok(Some(Err(self.replaced())));
+            return Ok(Some(Err(self.replaced(Some(trial.generation)))));
         }
         self.tell(&format!("generation {} is on trial now", trial.generation));
         // Who began that one sees to it, unless it was killed.
@@ -104,7 +104,8 @@ impl Wait<'_> {
     fn ended(&self) -> Result<Result<(), CliError>, ouro_deploy::Error> {
         let generation = self.generation;
         let found = ouro_deploy::status(self.bpffs)?.into_iter().find(|deployment| deployment.name == self.name);
-        let Some(found) = found.filter(|found| found.generation == Some(generation)) else { return Ok(Err(self.replaced())) };
+        let live = found.as_ref().and_then(|found| found.generation);
+        let Some(found) = found.filter(|_| live == Some(generation)) else { return Ok(Err(self.replaced(live))) };
         if found.problems.contains(&Problem::Unfinished { generation }) {
             let message =
                 format!("nobody confirmed generation {generation} of `{}`, and the record of its trial is gone", self.name);
@@ -115,9 +116,16 @@ impl Wait<'_> {
         Ok(Ok(()))
     }
 
-    fn replaced(&self) -> CliError {
-        let message = format!("generation {} of `{}` was replaced or rolled back by somebody else", self.generation, self.name);
-        CliError::new(Kind::Failed, message)
+    /// Another command made something else live, which is what counts. A newer generation is another deploy's.
+    fn replaced(&self, live: Option<u32>) -> CliError {
+        let (generation, name) = (self.generation, self.name);
+        let what = match live {
+            Some(live) if live > generation => format!("was replaced by another deploy: generation {live} is live"),
+            Some(live) => format!("was rolled back by another command: generation {live} is live"),
+            None => "was removed by another command: nothing is live".to_owned(),
+        };
+        CliError::new(Kind::Failed, format!("generation {generation} of `{name}` {what}"))
+            .help(format!("nobody confirmed it; `ouro status {name}` shows what there is"))
     }
 
     /// Says something once.

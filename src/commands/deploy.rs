@@ -1,5 +1,6 @@
 //! `ouro deploy`
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{Change, ErrorKind, Hook, Options, Plan, Rejection, Step};
@@ -103,7 +104,7 @@ pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
     }
     let is_told = |change: &&Change| change.falls_short() || matches!(change, Change::Chosen { .. } | Change::LeftOut { .. });
     for change in plan.changes.iter().filter(is_told) {
-        session.output.status(&format!("{change}\n"));
+        session.output.status(&format!("note: {change}\n"));
     }
     tell_detached(session, &plan.steps);
 }
@@ -197,6 +198,7 @@ pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliErr
         attach_to(&mut bundle.manifest.attach, interface)?;
     }
     let findings: Vec<Diagnostic> = what.set.iter().filter_map(|text| set(&mut bundle, text).err()).collect();
+    let findings: Vec<Diagnostic> = findings.into_iter().chain(set_twice(&what.set)).collect();
     if findings.is_empty() { Ok(bundle) } else { Err(CliError { kind: Kind::Usage, findings }) }
 }
 
@@ -205,7 +207,7 @@ fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
     let form = || {
         Diagnostic::bare(format!("`--set {text}` sets nothing")).help("write `--set name=value` or `--set program.name=value`")
     };
-    let (place, value) = text.split_once('=').ok_or_else(form)?;
+    let (place, value) = text.split_once('=').filter(|(place, _)| !place.is_empty()).ok_or_else(form)?;
     let (program, name) = place.split_once('.').map_or((None, place), |(program, name)| (Some(program), name));
     let programs = &mut bundle.manifest.programs;
     if let Some(program) = program.filter(|wanted| programs.iter().all(|program| program.name != *wanted)) {
@@ -225,6 +227,14 @@ fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
         }
     }
     if is_set { Ok(()) } else { Err(unknown_global(program.unwrap_or(&bundle.manifest.chain), name, &all)) }
+}
+
+/// One of the values would be lost; who gives one of them to a single program names the program.
+fn set_twice(all: &[String]) -> Vec<Diagnostic> {
+    let mut seen = BTreeSet::new();
+    let place = |text: &String| text.split_once('=').map(|(place, _)| place.to_owned());
+    let twice = all.iter().filter_map(place).filter(|place| !seen.insert(place.clone()));
+    twice.map(|place| Diagnostic::bare(format!("`--set {place}` is given twice")).help("leave one of them out")).collect()
 }
 
 /// Replaces the device of a chain's only attach point.

@@ -17,8 +17,12 @@ pub fn package<'a>(workspace: &Workspace, output: &'a str) -> &'a str {
     // The first two parts are the folder of outputs and the platform.
     let below = output.splitn(3, '/').nth(2).unwrap_or_default();
     let mut folders = below.rmatch_indices('/').map(|(at, _)| &below[..at]).chain([""]);
-    let is_package = |folder: &&str| ["BUILD.ouro", "BUILD"].iter().any(|name| workspace.root.join(folder).join(name).is_file());
-    folders.find(is_package).unwrap_or_default()
+    folders.find(|folder| is_package(workspace, folder)).unwrap_or_default()
+}
+
+/// Whether a folder is a package of its own.
+pub fn is_package(workspace: &Workspace, folder: &str) -> bool {
+    ["BUILD.ouro", "BUILD"].iter().any(|name| workspace.root.join(folder).join(name).is_file())
 }
 
 /// The path without `.` and `..`.

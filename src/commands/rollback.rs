@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::{Change, Plan};
+use ouro_deploy::Plan;
 use serde_json::json;
 
 use crate::cli::Named;
@@ -51,5 +51,5 @@ pub fn tell(session: &Session, args: &Named, name: &str, plan: &Plan, done: &str
 
 /// What could not be done.
 pub fn shortfalls(plan: &Plan) -> impl Iterator<Item = String> {
-    plan.changes.iter().filter(|change| change.falls_short()).map(Change::to_string)
+    plan.changes.iter().filter(|change| change.falls_short()).map(|change| format!("note: {change}"))
 }

@@ -73,7 +73,7 @@ fn show(session: &Session, now: &DeploymentStatus, before: Option<&DeploymentSta
         let text = serde_json::to_string(now).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
         return session.fact(&format!("{text}\n"));
     }
-    let Some(before) = before else { return session.fact(&draw(now, session.output.settings().out.color)) };
+    let Some(before) = before else { return session.fact(&draw(now, "", session.output.settings().out.color)) };
     let mut text = String::new();
     for (edge, old) in now.edges.iter().zip(&before.edges).filter(|(edge, old)| edge != old) {
         let (Some(counts), Some(old)) = (&edge.counts, &old.counts) else { continue };

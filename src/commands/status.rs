@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus};
-use ouro_rules::manifest::OnChange;
+use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus};
+use ouro_rules::manifest::{OnChange, Scalar};
 
-use crate::cli::Status;
+use crate::cli::{Place, Status};
 use crate::commands::deploy::{bpffs, failure};
 use crate::commands::undeploy::{name, require};
 use crate::error::{CliError, Kind};
@@ -23,26 +23,26 @@ pub fn run(session: &Session, args: &Status) -> Result<(), CliError> {
         require(&bpffs, &name)?;
         found.retain(|deployment| deployment.name == name);
     }
-    show(session, &bpffs, &found, args.place.json)?;
+    show(session, &bpffs, &found, &args.place)?;
     // Shown already; the exit code is for those who watch.
     let drifted = found.iter().any(|deployment| !deployment.problems.is_empty());
     if drifted { Err(CliError { kind: Kind::Failed, findings: Vec::new() }) } else { Ok(()) }
 }
 
-fn show(session: &Session, bpffs: &Path, found: &[DeploymentStatus], as_json: bool) -> Result<(), CliError> {
-    if as_json {
+fn show(session: &Session, bpffs: &Path, found: &[DeploymentStatus], place: &Place) -> Result<(), CliError> {
+    if place.json {
         let text = serde_json::to_string_pretty(found).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
         return session.fact(&format!("{text}\n"));
     }
     if found.is_empty() {
         return session.fact(&format!("nothing is deployed under `{}`\n", bpffs.display()));
     }
-    let color = session.output.settings().out.color;
-    session.fact(&found.iter().map(|deployment| draw(deployment, color)).collect::<Vec<_>>().join("\n"))
+    let (flags, color) = (place.words(), session.output.settings().out.color);
+    session.fact(&found.iter().map(|deployment| draw(deployment, &flags, color)).collect::<Vec<_>>().join("\n"))
 }
 
-/// A deployment as text for people.
-pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
+/// A deployment as text for people. `flags` are what other commands must be told to find it.
+pub fn draw(deployment: &DeploymentStatus, flags: &str, color: bool) -> String {
     let generation = deployment.generation.map_or("not live".to_owned(), |number| format!("generation {number}"));
     let short = deployment.digest.get(..12).unwrap_or(&deployment.digest);
     let name = paint(color, Ink::Bold, &deployment.name);
@@ -59,8 +59,10 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
         let line = match left {
             0 => format!("generation {}: its time is over", trial.generation),
             _ => format!(
-                "generation {}: `ouro confirm {}` within {left} s, or it is taken back",
-                trial.generation, deployment.name
+                "generation {}: `ouro confirm {}{}{flags}` within {left} s, or it is taken back",
+                trial.generation,
+                deployment.name,
+                namespace_flag(deployment)
             ),
         };
         text += &format!("  {} {line}\n", paint(color, Ink::Yellow, "on trial:"));
@@ -84,6 +86,7 @@ pub fn draw(deployment: &DeploymentStatus, color: bool) -> String {
         [program.name.clone(), slot, what]
     });
     text += &section(color, "program", &programs.collect::<Vec<_>>());
+    text += &section(color, "global", &deployment.programs.iter().flat_map(globals).collect::<Vec<_>>());
     text += &section(color, "jump", &deployment.edges.iter().map(edge).collect::<Vec<_>>());
     text + &section(color, "map", &deployment.maps.iter().map(map).collect::<Vec<_>>())
 }
@@ -93,9 +96,30 @@ fn hook(status: &HookStatus) -> [String; 3] {
     let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
         (true, Some(program)) => format!("runs program {program}{order}"),
+        _ if status.elsewhere && !status.hook.is_link() => {
+            format!("not seen from here: `ouro status --netns {}`", status.netns.as_deref().unwrap_or("NAME"))
+        }
         _ => "not attached".to_owned(),
     };
-    [place, how, state]
+    [place, format!("{how}{}", elsewhere(status)), state]
+}
+
+/// What else must be said of a deployment that was seen from another network namespace.
+fn namespace_flag(deployment: &DeploymentStatus) -> String {
+    let name = deployment.hooks.iter().find_map(|hook| hook.netns.as_ref());
+    name.map_or_else(String::new, |name| format!(" --netns {name}"))
+}
+
+/// Devices of several namespaces may have one name.
+fn elsewhere(status: &HookStatus) -> String {
+    let inode = status.namespace.filter(|_| status.elsewhere).map(|inode| inode.to_string());
+    status.netns.clone().or(inode).map_or_else(String::new, |name| format!(" in namespace {name}"))
+}
+
+/// As a command line sets them: `parse.limit`.
+fn globals(program: &ProgramStatus) -> Vec<[String; 3]> {
+    let row = |(name, value): (&String, &Scalar)| [format!("{}.{name}", program.name), value.to_string(), String::new()];
+    program.globals.iter().map(row).collect()
 }
 
 fn edge(edge: &EdgeStatus) -> [String; 3] {

@@ -23,19 +23,33 @@ const STACK: u32 = 512;
 /// The programs of one file, or why there are none.
 struct Judged {
     file: String,
+    /// What people call it.
+    shown: String,
     verdicts: Result<Vec<Verdict>, Error>,
 }
 
 /// Has the kernel judge programs, and leaves nothing behind.
 pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
-    let files = if args.object.is_empty() { built(session, args)? } else { args.object.clone() };
+    let given = || args.object.iter().map(|file| (file.clone(), file.display().to_string())).collect();
+    let files: Vec<(PathBuf, String)> = if args.object.is_empty() { built(session, args)? } else { given() };
     if files.is_empty() {
         return Err(CliError::new(Kind::Usage, "nothing that was named makes a program")
             .help("name `bpf_program` or `bpf_chain` targets"));
     }
     let options = VerifyOptions { btf: args.btf.clone(), whole_log: args.verifier_log };
-    let judged: Vec<Judged> = files.iter().map(|file| judge(file, &options)).collect::<Result<_, CliError>>()?;
-    show(session, &judged, args)?;
+    let mut judged = Vec::new();
+    for (file, shown) in &files {
+        let one = Judged { shown: shown.clone(), ..judge(file, &options)? };
+        // A program may take the verifier half a minute: what is known is told.
+        if !args.json {
+            show(session, &one, args)?;
+        }
+        judged.push(one);
+    }
+    if args.json {
+        let facts: Vec<Value> = judged.iter().flat_map(|judged| facts(judged, args.verifier_log)).collect();
+        session.fact(&format!("{:#}\n", Value::Array(facts)))?;
+    }
     let refusals: Vec<&Error> = judged.iter().flat_map(serious).collect();
     match refusals.iter().find(|error| error.kind() == ErrorKind::NotPermitted) {
         Some(_) if judged.iter().all(|judged| judged.taken() == 0) => Err(CliError { kind: Kind::Refused, findings: Vec::new() }),
@@ -44,26 +58,27 @@ pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
     }
 }
 
-/// The objects and bundles that the patterns make.
-fn built(session: &Session, args: &Verify) -> Result<Vec<PathBuf>, CliError> {
+/// The objects and bundles that the patterns make, each with its name from the workspace's root.
+fn built(session: &Session, args: &Verify) -> Result<Vec<(PathBuf, String)>, CliError> {
     let workspace = session.workspace()?;
     let patterns = session::patterns(&workspace, &args.patterns)?;
     let built = build(session, &workspace, &patterns, &args.how)?;
     let files: BTreeSet<&String> = built.targets.iter().flat_map(|target| &target.files).collect();
     let bundles = files.iter().filter(|file| file.ends_with(".bundle"));
     let bundles = bundles.map(|file| read(&workspace.root.join(file)).and_then(|bytes| bundle::read(&bytes, file)));
-    let open = bundles.collect::<Result<Vec<Bundle>, CliError>>()?.iter().flat_map(open).collect::<BTreeSet<String>>();
-    let judged_there = built.targets.iter().filter(|target| open.contains(&target.label.to_string()));
+    let chained = bundles.collect::<Result<Vec<Bundle>, CliError>>()?.iter().flat_map(labels).collect::<BTreeSet<String>>();
+    let judged_there = built.targets.iter().filter(|target| chained.contains(&target.label.to_string()));
     let judged_there: BTreeSet<&String> =
         judged_there.flat_map(|target| &target.files).filter(|file| file.ends_with(".o")).collect();
     let programs = files.into_iter().filter(|file| file.ends_with(".o") || file.ends_with(".bundle"));
-    Ok(programs.filter(|file| !judged_there.contains(file)).map(|file| workspace.root.join(file)).collect())
+    let programs = programs.filter(|file| !judged_there.contains(file));
+    Ok(programs.map(|file| (workspace.root.join(file), file.clone())).collect())
 }
 
-/// The labels of programs that need not be taken: of those a bundle says what it means when they are not.
-fn open(bundle: &Bundle) -> Vec<String> {
-    let open = bundle.manifest.programs.iter().filter(|program| program.is_open());
-    open.flat_map(|program| program.tried().into_iter().map(|tried| tried.label).chain([program.label.clone()])).collect()
+/// The labels of a bundle's programs, with all candidates. They are judged as what they are there, and not alone once more.
+fn labels(bundle: &Bundle) -> Vec<String> {
+    let programs = bundle.manifest.programs.iter();
+    programs.flat_map(|program| program.tried().into_iter().map(|tried| tried.label).chain([program.label.clone()])).collect()
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
@@ -78,7 +93,7 @@ fn judge(file: &Path, options: &VerifyOptions) -> Result<Judged, CliError> {
     } else {
         verify_object(&name, &bytes, options)
     };
-    Ok(Judged { file: name, verdicts })
+    Ok(Judged { shown: name.clone(), file: name, verdicts })
 }
 
 impl Judged {
@@ -106,21 +121,14 @@ fn serious(judged: &Judged) -> Vec<&Error> {
     verdicts.iter().filter(is_serious).filter_map(|verdict| verdict.outcome.as_ref().err()).collect()
 }
 
-fn show(session: &Session, judged: &[Judged], args: &Verify) -> Result<(), CliError> {
-    if args.json {
-        let facts: Vec<Value> = judged.iter().flat_map(|judged| facts(judged, args.verifier_log)).collect();
-        return session.fact(&format!("{:#}\n", Value::Array(facts)));
+fn show(session: &Session, judged: &Judged, args: &Verify) -> Result<(), CliError> {
+    let verdicts = judged.verdicts.as_deref().unwrap_or_default();
+    let table = table(verdicts, session.output.settings().out.color);
+    session.fact(&format!("{}\n{table}", judged.shown))?;
+    for verdict in verdicts.iter().filter(|verdict| args.verifier_log && !verdict.log.is_empty()) {
+        session.fact(&format!("the verifier's log of `{}`:\n{}\n", verdict.program, verdict.log.trim_end()))?;
     }
-    for judged in judged {
-        let verdicts = judged.verdicts.as_deref().unwrap_or_default();
-        let table = table(verdicts, session.output.settings().out.color);
-        session.fact(&format!("{}\n{table}", judged.file))?;
-        for verdict in verdicts.iter().filter(|verdict| args.verifier_log && !verdict.log.is_empty()) {
-            session.fact(&format!("the verifier's log of `{}`:\n{}\n", verdict.program, verdict.log.trim_end()))?;
-        }
-        session.findings(&refusals(judged, args.explain).into_iter().map(finding).collect::<Vec<_>>())?;
-    }
-    Ok(())
+    session.findings(&refusals(judged, args.explain).into_iter().map(finding).collect::<Vec<_>>())
 }
 
 fn finding(error: &Error) -> Diagnostic {

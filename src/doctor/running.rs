@@ -38,9 +38,13 @@ pub(super) fn kernel(_: &Path) -> Answer {
 
 fn release() -> (String, (u32, u32)) {
     let release = read("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
-    let version = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let version = version(&release);
     (release, version)
+}
+
+fn version(text: &str) -> (u32, u32) {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u32>().ok());
+    (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default())
 }
 
 /// A small file of the kernel's; nothing where it is missing or not ours to read.
@@ -90,10 +94,7 @@ pub(super) fn unprivileged(_: &Path) -> Answer {
 }
 
 pub(super) fn lockdown(_: &Path) -> Answer {
-    let Some(modes) = read("/sys/kernel/security/lockdown") else {
-        return unknown_security("whether the kernel is locked down");
-    };
-    let mode = modes.split(['[', ']']).nth(1).unwrap_or(&modes).to_owned();
+    let Some(mode) = lockdown_mode() else { return unknown_security("whether the kernel is locked down") };
     let remedy = "boot without `lockdown=`, or without Secure Boot, where such programs must run";
     match mode.as_str() {
         "none" => Answer::ok("none"),
@@ -102,6 +103,12 @@ pub(super) fn lockdown(_: &Path) -> Answer {
         }
         _ => Answer::warning(format!("{mode}: some kernels refuse trampolines (fentry, lsm, freplace), even to root"), remedy),
     }
+}
+
+/// `none`, or what the kernel keeps from root; nothing where it does not tell.
+fn lockdown_mode() -> Option<String> {
+    let modes = read("/sys/kernel/security/lockdown")?;
+    Some(modes.split(['[', ']']).nth(1).unwrap_or(&modes).to_owned())
 }
 
 pub(super) fn security_modules(_: &Path) -> Answer {
@@ -212,14 +219,54 @@ fn missing_capabilities() -> Vec<&'static str> {
 pub(super) fn feature(feature: &Feature, has: Has) -> Answer {
     match has {
         Has::Yes => Answer::ok("yes"),
-        Has::No => Answer::no("not in this kernel", format!("use Linux {} or newer, with `{}`", feature.since, feature.option)),
+        Has::No => Answer::no("not in this kernel", better_kernel(feature.since, feature.option, &release())),
         Has::Refused if !missing_capabilities().is_empty() => Answer::refused("this user may not ask", AS_ROOT),
-        Has::Refused if feature.trampoline => Answer::refused(
-            "not permitted, even with all capabilities",
-            "a kernel in lockdown refuses what changes its code: boot without `lockdown=`; until then use `tp_btf`, `raw_tp` or `tracepoint`",
-        ),
         Has::Refused => {
-            Answer::refused("not permitted, even with all capabilities", "look for a policy: lockdown, or a security module")
+            Answer::refused("not permitted, even with all capabilities", policy(feature.trampoline, lockdown_mode().as_deref()))
         }
+    }
+}
+
+/// What a kernel that lacks a feature should be instead of this one.
+fn better_kernel(since: &str, option: &str, (release, running): &(String, (u32, u32))) -> String {
+    match *running >= version(since) {
+        true => format!("use a kernel that is built with `{option}`; Linux {release} is new enough"),
+        false => format!("use Linux {since} or newer, with `{option}`"),
+    }
+}
+
+/// Who may forbid what all capabilities do not permit, by what is known of the lockdown.
+fn policy(is_trampoline: bool, lockdown: Option<&str>) -> String {
+    let instead = "until then use `tp_btf`, `raw_tp` or `tracepoint`";
+    match (is_trampoline, lockdown) {
+        (_, Some("none")) => "look for a policy: there is no lockdown, but perhaps a security module".to_owned(),
+        (true, Some(_)) => {
+            format!("a kernel in lockdown refuses what changes its code: boot without `lockdown=`; {instead}")
+        }
+        (true, None) => {
+            format!("perhaps a lockdown, which this kernel does not tell of and which refuses what changes its code; {instead}")
+        }
+        (false, _) => "look for a policy: lockdown, or a security module".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Linux 6.18 was told to be replaced by 6.7 or newer.
+    #[test]
+    fn a_kernel_that_is_new_enough_lacks_an_option() {
+        let running = |release: &str| (release.to_owned(), version(release));
+        let said = |release| better_kernel("6.7", "CONFIG_NETKIT", &running(release));
+        assert_eq!(said("6.1.0-13-amd64"), "use Linux 6.7 or newer, with `CONFIG_NETKIT`");
+        assert_eq!(said("6.18.4"), "use a kernel that is built with `CONFIG_NETKIT`; Linux 6.18.4 is new enough");
+    }
+
+    #[test]
+    fn a_lockdown_is_told_only_where_it_is_known() {
+        assert!(policy(true, Some("integrity")).starts_with("a kernel in lockdown"));
+        assert!(policy(true, None).starts_with("perhaps"));
+        assert!(!policy(true, Some("none")).contains("boot without"));
     }
 }

@@ -100,7 +100,8 @@ fn what_nobody_confirms_is_taken_back() {
         // The connection is lost: the deployer goes on waiting, and goes back when the time is over.
         let child = on_trial(lab, &workspace, "4s");
         send(&child, libc::SIGHUP);
-        assert!(ok(lab, &workspace, &["status"]).out.contains("on trial:"));
+        let told = ok(lab, &workspace, &["status"]).out;
+        assert!(told.contains(&format!("on trial: generation 2: `ouro confirm two --bpffs {}`", lab.bpffs.display())), "{told}");
         let said = ended(child);
         assert_eq!(said.code, 1, "{}", said.err);
         said.says("nobody confirmed it in time; rolled back `two`: generation 1 is live");
@@ -156,9 +157,16 @@ fn who_waits_sees_to_the_trial_that_took_the_place_of_its_own() {
         second.wait().unwrap();
         let said = Said::of(first.wait_with_output().unwrap());
         assert_eq!(said.code, 1, "{}", said.err);
-        said.says("generation 3 is on trial now").says("was replaced or rolled back by somebody else");
+        said.says("generation 3 is on trial now").says("was rolled back by another command: generation 1 is live");
         assert_eq!(lab.ping(3), 0, "what was live for good is live again");
         ok(lab, &workspace, &["status"]);
+        // Another deploy ends a trial, too.
+        let first = on_trial(lab, &workspace, "1h");
+        workspace.edit("no_ping.c", "== 999", "== 998");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
+        let said = Said::of(first.wait_with_output().unwrap());
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says("was replaced by another deploy: generation 3 is live").says("`ouro status two` shows what there is");
         ok(lab, &workspace, &["undeploy", "two"]);
     });
 }

@@ -1,6 +1,7 @@
 //! Examples that are deployed, and what becomes of real packets.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use serde_json::Value;
@@ -138,13 +139,21 @@ fn a_network_namespace_can_be_named() {
         let workspace = Workspace::example("01-hello-xdp");
         // From another namespace: only `--netns` leads to the laboratory's devices.
         let inside = format!("/proc/{}/task/{}/ns/net", std::process::id(), thread_id());
-        let mut command = Command::new("unshare");
-        command.args(["--net", OURO, "deploy", "//:hello", "--interface", NEAR, "--netns", &inside, "--bpffs"]).arg(&lab.bpffs);
-        let ours = workspace.command(&[]);
-        command.current_dir(workspace.root()).envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let said = Said::of(command.output().unwrap());
-        assert_eq!(said.code, 0, "{}", said.err);
+        let outside = |args: &[&str]| {
+            let mut command = Command::new("unshare");
+            command.args(["--net", OURO]).args(args).arg("--bpffs").arg(&lab.bpffs);
+            let ours = workspace.command(&[]);
+            command.current_dir(workspace.root()).envs(ours.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            let said = Said::of(command.output().unwrap());
+            assert_eq!(said.code, 0, "{}", said.err);
+            said
+        };
+        outside(&["deploy", "//:hello", "--interface", NEAR, "--netns", &inside]);
         assert_eq!(lab.ping(3), 3);
+        let inode = fs::metadata(&inside).unwrap().ino();
+        let told = outside(&["status"]).out;
+        assert!(told.contains(&format!("in namespace {inode}  runs program")), "{told}");
+        assert!(!outside(&["status", "--netns", &inside]).out.contains("in namespace"));
         assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 3);
         ouro(lab, &workspace, &["deploy", "//:hello", "--netns", "no-such-namespace"])
             .says("cannot open the network namespace")

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Settled};
+use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Order, Settled};
 
 use super::moves::moves_map;
 use crate::change::{Change, NotAtomic, What};
@@ -29,6 +29,7 @@ pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps:
         let nothing = Manifest { programs: Vec::new(), edges: Vec::new(), maps: Vec::new(), ..after.clone() };
         let before = before.unwrap_or(&nothing);
         found.extend(compare(What::Program, &programs(before), &programs(after)));
+        found.extend(compare(What::Global, &globals(before), &globals(after)));
         found.extend(compare(What::Jump, &jumps(before), &jumps(after)));
         found.extend(map_changes(before, after, steps));
         found.extend(compare(What::Setting, &settings(before), &settings(after)));
@@ -68,8 +69,17 @@ fn map_changes(before: &Manifest, after: &Manifest, steps: &[Step]) -> Vec<Chang
     let mut found = compare(What::Map, &maps(before), &maps(after));
     found.retain(|change| !matches!(change, Change::Removed { .. }));
     for change in &mut found {
-        if let Change::Added { name, after, .. } | Change::Changed { name, after, .. } = change {
-            after.push_str(steps.iter().find_map(|step| contents(step, name)).unwrap_or_default());
+        let (name, text, is_new) = match change {
+            Change::Added { name, after, .. } => (name, after, true),
+            Change::Changed { name, after, .. } => (name, after, false),
+            _ => continue,
+        };
+        text.push_str(steps.iter().find_map(|step| contents(step, name)).unwrap_or_default());
+        // Of one that is new nobody expects that it holds anything.
+        let begins = |step: &Step| matches!(step, Step::CreateMap { map } if map_name(map) == *name);
+        if !is_new && steps.iter().any(begins) {
+            let is_filled = after.maps.iter().any(|map| map.name == *name && !map.contents.is_empty());
+            text.push_str(if is_filled { ", beginning with its `contents`" } else { ", beginning empty" });
         }
     }
     found
@@ -99,6 +109,12 @@ fn programs(manifest: &Manifest) -> Things {
         }
     };
     manifest.programs.iter().map(|program| (program.name.clone(), about(program))).collect()
+}
+
+/// As a command line sets them: `parse.limit`.
+fn globals(manifest: &Manifest) -> Things {
+    let all = manifest.programs.iter().flat_map(|program| program.globals.iter().map(move |value| (program, value)));
+    all.map(|(program, (name, value))| (format!("{}.{name}", program.name), value.to_string())).collect()
 }
 
 fn jumps(manifest: &Manifest) -> Things {
@@ -162,8 +178,13 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
             }
             Step::Rearrange { hook, was, from, to } => {
-                let before = format!("generation {from}{}", observed.neighbours(was));
-                found.push(changed(hook, before, format!("generation {to}{}", observed.neighbours(hook))));
+                let placed =
+                    |hook: &Hook| format!("{}{}", observed.neighbours(hook), hook.order().map_or_else(String::new, words));
+                found.push(changed(
+                    hook,
+                    format!("generation {from}{}", placed(was)),
+                    format!("generation {to}{}", placed(hook)),
+                ));
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {
@@ -192,13 +213,21 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     found
 }
 
+fn words(order: &Order) -> String {
+    match order {
+        Order::First => ", first".to_owned(),
+        Order::Last => ", last".to_owned(),
+        Order::Before(other) => format!(", before `{other}`"),
+        Order::After(other) => format!(", after `{other}`"),
+    }
+}
+
 fn removed_map(step: &Step) -> Option<Change> {
     let Step::RemoveMap { map } = step else { return None };
-    Some(Change::Removed {
-        what: What::Map,
-        name: map_name(map).to_owned(),
-        before: "no generation uses it, and what it holds is lost".to_owned(),
-    })
+    let (name, why) = (map_name(map).to_owned(), "no generation uses it, and what it holds is lost");
+    // Another one of the same name may stay.
+    let abi = map.split_once('-').map(|(_, abi)| format!("ABI {abi}, ")).unwrap_or_default();
+    Some(Change::Removed { what: What::Map, name, before: format!("{abi}{why}") })
 }
 
 /// Generations that come and go, and why; and the end of a trial.
@@ -243,7 +272,8 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let found = hooks.filter_map(|hook| {
         let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
         programs.retain(|program| !ours.contains(program));
-        (!programs.is_empty()).then(|| Change::Foreign { hook: hook.clone(), programs })
+        let deployments = programs.iter().filter_map(|id| Some((*id, observed.owners.get(id)?.clone()))).collect();
+        (!programs.is_empty()).then(|| Change::Foreign { hook: hook.clone(), programs, deployments })
     });
     found.collect()
 }
@@ -271,6 +301,7 @@ fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Chan
             let hook = hook.clone();
             Some(if hook.is_alone() { NotAtomic::Gap { hook } } else { NotAtomic::BothRun { hook } })
         }
+        Step::Rearrange { hook, .. } if hook.order().is_some() => Some(NotAtomic::BothRun { hook: hook.clone() }),
         Step::CatchUpMap { map, .. } => Some(NotAtomic::Copied { map: map_name(map).to_owned() }),
         _ => None,
     };

@@ -137,7 +137,7 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
         (Hook::Cgroup(_), _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
         _ => return None,
     };
-    Some(Conflict::Taken { hook: hook.clone(), program })
+    Some(Conflict::Taken { hook: hook.clone(), program, deployment: observed.owners.get(&program).cloned() })
 }
 
 /// One dispatcher calls all that share a device, in one mode and with one kind of packets.
@@ -170,12 +170,16 @@ pub(super) fn unreadable_share(observed: &Observed, hook: &Hook) -> Option<Confl
 /// What is attached must be ours still, and seen from the namespace it was attached in. From another one a filter is not seen
 /// at all.
 pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict> {
-    let elsewhere = observed.metas().filter(|meta| meta.namespace != observed.host.namespace);
-    let mut unseen: Vec<&Hook> =
-        elsewhere.flat_map(|meta| &meta.hooks).filter(|hook| !hook.is_link() && hook.is_of_namespace()).collect();
+    let hooks = observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook)));
+    let mut unseen: Vec<(&Hook, u64)> =
+        hooks.filter(|(meta, hook)| observed.is_unseen(meta, hook)).map(|(meta, hook)| (hook, meta.namespace)).collect();
     unseen.dedup();
-    let unseen = unseen.into_iter().map(|hook| Conflict::OtherNamespace { hook: hook.clone() });
+    let unseen = unseen.into_iter().map(|(hook, namespace)| other_namespace(observed, hook, namespace));
     unseen.chain(observed.attachments.values().filter_map(|attached| attachment(observed, attached)))
+}
+
+fn other_namespace(observed: &Observed, hook: &Hook, namespace: u64) -> Conflict {
+    Conflict::OtherNamespace { hook: hook.clone(), netns: observed.namespaces.get(&namespace).cloned() }
 }
 
 fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
@@ -186,7 +190,7 @@ fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
         return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.program });
     }
     if attached.namespace != observed.host.namespace && attached.hook.is_of_namespace() {
-        return Some(Conflict::OtherNamespace { hook: attached.hook.clone() });
+        return Some(other_namespace(observed, &attached.hook, attached.namespace));
     }
     let index = observed.host.devices.get(attached.hook.interface()?).map(|device| u64::from(device.index));
     let moved = |ifindex| Conflict::Moved { hook: attached.hook.clone(), ifindex };

@@ -60,11 +60,14 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
     let reusable = reusable(bundle, observed, &hooks, options).filter(|_| !options.force);
     let target = reusable.unwrap_or_else(|| observed.generations.keys().next_back().map_or(1, |last| last + 1));
     let mut steps = leftovers(observed, target);
+    let is_moved =
+        hooks.iter().any(|hook| observed.attachments.get(&hook.name()).is_some_and(|attached| moves::is_moved(hook, attached)));
     let same_code = same_code(bundle, observed).filter(|_| !options.force);
     let is_tried = reusable.map_or(same_code.is_some(), |known| was_tried(observed, known));
     steps.extend(if is_tried { None } else { run_tests(bundle, options) });
     steps.extend(folders(observed));
-    steps.extend(match (reusable, same_code) {
+    // Of what another generation loaded no second link can be attached beside the first.
+    steps.extend(match (reusable, same_code.filter(|_| !is_moved)) {
         (Some(_), _) => Vec::new(),
         (None, Some(from)) => adopt(observed, &hooks, from, target),
         (None, None) => build(bundle, observed, &hooks, target),

@@ -51,7 +51,7 @@ impl<'a> Moves<'a> {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
                 }
-                Some(attached) if self.is_rearranged(hook, attached) => {
+                Some(attached) if self.is_rearranged(hook, attached) || self.is_reordered(hook, attached) => {
                     let (was, from) = (attached.hook.clone(), attached.generation.unwrap_or(self.target));
                     steps.push(Step::Rearrange { hook: hook.clone(), was, from, to: self.target });
                 }
@@ -84,6 +84,16 @@ impl<'a> Moves<'a> {
         let own = Member::new(&self.observed.name, to, self.manifest);
         let called = self.observed.dispatcher_at(hook).map(|(_, seat)| &seat.member);
         to.mode == from.mode && called.is_some_and(|member| *member != own)
+    }
+
+    /// Whether only its place among others is another one. The new link is attached before the old one goes, which takes two
+    /// programs: the kernel has none twice at a place.
+    fn is_reordered(&self, hook: &Hook, attached: &Attachment) -> bool {
+        let entry = |number: &u32| self.observed.generations.get(number).and_then(|generation| generation.entry());
+        attached.root.is_none()
+            && matches!(self.runs(hook), Runs::Generation(_))
+            && is_moved(hook, attached)
+            && attached.generation.is_some_and(|from| entry(&from) != entry(&self.target))
     }
 
     /// The roots that no hook will run.
@@ -136,6 +146,11 @@ impl<'a> Moves<'a> {
             (_, None, Runs::Root { .. }) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
         }
     }
+}
+
+/// Whether what is attached there has another place among others than the hook asks for.
+pub(super) fn is_moved(hook: &Hook, attached: &Attachment) -> bool {
+    hook.order().is_some() && attached.hook.order().is_some() && attached.is_alive() && attached.hook != *hook
 }
 
 /// Whether a hook hangs on a map that is another one for this manifest than for the generation it runs. Its link takes another

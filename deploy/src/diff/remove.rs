@@ -117,7 +117,7 @@ fn kept_by(observed: &Observed, keep: Keep) -> Option<&Manifest> {
 /// Links are removed by their pins, wherever they are; a filter is not ours once it runs another program.
 fn blocked(observed: &Observed, force: bool) -> impl Iterator<Item = Conflict> {
     check::attachments(observed).filter(move |conflict| match conflict {
-        Conflict::OtherNamespace { hook } => !hook.is_link() && !force,
+        Conflict::OtherNamespace { hook, .. } => !hook.is_link() && !force,
         Conflict::Changed { hook, .. } => hook.is_link() && !force,
         Conflict::Moved { .. } => false,
         _ => true,

@@ -42,7 +42,6 @@ pub(crate) fn attach(hook: &Hook, program: &Path, link: &Path, map: &dyn Fn(&str
         return clsact::add(place, program).map_err(|error| not_attached(hook, error));
     }
     match hook {
-        Hook::Socket(place) => Err(refusal::socket(place, program)),
         Hook::Cgroup(place) if place.mode != CgroupMode::Multi => {
             let (group, failed) = (group(hook, place)?, |error| not_attached(hook, error));
             group.attach(open(program)?.as_fd()).map_err(failed)
@@ -87,7 +86,8 @@ pub(crate) fn exchange(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &d
         return Err(changed(hook));
     }
     let (beside, site) = (beside(link), Site { link, map });
-    bpffs::remove_pin(&beside)?;
+    // What a killed command left is detached, too, before a link of the same program takes its place.
+    remove_link(&beside)?;
     if hook.is_alone() {
         remove_open_link(before, link)?;
         let made = create(hook, new, &site).and_then(|made| pin(&made, link));

@@ -64,6 +64,11 @@ impl Binary {
         }
     }
 
+    /// Bytes of the file.
+    pub(super) fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
     /// The functions, in no order. One may be there twice, and have several names.
     pub(super) fn functions(&self) -> Vec<Function<'_>> {
         let mut found = Vec::new();

@@ -14,6 +14,8 @@ use super::netlink::{attribute, attributes_of, dump, request, word};
 use super::sys;
 use crate::Error;
 
+/// Where `ip netns add` keeps its names.
+const NAMED: &str = "/run/netns";
 const TCA_KIND: u16 = 1;
 const TCA_OPTIONS: u16 = 2;
 const TCA_BPF_ID: u16 = 11;
@@ -100,6 +102,14 @@ fn cpus() -> Vec<u32> {
 /// The inode of this thread's network namespace; 0 where /proc is missing.
 fn namespace() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").map_or(0, |facts| facts.ino())
+}
+
+/// The network namespaces that `ip netns` has names for, by their inodes.
+pub(crate) fn named_namespaces() -> BTreeMap<u64, String> {
+    let entries = fs::read_dir(NAMED).into_iter().flatten().flatten();
+    // The entry's own number is that of the file the namespace is mounted over.
+    let named = |entry: fs::DirEntry| Some((fs::metadata(entry.path()).ok()?.ino(), entry.file_name().into_string().ok()?));
+    entries.filter_map(named).collect()
 }
 
 fn devices() -> io::Result<BTreeMap<String, Device>> {

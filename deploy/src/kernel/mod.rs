@@ -44,8 +44,8 @@ pub(crate) use caps::{Right, follows_kernel, limit_to, needed_capabilities, requ
 pub(crate) use clsact::{add_qdisc, find_filter, remove_qdisc};
 pub(crate) use contents::{change_element, count_elements, create_empty_map, create_map, read_elements, write_elements};
 pub(crate) use dispatcher::{Called, create_dispatcher};
-pub(crate) use host::host;
 pub use host::{Device, Filter, Host};
+pub(crate) use host::{host, named_namespaces};
 pub(crate) use lacking::Requirements;
 pub(crate) use load::{LoadOptions, Loaded, Loader, Replaced, Request};
 pub(crate) use map_types::MapTypes;

@@ -161,7 +161,10 @@ fn probe(types: &KernelTypes, ty: &Hook, target: Target, more: Try) -> io::Resul
 }
 
 fn event(program: BorrowedFd<'_>, kind: &str) -> io::Result<()> {
-    places::event_type(kind).map_err(|missing_event| missing(missing_event.what))?;
+    places::event_type(kind).map_err(|event| {
+        let needs = event.help.map(|help| format!(": {help}")).unwrap_or_default();
+        missing(format!("{}{needs}", event.what))
+    })?;
     looked(link(program, attach_type::number("PERF_EVENT")?))
 }
 

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Order, matches};
+use ouro_rules::manifest::{Order, Socket, matches};
 
 use super::binary::{Binary, Function, Probe};
 use super::pins::{self, Kind};
@@ -75,6 +75,19 @@ pub(super) fn cgroup(path: &str) -> Found<File> {
             .help("`mkdir` makes one, and `/proc/<pid>/cgroup` tells a process's own")
             .near(&name, names.iter().map(String::as_str))
     })
+}
+
+/// A socket's filter is the socket's: the kernel pins it nowhere, and does not tell which one it is.
+pub(super) fn socket(place: &Socket, link: &Path) -> Missing {
+    // `<bpffs>/ouro/<deployment>/links/<hook>`
+    let programs = link.ancestors().nth(2).unwrap_or(link).join("gen-<number>/progs");
+    Missing::new("the kernel has no links for sockets, so nobody could tell later whose filter it is").help(format!(
+        "leave `attach` out, and have process {} call `setsockopt({}, SOL_SOCKET, SO_ATTACH_BPF, ...)` with the entry, which is \
+         pinned in `{}` then; or use `cgroup_skb` and `cgroup()`",
+        place.pid,
+        place.fd,
+        programs.display()
+    ))
 }
 
 /// Opens a network namespace.
@@ -181,10 +194,17 @@ fn binary(path: &str) -> Found<Binary> {
 /// The offset of a function in a file, or the offset itself.
 pub(super) fn user_function(path: &str, function: Option<&str>, offset: u64) -> Found<u64> {
     let binary = binary(path)?;
-    let Some(function) = function else { return Ok(offset) };
+    let begin = function.map_or(Ok(0), |function| begin(path, &binary, function))?;
+    begin.checked_add(offset).filter(|at| *at < binary.size()).ok_or_else(|| {
+        Missing::new(format!("`{path}` has {} bytes, and none at this offset", binary.size()))
+            .help("an offset counts bytes of the file, from its begin or from that of `function`")
+    })
+}
+
+/// Where in a file a function begins.
+fn begin(path: &str, binary: &Binary, function: &str) -> Found<u64> {
     let functions = binary.functions();
-    let begin = only(path, function, &functions)?.and_then(|address| binary.offset(address));
-    begin.and_then(|begin| begin.checked_add(offset)).ok_or_else(|| {
+    only(path, function, &functions)?.and_then(|address| binary.offset(address)).ok_or_else(|| {
         Missing::new(format!("`{path}` has no function `{function}`"))
             .help("a file without symbols tells only what it exports; name an offset instead")
             .near(function, functions.into_iter().map(|function| function.name))

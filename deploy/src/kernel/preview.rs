@@ -38,6 +38,7 @@ fn found(hook: &Hook, link: &Path) -> Found<()> {
         }
         Hook::UprobeMulti(place) => places::user_functions(&place.binary, &place.pattern).map(drop),
         Hook::Usdt(place) => places::usdt(&place.binary, &place.provider, &place.probe).map(drop),
+        Hook::Socket(place) => Err(places::socket(place, link)),
         Hook::Iter(place) => place.cgroup.as_ref().map_or(Ok(()), |path| places::cgroup(path).map(drop)),
         _ => Ok(()),
     }

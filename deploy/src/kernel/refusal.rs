@@ -3,9 +3,8 @@
 //! Knows what errors mean for each kind of hook.
 
 use std::io;
-use std::path::Path;
 
-use ouro_rules::manifest::{Socket, XdpMode};
+use ouro_rules::manifest::XdpMode;
 
 use super::places::Missing;
 use crate::Error;
@@ -18,18 +17,6 @@ pub(super) fn changed(hook: &Hook) -> Error {
 pub(super) fn missing(hook: &Hook, missing: Missing) -> Error {
     let help = missing.help.map_or_else(String::new, |help| format!("; {help}"));
     Error::Attach { hook: hook.to_string(), reason: format!("{}{help}", missing.what) }
-}
-
-/// A socket's filter is the socket's: the kernel pins it nowhere and does not tell which one it is.
-pub(super) fn socket(place: &Socket, program: &Path) -> Error {
-    let reason = format!(
-        "the kernel has no links for sockets, so nobody could tell later whose filter it is; have process {} call \
-         `setsockopt({}, SOL_SOCKET, SO_ATTACH_BPF, ...)` with the program pinned at `{}`, or use `cgroup_skb` and `cgroup()`",
-        place.pid,
-        place.fd,
-        program.display()
-    );
-    Error::Attach { hook: format!("descriptor {} of process {}", place.fd, place.pid), reason }
 }
 
 /// What is registered keeps its name, which only the kernel's type knows where to find.

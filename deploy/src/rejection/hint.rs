@@ -2,10 +2,36 @@
 //!
 //! A table; a new message is a line. The first line that fits is taken, so that what is special stands before what is general.
 
-/// What to do about a message; `message` is one line of the log.
-pub(super) fn find(message: &str) -> Option<&'static str> {
+/// What to do about a message; `message` is one line of the log, `registers` what those held that it names: `R1=pkt(r=0)`.
+pub(super) fn find(message: &str, registers: &[String]) -> Option<&'static str> {
+    of_pointer(message, registers).or_else(|| of_message(message))
+}
+
+/// What to do about a register that is no pointer, by what it was when it was printed last.
+fn of_pointer(message: &str, registers: &[String]) -> Option<&'static str> {
+    let register = message.strip_suffix(" invalid mem access 'scalar'").or(message.strip_suffix(" invalid mem access 'inv'"))?;
+    let held = registers.iter().find_map(|held| held.strip_prefix(register)?.strip_prefix('='))?;
+    let is = |kind: &&str| held == *kind || (kind.ends_with('(') && held.starts_with(*kind));
+    POINTERS.iter().find(|(kinds, _)| kinds.iter().any(&is)).map(|(_, hint)| *hint)
+}
+
+fn of_message(message: &str) -> Option<&'static str> {
     HINTS.iter().find(|(parts, _)| parts.iter().all(|part| message.contains(part))).map(|(_, hint)| *hint)
 }
+
+/// What a register held, or how that began, and what to change. Kernels before 5.19 write `inv0`, some `invP0`.
+const POINTERS: &[(&[&str], &str)] = &[
+    // A helper that may move the packet makes numbers of all pointers into it, which no line of the log says.
+    (
+        &["pkt(", "pkt_meta("],
+        "a helper called before may move the packet, so that what pointed into it does no more: load `ctx->data` and `ctx->data_end` \
+         anew after the call, and compare them again",
+    ),
+    (
+        &["0", "P0", "inv0", "invP0"],
+        "the pointer is NULL on this path: the comparison with NULL is missing, or the wrong way round",
+    ),
+];
 
 /// Parts of a message, all of which it has, and what to change.
 const HINTS: &[(&[&str], &str)] = &[
@@ -40,6 +66,10 @@ const HINTS: &[(&[&str], &str)] = &[
         "this map is read-only for programs: a `const` global cannot be written; make it a plain global",
     ),
     // Packets.
+    (
+        &["invalid mem access 'pkt_end'"],
+        "`ctx->data_end` is only to be compared with: read through a pointer made from `ctx->data`",
+    ),
     (
         &["invalid access to packet"],
         "compare the end of what you read with `ctx->data_end` before reading it: `if (p + 1 > data_end) return ...`; bound variable offsets below 64 kB first (`off & 0x1fff`)",
@@ -228,11 +258,18 @@ const HINTS: &[(&[&str], &str)] = &[
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_number_is_no_null_and_another_register_is_another_one() {
+        let said = |held: &str| of_pointer("R1 invalid mem access 'scalar'", &[held.to_owned()]);
+        assert!(said("R1=0").is_some() && said("R1=pkt(off=4,r=0)").is_some());
+        assert_eq!([said("R1=0xffff0000"), said("R10=0"), said("R1=scalar()")], [None; 3]);
+    }
+
     /// What stands behind a more general message is never said.
     #[test]
     fn no_hint_hides_another() {
         for (parts, hint) in HINTS {
-            assert_eq!(find(&parts.join(" ")), Some(*hint), "{parts:?}");
+            assert_eq!(find(&parts.join(" "), &[]), Some(*hint), "{parts:?}");
         }
     }
 }

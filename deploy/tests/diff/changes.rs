@@ -1,10 +1,10 @@
 //! What people are told of a plan.
 
-use ouro_deploy::{Change, Hook, NotAtomic, Observed, Options, Plan, Step, diff};
+use ouro_deploy::{Change, Hook, MapFacts, NotAtomic, Observed, Options, Plan, Step, diff};
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Direction, PacketTest, TcVia, XdpMode};
+use ouro_rules::manifest::{Attach, Bytes, Content, Direction, Element, OnChange, PacketTest, Scalar, TcVia, XdpMode};
 
-use crate::{attached, bundle, deployed, generation, hook, made_live, nothing, program, xdp};
+use crate::{attached, bundle, deployed, generation, hook, made_live, nothing, program, seen, xdp};
 
 fn plan(bundle: &Bundle, observed: &Observed) -> Plan {
     diff(bundle, observed, &Options::default()).unwrap()
@@ -57,6 +57,46 @@ fn what_differs_is_told_with_before_and_after() {
     );
 }
 
+/// A deploy with other values was told as a new generation of the same bundle, for no reason.
+#[test]
+fn other_values_of_globals_are_told() {
+    let with = |values: &[(&str, i64)]| {
+        let mut bundle = bundle("a", &[xdp("eth0")]);
+        let values = values.iter().map(|(name, value)| ((*name).to_owned(), Scalar::Int(*value)));
+        bundle.manifest.programs[0].globals = values.collect();
+        bundle
+    };
+    let plan = plan(&with(&[("limit", 77), ("zone", 1)]), &deployed(&with(&[("limit", 5), ("old", 2)])));
+    let told = ["~ global `parse.limit`: 5 -> 77", "+ global `parse.zone`: 1", "- global `parse.old`: 2"];
+    assert_eq!(lines(&plan)[..3], told);
+}
+
+/// Of `reset` nothing was said, and what was said of a third map of that name looked as if it were this one.
+#[test]
+fn what_becomes_of_what_maps_hold_is_told() {
+    let of = |digest: &str, max_entries, on_change| {
+        let mut bundle = bundle(digest, &[xdp("eth0")]);
+        (bundle.manifest.maps[0].max_entries, bundle.manifest.maps[0].on_change) = (max_entries, on_change);
+        bundle
+    };
+    let told = |bundle: &Bundle, observed: &Observed| -> Vec<String> {
+        lines(&plan(bundle, observed)).into_iter().filter(|line| line.contains("map `seen`")).collect()
+    };
+    let (old, new) = (of("a", 4, OnChange::Keep), of("b", 8, OnChange::Reset));
+    let abi = |bundle: &Bundle| bundle.manifest.maps[0].abi();
+    let change = format!("hash of 4, 4+8 bytes, ABI {} -> hash of 8, 4+8 bytes, ABI {}", abi(&old), abi(&new));
+    assert_eq!(told(&new, &deployed(&old)), [format!("~ map `seen`: {change}, beginning empty")]);
+    let mut filled = new.clone();
+    filled.manifest.maps[0].contents = vec![Element { key: Bytes(vec![0; 4]), value: Content::Bytes(Bytes(vec![0; 8])) }];
+    assert_eq!(told(&filled, &deployed(&old)), [format!("~ map `seen`: {change}, beginning with its `contents`")]);
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, made_live(generation(&new, 2), 2));
+    observed.attachments.extend([attached(hook("eth0"), 2)]);
+    observed.maps.insert(new.manifest.maps[0].pin(), MapFacts { max_entries: 8, ..seen() });
+    let gone = format!("- map `seen`: ABI {}, no generation uses it, and what it holds is lost", abi(&old));
+    assert_eq!(told(&of("c", 16, OnChange::Reset), &observed).last(), Some(&gone));
+}
+
 #[test]
 fn nothing_to_do_is_no_change() {
     let bundle = bundle("a", &[xdp("eth0")]);
@@ -104,7 +144,9 @@ fn programs_of_others_at_the_same_place_are_told() {
     let (old, new) = (bundle("a", std::slice::from_ref(&tc)), bundle("b", &[tc]));
     let mut observed = deployed(&old);
     observed.foreign_programs.insert("tcx-ingress-eth0".to_owned(), vec![77, 10]);
-    let text = "! TCX ingress of `eth0` also runs programs of others, which stay: 77";
+    observed.foreign_programs.get_mut("tcx-ingress-eth0").unwrap().push(78);
+    observed.owners.insert(78, "lb".to_owned());
+    let text = "! TCX ingress of `eth0` also runs programs of others, which stay: 77, 78 of `lb`";
     assert!(lines(&plan(&new, &observed)).contains(&text.to_owned()));
 }
 

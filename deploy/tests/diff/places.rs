@@ -1,11 +1,13 @@
 //! Places that are others', elsewhere, or not there.
 
 use ouro_deploy::{
-    Attachment, Change, Conflict, Device, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
+    Attachment, Change, Conflict, Device, Generation, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
 };
 use ouro_rules::bundle::Bundle;
 use ouro_rules::chain::{MAX_DEPTH, longest_run};
-use ouro_rules::manifest::{Attach, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Sockmap, Tracepoint};
+use ouro_rules::manifest::{
+    Attach, Direction, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Order, Sockmap, Tracepoint,
+};
 
 use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
 
@@ -100,6 +102,32 @@ fn a_hook_at_a_map_that_changes_gets_another_link() {
     }
 }
 
+/// Nothing ran for a moment, at a place that has room for many.
+#[test]
+fn another_order_is_a_new_link_beside_the_old_one() {
+    let tcx = |order| Attach::Tcx { interface: "eth0".to_owned(), direction: Direction::Ingress, order, revision: None };
+    let (old, new) = (bundle("a", &[tcx(Order::Last)]), bundle("a", &[tcx(Order::First)]));
+    let hook = |attach: &Attach| Hook::new(attach, true);
+    let (was, to) = (hook(&old.manifest.attach[0]), hook(&new.manifest.attach[0]));
+    let plan = diff(&new, &deployed(&old), &Options::default()).unwrap();
+    let move_it = Step::Rearrange { hook: to.clone(), was: was.clone(), from: 1, to: 2 };
+    assert!(plan.steps.contains(&move_it), "{:?}", plan.steps);
+    assert_eq!(move_it.inverse(), Some(Step::Rearrange { hook: was, was: to.clone(), from: 2, to: 1 }));
+    assert!(plan.steps.iter().any(|step| matches!(step, Step::LoadProgram { .. })), "a place takes no program twice");
+    assert_eq!(not_atomic(&plan.changes), [&NotAtomic::BothRun { hook: to.clone() }]);
+    let told: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+    assert!(
+        told.contains(&"attach point TCX ingress of `eth0`: generation 1, last -> generation 2, first".to_owned()),
+        "{told:?}"
+    );
+    // An earlier version let both generations have the same programs.
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, made_live(Generation { meta: generation(&new, 2).meta, ..generation(&old, 1) }, 0));
+    let found = steps(&new, &observed);
+    assert!(found.contains(&Step::Detach { hook: hook(&old.manifest.attach[0]), generation: 1 }), "{found:?}");
+    assert!(found.contains(&Step::Attach { hook: to, generation: 2 }), "{found:?}");
+}
+
 /// Where a place holds one program, the old one goes before the new one comes.
 #[test]
 fn a_place_for_one_program_is_empty_for_a_moment() {
@@ -115,7 +143,13 @@ fn programs_of_others_are_not_replaced() {
     let wanted = bundle("a", &[xdp("eth0")]);
     let mut observed = nothing();
     observed.host.devices.get_mut("eth0").unwrap().xdp = Some(77);
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::Taken { hook: hook("eth0"), program: 77 }]);
+    let taken = |deployment| Conflict::Taken { hook: hook("eth0"), program: 77, deployment };
+    assert_eq!(conflicts(&wanted, &observed), [taken(None)]);
+    observed.owners.insert(77, "lb".to_owned());
+    let found = conflicts(&wanted, &observed);
+    assert_eq!(found, [taken(Some("lb".to_owned()))]);
+    assert_eq!(found[0].to_string(), "native XDP of `eth0` is taken by program 77 of the deployment `lb`");
+    assert!(found[0].help().contains("`ouro undeploy lb`") && found[0].help().contains("`priority`"));
     let mut observed = deployed(&wanted);
     (observed.attachments.get_mut("xdp-eth0").unwrap().generation, observed.attachments.get_mut("xdp-eth0").unwrap().program) =
         (None, 77);
@@ -127,7 +161,11 @@ fn another_namespace_has_other_devices() {
     let wanted = bundle("b", &[xdp("eth0")]);
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.namespace += 1;
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::OtherNamespace { hook: hook("eth0") }]);
+    let other = |netns| Conflict::OtherNamespace { hook: hook("eth0"), netns };
+    assert_eq!(conflicts(&wanted, &observed), [other(None)]);
+    observed.namespaces.insert(NAMESPACE, "lan".to_owned());
+    let found = conflicts(&wanted, &observed);
+    assert_eq!((found[0].help(), found), ("say which with `--netns lan`".to_owned(), vec![other(Some("lan".to_owned()))]));
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.devices.get_mut("eth0").unwrap().index = 9;
     assert_eq!(conflicts(&wanted, &observed), [Conflict::Moved { hook: hook("eth0"), ifindex: 2 }]);

@@ -17,9 +17,11 @@ fn a_device_that_comes_back_is_attached_again() {
         let bundle = Chain::firewall().bundle(lab.folder());
         deployed(lab, &bundle);
         sh("ip link del near0");
-        assert_eq!(status(lab).problems, [Problem::NothingLive, Problem::DeadLink { hook: "xdp-near0".to_owned() }]);
+        let dead = |is_there| Problem::DeadLink { hook: "xdp-near0".to_owned(), is_there: Some(is_there) };
+        assert_eq!(status(lab).problems, [Problem::NothingLive, dead(false)]);
         assert!(deploy(lab, &bundle).unwrap_err().to_string().contains("no network device `near0`"));
         lab.cable(NEAR, FAR, "10.99.0");
+        assert_eq!(status(lab).problems, [Problem::NothingLive, dead(true)]);
         let native = hook(NEAR, XdpMode::Native);
         // The generation is whole: nothing has to be loaded.
         let steps = [Step::RemoveLink { hook: native.clone() }, Step::Attach { hook: native, generation: 1 }, Step::Settle];
@@ -27,6 +29,22 @@ fn a_device_that_comes_back_is_attached_again() {
         assert_eq!(lab.ping(5), 5);
         lab.udp(4000, 5);
         assert_eq!(status(lab).edges[0].counts.unwrap().taken, 5);
+        undeployed(lab, "fw");
+    });
+}
+
+/// It was told that the device is gone, which it was not.
+#[test]
+fn a_link_that_somebody_detached_is_told() {
+    lab(|lab| {
+        let bundle = Chain::firewall().bundle(lab.folder());
+        deployed(lab, &bundle);
+        sh(&format!("bpftool link detach pinned {}", lab.bpffs.join("ouro/fw/links/xdp-near0").display()));
+        let found = status(lab).problems;
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found[1].to_string(), "somebody detached `xdp-near0`, or its device went and came back: deploy again");
+        deployed(lab, &bundle);
+        assert_eq!(status(lab).problems, []);
         undeployed(lab, "fw");
     });
 }

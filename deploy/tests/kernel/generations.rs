@@ -139,6 +139,22 @@ fn a_trial_is_confirmed_or_withdrawn() {
     });
 }
 
+/// Monitoring alarmed at every trial: two generations stay beside the one on trial, and one of them was told as left over.
+#[test]
+fn what_a_trial_keeps_is_no_drift() {
+    lab(|lab| {
+        let (old, new) = (Chain::firewall().bundle(lab.folder()), open().bundle(lab.folder()));
+        deployed(lab, &old);
+        redeployed(lab, &old);
+        on_trial(lab, &new, 600);
+        assert_eq!((live(lab), generation_folders(lab).len()), ((Some(3), Some(2)), 3));
+        // One that was stopped in the middle is none of them.
+        std::fs::create_dir_all(lab.bpffs.join("ouro/fw/gen-9/maps")).unwrap();
+        assert_eq!(status(lab).problems, [Problem::Leftover { generation: 9 }]);
+        undeployed(lab, "fw");
+    });
+}
+
 #[test]
 fn a_first_deploy_that_nobody_confirms_is_removed() {
     lab(|lab| {

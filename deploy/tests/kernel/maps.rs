@@ -152,9 +152,14 @@ fn what_does_not_fit_changes_nothing() {
         lab.udp(4000, 2);
         lab.udp(5000, 2);
         let before = status(lab);
-        let refusal = |chain: Chain| deploy(lab, &chain.bundle(lab.folder())).unwrap_err().to_string();
+        let refusal = |chain: Chain| {
+            let error = deploy(lab, &chain.bundle(lab.folder())).unwrap_err();
+            assert!(error.help().is_some_and(|help| help.contains("`flows` `on_change = \"reset\"`")), "{error}");
+            error.to_string()
+        };
         let error = refusal(first("hash", 1, OnChange::Convert));
-        assert!(error.contains("it holds 2 elements, and the new one has room for 1"), "{error}");
+        let told = "what map `flows` holds cannot be carried over: it holds 2 elements, and the new one has room for 1";
+        assert!(error.contains(told), "{error}");
         let large = [[0; 8], (1u64 << 40).to_ne_bytes()].concat();
         map_update(&path(lab, "flows"), 4000, &large).unwrap();
         let error = refusal(first("hash", 16, OnChange::Convert));

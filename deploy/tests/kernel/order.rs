@@ -1,11 +1,19 @@
 //! TCX: programs of several deployments at one place, in the order they ask for.
 
+use std::io::ErrorKind;
+use std::net::UdpSocket;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use ouro_deploy::{Options, RemoveOptions};
+use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Direction, Order};
 
-use crate::chain::{Chain, count, map};
+use crate::chain::{Chain, count, if_udp, map, save};
+use crate::crash::{CHILD, for_ever, kill_after, slowness};
 use crate::missing::lacks;
-use crate::support::{Lab, NEAR, bpftool, lab, sh};
+use crate::support::{Lab, NEAR, NEAR_ADDRESS, bpftool, lab, sh};
 use crate::{deploy, deployed, fires};
 
 fn tcx(order: Order, revision: Option<u64>) -> Attach {
@@ -45,7 +53,7 @@ fn order_of(lab: &Lab, names: &[&str]) -> Vec<String> {
     ids.iter().map(name).collect()
 }
 
-fn foreign(lab: &Lab, bundle: &ouro_rules::bundle::Bundle) -> Vec<u32> {
+fn foreign(lab: &Lab, bundle: &Bundle) -> Vec<u32> {
     let layout = ouro_deploy::Layout::new(&lab.bpffs, &bundle.manifest.name).unwrap();
     let mut observed = ouro_deploy::observe(&lab.bpffs, &bundle.manifest.name).unwrap();
     observed.look_at(&layout, &bundle.manifest.attach);
@@ -75,6 +83,70 @@ fn deployments_stand_in_the_order_they_ask_for() {
             ouro_deploy::undeploy(&lab.bpffs, name, &RemoveOptions::default(), &mut |_| {}).unwrap();
         }
         assert!(foreign(lab, &again).is_empty());
+    });
+}
+
+/// To another place and back, by deploys and a rollback.
+fn change_order(bpffs: &Path, bundle: &Bundle) {
+    for order in [Order::First, Order::Last] {
+        let mut moved = bundle.clone();
+        moved.manifest.attach = vec![tcx(order, None)];
+        ouro_deploy::deploy(bpffs, &moved, &Options::default(), &mut |_| {}).unwrap();
+    }
+    ouro_deploy::rollback(bpffs, &bundle.manifest.name, &mut |_| {}).unwrap();
+}
+
+/// Ends the sending, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The old link went before the new one came: packets passed meanwhile, and after a kill all of them.
+#[test]
+fn a_filter_is_never_away_while_its_order_changes() {
+    if let Ok(arguments) = std::env::var(CHILD) {
+        return for_ever(&arguments, change_order);
+    }
+    if lacks("tcx") {
+        return;
+    }
+    lab(|lab| {
+        let body = if_udp("return TC_ACT_SHOT;", "return -1;");
+        let guard = Chain::new("guard").program("guard", "tcx/ingress", &body, &[]).attach(&[tcx(Order::Last, None)]);
+        let guard = guard.bundle(lab.folder());
+        deployed(lab, &chain("b", Order::Last).bundle(lab.folder()));
+        save(&guard, lab.folder());
+        deployed(lab, &guard);
+        let socket = UdpSocket::bind((NEAR_ADDRESS, 4000)).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    lab.udp(4000, 2000)
+                }
+            });
+            let _ends = Ends(&done);
+            let pace = slowness(lab);
+            for round in 0..40 / u64::from(pace.min(4)) {
+                let test = "order::a_filter_is_never_away_while_its_order_changes";
+                kill_after(lab, test, pace * Duration::from_micros(round * 2711 % 100_000));
+                let guard = ouro_deploy::status(&lab.bpffs).unwrap().into_iter().find(|found| found.name == "guard").unwrap();
+                assert_eq!((guard.foreign, guard.hooks[0].alive), (vec![], true));
+            }
+        });
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock, "a packet passed");
+        change_order(&lab.bpffs, &guard);
+        deployed(lab, &guard);
+        assert_eq!(order_of(lab, &["b", "guard"]), ["b", "guard"], "and one of each");
+        for name in ["b", "guard"] {
+            ouro_deploy::undeploy(&lab.bpffs, name, &RemoveOptions::default(), &mut |_| {}).unwrap();
+        }
+        assert!(foreign(lab, &guard).is_empty());
     });
 }
 

@@ -342,12 +342,17 @@ fn what_is_not_there_is_told_before_anything_is_loaded() {
             |category: &str, name: &str| Attach::Tracepoint(Tracepoint { category: category.to_owned(), name: name.to_owned() });
         let Attach::Uprobe(place) = uprobe(false, None) else { panic!("a probe") };
         let misspelt = Uprobe { function: Some("ouro_test_porbed".to_owned()), ..place.clone() };
-        let absent = Uprobe { binary: "/no/such/binary".to_owned(), ..place };
+        let absent = Uprobe { binary: "/no/such/binary".to_owned(), ..place.clone() };
+        // The kernel says of both only that it does not take them.
+        let behind = Uprobe { offset: 1 << 40, ..place };
+        let counted = "an offset counts bytes of the file, from its begin or from that of `function`";
         for (section, attach, help) in [
             ("tracepoint", tracepoint("sched", "sched_swich"), Some("did you mean `sched_switch`?")),
             ("tracepoint", tracepoint("schde", "sched_switch"), Some("did you mean `sched`?")),
             ("uprobe", Attach::Uprobe(misspelt), Some("did you mean `ouro_test_probed`?")),
             ("uprobe", Attach::Uprobe(absent), None),
+            ("uprobe", Attach::Uprobe(Uprobe { function: None, ..behind.clone() }), Some(counted)),
+            ("uprobe", Attach::Uprobe(behind), Some(counted)),
             (
                 "raw_tp",
                 Attach::RawTracepoint(RawTracepoint { name: "sched_swich".to_owned() }),

@@ -202,9 +202,13 @@ fn a_device_that_runs_another_program() {
         let theirs = status(lab);
         let error = deploy(lab, &Chain::firewall().bundle(lab.folder())).unwrap_err();
         let found = conflicts(error);
-        let [Conflict::Taken { program, .. }] = found.as_slice() else { panic!("{found:?}") };
-        assert_eq!(Some(*program), theirs.programs[0].id);
-        assert!(found[0].help().contains("bpftool prog show id"));
+        let [Conflict::Taken { program, deployment, .. }] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((Some(*program), deployment.as_deref()), (theirs.programs[0].id, Some("other")));
+        assert!(found[0].help().contains("`ouro undeploy other`"));
+        // Somebody else's program is told by its id.
+        std::fs::remove_dir_all(lab.bpffs.join("ouro/other/gen-1")).unwrap();
+        let found = conflicts(deploy(lab, &Chain::firewall().bundle(lab.folder())).unwrap_err());
+        assert!(found[0].help().contains("bpftool prog show id"), "{found:?}");
         assert!(!lab.bpffs.join("ouro/fw").exists());
         undeployed(lab, "other");
     });

@@ -151,15 +151,44 @@ fn a_filter_is_not_forgotten_in_another_namespace() {
     lab(|lab| {
         let bundle = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
         deployed(lab, &bundle);
-        // A thread of its own, so that this one stays where it is.
-        let elsewhere = || {
-            // SAFETY: no pointers.
-            assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
-            ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap_err()
-        };
-        let error = std::thread::scope(|scope| scope.spawn(elsewhere).join().unwrap());
+        let error = elsewhere(|| ouro_deploy::undeploy(&lab.bpffs, "fw", &Default::default(), &mut |_| {}).unwrap_err());
         assert!(error.to_string().contains("another network namespace"), "{error}");
         works(lab);
+        undeployed(lab, "fw");
+    });
+}
+
+/// Does something in a new network namespace, on a thread of its own, so that this one stays where it is.
+fn elsewhere<T: Send>(what: impl Fn() -> T + Sync) -> T {
+    let go = || {
+        // SAFETY: no pointers.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+        what()
+    };
+    std::thread::scope(|scope| scope.spawn(go).join().unwrap())
+}
+
+/// A filter that nobody can see from there was told as gone, and everybody was to deploy again.
+#[test]
+fn a_status_from_another_namespace_says_where_a_deployment_is() {
+    lab(|lab| {
+        let bundle = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
+        deployed(lab, &bundle);
+        let here = status(lab);
+        assert!(here.hooks[0].namespace.is_some() && !here.hooks[0].elsewhere);
+        let seen_elsewhere = |name: Option<&str>| {
+            let there = elsewhere(|| status(lab));
+            assert_eq!((there.generation, &there.problems), (Some(1), &vec![]));
+            let hook = &there.hooks[0];
+            assert_eq!((hook.alive, hook.elsewhere, hook.namespace), (false, true, here.hooks[0].namespace));
+            assert_eq!(hook.netns.as_deref(), name);
+        };
+        seen_elsewhere(None);
+        sh("mkdir -p /run/netns && mount -t tmpfs names /run/netns && touch /run/netns/lan");
+        sh("mount --bind /proc/self/ns/net /run/netns/lan");
+        seen_elsewhere(Some("lan"));
+        let error = elsewhere(|| deploy(lab, &bundle).unwrap_err());
+        assert!(error.to_string().contains("say which with `--netns lan`"), "{error}");
         undeployed(lab, "fw");
     });
 }

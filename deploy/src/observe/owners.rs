@@ -1,0 +1,39 @@
+//! Whose programs stand at a place of ours: those of other deployments in the same BPF file system are told by their pins.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::kernel::pins;
+use crate::layout::{Layout, all, check_name};
+use crate::{Error, kernel};
+
+/// The names of the deployments that have these programs, by the programs' ids. A program of somebody else has none.
+pub(super) fn owners(layout: &Layout, programs: &BTreeSet<u32>) -> Result<BTreeMap<u32, String>, Error> {
+    let mut found = BTreeMap::new();
+    let folders = if programs.is_empty() { Vec::new() } else { kernel::entries(&all(layout.bpffs()))? };
+    for (name, _) in folders {
+        if found.len() == programs.len() {
+            break;
+        }
+        if name == layout.name() || check_name(&name).is_err() {
+            continue;
+        }
+        for pin in attached(&Layout::new(layout.bpffs(), &name)?)? {
+            let id = pins::program_id(&pin)?.filter(|id| programs.contains(id));
+            found.extend(id.map(|id| (id, name.clone())));
+        }
+    }
+    Ok(found)
+}
+
+/// What hooks of a deployment may run: programs of its generations, and stubs.
+fn attached(layout: &Layout) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for (name, _) in kernel::entries(layout.folder())? {
+        let Some(number) = Layout::generation_number(&name) else { continue };
+        let programs = kernel::entries(&layout.programs(number))?;
+        found.extend(programs.into_iter().map(|(program, _)| layout.program(number, &program)));
+    }
+    found.extend(kernel::entries(&layout.roots())?.into_iter().map(|(root, _)| layout.stub(&root)));
+    Ok(found)
+}

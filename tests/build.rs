@@ -426,6 +426,4 @@ fn a_folder_in_place_of_a_target_is_told() {
     workspace.fails(1, &["build", "fw"]).says("did you mean the package `//fw:all`?");
     workspace.fails(1, &["build", "fww"]).says("did you mean the package `//fw:all`?");
     workspace.fails(1, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
-    // What is undeployed as `fw` is not deployed so.
-    workspace.fails(1, &["bundle", "fw"]).says("name a chain of the package `//fw` by its label: `//fw:fw`");
 }

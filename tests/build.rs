@@ -475,8 +475,6 @@ fn a_folder_in_place_of_a_target_is_told() {
     workspace.fails(2, &["build", "fw"]).says("did you mean the package `//fw:all`?");
     workspace.fails(2, &["build", "fww"]).says("did you mean the package `//fw:all`?");
     workspace.fails(2, &["build", "//fw", "--flag", "x"]).says("needed for `//:x`");
-    // What is undeployed as `fw` is not deployed so.
-    workspace.fails(2, &["bundle", "fw"]).says("name a chain of the package `//fw` by its label: `//fw:fw`");
 }
 
 /// Each of these was told without a word of what was meant.

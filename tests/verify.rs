@@ -53,6 +53,15 @@ fn a_chain_is_verified_and_nothing_stays() {
     assert!(!stays("judged_only"));
 }
 
+/// What is undeployed as `fw` is not deployed so.
+#[test]
+fn a_chain_is_named_by_its_label() {
+    let workspace = Workspace::with(&[("fw/BUILD.ouro", "bpf_chain(name = \"fw\", entry = \":none\")\n")]);
+    let said = workspace.ouro(&["plan", "fw"]);
+    assert_ne!(said.code, 0);
+    assert!(said.err.contains("name a chain of the package `//fw` by its label: `//fw:fw`"), "{}", said.err);
+}
+
 #[test]
 fn a_rejection_is_told_and_the_others_are_tried() {
     let workspace = two();

@@ -486,7 +486,7 @@ fn near_mistakes_are_told_with_what_was_meant() {
         Workspace::with(&[("fw/BUILD.ouro", build), ("fw/p1.c", ""), ("lib/BUILD.ouro", limits), ("lib/limits.h", "")]);
     let fails = |arguments: &[&str]| workspace.fails(2, arguments);
     fails(&["build", "--platform", "foo"]).says("`x86` (`x86_64`)").says("`arm64` (`aarch64`)");
-    fails(&["build", "//fw:nope"]).says("there are `p1`, `texts`");
+    fails(&["build", "//fw:nope"]).says("the package has `p1`, `texts`");
     fails(&["build", "//fw:p1.c"]).says("name the target that uses it: `//fw:p1` or `//fw:texts`");
     fails(&["build", "fw/p1.c"]).says("no package `//fw/p1.c`: it is a file").says("ouro query 'owner(fw/p1.c)'");
     fails(&["query", "lib/limts.h"]).says("did you mean the file `lib/limits.h`?");

@@ -153,6 +153,6 @@ fn a_generated_file_is_built_by_its_label() {
     let said = workspace.ok(&["-v", "build", "//:texts.out"]);
     said.says("texts.out");
     assert_eq!(fs::read_to_string(output(&workspace)).unwrap(), "a\n");
-    workspace.fails(1, &["build", "//:text.out"]).says("did you mean `texts.out`?");
-    workspace.fails(1, &["build", "//:a.txt"]).says("name the target that uses it");
+    workspace.fails(2, &["build", "//:text.out"]).says("did you mean `texts.out`?");
+    workspace.fails(2, &["build", "//:a.txt"]).says("name the target that uses it");
 }

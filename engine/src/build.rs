@@ -254,7 +254,13 @@ impl<'l> Analysis<'l> {
         (keep_going, cancelled): (bool, &AtomicBool),
     ) -> Result<(Analysis<'l>, Vec<Diagnostic>), BuildError> {
         let (analysis, findings) = Analysis::told(root, configured, config, (keep_going, cancelled), &|_| {});
-        not_cancelled(cancelled, analysis.map(|analysis| (analysis, findings.clone())).ok_or(findings))
+        not_cancelled(
+            cancelled,
+            match analysis {
+                Some(analysis) => Ok((analysis, findings)),
+                None => Err(findings),
+            },
+        )
     }
 
     /// The same, telling of its phases; none when there is nothing to go on with.

@@ -12,10 +12,16 @@ use ouro_rules::{Action, ActionKind, Diagnostic, Tool};
 
 use crate::state::write_renamed;
 use crate::state::{File, Stamp};
+use crate::workspace::is_output;
 
 /// An operation on a file failed.
 pub(super) fn trouble(doing: &str, path: &str, error: &io::Error) -> Diagnostic {
-    Diagnostic::bare(format!("cannot {doing} `{path}`: {error}")).maybe_help(remedy(error).map(str::to_owned))
+    let is_source = !is_output(path) && !Path::new(path).is_absolute();
+    let help = match error.kind() {
+        io::ErrorKind::PermissionDenied if is_source => Some("let the user who builds read it"),
+        _ => remedy(error),
+    };
+    Diagnostic::bare(format!("cannot {doing} `{path}`: {error}")).maybe_help(help.map(str::to_owned))
 }
 
 /// An operation on the store failed.
@@ -164,4 +170,17 @@ fn mode(executable: bool) -> u32 {
 
 pub(super) fn is_executable(file: &Metadata) -> bool {
     file.mode() & libc::S_IXUSR != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A source that nobody may read was laid to a build as another user.
+    #[test]
+    fn a_source_that_cannot_be_read_is_no_leftover() {
+        let help = |path: &str| trouble("read", path, &io::ErrorKind::PermissionDenied.into()).help.unwrap();
+        assert_eq!(help("fw/p2.c"), "let the user who builds read it");
+        assert!(help("ouro-out/x86/fw/p2.o").contains("another user"));
+    }
 }

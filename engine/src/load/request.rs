@@ -143,7 +143,7 @@ fn no_target(workspace: &Workspace, package: &Package, label: &Label) -> Diagnos
     let near = did_you_mean(&label.name, names).or_else(|| discover::folder_meant(workspace, label));
     finding.help(near.unwrap_or_else(|| match package.targets.len() {
         0 => "the package has no targets".to_owned(),
-        1..=FEW => format!("there are `{}`", package.targets.keys().map(|name| &**name).collect::<Vec<_>>().join("`, `")),
+        1..=FEW => format!("the package has `{}`", package.targets.keys().map(|name| &**name).collect::<Vec<_>>().join("`, `")),
         _ => format!("`//{}:all` selects every target of the package", package.name),
     }))
 }

@@ -252,10 +252,10 @@ impl Model {
             E::Deps(e, steps) => self.near(&of(e), *steps, false, &self.all()),
             E::Rdeps(universe, e, steps) => {
                 let within = self.near(&of(universe), None, false, &self.all());
-                self.near(&of(e), *steps, true, &within)
+                self.dependents(&of(e), *steps, &within)
             }
-            E::Allrdeps(e, steps) => self.near(&of(e), *steps, true, &self.all()),
-            E::RdepsOfAll(e) => self.near(&of(e), None, true, &self.all()),
+            E::Allrdeps(e, steps) => self.dependents(&of(e), *steps, &self.all()),
+            E::RdepsOfAll(e) => self.dependents(&of(e), None, &self.all()),
             E::Allpaths(a, b) => {
                 let (a, b, pairs) = (of(a), of(b), self.closure());
                 let joined = |from: &String, to: &String| pairs.contains(&(from.clone(), to.clone()));
@@ -313,6 +313,26 @@ impl Model {
             }
             other => panic!("{other}"),
         }
+    }
+
+    /// What depends on these; on BUILD and `.star` files the targets of their packages do.
+    fn dependents(&self, of: &Set, steps: Option<usize>, within: &Set) -> Set {
+        let mut set = self.near(of, steps, true, within);
+        for (name, (build, loads)) in &self.packages {
+            let own: Set = loads.iter().chain([build]).filter(|file| of.contains(*file)).cloned().collect();
+            let targets = self.such(|label| self.things[label].package == *name && self.things[label].kind.ends_with(" rule"));
+            let targets: Set = targets.intersection(within).cloned().collect();
+            if own.is_empty() || targets.is_empty() {
+                continue;
+            }
+            set.extend(own);
+            match steps {
+                Some(0) => {}
+                Some(steps) => set.extend(self.near(&targets, Some(steps - 1), true, within)),
+                None => set.extend(self.near(&targets, None, true, within)),
+            }
+        }
+        set
     }
 
     fn tests(&self, set: &Set, seen: &mut Set) -> Set {

@@ -28,7 +28,6 @@ pub(super) fn infos(returned: Value<'_>, definition: &Definition) -> starlark::R
 fn info(item: Value<'_>, definition: &Definition) -> starlark::Result<Arc<Info>> {
     item.downcast_ref::<InfoView>().map(|info| info.0.clone()).ok_or_else(|| {
         let message = format!("the implementation of `{}` returned a {}", definition.name(), item.get_type());
-        let finding = Diagnostic::bare(message).related(definition.span(), "the rule is defined here");
-        refuse(finding.help("return a list of providers: `[DefaultInfo(files = depset([out]))]`"))
+        refuse(Diagnostic::bare(message).help("return a list of providers: `[DefaultInfo(files = depset([out]))]`"))
     })
 }

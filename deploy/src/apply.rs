@@ -7,6 +7,7 @@ mod roots;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
@@ -332,17 +333,23 @@ fn object<'a>(target: &Target<'a>, program: &ManifestProgram) -> Result<&'a [u8]
 fn make_table(target: &mut Target<'_>, generation: u32, table: &str) -> Result<(), Error> {
     let layout = target.layout;
     let Some(entry) = bundle(target).manifest.programs.first() else { return Ok(()) };
-    let request = request(target, entry, None)?;
+    let request = request(target, entry)?;
     kernel::create_folder(&layout.tables(generation))?;
     target.loader().make_table(&request, table, &layout.functions(generation, table))
 }
 
-/// `pin` is where the program is pinned.
-fn request<'a>(target: &Target<'a>, program: &'a ManifestProgram, pin: Option<PathBuf>) -> Result<Request<'a>, Error> {
-    let (name, function) = (program.name.as_str().into(), program.function.as_str().into());
-    let (object, replaces) = (object(target, program)?, replaced(bundle(target), program));
-    let slot = program.slot.filter(|_| pin.is_some());
-    Ok(Request { object, program: name, function, globals: &program.globals, pin, slot, replaces })
+/// A program that is pinned nowhere.
+fn request<'a>(target: &Target<'a>, program: &'a ManifestProgram) -> Result<Request<'a>, Error> {
+    Ok(Request {
+        object: object(target, program)?,
+        program: program.name.as_str().into(),
+        function: program.function.as_str().into(),
+        ty: program.ty.as_str().into(),
+        globals: &program.globals,
+        pin: None,
+        slot: None,
+        replaces: replaced(bundle(target), program),
+    })
 }
 
 fn create_map(target: &mut Target<'_>, pin: &str) -> Result<(), Error> {
@@ -386,9 +393,13 @@ fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
     let manifest = &bundle(target).manifest;
     let layout = target.layout;
     let there = || manifest.programs.iter().filter(|program| !program.is_missing());
-    let pin = |program: &ManifestProgram| Some(layout.program(generation, &program.name));
-    let requests: Vec<Request<'a>> =
-        there().map(|program| request(target, program, pin(program))).collect::<Result<_, Error>>()?;
+    let table = (manifest.table_size > 0).then(|| pins::require(&layout.table(generation), Kind::Map));
+    let table = table.transpose()?.map(Arc::new);
+    let placed = |program: &'a ManifestProgram| {
+        let pin = Some(layout.program(generation, &program.name));
+        Ok(Request { pin, slot: table.clone().zip(program.slot), ..request(target, program)? })
+    };
+    let requests: Vec<Request<'a>> = there().map(placed).collect::<Result<_, Error>>()?;
     let loader = target.loader();
     if manifest.table_size > 0 {
         loader.hand_in(TABLE_MAP, layout.table(generation));

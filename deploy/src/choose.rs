@@ -175,6 +175,7 @@ fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, candidate: &'a Ca
         program: name.into(),
         function: function.into(),
         globals,
+        ty: place.ty.as_str().into(),
         pin: None,
         slot: None,
         replaces: replaced(bundle, place),

@@ -64,8 +64,7 @@ pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Ver
     }
     let tried = all;
     let requests: Vec<Request<'_>> = tried.iter().map(|(program, candidate)| request(bundle, program, candidate)).collect();
-    let sections = tried.iter().map(|(program, _)| program.ty.clone());
-    let mut verdicts = judge(&mut loader, &requests, sections);
+    let mut verdicts = judge(&mut loader, &requests);
     for (verdict, (program, _)) in verdicts.iter_mut().zip(&tried) {
         verdict.place = (!program.candidates.is_empty()).then(|| program.name.clone());
         verdict.optional = program.optional;
@@ -91,15 +90,15 @@ fn functions<'a>(
 /// Judges every program of an object file called `name`.
 pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
     let mut loader = loader(options, options.btf.clone().map(CoreTypes::File).unwrap_or_default());
-    let (functions, sections): (Vec<String>, Vec<String>) = loader.programs(object, name)?.into_iter().unzip();
-    kernel::require_capabilities(sections.iter().any(|section| kernel::follows_kernel(section)))?;
+    let programs = loader.programs(object, name)?;
+    kernel::require_capabilities(programs.iter().any(|(_, section)| kernel::follows_kernel(section)))?;
     let none = BTreeMap::new();
-    let request = |function: String| {
-        let program = function.clone().into();
-        Request { object, program, function: function.into(), globals: &none, pin: None, slot: None, replaces: None }
+    let request = |(function, section): (String, String)| {
+        let (program, function, ty) = (function.clone().into(), function.into(), section.into());
+        Request { object, program, function, ty, globals: &none, pin: None, slot: None, replaces: None }
     };
-    let requests: Vec<Request<'_>> = functions.into_iter().map(request).collect();
-    Ok(judge(&mut loader, &requests, sections.into_iter()))
+    let requests: Vec<Request<'_>> = programs.into_iter().map(request).collect();
+    Ok(judge(&mut loader, &requests))
 }
 
 fn loader<'a>(options: &VerifyOptions, core: CoreTypes) -> Loader<'a> {
@@ -114,6 +113,7 @@ fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, program: &'a Cand
         object,
         program: name,
         function,
+        ty: place.ty.as_str().into(),
         globals: &program.globals,
         pin: None,
         slot: None,
@@ -121,9 +121,9 @@ fn request<'a>(bundle: &'a Bundle, place: &'a ManifestProgram, program: &'a Cand
     }
 }
 
-fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl Iterator<Item = String>) -> Vec<Verdict> {
+fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>]) -> Vec<Verdict> {
     let results = loader.load_all(requests);
-    let verdict = |((request, section), result): ((&Request<'_>, String), Result<kernel::Loaded, Error>)| {
+    let verdict = |(request, result): (&Request<'_>, Result<kernel::Loaded, Error>)| {
         let (outcome, log) = match result {
             Ok(loaded) => (Ok(loaded.verified), loaded.log),
             Err(Error::Rejected(rejection)) => {
@@ -132,7 +132,8 @@ fn judge<'a>(loader: &mut Loader<'a>, requests: &[Request<'a>], sections: impl I
             }
             Err(error) => (Err(error), String::new()),
         };
-        Verdict { program: request.program.to_string(), place: None, optional: false, section, outcome, log }
+        let (program, section) = (request.program.to_string(), request.ty.to_string());
+        Verdict { program, place: None, optional: false, section, outcome, log }
     };
-    requests.iter().zip(sections).zip(results).map(verdict).collect()
+    requests.iter().zip(results).map(verdict).collect()
 }

@@ -9,7 +9,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ouro_rules::manifest::{Scalar, TABLE_MAP};
+use ouro_rules::hook;
+use ouro_rules::manifest::Scalar;
 
 use super::objects::{Opened, Shared};
 use super::prepare::{Kernel, Prepared};
@@ -38,12 +39,14 @@ pub(crate) struct Request<'a> {
     pub(crate) program: Cow<'a, str>,
     /// The C function.
     pub(crate) function: Cow<'a, str>,
+    /// The section it is in, which says what kind of program it is.
+    pub(crate) ty: Cow<'a, str>,
     /// The values of its global variables, where they differ from the source's.
     pub(crate) globals: &'a BTreeMap<String, Scalar>,
     /// Where it is pinned; it goes with the loader if nowhere.
     pub(crate) pin: Option<PathBuf>,
-    /// Which slot of the jump table is its.
-    pub(crate) slot: Option<u32>,
+    /// The jump table and its slot there.
+    pub(crate) slot: Option<(Arc<OwnedFd>, u32)>,
     /// Of an extension, what it replaces; that program is loaded first.
     pub(crate) replaces: Option<Replaced<'a>>,
 }
@@ -127,25 +130,18 @@ impl<'a> Loader<'a> {
     /// Programs are verified while the next ones are prepared. One kind after another: the first program to use a table decides
     /// which kind it is for, and which programs are refused must not be a matter of luck.
     fn load_wave(&mut self, requests: &[(usize, &Request<'a>)]) -> Vec<(usize, Result<Loaded, Error>)> {
-        let (table, whole_log) = (self.table(requests), self.whole_log);
-        let mut ready = requests.iter().map(|(_, request)| (*request, self.prepare(request))).peekable();
-        let mut taken = Vec::new();
-        while let Some((_, first)) = ready.peek() {
-            let kind = kind(first);
-            let alike = std::iter::from_fn(|| ready.next_if(|(_, next)| kind == self::kind(next)));
-            taken.extend(verify::on_all_cores(alike, |(request, prepared)| take(request, &prepared?, table.as_ref(), whole_log)));
+        let whole_log = self.whole_log;
+        let mut results = Vec::with_capacity(requests.len());
+        for group in alike(requests.iter().map(|(_, request)| kind(request))) {
+            let ready = group.iter().map(|place| (requests[*place].1, self.prepare(requests[*place].1)));
+            let taken = verify::on_all_cores(ready, |(request, prepared)| take(request, &prepared?, whole_log));
+            for (place, taken) in group.into_iter().zip(taken) {
+                let (number, request) = requests[place];
+                let loaded = taken.map_err(|error| self.with_types(request, error)).and_then(|taken| self.keep(request, taken));
+                results.push((number, loaded));
+            }
         }
-        drop(ready);
-        let results = requests.iter().zip(taken).map(|((number, request), taken)| {
-            let loaded = taken.map_err(|error| self.with_types(request, error)).and_then(|taken| self.keep(request, taken));
-            (*number, loaded)
-        });
-        results.collect()
-    }
-
-    /// The jump table, if any of these has a slot.
-    fn table(&mut self, requests: &[(usize, &Request<'a>)]) -> Option<Arc<OwnedFd>> {
-        requests.iter().any(|(_, request)| request.slot.is_some()).then(|| self.shared.get(TABLE_MAP).ok().flatten()).flatten()
+        results
     }
 
     /// Makes the table of functions that an object calls `name`, with all its programs, and pins it; the kernel does not use it yet.
@@ -205,21 +201,31 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Which programs may be loaded at the same time: those of one kind. What cannot be loaded goes with any.
-fn kind(prepared: &Result<Prepared, Error>) -> Option<&'static str> {
-    prepared.as_ref().ok().map(Prepared::kind)
+fn kind(request: &Request<'_>) -> Option<&'static str> {
+    hook::find(&request.ty).map(|hook| hook.prefix)
+}
+
+/// The places of those that are alike, the kinds in the order in which they first appear.
+fn alike(kinds: impl Iterator<Item = Option<&'static str>>) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(Option<&str>, Vec<usize>)> = Vec::new();
+    for (place, kind) in kinds.enumerate() {
+        match groups.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, places)) => places.push(place),
+            None => groups.push((kind, vec![place])),
+        }
+    }
+    groups.into_iter().map(|(_, places)| places).collect()
 }
 
 /// Has the kernel take a program, pins it and puts it into its slot.
-fn take(request: &Request<'_>, prepared: &Prepared, table: Option<&Arc<OwnedFd>>, whole_log: bool) -> Result<Taken, Error> {
+fn take(request: &Request<'_>, prepared: &Prepared, whole_log: bool) -> Result<Taken, Error> {
     let taken = verify::load(&prepared.program(), prepared.calls(), whole_log)
         .map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?;
     if let Some(pin) = &request.pin {
         maps::pin(&taken.program, pin)?;
     }
-    if let Some(slot) = request.slot {
-        let table = table.ok_or_else(|| object_error(&request.program, "there is no jump table to put it into".to_owned()))?;
-        maps::put(table, slot, &taken.program, &request.program)?;
+    if let Some((table, slot)) = &request.slot {
+        maps::put(table, *slot, &taken.program, &request.program)?;
     }
     Ok(taken)
 }
@@ -302,6 +308,13 @@ pub(super) fn pinned(pin: &Path) -> Result<Arc<OwnedFd>, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kinds_come_one_after_another_in_the_order_they_are_asked_for() {
+        let kinds = [Some("tc"), Some("xdp"), None, Some("tc"), Some("xdp")];
+        assert_eq!(alike(kinds.into_iter()), [vec![0, 3], vec![1, 4], vec![2]]);
+        assert_eq!(alike(std::iter::empty()), Vec::<Vec<usize>>::new());
+    }
 
     /// These were told in the system's words alone, though it was known what to do.
     #[test]

@@ -47,7 +47,7 @@ impl Shared {
         self.open.insert(map.to_owned(), Arc::new(fd));
     }
 
-    pub(super) fn get(&mut self, map: &str) -> Result<Option<Arc<OwnedFd>>, Trouble> {
+    fn get(&mut self, map: &str) -> Result<Option<Arc<OwnedFd>>, Trouble> {
         if let Some(open) = self.open.get(map) {
             return Ok(Some(open.clone()));
         }

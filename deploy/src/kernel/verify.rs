@@ -125,18 +125,13 @@ fn text(log: &[u8]) -> String {
 
 /// Does `work` on all cores for what `items` gives; the results are in order. This thread takes the items, and works, too, when
 /// there are no more.
-pub(super) fn on_all_cores<I: Send, T: Send>(items: impl Iterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
-    let mut items = items.peekable();
-    let first = items.next();
-    if items.peek().is_none() {
-        return first.map(work).into_iter().collect();
-    }
-    let items = first.into_iter().chain(items);
+pub(super) fn on_all_cores<I: Send, T: Send>(items: impl ExactSizeIterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let helpers = cores.min(items.len()).saturating_sub(1);
     let (sender, receiver) = mpsc::channel::<(usize, I)>();
     let receiver = Mutex::new(receiver);
     let next = || receiver.lock().ok()?.recv().ok();
     let worker = || std::iter::from_fn(next).map(|(number, item)| (number, work(item))).collect::<Vec<_>>();
-    let helpers = thread::available_parallelism().map_or(1, usize::from) - 1;
     let mut done = thread::scope(|scope| {
         let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
         items.enumerate().for_each(|item| sender.send(item).expect("BUG: the receiver is there"));
@@ -177,5 +172,16 @@ mod tests {
     fn results_come_in_order() {
         assert_eq!(on_all_cores(0..100, |number| number * 2), (0..100).map(|number| number * 2).collect::<Vec<_>>());
         assert_eq!(on_all_cores(0..0, |number: usize| number), Vec::<usize>::new());
+    }
+
+    #[test]
+    fn one_that_takes_long_does_not_hold_up_the_others() {
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let all = std::sync::Barrier::new(cores);
+        let waited = on_all_cores(0..cores, |number| {
+            all.wait();
+            number
+        });
+        assert_eq!(waited, (0..cores).collect::<Vec<_>>());
     }
 }

@@ -72,6 +72,14 @@ impl From<Vec<Diagnostic>> for CliError {
     }
 }
 
+/// An I/O error of a file that the command line names: one that is not there is no failure.
+pub fn named(doing: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> CliError {
+    move |error| {
+        let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::Usage } else { Kind::Failed };
+        CliError { kind, ..io(doing)(error) }
+    }
+}
+
 /// An I/O error with what was being done.
 pub fn io(doing: impl std::fmt::Display) -> impl FnOnce(std::io::Error) -> CliError {
     move |error| CliError::new(Kind::Failed, format!("{doing}: {error}"))

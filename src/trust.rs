@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use ouro_rules::signature::{KeyError, PrivateKey, PublicKey, public_keys};
 
 use crate::cli::Trust as Flags;
-use crate::error::{CliError, Kind};
+use crate::error::{CliError, Kind, named};
 use crate::session::Session;
 
 /// A machine's own keys: a file of them, or a folder of such files.
@@ -77,7 +77,11 @@ fn keys_of(text: &str, root: &Path) -> Result<BTreeSet<PublicKey>, CliError> {
         let bad = |error: KeyError| CliError::new(Kind::Usage, format!("`{text}` is no public key: {error}")).help(error.help());
         return Ok([text.parse().map_err(bad)?].into());
     }
-    of_file(&root.join(text))
+    let file = root.join(text);
+    match fs::metadata(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(CliError { kind: Kind::Usage, ..unreadable(&file, &error) }),
+        _ => of_file(&file),
+    }
 }
 
 fn of_workspace(session: &Session) -> Result<BTreeSet<PublicKey>, CliError> {
@@ -137,8 +141,7 @@ pub fn signing_keys(files: &[PathBuf]) -> Result<Vec<PrivateKey>, CliError> {
 
 /// A private key from its file.
 pub fn signing_key(file: &Path) -> Result<PrivateKey, CliError> {
-    let failed = |error: io::Error| CliError::new(Kind::Failed, format!("cannot read the key `{}`: {error}", file.display()));
-    let bytes = fs::read(file).map_err(failed)?;
+    let bytes = fs::read(file).map_err(named(format!("cannot read the key `{}`", file.display())))?;
     let text = String::from_utf8(bytes).map_err(|_| KeyError::NotPrivate);
     let bad = |error: KeyError| CliError::new(Kind::Failed, format!("`{}`: {error}", file.display())).help(error.help());
     text.and_then(|text| text.parse()).map_err(bad)

@@ -54,6 +54,27 @@ fn what_is_not_there_is_two_whoever_names_it() {
     workspace.fails(2, &["affected", "--since", "HEAD", "//nope"]).says("there is no package `//nope`");
 }
 
+/// Files that only a deployer reads were 1, and 3 where they hold keys.
+#[test]
+fn a_file_that_is_not_there_is_two_whoever_reads_it() {
+    let workspace = workspace();
+    for arguments in [
+        &["deploy", "--bundle", "nosuch"][..],
+        &["plan", "--bundle", "nosuch"],
+        &["run", "--bundle", "nosuch"],
+        &["deploy", "--bundle", "a/a.txt", "--btf", "nosuch"],
+        &["bundle", "--bundle", "nosuch", "--sign", "a/a.txt"],
+        &["bundle", "--verify", "nosuch"],
+        &["verify", "--object", "nosuch"],
+        &["verify", "--object", "a/a.txt", "--btf", "nosuch"],
+        &["key", "public", "nosuch"],
+    ] {
+        let said = workspace.fails(2, arguments);
+        assert!(said.err.contains("cannot read") && said.err.contains("`nosuch`"), "{arguments:?}: {}", said.err);
+    }
+    workspace.fails(1, &["key", "public", "a"]).says("cannot read the key `a`");
+}
+
 #[test]
 fn what_is_wrong_in_files_is_one() {
     let workspace = workspace();

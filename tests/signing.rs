@@ -117,11 +117,13 @@ fn what_is_no_key_is_refused_with_a_remedy() {
         .fails(1, &["bundle", "--bundle", "hello.bundle", "--sign", "our.key.pub"])
         .says("no Ed25519 private key")
         .says("ouro key new");
-    workspace.fails(1, &["bundle", "--bundle", "hello.bundle", "--sign", "none.key"]).says("cannot read the key `none.key`");
+    workspace.fails(2, &["bundle", "--bundle", "hello.bundle", "--sign", "none.key"]).says("cannot read the key `none.key`");
     let verify = |key: &str| workspace.ouro(&["bundle", "--verify", "hello.bundle", "--trusted-key", key]);
     verify("our.key").says("it is a private key; the public one is in the file beside it");
     verify("empty.key").says("`empty.key` names no key");
-    verify("none.key").says("cannot read the trusted keys in `none.key`");
+    let said = verify("none.key");
+    assert_eq!(said.code, 2);
+    said.says("cannot read the trusted keys in `none.key`");
     verify("ssh-ed25519 AAAA").says("is no public key");
     workspace.fails(2, &["bundle", "--bundle", "hello.bundle"]).says("--sign");
     workspace.write("ouro.toml", "[deploy]\ntrusted_keys = ['ssh-ed25519 AAAA']\n");

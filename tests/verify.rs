@@ -120,6 +120,12 @@ fn globals_have_the_values_of_the_build_file_and_of_the_command_line() {
         assert!(deploy(&["--set", "entry.limit=1"]).err.contains("nothing to do"), "the same is live already");
         let said = workspace.ok(&["plan", "//:two", "--interface", NEAR, "--bpffs", bpffs.as_str(), "--set", "limit=7"]);
         assert!(said.out.contains("~ global `entry.limit`: 1 -> 7"), "{}", said.out);
+        // The later value was for all, and the one for a single program was lost without a word.
+        for sets in [["--set", "entry.limit=7", "--set", "limit=5"], ["--set", "limit=5", "--set", "entry.limit=7"]] {
+            let plan = ["plan", "//:two", "--interface", NEAR, "--bpffs", bpffs.as_str()];
+            let said = workspace.ok(&[&plan[..], &sets].concat());
+            assert!(said.out.contains("~ global `entry.limit`: 1 -> 7"), "{}", said.out);
+        }
         let said = workspace.ok(&["status", "--bpffs", bpffs.as_str()]);
         assert!(said.out.contains("  global   entry.limit  1\n"), "{}", said.out);
         let said = deploy(&["--set", "limti=1", "--set", "limit=x", "--set", "nxt.limit=1", "--set", "limit=2", "--set", "=3"]);

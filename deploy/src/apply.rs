@@ -144,6 +144,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &subject(layout, hook, *generation)?),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::RemoveLost { pin } => kernel::remove_link(&layout.links().join(pin)),
+        Step::RemoveBeside { hook } => kernel::remove_beside(&layout.link(hook)),
         Step::CreateRoot { root, generation } => roots::create(layout, root, *generation),
         Step::AttachRoot { hook, root, generation } => {
             kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| place(layout, *generation, map))
@@ -226,7 +227,7 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
         lost::generation(layout, generation)?.iter().try_for_each(|path| kernel::remove_pin(path))?;
     }
     if let Some(Ok(meta)) = meta {
-        meta.hooks.iter().try_for_each(|hook| kernel::remove_link(&kernel::beside(&layout.link(hook))))?;
+        meta.hooks.iter().try_for_each(|hook| kernel::remove_beside(&layout.link(hook)))?;
         meta.manifest.extensions().try_for_each(|(program, _)| kernel::remove_pin(&layout.extension(generation, program)))?;
         meta.manifest.tables().try_for_each(|table| kernel::remove_pin(&layout.functions(generation, table)))?;
         meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;

@@ -208,6 +208,31 @@ impl Hook {
         }
     }
 
+    /// The revision that its place must have when it is attached.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        match self {
+            Hook::Tcx { revision, .. } | Hook::Netkit { revision, .. } => *revision,
+            Hook::Cgroup(place) => place.revision,
+            _ => None,
+        }
+    }
+
+    /// The same, whatever revision its place has. What comes back is attached to a place that has changed since.
+    pub(crate) fn at_any_revision(&self) -> Hook {
+        let mut hook = self.clone();
+        match &mut hook {
+            Hook::Tcx { revision, .. } | Hook::Netkit { revision, .. } => *revision = None,
+            Hook::Cgroup(place) => place.revision = None,
+            _ => {}
+        }
+        hook
+    }
+
+    /// Whether what was attached as this is what `wanted` asks for: who asks for no revision takes what was attached at any.
+    pub(crate) fn serves(&self, wanted: &Hook) -> bool {
+        self == wanted || self.at_any_revision() == *wanted
+    }
+
     /// Whether its place holds one program, and its link takes no other: netfilter has one at a priority, and what is registered has
     /// a name of its own. The old link goes before the new one comes.
     pub(crate) fn is_alone(&self) -> bool {

@@ -106,6 +106,17 @@ impl Observed {
         meta.namespace != self.host.namespace && !hook.is_link() && hook.is_of_namespace()
     }
 
+    /// Whether the generation people mean by "what is deployed" may run where it is not seen from here: it was made live, or is on
+    /// trial, and one of its hooks is in another network namespace. One that a stopped deploy left never ran anywhere.
+    pub(crate) fn runs_unseen(&self) -> bool {
+        let runs = |number: u32| {
+            let Generation { meta: Some(meta), went_live, .. } = &self.generations[&number] else { return false };
+            let on_trial = self.trial.is_some_and(|trial| trial.generation == number);
+            (went_live.is_some() || on_trial) && meta.hooks.iter().any(|hook| self.is_unseen(meta, hook))
+        };
+        self.current().is_some_and(runs)
+    }
+
     /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.
     pub(crate) fn expects(&self, hook: &Hook) -> bool {
         let last = self

@@ -39,6 +39,8 @@ pub struct Observed {
     pub attachments: BTreeMap<String, Attachment>,
     /// Links among its pins that no record names, by their pins: somebody removed the generations that did.
     pub lost: BTreeMap<String, LinkFacts>,
+    /// The hooks that a stopped command left a second link at, which was to take the first one's place, by name.
+    pub beside: BTreeMap<String, Hook>,
     /// The root tables by name.
     pub roots: BTreeMap<String, Root>,
     /// What deployments share of devices.
@@ -229,6 +231,7 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     let seats = lost::seats(&observed);
     observed.attachments.extend(seats.into_iter().map(|attached| (attached.hook.name(), attached)));
     observed.lost = lost::links(&layout, &observed)?;
+    observed.beside = beside(&layout, &observed)?;
     observed.foreign = foreign(&layout, &observed)?;
     let attached = observed.attachments.values().map(|attached| attached.namespace);
     let is_elsewhere = |namespace: u64| namespace != observed.host.namespace;
@@ -311,6 +314,16 @@ fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, 
             let (program, target, namespace) = (facts.program, facts.target, meta.namespace);
             found.insert(hook.name(), Attachment { hook: hook.clone(), link, program, root, target, generation, namespace });
         }
+    }
+    Ok(found)
+}
+
+/// Looks beside the link of every hook that any generation names.
+fn beside(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, Hook>, Error> {
+    let mut found = BTreeMap::new();
+    for hook in observed.metas().flat_map(|meta| &meta.hooks) {
+        let link = pins::open(&kernel::beside(&layout.link(hook)), Kind::Link)?;
+        found.extend(link.map(|_| (hook.name(), hook.clone())));
     }
     Ok(found)
 }

@@ -103,6 +103,11 @@ pub enum Problem {
         /// Whether there is such a network device; none of what is no device, or in another network namespace.
         is_there: Option<bool>,
     },
+    /// A command was stopped while it put one link in another's place: both are attached.
+    TwoLinks {
+        /// The hook's name.
+        hook: String,
+    },
     /// The root table that a hook's stub jumps by is gone or empty.
     RootGone {
         /// The hook's name.
@@ -172,6 +177,12 @@ impl fmt::Display for Problem {
             Problem::DeadLink { hook, is_there: None } => {
                 write!(f, "somebody detached `{hook}`, or what it was attached to is gone: deploy again once it is there")
             }
+            Problem::TwoLinks { hook } => {
+                write!(
+                    f,
+                    "a stopped command left a second link at `{hook}`, and what it runs runs, too: deploy again, or roll back"
+                )
+            }
             Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
             Problem::RecordGone { links, maps } => {
                 let pins: Vec<&str> = links.iter().chain(maps).map(String::as_str).collect();
@@ -187,7 +198,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     let live = observed.live();
     let mut found = Vec::new();
     let is_unseen = |hook: &&Hook| generation.meta.as_ref().is_some_and(|meta| observed.is_unseen(meta, hook));
-    if live.is_empty() && !hooks.iter().any(|hook| is_unseen(&hook)) {
+    if live.is_empty() && !observed.runs_unseen() {
         found.push(Problem::NothingLive);
     }
     if live.len() > 1 {
@@ -195,6 +206,7 @@ pub(crate) fn problems(observed: &Observed, generation: &Generation, manifest: &
     }
     found.extend(unfinished(observed));
     found.extend(record_gone(observed));
+    found.extend(observed.beside.keys().map(|hook| Problem::TwoLinks { hook: hook.clone() }));
     found.extend(leftovers(observed, live.is_empty().then_some(generation)));
     found.extend(table_problems(generation, manifest));
     let extended = manifest.extensions().filter(|(program, _)| !generation.extensions.contains_key(*program));

@@ -195,12 +195,11 @@ fn of(layout: &Layout, observed: &Observed) -> Result<Option<DeploymentStatus>, 
     let recorded = generation.and_then(|(number, generation)| Some((number, generation, generation.meta.as_ref()?)));
     let Some((number, generation, meta)) = recorded else { return without_generation(layout, observed) };
     let manifest = &meta.manifest;
-    let is_unseen = meta.hooks.iter().any(|hook| observed.is_unseen(meta, hook));
     Ok(Some(DeploymentStatus {
         name: layout.name().to_owned(),
         chain: manifest.chain.clone(),
         digest: meta.digest.clone(),
-        generation: shown.filter(|number| is_unseen || observed.live().contains(number)),
+        generation: shown.filter(|number| observed.runs_unseen() || observed.live().contains(number)),
         previous: previous(observed),
         trial: observed.trial.map(|trial| TrialStatus {
             generation: trial.generation,

@@ -205,6 +205,11 @@ pub enum Step {
         /// Its pin.
         pin: String,
     },
+    /// Removes the link that a stopped command left beside a hook's own, whatever it runs.
+    RemoveBeside {
+        /// Where it is attached, too.
+        hook: Hook,
+    },
     /// Makes a root table that leads to a generation, and its stub.
     CreateRoot {
         /// The root.
@@ -344,7 +349,7 @@ impl Step {
             }
             Step::AddQdisc { interface } => Step::RemoveQdisc { interface: interface.clone() },
             Step::Attach { hook, generation } => Step::Detach { hook: hook.clone(), generation: *generation },
-            Step::Detach { hook, generation } => Step::Attach { hook: hook.clone(), generation: *generation },
+            Step::Detach { hook, generation } => Step::Attach { hook: hook.at_any_revision(), generation: *generation },
             Step::Switch { hook, from, to } => Step::Switch { hook: hook.clone(), from: *to, to: *from },
             Step::CreateRoot { root, .. } => Step::RemoveRoot { root: root.clone() },
             Step::AttachRoot { hook, root, generation } => {
@@ -358,7 +363,7 @@ impl Step {
             }
             Step::Exchange { hook, from, to } => Step::Exchange { hook: hook.clone(), from: to.clone(), to: from.clone() },
             Step::Rearrange { hook, was, from, to } => {
-                Step::Rearrange { hook: was.clone(), was: hook.clone(), from: *to, to: *from }
+                Step::Rearrange { hook: was.at_any_revision(), was: hook.clone(), from: *to, to: *from }
             }
             // Only the id of the other program was known, and that brings nothing back.
             Step::TakeBack { hook, generation, .. } => Step::Detach { hook: hook.clone(), generation: *generation },
@@ -371,7 +376,8 @@ impl Step {
     /// Whether it takes a program off a hook, which packets may still be inside of.
     pub fn replaces(&self) -> bool {
         let adds = matches!(self, Step::Attach { .. } | Step::AttachRoot { .. });
-        matches!(self, Step::SwitchRoot { .. } | Step::RemoveLost { .. }) || (self.moved_hook().is_some() && !adds)
+        let takes_off = matches!(self, Step::SwitchRoot { .. } | Step::RemoveLost { .. } | Step::RemoveBeside { .. });
+        takes_off || (self.moved_hook().is_some() && !adds)
     }
 
     /// Whether it changes what a hook runs, or whether it runs anything: the hook.
@@ -436,13 +442,16 @@ impl fmt::Display for Step {
             Step::Detach { hook, generation } => write!(f, "detach generation {generation} from {hook}"),
             Step::RemoveLink { hook } => write!(f, "remove the link to {hook}"),
             Step::RemoveLost { pin } => write!(f, "remove the link `{pin}`, whose record is gone"),
+            Step::RemoveBeside { hook } => write!(f, "remove the second link to {hook}, which a stopped command left"),
             Step::CreateRoot { generation, .. } => write!(f, "create a root table that leads to generation {generation}"),
             Step::AttachRoot { hook, .. } => write!(f, "attach the stub of the root table to {hook}"),
             Step::SwitchRoot { from: Some(from), to, .. } => write!(f, "switch the root table from generation {from} to {to}"),
             Step::SwitchRoot { from: None, to, .. } => write!(f, "take the root table back, for generation {to}"),
             Step::Exchange { hook, from, to } => write!(f, "switch {hook} from {from} to {to}"),
-            Step::Rearrange { hook, from, to, .. } if hook.order().is_some() => {
-                write!(f, "attach generation {to} to {hook} in another order, and then detach generation {from}")
+            Step::Rearrange { hook, was, from, to } if hook.order().is_some() => {
+                let order = if hook.order() == was.order() { "" } else { " in another order" };
+                let revision = hook.revision().map_or_else(String::new, |revision| format!(" at revision {revision}"));
+                write!(f, "attach generation {to} to {hook}{order}{revision}, and then detach generation {from}")
             }
             Step::Rearrange { hook, from, to, .. } if from == to => write!(f, "call generation {to} at {hook}"),
             Step::Rearrange { hook, from, to, .. } => write!(f, "call generation {to} instead of {from} at {hook}"),

@@ -13,7 +13,7 @@ use crate::commands::build::build;
 use crate::commands::graph::{not_a_chain, only};
 use crate::commands::output;
 use crate::configurations;
-use crate::error::{CliError, Kind, io};
+use crate::error::{CliError, Kind, io, named};
 use crate::files;
 use crate::session::{self, Session};
 use crate::trust::{Trust, list, signing_keys};
@@ -68,7 +68,7 @@ fn verify(session: &Session, file: &Path, args: &cli::Bundle) -> Result<(), CliE
 
 /// A bundle's bytes, read once: what is verified is what is deployed.
 pub fn from_file(file: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))
+    fs::read(file).map_err(named(format!("cannot read `{}`", file.display())))
 }
 
 /// The bytes with the signatures of these keys; `name` is where they came from.

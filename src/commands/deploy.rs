@@ -1,6 +1,7 @@
 //! `ouro deploy`
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{Change, ErrorKind, Hook, Options, Plan, Rejection, Step};
@@ -13,7 +14,7 @@ use ouro_rules::object::{globals, unknown_global};
 use crate::cli::{Deploy, Manner, Place, What};
 use crate::commands::bundle::{self, built};
 use crate::commands::{confirm, plan};
-use crate::error::{CliError, Kind};
+use crate::error::{CliError, Kind, named};
 use crate::netns;
 use crate::session::{self, Session};
 use crate::trust::Trust;
@@ -76,7 +77,14 @@ fn trial(step: &Step) -> Option<(u32, u64)> {
 /// What the flags ask for.
 pub fn options(session: &Session, what: &What, how: &Manner) -> Result<Options, CliError> {
     let Manner { force, force_links, no_tests, confirm, btf, take_over, .. } = how.clone();
+    require_types(btf.as_deref())?;
     Ok(Options { force, btf, force_links, no_tests, confirm, take_over, origin: origin(session, what)? })
+}
+
+/// Fails if the file with a kernel's types that the command line names is not there.
+pub fn require_types(btf: Option<&Path>) -> Result<(), CliError> {
+    let look = |file: &Path| fs::metadata(file).map_err(named(format!("cannot read the types in `{}`", file.display())));
+    btf.map_or(Ok(()), |file| look(file).map(drop))
 }
 
 /// Where the sources of a workspace are that has no name to be told by. A bundle does not tell where it was built.
@@ -197,7 +205,10 @@ pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliErr
     if let Some(interface) = &what.interface {
         attach_to(&mut bundle.manifest.attach, interface)?;
     }
-    let findings: Vec<Diagnostic> = what.set.iter().filter_map(|text| set(&mut bundle, text).err()).collect();
+    // What is said of one program counts, whichever was said first.
+    let names_program = |text: &&String| text.split('=').next().is_some_and(|place| place.contains('.'));
+    let (of_one, of_all): (Vec<&String>, Vec<&String>) = what.set.iter().partition(names_program);
+    let findings: Vec<Diagnostic> = of_all.into_iter().chain(of_one).filter_map(|text| set(&mut bundle, text).err()).collect();
     let findings: Vec<Diagnostic> = findings.into_iter().chain(set_twice(&what.set)).collect();
     if findings.is_empty() { Ok(bundle) } else { Err(CliError { kind: Kind::Usage, findings }) }
 }
@@ -229,7 +240,7 @@ fn set(bundle: &mut Bundle, text: &str) -> Result<(), Diagnostic> {
     if is_set { Ok(()) } else { Err(unknown_global(program.unwrap_or(&bundle.manifest.chain), name, &all)) }
 }
 
-/// One of the values would be lost; who gives one of them to a single program names the program.
+/// One of the values would be lost.
 fn set_twice(all: &[String]) -> Vec<Diagnostic> {
     let mut seen = BTreeSet::new();
     let place = |text: &String| text.split_once('=').map(|(place, _)| place.to_owned());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ouro_deploy::{DeploymentStatus, Options, RemoveOptions};
 
-use crate::cli::Run;
+use crate::cli::{Place, Run};
 use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, tell, trusted};
 use crate::commands::program::{self, Built};
 use crate::commands::status::draw;
@@ -44,13 +44,13 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     let plan = deploy(session, &bpffs, &bundle, &Options::default(), false)?;
     tell(session, &bundle, &plan);
     session.output.status("press Ctrl-C to undeploy\n");
-    let followed = follow(session, &bpffs, name, args.place.json);
+    let followed = follow(session, &bpffs, name, &args.place);
     // Whatever ended the following, nothing is left behind.
     let undeployed = undeploy(session, &bpffs, name, &RemoveOptions::default());
     followed.and(undeployed.map(drop))
 }
 
-fn follow(session: &Session, bpffs: &Path, name: &str, as_json: bool) -> Result<(), CliError> {
+fn follow(session: &Session, bpffs: &Path, name: &str, place: &Place) -> Result<(), CliError> {
     let mut shown: Option<DeploymentStatus> = None;
     while !session::interrupted().load(Ordering::SeqCst) {
         let now = ouro_deploy::status(bpffs).map_err(failure)?.into_iter().find(|deployment| deployment.name == name);
@@ -59,7 +59,7 @@ fn follow(session: &Session, bpffs: &Path, name: &str, as_json: bool) -> Result<
             return Ok(());
         };
         if shown.as_ref() != Some(&now) {
-            show(session, &now, shown.as_ref(), as_json)?;
+            show(session, &now, shown.as_ref(), place)?;
             shown = Some(now);
         }
         wait();
@@ -68,12 +68,12 @@ fn follow(session: &Session, bpffs: &Path, name: &str, as_json: bool) -> Result<
 }
 
 /// The whole status first, then a line for each jump whose counts changed.
-fn show(session: &Session, now: &DeploymentStatus, before: Option<&DeploymentStatus>, as_json: bool) -> Result<(), CliError> {
-    if as_json {
+fn show(session: &Session, now: &DeploymentStatus, before: Option<&DeploymentStatus>, place: &Place) -> Result<(), CliError> {
+    if place.json {
         let text = serde_json::to_string(now).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
         return session.fact(&format!("{text}\n"));
     }
-    let Some(before) = before else { return session.fact(&draw(now, "", session.output.settings().out.color)) };
+    let Some(before) = before else { return session.fact(&draw(now, place, session.output.settings().out.color)) };
     let mut text = String::new();
     for (edge, old) in now.edges.iter().zip(&before.edges).filter(|(edge, old)| edge != old) {
         let (Some(counts), Some(old)) = (&edge.counts, &old.counts) else { continue };

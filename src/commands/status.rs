@@ -37,12 +37,12 @@ fn show(session: &Session, bpffs: &Path, found: &[DeploymentStatus], place: &Pla
     if found.is_empty() {
         return session.fact(&format!("nothing is deployed under `{}`\n", bpffs.display()));
     }
-    let (flags, color) = (place.words(), session.output.settings().out.color);
-    session.fact(&found.iter().map(|deployment| draw(deployment, &flags, color)).collect::<Vec<_>>().join("\n"))
+    let color = session.output.settings().out.color;
+    session.fact(&found.iter().map(|deployment| draw(deployment, place, color)).collect::<Vec<_>>().join("\n"))
 }
 
-/// A deployment as text for people. `flags` are what other commands must be told to find it.
-pub fn draw(deployment: &DeploymentStatus, flags: &str, color: bool) -> String {
+/// A deployment as text for people, found in this place.
+pub fn draw(deployment: &DeploymentStatus, place: &Place, color: bool) -> String {
     let generation = deployment.generation.map_or("not live".to_owned(), |number| format!("generation {number}"));
     let short = deployment.digest.get(..12).unwrap_or(&deployment.digest);
     let name = paint(color, Ink::Bold, &deployment.name);
@@ -59,10 +59,10 @@ pub fn draw(deployment: &DeploymentStatus, flags: &str, color: bool) -> String {
         let line = match left {
             0 => format!("generation {}: its time is over", trial.generation),
             _ => format!(
-                "generation {}: `ouro confirm {}{}{flags}` within {left} s, or it is taken back",
+                "generation {}: `ouro confirm {}{}` within {left} s, or it is taken back",
                 trial.generation,
                 deployment.name,
-                namespace_flag(deployment)
+                flags(place, deployment.hooks.iter().find(|hook| hook.elsewhere))
             ),
         };
         text += &format!("  {} {line}\n", paint(color, Ink::Yellow, "on trial:"));
@@ -70,7 +70,7 @@ pub fn draw(deployment: &DeploymentStatus, flags: &str, color: bool) -> String {
     for problem in &deployment.problems {
         text += &format!("  {} {problem}\n", paint(color, Ink::Red, "drift:"));
     }
-    text += &section(color, "hook", &deployment.hooks.iter().map(hook).collect::<Vec<_>>());
+    text += &section(color, "hook", &deployment.hooks.iter().map(|status| hook(status, place)).collect::<Vec<_>>());
     let programs = deployment.programs.iter().map(|program| {
         let slot = match (&program.replaces, program.slot) {
             (Some(of), _) => format!("replaces {} of {}", of.function, of.program),
@@ -91,23 +91,23 @@ pub fn draw(deployment: &DeploymentStatus, flags: &str, color: bool) -> String {
     text + &section(color, "map", &deployment.maps.iter().map(map).collect::<Vec<_>>())
 }
 
-fn hook(status: &HookStatus) -> [String; 3] {
-    let (place, how) = status.hook.words();
+fn hook(status: &HookStatus, place: &Place) -> [String; 3] {
+    let (at, how) = status.hook.words();
     let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
         (true, Some(program)) => format!("runs program {program}{order}"),
         _ if status.elsewhere && !status.hook.is_link() => {
-            format!("not seen from here: `ouro status --netns {}`", status.netns.as_deref().unwrap_or("NAME"))
+            format!("not seen from here: `ouro status{}`", flags(place, Some(status)))
         }
         _ => "not attached".to_owned(),
     };
-    [place, format!("{how}{}", elsewhere(status)), state]
+    [at, format!("{how}{}", elsewhere(status)), state]
 }
 
-/// What else must be said of a deployment that was seen from another network namespace.
-fn namespace_flag(deployment: &DeploymentStatus) -> String {
-    let name = deployment.hooks.iter().find_map(|hook| hook.netns.as_ref());
-    name.map_or_else(String::new, |name| format!(" --netns {name}"))
+/// What other commands must be told to find what was found in this place; a hook of another network namespace says which.
+fn flags(place: &Place, elsewhere: Option<&HookStatus>) -> String {
+    let netns = elsewhere.map(|hook| hook.netns.clone().unwrap_or_else(|| "NAME".to_owned()));
+    Place { netns: netns.or_else(|| place.netns.clone()), ..place.clone() }.words()
 }
 
 /// Devices of several namespaces may have one name.
@@ -155,11 +155,44 @@ fn section(color: bool, title: &str, rows: &[[String; 3]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ouro_deploy::Hook;
+    use ouro_rules::manifest::Direction;
+
     use super::*;
 
     #[test]
     fn columns_line_up_and_nothing_trails() {
         let rows = [["a", "bb", "c"], ["aaa", "b", ""]].map(|row| row.map(str::to_owned));
         assert_eq!(section(false, "jump", &rows), "  jump     a    bb  c\n  jump     aaa  b\n");
+    }
+
+    /// Whoever looks in another bpffs, or from another namespace, was told a command that finds nothing.
+    #[test]
+    fn printed_commands_find_what_was_found() {
+        let place = |netns: Option<&str>| Place { bpffs: Some("/b".into()), netns: netns.map(str::to_owned), json: false };
+        let at = |netns: Option<&str>| hook_elsewhere(netns.map(str::to_owned));
+        assert_eq!(flags(&place(Some("wan")), None), " --netns wan --bpffs /b");
+        assert_eq!(flags(&place(Some("wan")), Some(&at(Some("lan")))), " --netns lan --bpffs /b", "and not both");
+        assert_eq!(flags(&place(None), Some(&at(None))), " --netns NAME --bpffs /b");
+        assert_eq!(hook(&at(None), &place(None))[2], "not seen from here: `ouro status --netns NAME --bpffs /b`");
+    }
+
+    fn hook_elsewhere(netns: Option<String>) -> HookStatus {
+        let (interface, direction) = ("eth0".to_owned(), Direction::Ingress);
+        let hook = Hook::Clsact { interface, direction, priority: 1, handle: 1 };
+        HookStatus {
+            name: hook.name(),
+            hook,
+            ifindex: None,
+            target: None,
+            link: None,
+            program: None,
+            alive: false,
+            namespace: Some(7),
+            elsewhere: true,
+            netns,
+            path: None,
+            sharing: Vec::new(),
+        }
     }
 }

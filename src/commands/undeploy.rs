@@ -61,7 +61,7 @@ pub fn require(bpffs: &Path, name: &str) -> Result<(), CliError> {
     if deployed.iter().any(|deployment| deployment.name == name) {
         return Ok(());
     }
-    let error = CliError::new(Kind::Failed, format!("nothing is deployed as `{name}` under `{}`", bpffs.display()));
+    let error = CliError::new(Kind::Usage, format!("nothing is deployed as `{name}` under `{}`", bpffs.display()));
     // People know a chain by the last part of its label: `main` for the deployment `core-main` of `//core:main`.
     let same_end = deployed.iter().find(|deployment| deployment.chain.ends_with(&format!(":{name}")));
     let near = same_end.map(|deployment| deployment.name.as_str());

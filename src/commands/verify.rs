@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 use crate::cli::Verify;
 use crate::commands::build::build;
 use crate::commands::bundle;
-use crate::error::{CliError, Kind, io};
+use crate::commands::deploy::require_types;
+use crate::error::{CliError, Kind, named};
 use crate::render::output::{Ink, paint};
 use crate::session::{self, Session};
 
@@ -30,6 +31,7 @@ struct Judged {
 
 /// Has the kernel judge programs, and leaves nothing behind.
 pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
+    require_types(args.btf.as_deref())?;
     let given = || args.object.iter().map(|file| (file.clone(), file.display().to_string())).collect();
     let files: Vec<(PathBuf, String)> = if args.object.is_empty() { built(session, args)? } else { given() };
     if files.is_empty() {
@@ -82,7 +84,7 @@ fn labels(bundle: &Bundle) -> Vec<String> {
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(file).map_err(io(format!("cannot read `{}`", file.display())))
+    fs::read(file).map_err(named(format!("cannot read `{}`", file.display())))
 }
 
 fn judge(file: &Path, options: &VerifyOptions) -> Result<Judged, CliError> {

@@ -73,7 +73,7 @@ fn a_deploy_that_detaches_says_so_and_an_unknown_name_is_an_error() {
         ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]).says("detached from native XDP of `near1`");
         for command in [&["undeploy", "tow"][..], &["status", "tow"], &["detach", "tow", "--interface", NEAR]] {
             let said = ouro(lab, &workspace, command);
-            assert_eq!(said.code, 1, "{command:?}: {}", said.err);
+            assert_eq!(said.code, 2, "{command:?}: {}", said.err);
             said.says("nothing is deployed as `tow`").says("did you mean `two`?");
         }
         ok(lab, &workspace, &["undeploy", "two"]);

@@ -56,7 +56,8 @@ fn make_live(observed: &Observed, target: u32) -> Result<Plan, Vec<Conflict>> {
     let mut conflicts: Vec<Conflict> =
         check::unreadable(observed).chain(check::attachments(observed).filter(is_elsewhere)).collect();
     let stuck = check::stuck(observed, &meta.hooks);
-    let hooks: Vec<Hook> = meta.hooks.iter().filter(|hook| !stuck.contains_key(&hook.name())).cloned().collect();
+    let hooks: Vec<Hook> =
+        meta.hooks.iter().filter(|hook| !stuck.contains_key(&hook.name())).map(Hook::at_any_revision).collect();
     if hooks.is_empty() {
         conflicts.extend(stuck.values().cloned());
     }

@@ -178,8 +178,11 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
             }
             Step::Rearrange { hook, was, from, to } => {
-                let placed =
-                    |hook: &Hook| format!("{}{}", observed.neighbours(hook), hook.order().map_or_else(String::new, words));
+                let placed = |hook: &Hook| {
+                    let order = hook.order().map_or_else(String::new, words);
+                    let revision = hook.revision().map_or_else(String::new, |revision| format!(", at revision {revision}"));
+                    format!("{}{order}{revision}", observed.neighbours(hook))
+                };
                 found.push(changed(
                     hook,
                     format!("generation {from}{}", placed(was)),
@@ -203,6 +206,10 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
             Step::RemoveLost { pin } => {
                 let before = ", whose record is gone".to_owned();
                 found.push(Change::Removed { what, name: pin.clone(), before });
+            }
+            Step::RemoveBeside { hook } => {
+                let before = "the second link, which a stopped command left".to_owned();
+                found.push(Change::Removed { what, name: hook.to_string(), before });
             }
             Step::RemoveLink { hook } if !comes_back(hook) => {
                 found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });

@@ -41,11 +41,11 @@ pub(super) fn hooks(observed: &Observed, hooks: &[Hook]) -> Vec<Conflict> {
 /// only has another name is switched by its link all the same.
 pub(super) fn stuck(observed: &Observed, wanted: &[Hook]) -> BTreeMap<String, Conflict> {
     let is_there = |hook: &&Hook| {
-        observed.attachments.get(&hook.name()).is_some_and(|attached| attached.is_alive() && attached.hook == **hook)
+        observed.attachments.get(&hook.name()).is_some_and(|attached| attached.is_alive() && attached.hook.serves(hook))
     };
     let placeless = wanted.iter().filter(|hook| !is_there(hook));
     let placeless = placeless.filter_map(|hook| Some((hook.name(), hooks(observed, std::slice::from_ref(hook)).pop()?)));
-    let elsewhere = |hook: &Hook| wanted.iter().any(|wanted| wanted.name() == hook.name() && wanted != hook);
+    let elsewhere = |hook: &Hook| wanted.iter().any(|wanted| wanted.name() == hook.name() && !hook.serves(wanted));
     let taken = attachments(observed).filter_map(|conflict| match &conflict {
         Conflict::Changed { hook, .. } => Some((hook.name(), conflict)),
         Conflict::Moved { hook, .. } if elsewhere(hook) => Some((hook.name(), conflict)),

@@ -104,9 +104,11 @@ impl Goal<'_> {
 /// the packets inside of what it took back.
 pub(super) fn leftovers(observed: &Observed, target: u32) -> Vec<Step> {
     let removed = removed_first(observed, target);
-    let mut steps = maps::abandoned(observed, &never_ran(observed, target));
+    let mut steps: Vec<Step> = second_links(observed).collect();
+    let waits = !steps.is_empty() || !removed.is_empty();
+    steps.extend(maps::abandoned(observed, &never_ran(observed, target)));
     steps.extend(sweep(observed));
-    steps.extend((!removed.is_empty()).then_some(Step::Wait));
+    steps.extend(waits.then_some(Step::Wait));
     steps.extend(removed.into_iter().map(|generation| Step::RemoveGeneration { generation }));
     steps
 }
@@ -121,6 +123,12 @@ pub(super) fn lost_links(observed: &Observed) -> impl Iterator<Item = Step> {
     let is_taken_over = |pin: &String, id| observed.attachments.get(pin).is_some_and(|attached| attached.link == Some(id));
     let others = observed.lost.iter().filter(move |(pin, facts)| !is_taken_over(pin, facts.id));
     others.map(|(pin, _)| Step::RemoveLost { pin: pin.clone() })
+}
+
+/// Removes the links that stopped commands left beside others. Each runs what its hook should not, also where that is what stays for a
+/// rollback.
+pub(super) fn second_links(observed: &Observed) -> impl Iterator<Item = Step> {
+    observed.beside.values().map(|hook| Step::RemoveBeside { hook: hook.clone() })
 }
 
 /// Removes what stopped commands left of dispatchers, of whichever deployment.

@@ -56,7 +56,7 @@ impl<'a> Moves<'a> {
                     steps.push(Step::Rearrange { hook: hook.clone(), was, from, to: self.target });
                 }
                 Some(attached)
-                    if attached.generation.is_some() && (attached.hook != *hook || self.observed.is_doubtful(attached)) =>
+                    if attached.generation.is_some() && (!attached.hook.serves(hook) || self.observed.is_doubtful(attached)) =>
                 {
                     steps.extend(remove::detach(attached));
                     steps.push(self.attach(hook));
@@ -86,8 +86,8 @@ impl<'a> Moves<'a> {
         to.mode == from.mode && called.is_some_and(|member| *member != own)
     }
 
-    /// Whether only its place among others is another one. The new link is attached before the old one goes, which takes two
-    /// programs: the kernel has none twice at a place.
+    /// Whether only its place among others is another one, or the revision it asks for. The new link is attached before the old one
+    /// goes, which takes two programs: the kernel has none twice at a place.
     fn is_reordered(&self, hook: &Hook, attached: &Attachment) -> bool {
         let entry = |number: &u32| self.observed.generations.get(number).and_then(|generation| generation.entry());
         attached.root.is_none()
@@ -148,9 +148,10 @@ impl<'a> Moves<'a> {
     }
 }
 
-/// Whether what is attached there has another place among others than the hook asks for.
+/// Whether what is attached there has another place among others than the hook asks for, or the hook asks for another revision, which
+/// the kernel compares when something is attached and then alone.
 pub(super) fn is_moved(hook: &Hook, attached: &Attachment) -> bool {
-    hook.order().is_some() && attached.hook.order().is_some() && attached.is_alive() && attached.hook != *hook
+    hook.order().is_some() && attached.hook.order().is_some() && attached.is_alive() && !attached.hook.serves(hook)
 }
 
 /// Whether a hook hangs on a map that is another one for this manifest than for the generation it runs. Its link takes another

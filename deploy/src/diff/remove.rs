@@ -96,7 +96,7 @@ fn removal(observed: &Observed, force: bool, keep: Keep) -> Result<Vec<Step>, Ve
 /// Takes everything off its hooks. The wait comes also where nothing is attached any more: whoever detached it may have been killed
 /// right after.
 fn take_off(observed: &Observed) -> Vec<Step> {
-    let mut steps: Vec<Step> = live::sweep(observed).into_iter().collect();
+    let mut steps: Vec<Step> = live::sweep(observed).into_iter().chain(live::second_links(observed)).collect();
     steps.extend(observed.attachments.values().filter_map(detach));
     steps.extend(live::lost_links(observed));
     let is_nothing = steps.is_empty() && observed.generations.is_empty() && observed.roots.is_empty();

@@ -87,7 +87,7 @@ pub(crate) fn exchange(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &d
     }
     let (beside, site) = (beside(link), Site { link, map });
     // What a killed command left is detached, too, before a link of the same program takes its place.
-    remove_link(&beside)?;
+    remove_beside(link)?;
     if hook.is_alone() {
         remove_open_link(before, link)?;
         let made = create(hook, new, &site).and_then(|made| pin(&made, link));
@@ -109,6 +109,15 @@ pub(crate) fn beside(link: &Path) -> PathBuf {
     let mut name = link.file_name().unwrap_or_default().to_owned();
     name.push("%new");
     link.with_file_name(name)
+}
+
+/// Detaches and unpins what waits beside a link; no error if nothing does.
+pub(crate) fn remove_beside(link: &Path) -> Result<(), Error> {
+    let beside = beside(link);
+    let Some(waiting) = pins::open(&beside, Kind::Link)? else { return Ok(()) };
+    bpffs::remove_pin(&beside)?;
+    let_go(waiting);
+    Ok(())
 }
 
 /// Whether a link runs the pinned program, or registers the pinned table.
@@ -160,7 +169,7 @@ pub(crate) fn remove_link(link: &Path) -> Result<(), Error> {
 /// The pin goes first. Of some links (netfilter's) nobody can tell whether they are detached: one that was, and is pinned still, would
 /// be taken for one that runs.
 fn remove_open_link(fd: OwnedFd, link: &Path) -> Result<(), Error> {
-    bpffs::remove_pin(&beside(link))?;
+    remove_beside(link)?;
     bpffs::remove_pin(link)?;
     let_go(fd);
     Ok(())

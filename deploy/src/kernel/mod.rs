@@ -37,7 +37,7 @@ mod sys;
 mod types;
 mod verify;
 
-pub(crate) use attach::{attach, beside, detach, exchange, extend, remove_link, switch, take_back};
+pub(crate) use attach::{attach, beside, detach, exchange, extend, remove_beside, remove_link, switch, take_back};
 pub(crate) use bpffs::{Lock, create_folder, entries, remove_folder, remove_pin, require as require_bpffs};
 pub use caps::drop_capabilities;
 pub(crate) use caps::{Right, follows_kernel, limit_to, needed_capabilities, require as require_capabilities};

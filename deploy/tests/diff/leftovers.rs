@@ -1,6 +1,6 @@
 //! What stopped commands and strangers leave: what may have run stays until another is live, and nothing loses its record.
 
-use ouro_deploy::{Generation, Hook, Observed, Options, RemoveOptions, Step, Trial, acceptance, diff, remove, way_back};
+use ouro_deploy::{Change, Generation, Hook, Observed, Options, RemoveOptions, Step, Trial, acceptance, diff, remove, way_back};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Direction, OnChange, Order, TcVia};
 
@@ -97,6 +97,30 @@ fn nothing_is_removed_before_a_wait() {
     let found = steps(&bundle("c", &[xdp("eth0")]), &observed);
     assert_eq!(found[..2], [Step::Wait, Step::RemoveGeneration { generation: 2 }]);
     assert!(Step::Wait.inverse().is_none() && found.contains(&Step::Settle), "what comes after is undone still");
+}
+
+/// A rollback was killed while it put one link in another's place: two generations ran, one of them stays for a rollback, and no deploy
+/// found anything to do.
+#[test]
+fn a_second_link_goes_first_whatever_comes_next() {
+    let (old, new) = (bundle("a", &[xdp("eth0")]), bundle("b", &[xdp("eth0")]));
+    let mut observed = deployed(&old);
+    observed.generations.insert(2, made_live(generation(&new, 2), 2));
+    observed.attachments = [attached(hook("eth0"), 2)].into();
+    assert_eq!(steps(&new, &observed), []);
+    observed.beside.insert("xdp-eth0".to_owned(), hook("eth0"));
+    let first = [Step::RemoveBeside { hook: hook("eth0") }, Step::Wait];
+    let plan = diff(&new, &observed, &Options::default()).unwrap();
+    assert_eq!(plan.steps, first);
+    let drift = plan.changes.iter().find(|change| matches!(change, Change::Drift { .. })).unwrap().to_string();
+    assert!(drift.contains("a second link at `xdp-eth0`"), "{drift}");
+    assert_eq!(steps(&old, &observed)[..2], first);
+    assert_eq!(way_back(&observed).unwrap().steps[..2], first);
+    assert_eq!(remove(&observed, &RemoveOptions::default()).unwrap()[0], first[0]);
+    // Nobody waited for the packets inside of one that never was live, before its jump table was gone.
+    observed.generations.get_mut(&2).unwrap().went_live = None;
+    observed.attachments = [attached(hook("eth0"), 1)].into();
+    assert_eq!(steps(&old, &observed), [&first[..], &[Step::RemoveGeneration { generation: 2 }]].concat());
 }
 
 /// `rm -r links` is the quickest way to detach everything.

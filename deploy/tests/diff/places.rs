@@ -9,7 +9,7 @@ use ouro_rules::manifest::{
     Attach, Direction, Edge, Family, Iter, Netfilter, NetfilterHook, OnChange, Order, Sockmap, Tracepoint,
 };
 
-use crate::{NAMESPACE, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
+use crate::{NAMESPACE, attached, bundle, conflicts, deployed, generation, hook, made_live, nothing, seen, steps, xdp};
 
 /// Two projects may have the same labels; their names in `ouro.toml` tell them apart.
 #[test]
@@ -126,6 +126,35 @@ fn another_order_is_a_new_link_beside_the_old_one() {
     let found = steps(&new, &observed);
     assert!(found.contains(&Step::Detach { hook: hook(&old.manifest.attach[0]), generation: 1 }), "{found:?}");
     assert!(found.contains(&Step::Attach { hook: to, generation: 2 }), "{found:?}");
+}
+
+/// The kernel compares the revision when something is attached: who asks for another one gets another link. What comes back comes to a
+/// place that has changed since, and was refused.
+#[test]
+fn a_revision_is_asked_for_where_something_new_is_attached() {
+    let tcx =
+        |revision| Attach::Tcx { interface: "eth0".to_owned(), direction: Direction::Ingress, order: Order::Last, revision };
+    let hook = |revision| Hook::new(&tcx(revision), true);
+    let at = |revision| bundle("a", &[tcx(revision)]);
+    let plan = diff(&at(Some(8)), &deployed(&at(Some(1))), &Options::default()).unwrap();
+    let move_it = Step::Rearrange { hook: hook(Some(8)), was: hook(Some(1)), from: 1, to: 2 };
+    assert!(plan.steps.contains(&move_it), "{:?}", plan.steps);
+    let words = "attach generation 2 to TCX ingress of `eth0` at revision 8, and then detach generation 1";
+    assert_eq!(move_it.to_string(), words);
+    let told: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+    let words = "attach point TCX ingress of `eth0`: generation 1, last, at revision 1 -> generation 2, last, at revision 8";
+    assert!(told.contains(&words.to_owned()), "{told:?}");
+    let back = Step::Rearrange { hook: hook(None), was: hook(Some(8)), from: 2, to: 1 };
+    assert_eq!(move_it.inverse(), Some(back));
+    let detach = Step::Detach { hook: hook(Some(1)), generation: 1 };
+    assert_eq!(detach.inverse(), Some(Step::Attach { hook: hook(None), generation: 1 }));
+    let mut observed = deployed(&at(Some(1)));
+    observed.generations.insert(2, made_live(generation(&at(Some(8)), 2), 2));
+    observed.attachments = [attached(hook(Some(8)), 2)].into();
+    let found = way_back(&observed).unwrap().steps;
+    assert!(found.contains(&Step::Switch { hook: hook(None), from: 2, to: 1 }), "{found:?}");
+    let found = steps(&at(None), &deployed(&at(Some(1))));
+    assert!(found.contains(&Step::Switch { hook: hook(None), from: 1, to: 2 }), "who asks for none takes any: {found:?}");
 }
 
 /// Where a place holds one program, the old one goes before the new one comes.

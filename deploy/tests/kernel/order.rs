@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use ouro_deploy::{Options, RemoveOptions};
+use ouro_deploy::{Options, Problem, RemoveOptions};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Direction, Order};
 
@@ -135,18 +135,29 @@ fn a_filter_is_never_away_while_its_order_changes() {
             for round in 0..40 / u64::from(pace.min(4)) {
                 let test = "order::a_filter_is_never_away_while_its_order_changes";
                 kill_after(lab, test, pace * Duration::from_micros(round * 2711 % 100_000));
-                let guard = ouro_deploy::status(&lab.bpffs).unwrap().into_iter().find(|found| found.name == "guard").unwrap();
-                assert_eq!((guard.foreign, guard.hooks[0].alive), (vec![], true));
+                let found = ouro_deploy::status(&lab.bpffs).unwrap().into_iter().find(|found| found.name == "guard").unwrap();
+                assert_eq!((&found.foreign, found.hooks[0].alive), (&vec![], true));
+                let two = found.problems.contains(&Problem::TwoLinks { hook: found.hooks[0].name.clone() });
+                let there = order_of(lab, &["b", "guard"]);
+                assert_eq!(there.len(), 2 + usize::from(two), "a second one is told: {there:?}, {:?}", found.problems);
+                if two {
+                    deployed(lab, &guard);
+                    assert_eq!(order_of(lab, &["b", "guard"]), ["b", "guard"], "and gone with the next deploy");
+                }
             }
         });
         assert_eq!(socket.recv(&mut [0; 8]).unwrap_err().kind(), ErrorKind::WouldBlock, "a packet passed");
-        change_order(&lab.bpffs, &guard);
         deployed(lab, &guard);
         assert_eq!(order_of(lab, &["b", "guard"]), ["b", "guard"], "and one of each");
         for name in ["b", "guard"] {
             ouro_deploy::undeploy(&lab.bpffs, name, &RemoveOptions::default(), &mut |_| {}).unwrap();
         }
         assert!(foreign(lab, &guard).is_empty());
+        // It was the guard that kept them away.
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        lab.udp(4000, 1);
+        assert_eq!(socket.recv(&mut [0; 8]).unwrap(), 4, "without it a packet passes");
     });
 }
 
@@ -161,6 +172,12 @@ fn an_unexpected_revision_stops_the_deploy() {
         assert!(error.contains("another revision than expected"), "{error}");
         // Before anything was ever attached the revision is 1.
         deployed(lab, &with(1));
+        let error = deploy(lab, &with(77)).unwrap_err().to_string();
+        assert!(error.contains("another revision than expected"), "also where a link is there: {error}");
+        deployed(lab, &with(2));
+        ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap();
+        let found = crate::status(lab);
+        assert_eq!((found.generation, found.problems), (Some(1), vec![]), "what comes back asks for no revision");
         ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap();
     });
 }

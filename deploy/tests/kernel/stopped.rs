@@ -17,7 +17,7 @@ use crate::support::{Lab, NEAR, bpftool, lab, sh};
 use crate::{deploy, deployed, map_pin, redeployed, status, undeployed};
 
 /// Deploys until the first step that `is_last` says, does what happens then, and is gone.
-fn stopped(lab: &Lab, bundle: &Bundle, options: &Options, is_last: fn(&Step) -> bool, happen: &dyn Fn()) {
+pub fn stopped(lab: &Lab, bundle: &Bundle, options: &Options, is_last: fn(&Step) -> bool, happen: &dyn Fn()) {
     let mut progress = |step: &Step| {
         if is_last(step) {
             happen();

@@ -1,10 +1,11 @@
 //! Traffic control: TCX links, and clsact filters as on kernels before 6.6.
 
-use ouro_deploy::{Conflict, Error, Hook, Problem, Step};
+use ouro_deploy::{Conflict, Error, Hook, Options, Problem, Step};
 use ouro_rules::manifest::{Attach, Direction, TcVia};
 
 use crate::chain::{Chain, count, if_udp, map};
 use crate::missing::lacks;
+use crate::stopped::stopped;
 use crate::support::{NEAR, bpftool, is_gone, kernel_is_at_least, lab, sh};
 use crate::{deploy, deployed, redeployed, status, undeployed};
 
@@ -189,6 +190,18 @@ fn a_status_from_another_namespace_says_where_a_deployment_is() {
         seen_elsewhere(Some("lan"));
         let error = elsewhere(|| deploy(lab, &bundle).unwrap_err());
         assert!(error.to_string().contains("say which with `--netns lan`"), "{error}");
+        undeployed(lab, "fw");
+    });
+}
+
+/// A first deploy that was stopped was told as live, and as if nothing were wrong.
+#[test]
+fn what_never_was_live_is_not_taken_for_live_elsewhere() {
+    lab(|lab| {
+        let bundle = firewall(&[tc(Direction::Ingress, 7, TcVia::Clsact)]).bundle(lab.folder());
+        stopped(lab, &bundle, &Options::default(), |step| matches!(step, Step::Attach { .. }), &|| {});
+        let there = elsewhere(|| status(lab));
+        assert_eq!((there.generation, there.problems), (None, vec![Problem::NothingLive]));
         undeployed(lab, "fw");
     });
 }

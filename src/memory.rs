@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Bounded {
     }
 }
 
-/// `mi_option_abandoned_page_purge`, of the version of mimalloc that Cargo.toml names.
+/// `mi_option_abandoned_page_purge` of mimalloc 2.
 const PURGE_WHEN_THREADS_END: libc::c_int = 12;
 
 unsafe extern "C" {
@@ -84,4 +84,35 @@ pub fn end(parts: [&str; 3]) {
     }
     // SAFETY: ends the process without running anything; locks end with it.
     unsafe { libc::_exit(1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    unsafe extern "C" {
+        fn mi_option_is_enabled(option: libc::c_int) -> bool;
+    }
+
+    /// What sets the option by its name, in a process that begins.
+    const BY_NAME: &str = "MIMALLOC_ABANDONED_PAGE_PURGE";
+
+    /// Another version of mimalloc may have other numbers, and would tell nobody.
+    #[test]
+    fn the_number_is_that_of_the_option() {
+        // SAFETY: reads a number that nobody else sets.
+        let is_on = || unsafe { mi_option_is_enabled(PURGE_WHEN_THREADS_END) };
+        if std::env::var_os(BY_NAME).is_some() {
+            return assert!(is_on(), "`{BY_NAME}` sets another one");
+        }
+        assert!(!is_on());
+        let mut again = Command::new(std::env::current_exe().unwrap());
+        again.args(["--exact", "memory::tests::the_number_is_that_of_the_option"]).env(BY_NAME, "1");
+        let said = String::from_utf8(again.output().unwrap().stdout).unwrap();
+        assert!(said.contains("1 passed"), "{said}");
+        give_back_early();
+        assert!(is_on());
+    }
 }

@@ -351,12 +351,16 @@ fn what_one_configuration_lacks_is_told_and_with_keep_going_the_others_are_built
     said.says("note: in the configuration `arm64-dbg-arm`");
     assert!(said.compiled().is_empty() && !said.err.contains("x86-small"), "{}", said.err);
     let said = workspace.fails(1, &[&["build", "//fw:odd", "//fw:p", "-k"][..], &all].concat());
-    said.says("note: in the configuration `arm64-dbg-arm`");
+    said.says("note: in the configuration `arm64-dbg-arm`").says("compile //fw:p [x86-small]");
     assert_eq!((said.compiled().len(), folders(&workspace)), (1, vec!["x86-small".to_owned()]));
     // With a rule that fails, the rest of its configuration is built, too.
     let said = workspace.fails(1, &[&["build", "//fw:late", "//fw:p", "-k"][..], &all].concat());
     said.says("unknown program type `xdpp`").says("in the configuration `arm64-dbg-arm`");
     assert_eq!((said.compiled().len(), folders(&workspace).len()), (2, 2), "{}", said.err);
+    // What planning finds is of those that are left, not of all.
+    workspace.write("fw/BUILD.ouro", &format!("{build}{odd}genrule(name = \"twice\", outs = [\"p.o\"], cmd = \"true > $@\")\n"));
+    let said = workspace.fails(1, &[&["build", "//fw:odd", "//fw:p", "//fw:twice", "-k"][..], &all].concat());
+    said.says("is made by").says("note: in the configuration `x86-small`").says("note: in the configuration `arm64-dbg-arm`");
     let said = workspace.fails(1, &["build", "//fw:late", "--config", "arm"]);
     assert!(!said.err.contains("in the configuration"), "there is but one: {}", said.err);
 }

@@ -323,6 +323,27 @@ fn a_test_is_told_of_with_what_it_reads() {
     assert!(said.starts_with("//:size_test\n  test ouro-out/testlogs/size_test/test.log\n    would run:\n"), "{said}");
 }
 
+/// "Its result was lost" was said of every test that is never taken from an earlier run.
+#[test]
+fn a_test_that_always_runs_is_told_so() {
+    let workspace = Workspace::with(&[("BUILD.ouro", "sh_test(name = \"t\", srcs = [\"t.sh\"])\n"), ("t.sh", "#!/bin/sh\n")]);
+    fs::set_permissions(workspace.path("t.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    let now = || {
+        let test = told(&workspace, "//:t", "test");
+        (test["now"]["state"].as_str().unwrap().to_owned(), why(&test["now"]))
+    };
+    workspace.ok(&["test"]);
+    assert_eq!(now(), ("up_to_date".to_owned(), vec![]));
+    // The pass from before the tag is kept, and counts no more.
+    workspace.edit("BUILD.ouro", "srcs", "tags = [\"external\"], srcs");
+    assert_eq!(now(), ("runs".to_owned(), vec!["always ".to_owned()]));
+    workspace.ok(&["test"]);
+    assert_eq!(why(&told(&workspace, "//:t", "test")["last"]), ["always "]);
+    assert!(workspace.ok(&["explain", "//:t"]).out.contains("it is a test that runs each time"));
+    workspace.write("t.sh", "#!/bin/sh\nexit 0\n");
+    assert_eq!(now(), ("runs".to_owned(), vec!["input t.sh".to_owned()]));
+}
+
 /// The reason that the size of the program, whose header is made anew, may change.
 fn waits(workspace: &Workspace) -> String {
     let folder = output(workspace, "a.size");

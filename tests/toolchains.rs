@@ -183,6 +183,26 @@ fn rules_see_the_chosen_one() {
     assert!(texts.iter().any(|text| text.starts_with("None|")), "{texts:?}");
 }
 
+/// The rule wrote an empty text as the version, and the build was well.
+#[test]
+fn without_a_compiler_a_rule_that_asks_for_its_version_is_told_so() {
+    let rule = "def _impl(ctx):\n    out = ctx.actions.declare_file(ctx.label.name)\n    version = ctx.toolchain.version if ctx.attr.asks else \"any\"\n    ctx.actions.write(out, version + ctx.toolchain.arch)\n    return [DefaultInfo(files = [out])]\n\nsays = rule(implementation = _impl, attrs = {\"asks\": attr.bool()})\n";
+    let workspace = workspace("");
+    workspace.write("rules/defs.star", rule);
+    workspace.write(
+        "rules/BUILD.ouro",
+        "load(\":defs.star\", \"says\")\nsays(name = \"plain\")\nsays(name = \"told\", asks = True)\n",
+    );
+    let build = |label: &str| Said::of(workspace.command(&["build", label]).env("PATH", "/nonexistent").output().unwrap());
+    let said = build("//rules:plain");
+    assert_eq!(said.code, 0, "who does not ask needs none: {}", said.err);
+    let said = build("//rules:told");
+    assert_eq!(said.code, 1, "{}", said.err);
+    said.says("there is no compiler whose version could be told").says("rules/defs.star:3").says("`ouro doctor`");
+    workspace.ok(&["build", "//rules:told"]);
+    assert!(workspace.read("ouro-out/x86/rules/told").contains("clang version"));
+}
+
 #[test]
 fn what_cannot_compile_is_told_with_a_remedy() {
     let names = ["old", "gcc", "hosts", "gone", "broken"];

@@ -160,12 +160,12 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     let configured = variants::configured(going, &loaded)?;
     let analysed = not_cancelled(options.cancelled, variants::analysed(going, &configured, &toolchain, events))?;
     let (configurations, analyses): (Vec<&Configuration>, Vec<Analysis<'_>>) = analysed.of.into_iter().unzip();
-    let planned = Phase::Plan.told(events, || variants::planned(&configurations, &analyses, &analysed.findings))?;
+    let planned = Phase::Plan.told(events, || variants::planned(request, &configurations, &analyses, &analysed.findings))?;
     let store = execute::open_store(place.cache, options.cancelled, events)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let told = |event| events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
-    planned.tell(&configurations, &told);
+    planned.tell(request, &configurations, &told);
     let summary = Phase::Execute.told(events, || execute::execute(&site, &planned.plan, options, &mut state, &told))?;
     if !analysed.findings.is_empty() {
         return Err(BuildError::Partly(analysed.findings, summary));

@@ -6,11 +6,12 @@
 mod compare;
 mod survey;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use ouro_cache::{Digest, Store};
+use ouro_rules::{Action, Label};
 
 pub use compare::{Difference, Kind, Value};
 
@@ -19,6 +20,7 @@ use crate::execute::Sandbox;
 use crate::plan::Plan;
 use crate::state::State;
 use crate::state::journal::{self, Deed, Ended, Journal, Record};
+use crate::testing;
 use crate::toolchain::Toolchain;
 use survey::{Gone, Outlook, Survey};
 
@@ -33,6 +35,8 @@ pub struct Ground<'a> {
     pub store: &'a Store,
     /// How builds keep processes in: that decides which files they see.
     pub sandbox: Sandbox<'a>,
+    /// The tests that run each time, whatever they depend on.
+    pub uncached: &'a BTreeSet<Label>,
 }
 
 /// What can be said of one action.
@@ -83,6 +87,8 @@ pub enum Reason {
     Failed,
     /// All is as it was, and its result is neither remembered nor in the cache.
     Lost,
+    /// All is as it was; it is a test that runs each time.
+    Always,
     /// A file that another action makes, which comes first and may make other bytes.
     Waits(Arc<str>),
     /// A file it reads is not there, and nothing makes it.
@@ -97,14 +103,22 @@ pub fn explain(ground: &Ground<'_>, plan: &Plan) -> Vec<Explained> {
     let explained = plan.actions.iter().map(|action| {
         let records = records(&journal, action.outputs[0].path());
         let outlook = survey.look(action, records.last());
+        let otherwise = if ground.is_uncached(action) { Reason::Always } else { Reason::Lost };
         Explained {
             now: outlook.now,
-            why_now: why_now(records.last(), outlook),
+            why_now: why_now(records.last(), outlook, &otherwise),
             last: records.last().map(|record| record.deed.clone()),
-            why_last: why_last(records),
+            why_last: why_last(records, &otherwise),
         }
     });
     explained.collect()
+}
+
+impl Ground<'_> {
+    /// Whether the action is a test that runs each time.
+    fn is_uncached(&self, action: &Action) -> bool {
+        testing::is_test(action) && self.uncached.contains(&action.owner)
+    }
 }
 
 /// The place of the action that makes each file of the plan.
@@ -118,24 +132,24 @@ fn records<'j>(journal: &'j Journal, output: &str) -> &'j [Record] {
 }
 
 /// Why the last of these records was made, by comparing it with the one before.
-fn why_last(records: &[Record]) -> Vec<Reason> {
+fn why_last(records: &[Record], otherwise: &Reason) -> Vec<Reason> {
     match records {
         [.., before, last] => {
             let displaced = last.deed.displaced.iter().map(|one| (one.path.clone(), None, one.found));
-            why(Some(before), &last.facts, displaced.collect(), &[])
+            why(Some(before), &last.facts, displaced.collect(), &[], otherwise)
         }
         [_] => vec![Reason::First],
         [] => Vec::new(),
     }
 }
 
-fn why_now(last: Option<&Record>, outlook: Outlook) -> Vec<Reason> {
+fn why_now(last: Option<&Record>, outlook: Outlook, otherwise: &Reason) -> Vec<Reason> {
     match outlook.now {
         Now::UpToDate => Vec::new(),
         Now::Fails => outlook.missing.into_iter().map(Reason::Missing).collect(),
         Now::Depends => outlook.waits.into_iter().map(Reason::Waits).collect(),
         Now::Cached | Now::Runs => {
-            let mut why = why(last, &outlook.facts, outlook.displaced, &outlook.waits);
+            let mut why = why(last, &outlook.facts, outlook.displaced, &outlook.waits, otherwise);
             // What was never done runs whatever its inputs come out as.
             let waits = outlook.waits.into_iter().filter(|_| last.is_some());
             why.extend(waits.map(Reason::Waits));
@@ -145,8 +159,14 @@ fn why_now(last: Option<&Record>, outlook: Outlook) -> Vec<Reason> {
 }
 
 /// What an action depends on comes first; only when all of it is the same, something else is to blame. Differences of files that
-/// `wait` for other actions are not known yet.
-fn why(before: Option<&Record>, facts: &[Arc<journal::Fact>], displaced: Vec<Gone>, waits: &[Arc<str>]) -> Vec<Reason> {
+/// `wait` for other actions are not known yet. `otherwise` is what remains.
+fn why(
+    before: Option<&Record>,
+    facts: &[Arc<journal::Fact>],
+    displaced: Vec<Gone>,
+    waits: &[Arc<str>],
+    otherwise: &Reason,
+) -> Vec<Reason> {
     let Some(before) = before else { return vec![Reason::First] };
     let differences = compare::compare(&before.facts, facts);
     let known = differences.into_iter().filter(|one| !waits.iter().any(|path| *one.name == **path));
@@ -158,7 +178,7 @@ fn why(before: Option<&Record>, facts: &[Arc<journal::Fact>], displaced: Vec<Gon
         reasons.extend(displaced.into_iter().map(|(path, left, found)| Reason::Displaced { path, left, found }));
     }
     if reasons.is_empty() && waits.is_empty() {
-        reasons.push(Reason::Lost);
+        reasons.push(otherwise.clone());
     }
     reasons
 }

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ouro_cache::{Digest, Store};
-use ouro_rules::{Action, ActionKind, Diagnostic, Label, Tool};
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Label, Tool};
 use serde::{Deserialize, Serialize};
 
 use self::case::Case;
@@ -31,6 +31,7 @@ use crate::configure::configure;
 use crate::event::Event;
 use crate::execute::orphans::Orphans;
 use crate::execute::{self, ExecuteError, Options, Site, Summary};
+use crate::fast::FastMap;
 use crate::plan::{self, Plan};
 use crate::state::{Lock, State, journal};
 use crate::workspace::OUT_FOLDER;
@@ -212,13 +213,18 @@ impl Ready {
         let Ready { tests, unknown, unbuilt, lock, store, mut state, .. } = self;
         let orphans = Orphans::adopt();
         let judge = Judge::new(lock.root(), &store, &state, options, manner, events);
-        let not_built = unknown.iter().map(|label| (label.clone(), Report::not_built(label)));
-        let reports = Mutex::new(BTreeMap::from_iter(not_built.inspect(|(_, report)| events(TestEvent::Done(report.clone())))));
-        let judged = |test: &Case| {
-            let is_built = !unbuilt.contains(test.label());
-            let Some(report) = (if is_built { judge.judge(test) } else { Some(Report::not_built(test.label())) }) else { return };
+        let reports = Mutex::new(BTreeMap::new());
+        let done = |report: Report| {
             events(TestEvent::Done(report.clone()));
             reports.lock().unwrap_or_else(PoisonError::into_inner).insert(report.label.clone(), report);
+        };
+        for label in &unknown {
+            done(Report::not_built(label));
+        }
+        let judged = |test: &Case| {
+            let is_built = !unbuilt.contains(test.label());
+            let report = if is_built { judge.judge(test) } else { Some(Report::not_built(test.label())) };
+            report.into_iter().for_each(&done);
         };
         let (alone, beside): (Vec<&Case>, Vec<&Case>) = tests.iter().partition(|test| test.info.exclusive);
         let jobs = if manner.streamed { 1 } else { options.jobs };
@@ -228,7 +234,7 @@ impl Ready {
         let (files, ran) = judge.learnt();
         files.into_iter().for_each(|(path, file)| state.set_file(path, file));
         state.save()?;
-        journal::append(lock.root(), &ran, &|output| lock.root().join(output).exists())?;
+        journal::append(lock.root(), &ran, &execute::is_known(lock.root(), &state))?;
         let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
         match reports.len() < tests.len() + unknown.len() {
             true => Err(BuildError::Execute(ExecuteError::Cancelled)),
@@ -238,8 +244,8 @@ impl Ready {
 }
 
 /// Adds the tests among what was asked for to a plan that makes what they need: each as the action that runs it, were it asked to in
-/// no special manner.
-pub fn add_to(plan: &mut Plan, analysis: &Analysis<'_>) {
+/// no special manner. Gives those for which no earlier pass ever stands.
+pub fn add_to(plan: &mut Plan, analysis: &Analysis<'_>) -> BTreeSet<Label> {
     let asked: BTreeSet<Label> =
         analysis.graph.requested().iter().map(|node| analysis.graph.node(*node).label().clone()).collect();
     let offers = |label: &Label| analysis.providers(label).is_some_and(|offered| offered.run.is_some() && offered.test.is_some());
@@ -253,18 +259,29 @@ pub fn add_to(plan: &mut Plan, analysis: &Analysis<'_>) {
         streamed: false,
         temp: PathBuf::new(),
     };
+    let places = (0..).zip(&plan.actions);
+    let outputs = places.flat_map(|(place, action)| action.outputs.iter().map(move |output| (output.clone(), place)));
+    let makers: FastMap<Artifact, u32> = outputs.collect();
+    let mut uncached = BTreeSet::new();
     for test in case::cases(analysis, &tests, &manner).into_iter().flatten() {
-        let makes = |action: &Arc<Action>| action.outputs.iter().any(|output| test.action.inputs.contains(output));
-        let needs = (0u32..).zip(&plan.actions).filter(|(_, action)| makes(action)).map(|(place, _)| place).collect();
-        plan.needs.push(needs);
+        if test.info.uncached {
+            uncached.insert(test.label().clone());
+        }
+        let needs: BTreeSet<u32> = test.action.inputs.iter().filter_map(|input| makers.get(input)).copied().collect();
+        plan.needs.push(needs.into_iter().collect());
         plan.actions.push(Arc::new(test.action));
     }
+    uncached
 }
 
 /// Whether an action is a test: only those leave logs of tests.
 pub(crate) fn is_test(action: &Action) -> bool {
-    let logs = format!("{OUT_FOLDER}/{LOGS_FOLDER}/");
-    action.outputs.first().is_some_and(|output| output.path().starts_with(&logs))
+    action.outputs.first().is_some_and(|output| is_log(output.path()))
+}
+
+/// Whether an output is something that a test leaves.
+pub(crate) fn is_log(output: &str) -> bool {
+    output.starts_with(&format!("{OUT_FOLDER}/{LOGS_FOLDER}/"))
 }
 
 /// What runs a test that is a script; `bytes` gives those of a file.

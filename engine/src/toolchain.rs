@@ -164,8 +164,8 @@ pub struct Found {
 pub struct ToolchainFacts {
     /// The target that asked for it.
     pub target: Option<Label>,
-    /// The compiler's first line about itself.
-    pub version: String,
+    /// The compiler's first line about itself; none without one.
+    pub version: Option<String>,
     /// What every run of the compiler is told, so that nothing set up on the machine, or built into it, reaches a build.
     pub clang_flags: Vec<String>,
     /// What it adds to every compile.
@@ -257,10 +257,12 @@ impl Toolchain {
 
     /// What rules see of it.
     pub fn facts(&self) -> ToolchainFacts {
+        let version = self.clang.as_ref().ok().map(|_| self.version.clone());
+        let no_configuration = version.as_deref().map(clang::no_configuration).unwrap_or_default();
         ToolchainFacts {
             target: self.target.clone(),
-            version: self.version.clone(),
-            clang_flags: clang::no_configuration(&self.version).iter().chain(SOFT).map(|flag| (*flag).to_owned()).collect(),
+            version,
+            clang_flags: no_configuration.iter().chain(SOFT).map(|flag| (*flag).to_owned()).collect(),
             compile_args: [NO_FORTIFY.to_owned()].into_iter().chain(self.compile_args.iter().cloned()).collect(),
         }
     }

@@ -173,8 +173,8 @@ pub struct Config {
     pub target: String,
     /// The target that says which compiler that is; none for the machine's own.
     pub toolchain: Option<Label>,
-    /// What the compiler says it is.
-    pub clang_version: String,
+    /// What the compiler says it is; none without one.
+    pub clang_version: Option<String>,
     /// What the toolchain and the configuration add to every compile.
     pub compile_args: Vec<String>,
     /// The oldest kernel that must run what is built; none when nobody said.

@@ -1,7 +1,7 @@
 //! Since which kernel there is what chains need: types of programs and maps, places to attach to, and what every chain takes.
 //!
-//! Knows versions of the mainline alone; what distributions brought back is asked of a kernel itself. [`crate::hook`] and
-//! [`crate::map_type`] say what there is.
+//! Knows versions of the mainline on x86 alone; what distributions brought back, and what other machines lack, is asked of a
+//! kernel itself. [`crate::hook`] and [`crate::map_type`] say what there is.
 
 use crate::configuration::KernelVersion;
 use crate::hook::Hook;
@@ -13,6 +13,9 @@ const fn kernel(major: u32, minor: u32) -> KernelVersion {
 
 /// What every chain takes: `-mcpu=v3` (5.1), and read-only data and tables that are frozen (5.2).
 pub const CHAIN: KernelVersion = kernel(5, 2);
+
+/// What programs that replace functions take: their links are pinned (5.8).
+pub const EXTENSION: KernelVersion = kernel(5, 8);
 
 /// Types of programs by the kernel's name, `BPF_PROG_TYPE_` left out.
 const PROGRAMS: &[(&str, KernelVersion)] = &[
@@ -59,12 +62,17 @@ const PREFIXES: &[(&str, KernelVersion)] = &[
     ("cgroup/getsockname4", kernel(5, 8)),
     ("cgroup/getsockname6", kernel(5, 8)),
     ("cgroup/getsockname_unix", kernel(6, 7)),
+    ("cgroup/post_bind4", kernel(4, 17)),
+    ("cgroup/post_bind6", kernel(4, 17)),
     ("cgroup/recvmsg4", kernel(5, 2)),
     ("cgroup/recvmsg6", kernel(5, 2)),
     ("cgroup/recvmsg_unix", kernel(6, 7)),
+    ("cgroup/sendmsg4", kernel(4, 18)),
+    ("cgroup/sendmsg6", kernel(4, 18)),
     ("cgroup/sendmsg_unix", kernel(6, 7)),
     ("cgroup/sock_release", kernel(5, 9)),
     ("fmod_ret", kernel(5, 7)),
+    ("fsession", kernel(7, 0)),
     ("iter", kernel(5, 8)),
     ("kprobe.multi", kernel(5, 18)),
     ("kprobe.session", kernel(6, 10)),
@@ -126,6 +134,7 @@ pub fn program(hook: &Hook) -> Option<KernelVersion> {
     let prefix = hook.prefix.strip_suffix(".s").unwrap_or(hook.prefix);
     let sleepable = hook.sleepable.then(|| match (hook.prog_type, prefix) {
         ("kprobe", _) => kernel(6, 0),
+        ("struct_ops", _) => kernel(6, 3),
         (_, "iter") => kernel(5, 18),
         _ => kernel(5, 10),
     });
@@ -172,6 +181,69 @@ mod tests {
     use crate::hook::HOOKS;
     use crate::map_type::MAP_TYPES;
 
+    /// Section prefixes, without `.s`, that every kernel with their program type loads; where they attach, [`place`] says.
+    const WITH_TYPE: &[&str] = &[
+        "action",
+        "cgroup/bind4",
+        "cgroup/bind6",
+        "cgroup/connect4",
+        "cgroup/connect6",
+        "cgroup/dev",
+        "cgroup/getsockopt",
+        "cgroup/setsockopt",
+        "cgroup/skb",
+        "cgroup/sock",
+        "cgroup/sock_create",
+        "cgroup/sysctl",
+        "cgroup_skb/egress",
+        "cgroup_skb/ingress",
+        "classifier",
+        "fentry",
+        "fexit",
+        "flow_dissector",
+        "freplace",
+        "kprobe",
+        "kretprobe",
+        "kretsyscall",
+        "ksyscall",
+        "lirc_mode2",
+        "lsm",
+        "lwt_in",
+        "lwt_out",
+        "lwt_seg6local",
+        "lwt_xmit",
+        "netfilter",
+        "netkit/peer",
+        "netkit/primary",
+        "perf_event",
+        "raw_tp",
+        "raw_tp.w",
+        "raw_tracepoint",
+        "raw_tracepoint.w",
+        "sk_lookup",
+        "sk_msg",
+        "sk_reuseport",
+        "sk_skb",
+        "sk_skb/stream_parser",
+        "sk_skb/stream_verdict",
+        "socket",
+        "sockops",
+        "struct_ops",
+        "syscall",
+        "tc",
+        "tc/egress",
+        "tc/ingress",
+        "tcx/egress",
+        "tcx/ingress",
+        "tp",
+        "tp_btf",
+        "tracepoint",
+        "uprobe",
+        "uretprobe",
+        "usdt",
+        "xdp",
+    ];
+
     #[test]
     fn every_type_stands_here_and_nothing_else() {
         for hook in HOOKS {
@@ -181,6 +253,11 @@ mod tests {
         for (prefix, since) in PREFIXES {
             let hook = HOOKS.iter().find(|hook| hook.prefix == *prefix).unwrap_or_else(|| panic!("{prefix}"));
             assert!(find(PROGRAMS, hook.prog_type) < Some(*since), "{prefix} came with its type");
+        }
+        for hook in HOOKS {
+            let prefix = hook.prefix.strip_suffix(".s").unwrap_or(hook.prefix);
+            let came_later = find(PREFIXES, prefix).is_some();
+            assert_ne!(came_later, WITH_TYPE.contains(&prefix), "did `{prefix}` come with its type, or later?");
         }
         assert!(MAP_TYPES.iter().map(|ty| ty.name).all(|name| map(name).is_some()));
         assert_eq!(MAPS.len(), MAP_TYPES.len());
@@ -193,6 +270,10 @@ mod tests {
         assert_eq!(
             [since("uprobe.s"), since("uprobe.multi.s"), since("iter.s/task"), since("usdt")],
             ["6.0", "6.6", "5.18", "4.1"]
+        );
+        assert_eq!(
+            [since("fsession/f"), since("fsession.s/f"), since("struct_ops/f"), since("struct_ops.s/f")],
+            ["7.0", "7.0", "5.6", "6.3"]
         );
     }
 }

@@ -33,9 +33,11 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 ok; 1 BUILD files or sources have errors, the build or deploy failed, or status found drift; 2 the \
-    command makes no sense here, or names what is not there; 3 not allowed or not supported here, or a tool is missing; 4 tests did not pass; 5 there was no test to run; 10 `plan --exit-code` found something to \
-    do; 130 interrupted. `ouro run` of a program ends as that program does.";
+/// In the words of the README.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 it failed: BUILD files or sources have errors, an action or a deploy failed, `status` \
+    found drift; 2 the command makes no sense here, or names what is not there; 3 not allowed or not supported here, or a tool is \
+    missing; 4 tests did not pass; 5 there was no test to run; 10 `plan --exit-code` found something to do; 130 interrupted. \
+    `ouro run` of a program ends as that program does.";
 
 const CONFIGURATION: &str = "Configuration";
 

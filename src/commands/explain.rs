@@ -32,14 +32,15 @@ pub fn run(session: &Session, args: &Explain) -> Result<(), CliError> {
     let patterns = [pattern(&workspace, &asked)];
     analysed(session, &workspace, &patterns, (&args.config, "`ouro explain`"), |view| {
         let mut plan = plan::plan(&view.analysis.graph, &view.analysis.analysed)?;
-        testing::add_to(&mut plan, &view.analysis);
+        let uncached = testing::add_to(&mut plan, &view.analysis);
         let chosen = chosen(&plan, &asked)?;
         let cache = session::cache_folder(&workspace, args.cache.as_ref())?;
         let progress = Progress::new(&session.output, session.sources());
         let store = execute::open_store(&cache, session::interrupted(), &|event| progress.event(&event));
         let store = store.map_err(|error| failure(error.into()))?;
         let sandbox = sandbox(&workspace, None)?;
-        let ground = Ground { root: &workspace.root, toolchain: view.toolchain(&plan.actions)?, store: &store, sandbox };
+        let toolchain = view.toolchain(&plan.actions)?;
+        let ground = Ground { root: &workspace.root, toolchain, store: &store, sandbox, uncached: &uncached };
         let reasons = Reasons::new(&plan, explain::explain(&ground, &plan));
         let text = if args.json { reasons.json(&chosen) } else { reasons.text(&chosen, session.output.settings().out.color) };
         session.fact(&text)

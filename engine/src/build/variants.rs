@@ -113,6 +113,7 @@ pub(super) struct Planned {
 
 /// Plans all of them. Each has an output folder of its own, so no two make the same file. `before` is what was found so far.
 pub(super) fn planned(
+    request: &Request<'_>,
     configurations: &[&Configuration],
     analyses: &[Analysis<'_>],
     before: &[Diagnostic],
@@ -130,7 +131,7 @@ pub(super) fn planned(
     if found.is_empty() {
         return Ok(planned);
     }
-    Err(sorted(whose(&found, configurations.len()).into_iter().chain(before.iter().cloned()).collect()))
+    Err(sorted(whose(&found, request.configurations.len()).into_iter().chain(before.iter().cloned()).collect()))
 }
 
 impl Planned {
@@ -139,9 +140,11 @@ impl Planned {
         self.starts.partition_point(|start| *start <= action).saturating_sub(1)
     }
 
-    /// Tells whose the actions are, when there are several configurations.
-    pub(super) fn tell(&self, configurations: &[&Configuration], events: &dyn Fn(Event)) {
-        tell(configurations.iter().copied(), self.starts.iter().copied(), events);
+    /// Tells whose the actions are, when several configurations are asked for.
+    pub(super) fn tell(&self, request: &Request<'_>, configurations: &[&Configuration], events: &dyn Fn(Event)) {
+        if request.configurations.len() > 1 {
+            tell(configurations.iter().copied(), self.starts.iter().copied(), events);
+        }
     }
 }
 
@@ -153,19 +156,19 @@ pub(super) fn tell_whose(configurations: &[Configuration], first: usize, outputs
     };
     let place = |output: &Arc<str>| configurations.iter().position(|one| is_of(output, one));
     let starts = (0..configurations.len()).map(|own| first + outputs.partition_point(|output| place(output) < Some(own)));
-    tell(configurations.iter(), starts, events);
+    if configurations.len() > 1 {
+        tell(configurations.iter(), starts, events);
+    }
 }
 
-/// Tells the place of each configuration's first action, when there are several configurations.
+/// Tells the place of each configuration's first action.
 fn tell<'c>(
-    configurations: impl ExactSizeIterator<Item = &'c Configuration>,
+    configurations: impl Iterator<Item = &'c Configuration>,
     starts: impl Iterator<Item = usize>,
     events: &dyn Fn(Event),
 ) {
-    if configurations.len() > 1 {
-        let told = configurations.zip(starts);
-        told.for_each(|(one, first)| events(Event::Configured { name: one.folder.as_str().into(), first }));
-    }
+    let told = configurations.zip(starts);
+    told.for_each(|(one, first)| events(Event::Configured { name: one.folder.as_str().into(), first }));
 }
 
 #[cfg(test)]

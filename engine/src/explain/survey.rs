@@ -112,7 +112,7 @@ impl<'a> Survey<'a> {
         facts.extend(read.iter().map(|path| self.read(path)));
         let waits = self.waits(&ingredients, &read);
         let key = key::digest(&ingredients);
-        let (now, displaced, mut made) = if is_test { self.verdict(&key) } else { self.outcome(action, &key) };
+        let (now, displaced, mut made) = if is_test { self.verdict(action, &key) } else { self.outcome(action, &key) };
         if !waits.is_empty() {
             made.clear();
         }
@@ -126,9 +126,9 @@ impl<'a> Survey<'a> {
     }
 
     /// What would be done with a test of this key: an earlier pass holds, or it runs.
-    fn verdict(&self, key: &Digest) -> (Now, Vec<Gone>, Vec<Option<Digest>>) {
-        let passed = self.ground.store.lookup(key, |_| true).is_some_and(|entry| testing::is_pass(&entry));
-        (if passed { Now::UpToDate } else { Now::Runs }, Vec::new(), Vec::new())
+    fn verdict(&self, test: &Action, key: &Digest) -> (Now, Vec<Gone>, Vec<Option<Digest>>) {
+        let passed = || self.ground.store.lookup(key, |_| true).is_some_and(|entry| testing::is_pass(&entry));
+        (if !self.ground.is_uncached(test) && passed() { Now::UpToDate } else { Now::Runs }, Vec::new(), Vec::new())
     }
 
     /// What would be done under this key, and what made, if all files that are not known came out as the last time.

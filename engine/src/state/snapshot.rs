@@ -45,9 +45,9 @@ pub use self::encode::{Draft, Step};
 pub use self::steps::Steps;
 pub use self::tail::{Acted, Added, Patch};
 
-const HEAD: &str = concat!("ouro snapshot v5 of ", env!("CARGO_PKG_VERSION"));
-const BODY: &str = concat!("ouro snapshot body v4 of ", env!("CARGO_PKG_VERSION"));
-const TAIL: &str = concat!("ouro snapshot tail v5 of ", env!("CARGO_PKG_VERSION"));
+const HEAD: &str = concat!("ouro snapshot v6 of ", env!("CARGO_PKG_VERSION"));
+const BODY: &str = concat!("ouro snapshot body v5 of ", env!("CARGO_PKG_VERSION"));
+const TAIL: &str = concat!("ouro snapshot tail v6 of ", env!("CARGO_PKG_VERSION"));
 
 /// Builds' snapshots kept, one for each request; the one of no use for longest goes first.
 const KEPT_BUILDS: usize = 8;

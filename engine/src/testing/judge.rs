@@ -45,10 +45,8 @@ struct Known {
     files: Vec<(Arc<str>, File)>,
 }
 
-impl Known {
-    fn inputs(&self) -> Vec<Input> {
-        self.files.iter().map(|(path, file)| input(path, file)).collect()
-    }
+fn inputs(files: &[(Arc<str>, File)]) -> Vec<Input> {
+    files.iter().map(|(path, file)| input(path, file)).collect()
 }
 
 impl<'a> Judge<'a> {
@@ -89,8 +87,8 @@ impl<'a> Judge<'a> {
     fn known(&self, test: &Case) -> io::Result<Known> {
         let files: Vec<_> = test.action.inputs.iter().map(|input| self.file(input.path())).collect::<io::Result<_>>()?;
         let tool = self.interpreter(test)?;
-        let known = Known { key: Digest::of(b""), tool, files };
-        Ok(Known { key: key::digest(&key::ingredients(&test.action, tool, &known.inputs())), ..known })
+        let key = key::digest(&key::ingredients(&test.action, tool, &inputs(&files)));
+        Ok(Known { key, tool, files })
     }
 
     fn file(&self, path: &Arc<str>) -> io::Result<(Arc<str>, File)> {
@@ -145,7 +143,7 @@ impl<'a> Judge<'a> {
     /// For whoever asks later why it ran.
     fn write_down(&self, test: &Case, known: &Known, report: &Report, began: SystemTime) {
         let mut ran = self.ran.lock().unwrap_or_else(PoisonError::into_inner);
-        let inputs = known.inputs();
+        let inputs = inputs(&known.files);
         let ingredients = key::ingredients(&test.action, known.tool, &inputs);
         let facts = ingredients.iter().map(|one| one.with_parts(|kind, parts| ran.fact(kind, parts))).collect();
         let ended = if report.status == Status::Passed { Ended::Ran } else { Ended::Failed };

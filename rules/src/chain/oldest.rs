@@ -3,6 +3,7 @@
 //! Knows what is declared; what the code calls is seen when a kernel is there.
 
 use super::{Draft, Graph};
+use crate::attr::Spanned;
 use crate::configuration::KernelVersion;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hook;
@@ -23,14 +24,15 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
     let Some(oldest) = draft.oldest else { return Vec::new() };
     let is_newer = |need: &Need<'_>| need.since > oldest;
     let mut needs = vec![Need { what: "every chain".to_owned(), since: since::CHAIN, at: draft.span }];
-    for program in graph.programs.iter().filter(|program| program.optional.is_none()) {
+    let extensions = || draft.extensions.iter().filter(|extension| extension.program.optional.is_none());
+    let members = graph.programs.iter().copied().filter(|program| program.optional.is_none());
+    for program in members.chain(extensions().map(|extension| &extension.program)) {
         let last = program.tried().iter().map(|one| of_program(one)).find(|needs| !needs.iter().any(is_newer));
         needs.extend(last.unwrap_or_else(|| program.tried().last().map(|one| of_program(one)).unwrap_or_default()));
     }
-    needs.extend(draft.attach.iter().filter_map(|(point, item)| {
-        let constructor = item.value.as_record().map(|record| format!("`{}()` as it stands here", record.kind))?;
-        Some(Need { what: constructor, since: since::place(point)?, at: &item.span })
-    }));
+    let attached = draft.attach.iter().filter_map(|(point, item)| Some((*item, since::place(point)?)));
+    let extended = extensions().map(|extension| (extension.item, since::EXTENSION));
+    needs.extend(attached.chain(extended).filter_map(|(item, since)| of_constructor(item, since)));
     needs.retain(is_newer);
     needs.iter().map(|need| finding(draft, need, oldest)).collect()
 }
@@ -48,6 +50,11 @@ fn of_program(program: &ProgramInfo) -> Vec<Need<'_>> {
     let required = required.max().map(|since| Need { what: format!("what `{label}` requires"), since, at });
     let maps = program.maps.iter().flat_map(|map| [map].into_iter().chain(&map.holds));
     ty.into_iter().chain(required).chain(maps.filter_map(|map| of_map(map))).collect()
+}
+
+fn of_constructor(item: &Spanned, since: KernelVersion) -> Option<Need<'_>> {
+    let what = format!("`{}()` as it stands here", item.value.as_record()?.kind);
+    Some(Need { what, since, at: &item.span })
 }
 
 fn of_map(map: &MapInfo) -> Option<Need<'_>> {

@@ -8,9 +8,12 @@ use ouro_rules::action::{Artifact, Tool};
 use ouro_rules::attr::{EdgeKind, Value as Attr};
 use ouro_rules::builtin::info;
 use ouro_rules::data::{Data, Info};
+use ouro_rules::diagnostic::Diagnostic;
 use ouro_rules::label::Label;
-use ouro_rules::rule::Context;
+use ouro_rules::rule::{Config, Context};
 use starlark::any::ProvidesStaticType;
+use starlark::environment::{Methods, MethodsBuilder};
+use starlark::starlark_module;
 use starlark::starlark_simple_value;
 use starlark::values::dict::AllocDict;
 use starlark::values::list::AllocList;
@@ -22,6 +25,7 @@ use super::inputs::ToolView;
 use super::native;
 use super::target::TargetView;
 use crate::load::attr_function::UserAttr;
+use crate::load::errors::refuse;
 use crate::load::plain;
 use crate::load::rule_function::Definition;
 use crate::load::values::shown_as;
@@ -57,7 +61,7 @@ pub(super) fn value<'v>(definition: &Definition, ctx: &Context<'_>, heap: Heap<'
         ("file", heap.alloc(AllocStruct(file))),
         ("files", heap.alloc(AllocStruct(files))),
         ("label", heap.alloc(LabelView(ctx.target.label.clone()))),
-        ("toolchain", toolchain(ctx, heap)),
+        ("toolchain", heap.alloc(ToolchainView::of(ctx.config))),
     ]))
 }
 
@@ -67,12 +71,53 @@ fn config<'v>(ctx: &Context<'_>, heap: Heap<'v>) -> Value<'v> {
     heap.alloc(AllocStruct([("arch", arch), ("out_dir", out_dir), ("workspace", workspace)]))
 }
 
-fn toolchain<'v>(ctx: &Context<'_>, heap: Heap<'v>) -> Value<'v> {
-    let tools = [("clang", Tool::Clang), ("llvm_link", Tool::LlvmLink), ("shell", Tool::Shell)];
-    let tools = tools.map(|(name, tool)| (name.to_owned(), heap.alloc(ToolView(tool))));
-    let facts = info::toolchain(ctx.config);
-    let facts = facts.iter().map(|(name, fact)| (name.to_string(), plain::value(fact, heap)));
-    heap.alloc(AllocStruct(tools.into_iter().chain(facts).collect::<Vec<_>>()))
+/// `ctx.toolchain`.
+#[derive(Clone, ProvidesStaticType, NoSerialize, StarlarkPagablePanic, Allocative)]
+struct ToolchainView {
+    #[allocative(skip)]
+    facts: BTreeMap<Arc<str>, Data>,
+    version: Option<String>,
+}
+
+starlark_simple_value!(ToolchainView);
+shown_as!(ToolchainView, _this => "<toolchain>");
+starlark::methods_static!(TOOLCHAIN = toolchain_attributes);
+
+/// What every toolchain has to be run.
+const TOOLS: [(&str, Tool); 3] = [("clang", Tool::Clang), ("llvm_link", Tool::LlvmLink), ("shell", Tool::Shell)];
+
+impl ToolchainView {
+    fn of(config: &Config) -> ToolchainView {
+        ToolchainView { facts: info::toolchain(config), version: config.clang_version.clone() }
+    }
+}
+
+#[starlark_value(type = "toolchain")]
+impl<'v> StarlarkValue<'v> for ToolchainView {
+    fn get_methods() -> Option<&'static Methods> {
+        Some(TOOLCHAIN.methods())
+    }
+
+    fn get_attr(&self, attribute: &str, heap: Heap<'v>) -> Option<Value<'v>> {
+        let tool = TOOLS.into_iter().find(|(name, _)| *name == attribute).map(|(_, tool)| heap.alloc(ToolView(tool)));
+        tool.or_else(|| self.facts.get(attribute).map(|fact| plain::value(fact, heap)))
+    }
+
+    fn dir_attr(&self) -> Vec<String> {
+        TOOLS.iter().map(|(name, _)| (*name).to_owned()).chain(self.facts.keys().map(ToString::to_string)).collect()
+    }
+}
+
+#[starlark_module]
+fn toolchain_attributes(builder: &mut MethodsBuilder) {
+    /// What the compiler says it is. Without one, a rule that goes by it would make something wrong and tell nobody.
+    #[starlark(attribute)]
+    fn version(this: &ToolchainView) -> starlark::Result<String> {
+        this.version.clone().ok_or_else(|| {
+            let finding = Diagnostic::bare("there is no compiler whose version could be told");
+            refuse(finding.help("`ouro doctor` says what is missing"))
+        })
+    }
 }
 
 /// Makes values of attributes.

@@ -131,7 +131,7 @@ impl Takes {
 /// What `jump(...)` makes, and a program's jumps are read as.
 const JUMP: &str = "jump";
 
-/// What `ctx.toolchain` says of the compiler besides where it is.
+/// What `ctx.toolchain` says of the compiler besides where it is, and which version.
 pub fn toolchain(config: &Config) -> BTreeMap<Arc<str>, Data> {
     let flags = compile::target_flags(config).into_iter().chain(compile::source_flags(config));
     let flags = Data::List(flags.map(|flag| Data::Str(flag.into())).collect());
@@ -140,7 +140,6 @@ pub fn toolchain(config: &Config) -> BTreeMap<Arc<str>, Data> {
         ("arch".into(), Data::Str(config.arch.as_str().into())),
         ("bpf_flags".into(), flags),
         ("label".into(), label),
-        ("version".into(), Data::Str(config.clang_version.as_str().into())),
     ])
 }
 

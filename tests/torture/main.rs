@@ -191,6 +191,46 @@ mod strikes {
     /// The command of bpf(2) that detaches a link.
     const DETACH: u64 = 34;
 
+    /// The commands of bpf(2) that load a program and that write an element of a map.
+    const LOAD: u64 = 5;
+    const UPDATE: u64 = 2;
+
+    /// Slots were filled while other programs were being loaded, which brings kernels before 6.7 down now and then.
+    #[test]
+    fn slots_are_filled_when_all_programs_are_loaded() {
+        const LEAVES: usize = 9;
+        lab(|lab| {
+            let jumps: Vec<String> = (0..LEAVES).map(|leaf| format!("\":l{leaf}\"")).collect();
+            let body: String =
+                (0..LEAVES).map(|leaf| format!("if (ctx->rx_queue_index == {leaf}) OURO_JUMP(ctx, l{leaf});\n")).collect();
+            let program = |name: &str, body: &str| {
+                format!(
+                    "#include <ouro/program.h>\nSEC(\"xdp\") int {name}(struct xdp_md *ctx)\n{{\n{body}return XDP_PASS;\n}}\nchar LICENSE[] SEC(\"license\") = \"GPL\";\n"
+                )
+            };
+            let mut rules = format!(
+                "bpf_program(name = \"e\", srcs = [\"e.c\"], type = \"xdp\", jumps = [{}], on_miss = \"pass\")\n\
+                 bpf_chain(name = \"fw\", entry = \":e\", attach = [xdp(interface = \"eth0\")])\n",
+                jumps.join(", ")
+            );
+            let chain = Workspace::with(&[("e.c", &program("e", &body))]);
+            for leaf in 0..LEAVES {
+                rules += &format!("bpf_program(name = \"l{leaf}\", srcs = [\"l{leaf}.c\"], type = \"xdp\")\n");
+                chain.write(&format!("l{leaf}.c"), &program(&format!("l{leaf}"), ""));
+            }
+            chain.write("BUILD.ouro", &rules);
+            let bundle = lab.folder().join("one");
+            chain.ok(&["bundle", "//:fw", "-o", bundle.to_str().unwrap()]);
+            let bench = Bench { lab, bundles: [bundle.clone(), bundle] };
+            let calls = tracer::run(&mut bench.deploy(0), None).unwrap().calls;
+            let of_bpf = |command: u64| move |call: &(u64, u64)| *call == (number(libc::SYS_bpf), command);
+            let last = calls.iter().rposition(of_bpf(LOAD)).expect("programs are loaded");
+            let filled = calls[last..].iter().filter(|call| of_bpf(UPDATE)(call)).count();
+            assert!(filled >= LEAVES, "{filled} elements were written after the last program was loaded");
+            bench.ok(bench.command(&["undeploy", "fw"]), "in the end");
+        });
+    }
+
     /// Netfilter's links do not tell whether they are detached. One that was, and was pinned still, was taken for one that runs: the
     /// next deploy had nothing to do, and no packet was filtered.
     #[test]

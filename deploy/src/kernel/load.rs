@@ -117,14 +117,25 @@ impl<'a> Loader<'a> {
     }
 
     /// Loads programs on all cores; a result for each, in order. What is wrong with one is no matter to the others.
-    /// Extensions come last: what they extend must be in the kernel.
+    /// Extensions come last: what they extend must be in the kernel. Slots are filled when all programs are loaded: before Linux
+    /// 6.7 a table that is filled while a program that jumps through it is being loaded can bring the kernel down.
     pub(crate) fn load_all(&mut self, requests: &[Request<'a>]) -> Vec<Result<Loaded, Error>> {
         let (extensions, others): (Vec<_>, Vec<_>) =
             requests.iter().enumerate().partition(|(_, request)| request.replaces.is_some());
         let mut results = self.load_wave(&others);
         results.extend(self.load_wave(&extensions));
         results.sort_by_key(|(number, _)| *number);
-        results.into_iter().map(|(_, result)| result).collect()
+        let filled = results.into_iter().zip(requests).map(|((_, result), request)| {
+            let loaded = result?;
+            self.fill_slot(request).map(|()| loaded)
+        });
+        filled.collect()
+    }
+
+    fn fill_slot(&self, request: &Request<'a>) -> Result<(), Error> {
+        let program = self.objects.get(&key(request.object)).and_then(|opened| opened.loaded(&request.function));
+        let (Some((table, slot)), Some(program)) = (&request.slot, program) else { return Ok(()) };
+        maps::put(table, *slot, program, &request.program)
     }
 
     /// Programs are verified while the next ones are prepared. One kind after another: the first program to use a table decides
@@ -217,15 +228,12 @@ fn alike(kinds: impl Iterator<Item = Option<&'static str>>) -> Vec<Vec<usize>> {
     groups.into_iter().map(|(_, places)| places).collect()
 }
 
-/// Has the kernel take a program, pins it and puts it into its slot.
+/// Has the kernel take a program, and pins it.
 fn take(request: &Request<'_>, prepared: &Prepared, whole_log: bool) -> Result<Taken, Error> {
     let taken = verify::load(&prepared.program(), prepared.calls(), whole_log)
         .map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?;
     if let Some(pin) = &request.pin {
         maps::pin(&taken.program, pin)?;
-    }
-    if let Some((table, slot)) = &request.slot {
-        maps::put(table, *slot, &taken.program, &request.program)?;
     }
     Ok(taken)
 }

@@ -23,7 +23,7 @@ fn every_kind_of_relocation_is_made() {
         ("guarded", ""),
         ("unguarded", "unknown#195896080"),
         ("wider", ""),
-        ("too_wide", "outside of the packet"),
+        ("too_wide", "outside of the "),
         ("ambiguous", "`at` of `struct twice` cannot be fitted to the kernel's types: the kernel has several types of this name"),
     ];
     assert_eq!(verdicts.len(), expected.len());

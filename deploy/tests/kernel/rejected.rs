@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::chain::compile;
 use crate::deploy;
+use crate::missing::lacks_for_a_part;
 use crate::support::{Lab, kernel_is_at_least, lab};
 
 fn folder() -> PathBuf {
@@ -64,6 +65,9 @@ fn every_common_reason_is_told_with_what_to_change() {
         let mut wrong = Vec::new();
         for path in programs() {
             let name = path.file_stem().and_then(|name| name.to_str()).expect("a plain name").to_owned();
+            if name == "adjusted" && lacks_for_a_part("word of what a register held before a call", "5.19") {
+                continue;
+            }
             let rejection = rejection(lab, &name, &path);
             let help = format!("help: {}\n", rejection.help.as_deref().unwrap_or("none"));
             let said = format!("{rejection}\n{help}");

@@ -65,7 +65,9 @@ fn every_common_reason_is_told_with_what_to_change() {
         let mut wrong = Vec::new();
         for path in programs() {
             let name = path.file_stem().and_then(|name| name.to_str()).expect("a plain name").to_owned();
-            if ["adjusted", "null"].contains(&name.as_str()) && lacks_for_a_part("word of what a register held before a call", "5.19") {
+            if ["adjusted", "null"].contains(&name.as_str())
+                && lacks_for_a_part("word of what a register held before a call", "5.19")
+            {
                 continue;
             }
             let rejection = rejection(lab, &name, &path);

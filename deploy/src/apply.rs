@@ -216,25 +216,28 @@ fn create_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     })
 }
 
-/// Removes what the meta names, or if somebody removed that what must be ours, the meta last, and then the folders unless somebody put something there. First of all nothing may
-/// go back to it any more. A link that waits to take another one's place is left of a deploy that was stopped: a hook would run
-/// two programs.
+/// Removes what the meta names, the meta last, and then the folders unless somebody put something there. Where somebody removed the
+/// meta, what is of the right kind in the right place is ours. First of all nothing may go back to the generation any more. A link
+/// that waits to take another one's place is left of a deploy that was stopped: a hook would run two programs.
 fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     kernel::remove_pin(&layout.live(generation))?;
     kernel::remove_pin(&layout.next_live(generation))?;
-    let meta = Meta::read(&layout.meta(generation))?;
-    if meta.is_none() {
-        lost::generation(layout, generation)?.iter().try_for_each(|path| kernel::remove_pin(path))?;
-    }
-    if let Some(Ok(meta)) = meta {
-        meta.hooks.iter().try_for_each(|hook| kernel::remove_beside(&layout.link(hook)))?;
-        meta.manifest.extensions().try_for_each(|(program, _)| kernel::remove_pin(&layout.extension(generation, program)))?;
-        meta.manifest.tables().try_for_each(|table| kernel::remove_pin(&layout.functions(generation, table)))?;
-        meta.manifest.programs.iter().try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
-        kernel::remove_pin(&layout.table(generation))?;
-        kernel::remove_pin(&layout.counts(generation))?;
-        kernel::remove_pin(&layout.next_meta(generation))?;
-        kernel::remove_pin(&layout.meta(generation))?;
+    match Meta::read(&layout.meta(generation))? {
+        None => lost::generation(layout, generation)?.iter().try_for_each(|path| kernel::remove_pin(path))?,
+        Some(Err(_)) => {}
+        Some(Ok(meta)) => {
+            meta.hooks.iter().try_for_each(|hook| kernel::remove_beside(&layout.link(hook)))?;
+            meta.manifest.extensions().try_for_each(|(program, _)| kernel::remove_pin(&layout.extension(generation, program)))?;
+            meta.manifest.tables().try_for_each(|table| kernel::remove_pin(&layout.functions(generation, table)))?;
+            meta.manifest
+                .programs
+                .iter()
+                .try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
+            kernel::remove_pin(&layout.table(generation))?;
+            kernel::remove_pin(&layout.counts(generation))?;
+            kernel::remove_pin(&layout.next_meta(generation))?;
+            kernel::remove_pin(&layout.meta(generation))?;
+        }
     }
     let folders =
         [layout.extensions(generation), layout.tables(generation), layout.programs(generation), layout.own_maps(generation)];

@@ -198,23 +198,7 @@ impl Conflict {
             Conflict::NoTcx { .. } => {
                 "TCX came with kernel 6.6; use `tc(...)`, which takes clsact where there is no TCX".to_owned()
             }
-            Conflict::Taken { hook, deployment: Some(name), .. } => {
-                let instead = match hook {
-                    Hook::Xdp { .. } | Hook::SharedXdp(_) => {
-                        "give the `xdp()` of both chains a `priority`, so that they share the device"
-                    }
-                    Hook::Clsact { .. } => "choose another priority",
-                    _ => "attach elsewhere",
-                };
-                format!("{instead}; or undeploy it first: `ouro undeploy {name}`")
-            }
-            Conflict::Taken { hook: Hook::Clsact { .. }, program, .. } => {
-                format!("choose another priority, or remove it; `bpftool prog show id {program}` tells what it is")
-            }
-            Conflict::Taken { hook: Hook::Xdp { .. } | Hook::SharedXdp(_), program, .. } => format!(
-                "chains whose `xdp()` has a `priority` share a device; other programs must be detached first: \
-                 `bpftool prog show id {program}` tells what it is"
-            ),
+            Conflict::Taken { hook, program, deployment } => taken(hook, *program, deployment.as_deref()),
             Conflict::Shared { .. } => "give its `xdp()` a `priority`, too, or undeploy the others".to_owned(),
             Conflict::Unlike { mode, section, .. } => {
                 format!("write `mode = \"{mode}\"`, and give the entry the type `{section}`")
@@ -227,7 +211,6 @@ impl Conflict {
                 "use the ouro that deployed them; or `rm {}`, which detaches all of them, and deploy each again",
                 path.display()
             ),
-            Conflict::Taken { program, .. } => format!("detach it first; `bpftool prog show id {program}` tells what it is"),
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
@@ -258,6 +241,27 @@ impl Conflict {
                 format!("give the `bpf_map` `{map}` `on_change = \"reset\"`, which drops what it holds; or give it another name")
             }
         }
+    }
+}
+
+/// How to get a place that a program has already.
+fn taken(hook: &Hook, program: u32, deployment: Option<&str>) -> String {
+    let is_xdp = matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_));
+    let instead = match hook {
+        _ if is_xdp => "give the `xdp()` of both chains a `priority`, so that they share the device",
+        Hook::Clsact { .. } => "choose another priority",
+        _ => "attach elsewhere",
+    };
+    if let Some(name) = deployment {
+        return format!("{instead}; or undeploy it first: `ouro undeploy {name}`");
+    }
+    let what = format!("`bpftool prog show id {program}` tells what it is");
+    match hook {
+        _ if is_xdp => {
+            format!("chains whose `xdp()` has a `priority` share a device; other programs must be detached first: {what}")
+        }
+        Hook::Clsact { .. } => format!("{instead}, or remove it; {what}"),
+        _ => format!("detach it first; {what}"),
     }
 }
 

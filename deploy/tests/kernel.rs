@@ -14,6 +14,8 @@ mod devices;
 mod elsewhere;
 #[path = "kernel/first.rs"]
 mod first;
+#[path = "kernel/functions.rs"]
+mod functions;
 #[path = "kernel/groups.rs"]
 mod groups;
 #[path = "kernel/jump.rs"]

@@ -1,7 +1,6 @@
 //! `ouro verify`
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use ouro_deploy::{Error, ErrorKind, Verdict, Verified, VerifyOptions, verify_bundle, verify_object};
@@ -13,7 +12,7 @@ use crate::cli::Verify;
 use crate::commands::build::build;
 use crate::commands::bundle;
 use crate::commands::deploy::require_types;
-use crate::error::{CliError, Kind, named};
+use crate::error::{CliError, Kind};
 use crate::render::output::{Ink, paint};
 use crate::session::{self, Session};
 
@@ -41,7 +40,7 @@ pub fn run(session: &Session, args: &Verify) -> Result<(), CliError> {
     let options = VerifyOptions { btf: args.btf.clone(), whole_log: args.verifier_log };
     let mut judged = Vec::new();
     for (file, shown) in &files {
-        let one = Judged { shown: shown.clone(), ..judge(file, &options)? };
+        let one = judge(file, shown, &options)?;
         // A program may take the verifier half a minute: what is known is told.
         if !args.json {
             show(session, &one, args)?;
@@ -67,7 +66,7 @@ fn built(session: &Session, args: &Verify) -> Result<Vec<(PathBuf, String)>, Cli
     let built = build(session, &workspace, &patterns, &args.how)?;
     let files: BTreeSet<&String> = built.targets.iter().flat_map(|target| &target.files).collect();
     let bundles = files.iter().filter(|file| file.ends_with(".bundle"));
-    let bundles = bundles.map(|file| read(&workspace.root.join(file)).and_then(|bytes| bundle::read(&bytes, file)));
+    let bundles = bundles.map(|file| bundle::from_file(&workspace.root.join(file)).and_then(|bytes| bundle::read(&bytes, file)));
     let chained = bundles.collect::<Result<Vec<Bundle>, CliError>>()?.iter().flat_map(labels).collect::<BTreeSet<String>>();
     let judged_there = built.targets.iter().filter(|target| chained.contains(&target.label.to_string()));
     let judged_there: BTreeSet<&String> =
@@ -83,19 +82,15 @@ fn labels(bundle: &Bundle) -> Vec<String> {
     programs.flat_map(|program| program.tried().into_iter().map(|tried| tried.label).chain([program.label.clone()])).collect()
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, CliError> {
-    fs::read(file).map_err(named(format!("cannot read `{}`", file.display())))
-}
-
-fn judge(file: &Path, options: &VerifyOptions) -> Result<Judged, CliError> {
+fn judge(file: &Path, shown: &str, options: &VerifyOptions) -> Result<Judged, CliError> {
     let name = file.display().to_string();
-    let bytes = read(file)?;
+    let bytes = bundle::from_file(file)?;
     let verdicts = if name.ends_with(".bundle") {
         verify_bundle(&bundle::read(&bytes, &name)?, options)
     } else {
         verify_object(&name, &bytes, options)
     };
-    Ok(Judged { shown: name.clone(), file: name, verdicts })
+    Ok(Judged { shown: shown.to_owned(), file: name, verdicts })
 }
 
 impl Judged {

@@ -104,8 +104,9 @@ pub enum MessageFormat {
     Json,
 }
 
-/// The commands, in the order of use.
+/// The commands, in the order of use. Only of the one that is asked for what it takes is looked up: all of them are 500 flags.
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Make a workspace that builds and deploys at once.
     Init(Init),

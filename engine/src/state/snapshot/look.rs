@@ -19,7 +19,7 @@ use crate::state::stamp::nanos;
 const FILES_PER_THREAD: usize = 1000;
 
 /// Threads take so many files at a time: one that is slowed down by other work leaves more to the others.
-const SHARE: usize = 256;
+const SHARE: usize = 64;
 
 impl Files {
     pub(super) fn differing(&self, root: &Path, threads: usize) -> Vec<FileId> {

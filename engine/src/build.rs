@@ -18,8 +18,8 @@ mod watch;
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use ouro_cache::{Digest, Hasher};
@@ -334,6 +334,7 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, toolchain: T
         oldest_kernel: configuration.min_kernel,
         kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
+        first_words: OnceLock::new(),
     }
 }
 

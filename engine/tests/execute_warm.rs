@@ -41,7 +41,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
 
 fn with_arguments(mut action: Action, more: &str) -> Action {
     if let ActionKind::Run { args, .. } = &mut action.kind {
-        args.splice(0..0, more.split_whitespace().map(str::to_owned));
+        *args = more.split_whitespace().chain(args.iter()).map(str::to_owned).collect::<Vec<_>>().into();
     }
     action
 }

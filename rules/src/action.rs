@@ -67,6 +67,47 @@ pub struct Action {
     pub outputs: Vec<Artifact>,
 }
 
+/// The words of a command line. Those that thousands of command lines begin with are in memory once.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
+pub struct Words {
+    first: Arc<[String]>,
+    own: Vec<String>,
+}
+
+impl Words {
+    /// What it begins with, and what follows.
+    pub fn new(first: &Arc<[String]>, own: Vec<String>) -> Words {
+        Words { first: Arc::clone(first), own }
+    }
+
+    /// Every word.
+    pub fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.first.iter().chain(&self.own).map(String::as_str)
+    }
+}
+
+impl From<Vec<String>> for Words {
+    fn from(own: Vec<String>) -> Words {
+        Words { own, ..Words::default() }
+    }
+}
+
+impl From<Words> for Vec<String> {
+    fn from(words: Words) -> Vec<String> {
+        words.first.iter().cloned().chain(words.own).collect()
+    }
+}
+
+/// The same words, wherever they are.
+impl PartialEq for Words {
+    fn eq(&self, other: &Words) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Words {}
+
 /// A second way for a process whose first one is shorter and may fail where this does not.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fallback {
@@ -86,7 +127,7 @@ pub enum ActionKind {
         /// The program.
         tool: Tool,
         /// Its arguments.
-        args: Vec<String>,
+        args: Words,
         /// Its whole environment, besides what the engine fixes (`LC_ALL=C`, `SOURCE_DATE_EPOCH=0`, a plain `PATH`).
         env: BTreeMap<String, String>,
         /// A make-style dependency file it writes, naming headers that were really read. Not one of `outputs`: the engine

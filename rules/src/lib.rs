@@ -39,7 +39,7 @@ pub mod signature;
 pub mod since;
 pub mod vmlinux;
 
-pub use action::{Action, ActionKind, Artifact, Fallback, Tool};
+pub use action::{Action, ActionKind, Artifact, Fallback, Tool, Words};
 pub use attr::{AttrSpec, AttrType, EdgeKind, Record, RecordSpec, Spanned, Value};
 pub use configuration::Configuration;
 pub use data::{Data, Depset, Info, ProviderId};

@@ -1,8 +1,8 @@
 //! The one trait behind every rule, and what analysis hands to it and takes from it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
 use crate::action::{Action, Artifact};
 use crate::attr::{AttrSpec, RecordSpec, Spanned};
@@ -183,4 +183,6 @@ pub struct Config {
     pub kernel_btf: Option<String>,
     /// Folders that take themselves for the root.
     pub repositories: Repositories,
+    /// What every compile is told first, once it is known.
+    pub first_words: OnceLock<Arc<[String]>>,
 }

@@ -78,8 +78,9 @@ fn commands(root: &Path, toolchain: &Toolchain, plan: &Plan) -> Result<serde_jso
         ActionKind::Run { tool: tool @ Tool::Clang, args, depfile: Some(_), fallback, .. } => {
             let clang = toolchain.of(action).tool(tool).ok()?;
             // An editor wants to know what may be written, not only what is there already: all types of a kernel.
-            let more = fallback.iter().flat_map(|fallback| &fallback.args).chain(args).cloned();
-            let arguments: Vec<String> = std::iter::once(clang.path.display().to_string()).chain(more).collect();
+            let more = fallback.iter().flat_map(|fallback| &fallback.args).map(String::as_str).chain(args.iter());
+            let arguments: Vec<String> =
+                std::iter::once(clang.path.display().to_string()).chain(more.map(str::to_owned)).collect();
             let (file, output) = (action.inputs.first()?.path(), action.outputs.first()?.path());
             Some(json!({ "directory": root.to_string_lossy(), "file": file, "arguments": arguments, "output": output }))
         }

@@ -58,7 +58,7 @@ impl<'a> Shown<'a> {
         };
         match &action.kind {
             ActionKind::Run { tool, args, env, depfile, fallback, .. } => {
-                shown.argv = std::iter::once(program(tool, toolchain.of(action))).chain(args.iter().cloned()).collect();
+                shown.argv = std::iter::once(program(tool, toolchain.of(action))).chain(args.iter().map(str::to_owned)).collect();
                 shown.environment = key::environment(env);
                 shown.depfile = depfile.as_deref();
                 shown.fallback = fallback.as_ref().map_or(&[], |fallback| &fallback.args);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ouro_cache::Absent;
-use ouro_rules::{Action, ActionKind, Artifact, Configuration, Diagnostic, Label, Span, Tool};
+use ouro_rules::{Action, ActionKind, Artifact, Configuration, Diagnostic, Label, Span, Tool, Words};
 use serde::{Deserialize, Serialize};
 
 use super::{Targets, variants};
@@ -76,7 +76,7 @@ pub(super) fn what(action: &Action, place: Option<Span>) -> Vec<u8> {
     action.inputs.clear();
     action.outputs.clear();
     if let ActionKind::Run { args, .. } = &mut action.kind {
-        args.clear();
+        *args = Words::default();
     }
     Bare { action, place }.to_bytes()
 }
@@ -107,7 +107,7 @@ impl Bare {
 /// An action's arguments.
 pub(super) fn arguments(action: &Action) -> Vec<&str> {
     match &action.kind {
-        ActionKind::Run { args, .. } => args.iter().map(String::as_str).collect(),
+        ActionKind::Run { args, .. } => args.iter().collect(),
         ActionKind::Write { .. } | ActionKind::Native(_) => Vec::new(),
     }
 }
@@ -137,7 +137,8 @@ pub(super) fn action(
     let Bare { mut action, place } = Bare::of(steps.what(step))?;
     (action.inputs, action.outputs) = (inputs, outputs);
     if let ActionKind::Run { args, .. } = &mut action.kind {
-        *args = arguments_before(steps, step)?.into_iter().map(str::to_owned).collect();
+        let words: Vec<String> = arguments_before(steps, step)?.into_iter().map(str::to_owned).collect();
+        *args = words.into();
     }
     Some((action, place))
 }

@@ -36,7 +36,7 @@ fn second_way(action: &Action) -> Option<(Action, &Fallback)> {
     let ActionKind::Run { fallback: Some(fallback), .. } = &action.kind else { return None };
     let mut second = action.clone();
     if let ActionKind::Run { args, fallback: third, .. } = &mut second.kind {
-        args.splice(0..0, fallback.args.iter().cloned());
+        *args = fallback.args.iter().map(String::as_str).chain(args.iter()).map(str::to_owned).collect::<Vec<_>>().into();
         *third = None;
     }
     Some((second, fallback))

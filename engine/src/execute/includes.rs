@@ -263,13 +263,13 @@ const STRANGE: [&str; 3] = ["-isystem-after", "-include-pch", "-xc+"];
 
 /// Whether a tool's arguments say all of where it looks: it is a compiler, is told nothing else by variables, and there is no argument
 /// that [`search_path`] does not understand.
-pub(super) fn is_understood(tool: &Tool, args: &[String], env: &BTreeMap<String, String>) -> bool {
+pub(super) fn is_understood<'a>(tool: &Tool, mut args: impl Iterator<Item = &'a str>, env: &BTreeMap<String, String>) -> bool {
     let is_compiler = match tool {
         Tool::Clang => true,
         Tool::Program(name) => name.contains("clang") || name.contains("gcc"),
         Tool::LlvmLink | Tool::Shell | Tool::File(_) => false,
     };
-    is_compiler && env.is_empty() && args.iter().all(|arg| is_plain(arg))
+    is_compiler && env.is_empty() && args.all(is_plain)
 }
 
 fn is_plain(arg: &str) -> bool {
@@ -278,10 +278,9 @@ fn is_plain(arg: &str) -> bool {
 }
 
 /// Reads a compiler's arguments.
-pub(super) fn search_path(args: &[String]) -> SearchPath {
+pub(super) fn search_path<'a>(mut args: impl Iterator<Item = &'a str>) -> SearchPath {
     let mut path = SearchPath::default();
     let (mut system, mut after, mut standard) = (Vec::new(), Vec::new(), true);
-    let mut args = args.iter().map(String::as_str);
     while let Some(arg) = args.next() {
         let mut value = |flags: &[&str]| {
             let rest = flags.iter().find_map(|flag| arg.strip_prefix(flag))?;
@@ -361,7 +360,7 @@ mod tests {
             assert!(names.contains(&"b.h".to_owned()) && names.contains(&"c.h".to_owned()), "{unclear}: {names:?}");
         }
         assert_eq!(out_of_macros(&["#include HEADER(x)\n", both, other]), ["a.h", "d.h", "b.h", "c.h"]);
-        assert_eq!(search_path(&["-DH=\"x.h\"".to_owned()]).definitions.all, [(Macro::named("H"), Some("x.h".to_owned()))]);
+        assert_eq!(search_path(["-DH=\"x.h\""].into_iter()).definitions.all, [(Macro::named("H"), Some("x.h".to_owned()))]);
     }
 
     #[test]
@@ -377,7 +376,7 @@ mod tests {
     fn what_is_not_understood_is_told() {
         let understood = |tool: &Tool, arg: &str, variable: &str| {
             let env = variable.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
-            is_understood(tool, &["-O2", arg, "a.c"].map(str::to_owned), &env.into_iter().collect())
+            is_understood(tool, ["-O2", arg, "a.c"].into_iter(), &env.into_iter().collect())
         };
         for arg in
             ["-Ia", "-I", "-isystem", "-iquotea", "--include-directory", "--include-directory=a", "--no-default-config", "-xc"]
@@ -396,11 +395,10 @@ mod tests {
     #[test]
     fn arguments_give_the_order_of_folders() {
         let args = "-c -iquote . --include-directory out -I lib -idirafter/usr/include/arch -isystem sys -include pre.h -DH=\"x.h\" -iquotequote a.c";
-        let args: Vec<String> = args.split(' ').map(str::to_owned).collect();
-        let path = search_path(&args);
+        let path = search_path(args.split(' '));
         assert_eq!(path.quoted, [".", "quote"]);
         assert_eq!(path.all, ["out", "lib", "sys", "/usr/local/include", "/usr/include", "/usr/include/arch"]);
         assert_eq!((path.first, path.definitions.texts), (vec!["pre.h".to_owned()], vec!["x.h".to_owned()]));
-        assert!(search_path(&["-nostdinc".to_owned()]).all.is_empty());
+        assert!(search_path(["-nostdinc"].into_iter()).all.is_empty());
     }
 }

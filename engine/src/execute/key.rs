@@ -100,7 +100,7 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
     let mut named = None;
     match &action.kind {
         ActionKind::Run { tool, args, env, depfile, fallback, check } => {
-            list.extend(args.iter().map(|arg| Ingredient::Argument(arg)));
+            list.extend(args.iter().map(Ingredient::Argument));
             list.extend(environment(env).into_iter().map(|(name, value)| Ingredient::Environment(name, value)));
             list.extend(depfile.iter().map(|path| Ingredient::Depfile(path)));
             if let Some(Fallback { args, instead_of, .. }) = fallback.as_deref() {
@@ -109,8 +109,8 @@ pub fn ingredients<'a>(action: &'a Action, tool: Option<Digest>, inputs: &'a [In
             list.extend(check.iter().map(|check| Ingredient::Check(native::VERSION, json(check))));
             let program = if let Tool::File(file) = tool { Some(&**file.path()) } else { None };
             let values = args.iter().filter_map(|arg| Some(arg.split_once('=')?.1));
-            let words = || args.iter().map(String::as_str).chain(values).chain(program).collect::<FastSet<&str>>();
-            named = depfile.as_ref().filter(|_| includes::is_understood(tool, args, env)).map(|_| words());
+            let words = || args.iter().chain(values).chain(program).collect::<FastSet<&str>>();
+            named = depfile.as_ref().filter(|_| includes::is_understood(tool, args.iter(), env)).map(|_| words());
         }
         ActionKind::Native(native) => list.push(Ingredient::Work(native::VERSION, json(native))),
         ActionKind::Write { content, executable } => list.push(Ingredient::Content(Digest::of(content), *executable)),
@@ -193,7 +193,7 @@ mod tests {
         let mut args = ["-c", "a.c", "-o", "out/a.o"].map(str::to_owned).to_vec();
         let (mut env, mut depfile) = (BTreeMap::from([("A".to_owned(), "1".to_owned())]), None);
         change(&mut args, &mut env, &mut depfile);
-        action(ActionKind::Run { tool: Tool::Clang, args, env, depfile, fallback: None, check: None })
+        action(ActionKind::Run { tool: Tool::Clang, args: args.into(), env, depfile, fallback: None, check: None })
     }
 
     fn compiled() -> Action {
@@ -349,7 +349,9 @@ mod tests {
         let counts = |change: fn(&mut Tool, &mut Vec<String>, &mut BTreeMap<String, String>)| {
             let mut action = compiled();
             if let ActionKind::Run { tool, args, env, .. } = &mut action.kind {
-                change(tool, args, env);
+                let mut words = std::mem::take(args).into();
+                change(tool, &mut words, env);
+                *args = words.into();
             }
             key_of(&action, "clang", &[input("a.c", "source"), input("a.h", "changed")]) != key(&action)
         };

@@ -60,7 +60,7 @@ impl Work<'_> {
         if all.iter().any(|(_, asked)| asked.assembles) {
             self.add_inputs(action, reads)?;
         }
-        let mut look = Look::new((self, action), includes::search_path(args), reads, start);
+        let mut look = Look::new((self, action), includes::search_path(args.iter()), reads, start);
         let looked = look.at_all(&all).is_ok() && look.there.iter().all(|path| self.add_asked_about(action, path, reads, start));
         Ok(looked.then(|| absent(look.rows)))
     }

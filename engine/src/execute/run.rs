@@ -112,7 +112,7 @@ impl Work<'_> {
         let program = self.tool(action, tool)?;
         self.check_executable(tool)?;
         let own: &[&str] = if *tool == Tool::Clang { OWN } else { &[] };
-        let args = own.iter().copied().chain(args.iter().map(String::as_str));
+        let args = own.iter().copied().chain(args.iter());
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
         let slot = self.scratch.take().map_err(|error| outputs::trouble("make a folder in", SCRATCH, &error))?;
         let home = slot.home().to_string_lossy().into_owned();

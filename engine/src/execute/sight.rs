@@ -87,17 +87,13 @@ impl<'a> Sight<'a> {
 
 /// Folders and files of the machine that a compiler's arguments name. Whoever writes them there declares them; what is read of
 /// them stands in the dependency file.
-pub(super) fn named(action: &Action) -> impl Iterator<Item = &str> {
+pub(super) fn named<'a>(action: &'a Action) -> impl Iterator<Item = &'a str> {
     let args = match &action.kind {
-        ActionKind::Run { args, depfile: Some(_), .. } => &args[..],
-        _ => &[],
+        ActionKind::Run { args, depfile: Some(_), .. } => Some(args.iter()),
+        _ => None,
     };
-    let place = |arg: &&str| arg.starts_with('/');
-    let path = |arg: &'_ String| {
-        let rest = SEARCHES.iter().find_map(|search| arg.strip_prefix(search)).unwrap_or(arg);
-        arg.len() - rest.len()
-    };
-    args.iter().map(move |arg| &arg[path(arg)..]).filter(place)
+    let path = |arg: &'a str| SEARCHES.iter().find_map(|search| arg.strip_prefix(search)).unwrap_or(arg);
+    args.into_iter().flatten().map(path).filter(|path| path.starts_with('/'))
 }
 
 /// Whether an action is given this file of the workspace.

@@ -42,10 +42,10 @@ pub(crate) struct Command {
 
 impl Command {
     /// Runs `program` (a path) in `folder`, with nothing but `environment`.
-    pub(crate) fn new<'a>(
+    pub(crate) fn new<'a, 'e>(
         program: &Path,
         arguments: impl IntoIterator<Item = &'a str>,
-        environment: impl IntoIterator<Item = (&'a str, &'a str)>,
+        environment: impl IntoIterator<Item = (&'e str, &'e str)>,
         folder: &Path,
     ) -> io::Result<Command> {
         let program = c_string(program.as_os_str())?;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use ouro_rules::{Action, ActionKind, Diagnostic, Span};
+use ouro_rules::{Action, ActionKind, Diagnostic, Span, Words};
 
 use super::action::Work;
 use super::depfile;
@@ -54,7 +54,7 @@ impl Work<'_> {
     }
 
     /// What the same file includes below: compilers stop at the first file they cannot read.
-    fn further(&self, action: &Action, args: &[String], after: &Span) -> Vec<Diagnostic> {
+    fn further(&self, action: &Action, args: &Words, after: &Span) -> Vec<Diagnostic> {
         let text = fs::read(self.sight.real_root.join(&*after.file)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let further = |(row, line)| {
@@ -66,9 +66,9 @@ impl Work<'_> {
     }
 
     /// Where the compiler would have found a file of the workspace, had it seen it.
-    fn beside(&self, args: &[String], from: &str, name: &str) -> Option<String> {
+    fn beside(&self, args: &Words, from: &str, name: &str) -> Option<String> {
         let own = Path::new(from).parent().and_then(Path::to_str).into_iter();
-        let mut after = args.iter().zip(args.iter().skip(1)).filter(|(flag, _)| *flag == "-iquote").map(|(_, folder)| &**folder);
+        let mut after = args.iter().zip(args.iter().skip(1)).filter(|(flag, _)| *flag == "-iquote").map(|(_, folder)| folder);
         let joined = args.iter().filter_map(|arg| arg.strip_prefix("-iquote").or_else(|| arg.strip_prefix("-I")));
         let folders = own.chain(after.by_ref()).chain(joined).filter(|folder| !folder.starts_with('/'));
         let paths = folders.map(|folder| depfile::normalise(&self.sight.real_root, &format!("{folder}/{name}")));

@@ -77,8 +77,7 @@ fn in_folder(place: &Place<'_>, test: &Case, own: &Path, output: &File, follow: 
     laid.and_then(|()| fs::create_dir(own.join("tmp"))).map_err(named("fill its folder"))?;
     let (folder, (args, env)) = (sources.join(WORKSPACE_FOLDER), test.command());
     let (program, env) = (folder.join(&**test.executable.path()), environment(own, env)?);
-    let command =
-        Command::new(&program, args.iter().map(String::as_str), key::environment(&env), &folder).map_err(named("start it"))?;
+    let command = Command::new(&program, args.iter(), key::environment(&env), &folder).map_err(named("start it"))?;
     let command = command.within(walls(place, test, own, output).map_err(named("make its sandbox"))?);
     let (began, mut stopped) = (Instant::now(), None);
     let status = run_watched(&command, output, &mut || {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ouro_rules::diagnostic::sorted;
 use ouro_rules::label::join;
-use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Label, Providers, RunInfo, TestInfo, Tool};
+use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Label, Providers, RunInfo, TestInfo, Tool, Words};
 
 use super::{LOGS_FOLDER, Manner, TIMEOUT};
 use crate::build::Analysis;
@@ -67,7 +67,7 @@ impl Case {
         let action = Action {
             mnemonic: "test".into(),
             owner: label.clone(),
-            kind: ActionKind::Run { tool, args: run.args.clone(), env, depfile: None, fallback: None, check: None },
+            kind: ActionKind::Run { tool, args: run.args.clone().into(), env, depfile: None, fallback: None, check: None },
             inputs: inputs.into_iter().collect(),
             outputs: OUTPUTS.iter().map(|name| Artifact::Output(format!("{folder}/{name}").into())).collect(),
         };
@@ -80,7 +80,7 @@ impl Case {
     }
 
     /// Its arguments and that part of its environment that is the same wherever it is run.
-    pub(super) fn command(&self) -> (&[String], &BTreeMap<String, String>) {
+    pub(super) fn command(&self) -> (&Words, &BTreeMap<String, String>) {
         match &self.action.kind {
             ActionKind::Run { args, env, .. } => (args, env),
             ActionKind::Write { .. } | ActionKind::Native(_) => unreachable!("BUG: tests are processes"),

@@ -245,7 +245,8 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
     args.extend(system_includes(host()).iter().map(|folder| format!("-idirafter{folder}")));
     args.extend(["-MD", "-MF", &depfile, "-c", &source, "-o", &object].map(str::to_owned));
     let depfile = Some(depfile.as_str().into());
-    let kind = ActionKind::Run { tool: Tool::Clang, args, env: BTreeMap::new(), depfile, fallback: None, check: None };
+    let kind =
+        ActionKind::Run { tool: Tool::Clang, args: args.into(), env: BTreeMap::new(), depfile, fallback: None, check: None };
     let inputs: Vec<&str> = [source.as_str()].into_iter().chain(headers.iter().copied()).collect();
     action("compile", name, kind, &inputs, &[&object])
 }
@@ -253,7 +254,14 @@ pub fn compile(name: &str, headers: &[&str]) -> Action {
 /// Runs a shell script.
 pub fn script(name: &str, script: &str, inputs: &[&str], outputs: &[&str]) -> Action {
     let args = ["-e", "-c", script].map(str::to_owned).to_vec();
-    let kind = ActionKind::Run { tool: Tool::Shell, args, env: BTreeMap::new(), depfile: None, fallback: None, check: None };
+    let kind = ActionKind::Run {
+        tool: Tool::Shell,
+        args: args.into(),
+        env: BTreeMap::new(),
+        depfile: None,
+        fallback: None,
+        check: None,
+    };
     action("genrule", name, kind, inputs, outputs)
 }
 

@@ -57,7 +57,7 @@ pub fn plan(_analysis: &Analysis<'_>, plan: &Plan) -> String {
     for (place, (action, needs)) in plan.actions.iter().zip(&plan.needs).enumerate() {
         let _ = writeln!(text, "{place} {} {} after {needs:?}", action.mnemonic, action.owner);
         if let ActionKind::Run { tool, args, .. } = &action.kind {
-            let _ = writeln!(text, "  {tool:?} {}", args.join(" "));
+            let _ = writeln!(text, "  {tool:?} {}", args.iter().collect::<Vec<_>>().join(" "));
         }
         action.inputs.iter().for_each(|input| text += &format!("  < {}\n", input.path()));
         action.outputs.iter().for_each(|output| text += &format!("  > {}\n", output.path()));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::bpf_library::repository_roots;
 use super::vmlinux_header::kernel_of;
-use crate::action::{Action, ActionKind, Artifact, Fallback, Tool};
+use crate::action::{Action, ActionKind, Artifact, Fallback, Tool, Words};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::header::{self, HeaderSpec};
 use crate::label::{Label, join};
@@ -160,22 +160,22 @@ impl Compiler<'_, '_> {
         let linked = Artifact::Output(self.ctx.output(&format!("{name}.bc")).into());
         let compiles = sources.iter().zip(&parts).map(|(source, part)| self.compile_one(source, part, &["-emit-llvm"]));
         let link_args = parts.iter().map(|part| part.path().to_string()).chain(["-o".to_owned(), linked.path().to_string()]);
-        let link = self.run("link", Tool::LlvmLink, link_args.collect(), parts.clone(), &linked, None);
-        let mut args = self.flags();
+        let link = self.run("link", Tool::LlvmLink, link_args.collect::<Vec<_>>().into(), parts.clone(), &linked, None);
+        let mut args = target_flags(self.ctx.config);
         args.extend(["-c".to_owned(), linked.path().to_string(), "-o".to_owned(), object.path().to_string()]);
-        let generate = self.checked(self.run("compile", Tool::Clang, args, vec![linked], object, None));
+        let generate = self.checked(self.run("compile", Tool::Clang, args.into(), vec![linked], object, None));
         compiles.chain([link, generate]).collect()
     }
 
     fn compile_one(&self, source: &Artifact, output: &Artifact, extra: &[&str]) -> Action {
         let depfile: Arc<str> = format!("{}.d", output.path()).into();
-        let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let defines = self.parts.headers.defines.iter().chain(&self.parts.defines);
-        let files = ["-MD", "-MF", &depfile, "-c", source.path(), "-o", output.path()];
+        let config = self.ctx.config;
+        let defines = self.parts.headers.defines.iter().chain(&self.parts.defines).map(|define| format!("-D{define}"));
+        let files = ["-MF", &depfile, "-o", output.path(), source.path()];
         // In one go, for a workspace has thousands of these lists and pushing would leave room in each.
-        let args = self.flags().into_iter().chain(words(SOURCE)).chain(words(extra)).chain(self.search_path());
-        let args = args.chain(self.ctx.config.compile_args.iter().cloned()).chain(defines.map(|define| format!("-D{define}")));
-        let args = args.chain(self.parts.copts.iter().cloned()).chain(words(&files)).collect();
+        let own = self.search_path().chain(config.compile_args.iter().cloned()).chain(defines);
+        let own = own.chain(self.parts.copts.iter().cloned()).chain(words(extra)).chain(words(&files)).collect();
+        let args = Words::new(config.first_words.get_or_init(|| first_words(config)), own);
         // The first of these may lie beside the sources.
         let kernel = self.kernel.into_iter().filter(|kernel| kernel.types.path().ends_with(".h"));
         let kernel = kernel.map(|kernel| &kernel.types).chain(self.kernel_h()).chain(self.slim_h);
@@ -207,35 +207,23 @@ impl Compiler<'_, '_> {
         action
     }
 
-    fn flags(&self) -> Vec<String> {
-        target_flags(self.ctx.config)
-    }
-
-    fn search_path(&self) -> Vec<String> {
+    fn search_path(&self) -> impl Iterator<Item = String> {
         let config = self.ctx.config;
         // For a file of a repository, the repository is the root.
-        let repository = repository_roots(self.ctx).into_iter().map(|folder| format!("-iquote{folder}"));
-        let own = [
-            "-iquote".to_owned(),
-            ".".to_owned(),
-            "-iquote".to_owned(),
-            config.out_dir.clone(),
-            format!("-I{}", shared_folder(config)),
-        ];
-        let own = own.into_iter().chain(self.own.map(|file| format!("-D{}=\"{}\"", header::OWN, file.path())));
-        let package = format!("-iquote{}", join(&config.out_dir, &self.ctx.target.label.package));
+        let roots = repository_roots(self.ctx).into_iter().chain([".", &*config.out_dir].map(str::to_owned));
+        let package = join(&config.out_dir, &self.ctx.target.label.package);
+        let quoted = roots.chain([package]).map(|folder| format!("-iquote{folder}"));
+        let own = self.own.map(|file| format!("-D{}=\"{}\"", header::OWN, file.path()));
         let kernel = self.slim_h.or(self.kernel_h()).map(search);
         let libraries = self.parts.headers.includes.iter().map(|folder| format!("-I{folder}"));
-        let system = config.system_includes.iter().map(|folder| format!("-idirafter{folder}"));
-        let arch = format!("-D__TARGET_ARCH_{}", config.arch);
-        repository.chain(own).chain([package, arch]).chain(kernel).chain(libraries).chain(system).collect()
+        quoted.chain(own).chain(kernel).chain(libraries)
     }
 
     fn run(
         &self,
         mnemonic: &str,
         tool: Tool,
-        args: Vec<String>,
+        args: Words,
         inputs: Vec<Artifact>,
         output: &Artifact,
         depfile: Option<Arc<str>>,
@@ -254,6 +242,16 @@ const NEEDS_ALL: &str = "note: compiled against all types of the kernel, for it 
 fn search(header: &Artifact) -> String {
     let folder = header.path().rsplit_once('/').map_or(".", |(folder, _)| folder);
     format!("-I{folder}")
+}
+
+/// What every clang run that reads C is told first.
+fn first_words(config: &Config) -> Arc<[String]> {
+    let shared = [format!("-I{}", shared_folder(config)), "-MD".to_owned(), "-c".to_owned()];
+    target_flags(config).into_iter().chain(source_flags(config)).chain(shared).collect()
+}
+
+fn words(list: &[&str]) -> impl Iterator<Item = String> {
+    list.iter().map(|word| (*word).to_owned())
 }
 
 /// The arguments of every clang run that makes BPF code.

@@ -54,7 +54,7 @@ impl Rule for Genrule {
             owner: ctx.target.label.clone(),
             kind: ActionKind::Run {
                 tool: Tool::Shell,
-                args: vec!["-e".to_owned(), "-c".to_owned(), command],
+                args: vec!["-e".to_owned(), "-c".to_owned(), command].into(),
                 env: BTreeMap::new(),
                 depfile: None,
                 fallback: None,

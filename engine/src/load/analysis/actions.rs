@@ -65,7 +65,7 @@ impl Process<'_> {
         let env = self.env.map_or(Ok(BTreeMap::new()), environment)?;
         let mut outputs = Collected::default();
         outputs.extend("outputs", self.outputs)?;
-        let kind = ActionKind::Run { tool: self.tool, args: self.args, env, depfile, fallback: None, check: None };
+        let kind = ActionKind::Run { tool: self.tool, args: self.args.into(), env, depfile, fallback: None, check: None };
         Ok(action(run, word(self.mnemonic)?, kind, inputs.into_files(), outputs.into_files()))
     }
 }

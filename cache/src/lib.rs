@@ -21,6 +21,6 @@ pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::CacheError;
 pub use limits::{Age, Limits, ParseLimitError, Size};
 pub use result::{Absent, ActionResult, Entry, MAX_ENTRIES, Output, Read};
-pub use seal::{seal, unseal};
+pub use seal::{seal, sum_of, unseal};
 pub use store::Store;
 pub use trouble::Trouble;

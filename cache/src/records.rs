@@ -285,7 +285,11 @@ mod tests {
 
     fn entry(n: u32) -> Entry {
         let reads = vec![Read { path: "a.h".into(), digest: Digest::of(&n.to_le_bytes()) }];
-        Entry { reads, absent: Vec::new(), result: ActionResult { outputs: Vec::new(), printed: n.to_string() } }
+        Entry {
+            reads: reads.into(),
+            absent: Arc::default(),
+            result: ActionResult { outputs: Vec::new(), printed: n.to_string() },
+        }
     }
 
     fn printed(entries: &[Entry]) -> Vec<&str> {

@@ -19,10 +19,10 @@ const SHARED: &str = "ouro shared reads v1";
 /// One outcome of an action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The files it read that its key does not cover, sorted by path.
-    pub reads: Vec<Read>,
+    /// The files it read that its key does not cover, sorted by path. Many actions read the same.
+    pub reads: Arc<[Read]>,
     /// What it looked for in vain, sorted: it holds only while nothing is there.
-    pub absent: Vec<Absent>,
+    pub absent: Arc<[Absent]>,
     /// What came out.
     pub result: ActionResult,
 }
@@ -115,6 +115,6 @@ impl Own {
         let mut absent = [&shared.absent[..], &self.absent].concat();
         reads.sort_unstable();
         absent.sort_unstable();
-        Entry { reads, absent, result: self.result }
+        Entry { reads: reads.into(), absent: absent.into(), result: self.result }
     }
 }

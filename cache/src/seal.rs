@@ -12,6 +12,15 @@ pub fn seal(kind: &str, body: &[u8]) -> Vec<u8> {
     sealed
 }
 
+/// The checksum that [`seal`] puts in front, of a body that lies in parts.
+pub fn sum_of(kind: &str, parts: &[Vec<u8>]) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new_derive_key(kind);
+    for part in parts {
+        hasher.update(part);
+    }
+    hasher.finalize().as_bytes().to_vec()
+}
+
 /// The bytes inside, if they are whole and of this very kind and version.
 pub fn unseal<'a>(kind: &str, sealed: &'a [u8]) -> Option<&'a [u8]> {
     let (sum, body) = sealed.split_at_checked(SUM)?;
@@ -27,6 +36,7 @@ mod tests {
         let sealed = seal("a v1", b"body");
         assert_eq!(unseal("a v1", &sealed), Some(&b"body"[..]));
         assert_eq!(unseal("a v2", &sealed), None);
+        assert_eq!(sum_of("a v1", &[b"bo".to_vec(), b"dy".to_vec()]), sealed[..SUM]);
         for length in 0..sealed.len() {
             assert_eq!(unseal("a v1", &sealed[..length]), None, "cut to {length} bytes");
         }

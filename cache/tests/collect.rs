@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ouro_cache::collect::{self, Collected};
@@ -34,7 +35,7 @@ impl Cache {
         let (store, bytes) = (self.store(), number.to_le_bytes().repeat(250));
         let digest = store.insert(&bytes).unwrap();
         let result = ActionResult { outputs: vec![Output { digest, executable: false }], printed: String::new() };
-        store.record(&key(number), &Entry { reads: Vec::new(), absent: Vec::new(), result }).unwrap();
+        store.record(&key(number), &Entry { reads: Arc::default(), absent: Arc::default(), result }).unwrap();
         let file = fs::File::open(store.blob(&digest)).unwrap();
         file.set_modified(SystemTime::now() - days * DAY).unwrap();
         digest

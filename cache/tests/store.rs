@@ -5,6 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use ouro_cache::{Absent, ActionResult, Digest, Entry, Output, Read, Store, Trouble};
 use tempfile::TempDir;
@@ -18,7 +19,7 @@ fn store() -> (TempDir, Store) {
 fn entry(reads: &[(&str, &[u8])], printed: &str) -> Entry {
     let reads = reads.iter().map(|(path, bytes)| Read { path: (*path).into(), digest: Digest::of(bytes) }).collect();
     let outputs = vec![Output { digest: Digest::of(b"made"), executable: false }];
-    Entry { reads, absent: Vec::new(), result: ActionResult { outputs, printed: printed.to_owned() } }
+    Entry { reads, absent: Arc::default(), result: ActionResult { outputs, printed: printed.to_owned() } }
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -156,10 +157,11 @@ fn what_entries_have_in_common_is_written_once() {
     let names: String = (0..200).map(|n| format!("header{n}.h\n")).collect();
     let of = |n: u32| {
         let mut entry = entry(&[("/usr/include/a.h", b"1"), ("fw/a.h", &n.to_le_bytes())], "");
-        entry.absent = vec![
+        entry.absent = [
             Absent { folder: "/usr/local/include".into(), names: names.as_str().into() },
             Absent { folder: "fw".into(), names: "b.h\n".into() },
-        ];
+        ]
+        .into();
         entry
     };
     (0..100_u32).for_each(|n| store.record(&Digest::of(&n.to_le_bytes()), &of(n)).unwrap());

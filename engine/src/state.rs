@@ -25,7 +25,7 @@ pub(crate) use fresh::make as make_fresh;
 pub use lock::Lock;
 pub use stamp::{Seen, Stamp};
 
-use crate::fast::FastMap;
+use crate::fast::{FastMap, Lists};
 use crate::workspace::OUT_FOLDER;
 
 /// The folder of the root that holds the state; never searched for packages or sources.
@@ -158,7 +158,7 @@ impl State {
         self.files.retain(|_, (_, build)| *build >= oldest);
         self.results.retain(|_, (_, build)| *build >= oldest);
         let body = postcard::to_stdvec(&Disk::of(self)).expect("BUG: the state is plain data");
-        replace(&self.path, &ouro_cache::seal(KIND, &body))
+        replace(&self.path, &[ouro_cache::seal(KIND, &body)])
     }
 }
 
@@ -181,19 +181,20 @@ pub(crate) fn hide_from_git(root: &Path) {
 }
 
 /// Writes a file of the state beside its place, then renames it.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+pub(crate) fn replace<B: AsRef<[u8]>>(path: &Path, parts: &[B]) -> Result<(), StateError> {
     let writing = StateError::at("write", path);
     let folder = path.parent().expect("BUG: files of the state lie in its folder");
     fs::create_dir_all(folder).map_err(&writing)?;
-    write_renamed(path, bytes, 0o600).map_err(writing)
+    write_renamed(path, parts, 0o600).map_err(writing)
 }
 
-/// Writes a file beside its place, then renames it: nobody ever sees half of it. Its mode is this one, whatever the user's mask.
-pub(crate) fn write_renamed(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+/// Writes a file, part after part, beside its place, then renames it: nobody ever sees half of it. Its mode is this one, whatever the
+/// user's mask.
+pub(crate) fn write_renamed<B: AsRef<[u8]>>(path: &Path, parts: &[B], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file =
         tempfile::Builder::new().prefix(leftover::PREFIX).permissions(Permissions::from_mode(mode)).tempfile_in(folder)?;
-    io::Write::write_all(&mut file, bytes)?;
+    parts.iter().try_for_each(|part| io::Write::write_all(&mut file, part.as_ref()))?;
     file.as_file().set_permissions(Permissions::from_mode(mode))?;
     file.persist(path).map(drop).map_err(|error| error.error)
 }
@@ -258,10 +259,13 @@ impl Disk {
         let reads = reads?;
         let row = |(folder, names): &(u32, u32)| Some(Absent { folder: path(*folder)?, names: path(*names)? });
         let rows: Vec<Absent> = self.absent.iter().map(row).collect::<Option<_>>()?;
+        let (mut one_reads, mut one_absent) = (Lists::default(), Lists::default());
         for disk in self.results {
-            let own: Option<Vec<Read>> = disk.reads.iter().map(|number| reads.get(*number as usize).cloned()).collect();
-            let absent = disk.absent.iter().map(|number| rows.get(*number as usize).cloned()).collect::<Option<_>>()?;
-            let entry = Entry { reads: own?, absent, result: disk.result };
+            let own: Option<Arc<[Read]>> = disk.reads.iter().map(|number| reads.get(*number as usize).cloned()).collect();
+            let absent: Option<Arc<[Absent]>> = disk.absent.iter().map(|number| rows.get(*number as usize).cloned()).collect();
+            let mut entry = Entry { reads: own?, absent: absent?, result: disk.result };
+            one_reads.one(&mut entry.reads);
+            one_absent.one(&mut entry.absent);
             state.results.insert(path(disk.output)?, (Remembered { key: disk.key, entry, took: disk.took }, disk.build));
         }
         Some(state)
@@ -296,8 +300,8 @@ mod tests {
     fn remembered(n: u8) -> Remembered {
         let read = |path: &str| Read { path: path.into(), digest: Digest::of(path.as_bytes()) };
         let result = ActionResult { outputs: Vec::new(), printed: "warning".to_owned() };
-        let absent = vec![Absent { folder: "fw".into(), names: "a.h\nb.h\n".into() }];
-        let entry = Entry { reads: vec![read("a.h"), read("b.h")], absent, result };
+        let absent = [Absent { folder: "fw".into(), names: "a.h\nb.h\n".into() }].into();
+        let entry = Entry { reads: [read("a.h"), read("b.h")].into(), absent, result };
         Remembered { key: Digest::of(&[n]), entry, took: Some(Duration::from_millis(n.into())) }
     }
 

@@ -103,7 +103,7 @@ impl Universe {
         let pack = |packed: Result<Vec<u8>, _>| packed.expect("BUG: it is plain data");
         let said = pack(postcard::to_stdvec(&Saying { graph, warnings, left_out }));
         let attributes = Step { what: pack(postcard::to_stdvec(attributes)), ..Step::default() };
-        let draft = Draft { files, steps: vec![attributes], said, ..Draft::default() };
+        let draft = Draft { files, steps: Box::new([attributes].into_iter()), said, ..Draft::default() };
         // Whoever looks around in a folder that is not theirs gets an answer all the same.
         let _ = snapshot::write_on(Shelf::Questions, &question.workspace.root, &key, draft);
     }

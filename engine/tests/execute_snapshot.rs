@@ -40,12 +40,11 @@ fn draft(root: &Path) -> Draft<'static> {
         words: vec!["-c", "fw/a.c"],
         what: b"compile".to_vec(),
         result: b"well".to_vec(),
+        told: b"warning".to_vec(),
     };
     let second = Step { inputs: vec!["fw/absent.h"], words: vec!["-c"], what: b"inspect".to_vec(), ..Step::default() };
-    let mut draft = Draft { files: files(root, &SEEN), said: b"summary".to_vec(), ..Draft::default() };
-    draft.told.push((draft.next_step(), b"warning".to_vec()));
-    draft.steps.extend([first, second]);
-    draft
+    let steps = Box::new([first, second].into_iter());
+    Draft { files: files(root, &SEEN), steps, said: b"summary".to_vec(), ..Draft::default() }
 }
 
 fn folder() -> TempDir {

@@ -122,7 +122,7 @@ pub(super) fn arguments_before<'s>(steps: &'s Steps<'_>, step: StepId) -> Option
 
 /// What many actions share: their arguments, and behind them folder by folder the names they looked for in vain.
 pub(super) fn words<'a>(action: &'a Action, remembered: Option<&'a Remembered>) -> Vec<&'a str> {
-    let absent = remembered.into_iter().flat_map(|remembered| &remembered.entry.absent);
+    let absent = remembered.into_iter().flat_map(|remembered| &*remembered.entry.absent);
     let absent = absent.flat_map(|absent| [&*absent.folder, &*absent.names]);
     arguments(action).into_iter().chain(absent).collect()
 }
@@ -157,9 +157,9 @@ struct Ended {
 impl Ended {
     fn to_bytes(remembered: &Remembered, worded: u32, is_worded: bool) -> Vec<u8> {
         let mut remembered = remembered.clone();
-        remembered.entry.reads.clear();
+        remembered.entry.reads = Arc::default();
         if is_worded {
-            remembered.entry.absent.clear();
+            remembered.entry.absent = Arc::default();
         }
         pack(&Ended { remembered, worded, is_worded })
     }
@@ -191,7 +191,7 @@ fn ended(steps: &Steps<'_>, step: StepId) -> Option<Ended> {
 }
 
 /// What the last of an action's words tell.
-fn worded_absent(steps: &Steps<'_>, step: StepId, worded: u32) -> Option<Vec<Absent>> {
+fn worded_absent(steps: &Steps<'_>, step: StepId, worded: u32) -> Option<Arc<[Absent]>> {
     let words = steps.words(step)?;
     let (pairs, _) = words.get(words.len().checked_sub(worded as usize)?..)?.as_chunks::<2>();
     Some(pairs.iter().map(|[folder, names]| Absent { folder: (*folder).into(), names: (*names).into() }).collect())

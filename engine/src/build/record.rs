@@ -76,24 +76,19 @@ impl Finished<'_> {
     fn looked_for_in_vain(&self, files: &Files) -> FastSet<Arc<str>> {
         let is_listed = |path: &str| files.get(path).is_some_and(|known| known.roles.any(Roles::FOLDER));
         let results = self.planned.plan.actions.iter().filter_map(|action| self.state.result(action.outputs[0].path()));
-        let absent = results.flat_map(|remembered| &remembered.entry.absent);
+        let absent = results.flat_map(|remembered| &*remembered.entry.absent);
         watch::unwatched(&self.request.workspace.root, absent, &is_listed)
     }
 
     fn draft<'a>(&'a self, mut files: Files, memory: &Memory) -> Option<Draft<'a>> {
-        let mut draft = Draft { said: memory.to_bytes(), book: self.book(), ..Draft::default() };
-        for (place, action) in self.planned.plan.actions.iter().enumerate() {
-            let remembered = self.state.result(action.outputs[0].path());
+        let actions = || self.planned.plan.actions.iter().map(|action| (action, self.state.result(action.outputs[0].path())));
+        for (action, remembered) in actions() {
             mark(&mut files, action, remembered)?;
-            let told = remembered.map(|remembered| memory::told(action, remembered)).unwrap_or_default();
-            if !told.is_empty() {
-                draft.told.push((draft.next_step(), told));
-            }
-            draft.steps.push(self.step(place, action, remembered));
         }
         // Some were looked at in vain: what an action might have read, and what it removed.
         files.retain(|_, known| known.roles != Roles::default());
-        Some(Draft { files, ..draft })
+        let steps = actions().enumerate().map(|(place, (action, remembered))| self.step(place, action, remembered));
+        Some(Draft { files, steps: Box::new(steps), said: memory.to_bytes(), book: self.book() })
     }
 
     /// What is kept of the packages. With several configurations nothing is: each would have to be compared.
@@ -108,10 +103,11 @@ impl Finished<'_> {
         Step {
             inputs: paths(&action.inputs),
             outputs: paths(&action.outputs),
-            reads: remembered.iter().flat_map(|remembered| &remembered.entry.reads).map(|read| &*read.path).collect(),
+            reads: remembered.iter().flat_map(|remembered| &*remembered.entry.reads).map(|read| &*read.path).collect(),
             words: memory::words(action, remembered),
             what: memory::what(action, graph.place(&action.owner).cloned()),
             result: remembered.map(memory::result).unwrap_or_default(),
+            told: remembered.map(|remembered| memory::told(action, remembered)).unwrap_or_default(),
         }
     }
 }
@@ -224,7 +220,7 @@ pub(super) fn mark(files: &mut Files, action: &Action, remembered: Option<&Remem
         let known = files.get_mut(file.path())?;
         known.roles = known.roles | input(file);
     }
-    for read in remembered.iter().flat_map(|remembered| &remembered.entry.reads) {
+    for read in remembered.iter().flat_map(|remembered| &*remembered.entry.reads) {
         let known = files.get_mut(&read.path).filter(|known| known.digest == Some(read.digest))?;
         known.roles = known.roles | Roles::READ;
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ouro_cache::{ActionResult, Digest, Entry, Output};
+use ouro_cache::{Absent, ActionResult, Digest, Entry, Output, Read};
 use ouro_rules::native::Memory;
 use ouro_rules::{Action, ActionKind, Artifact, Diagnostic, Tool};
 
@@ -19,6 +19,7 @@ use super::schedule::End;
 use super::sight::Sight;
 use super::{Options, SCRATCH, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
+use crate::fast::Lists;
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
 use crate::state::{File, Remembered, Stamp, State};
@@ -55,6 +56,8 @@ struct Tally {
     results: Vec<(Arc<str>, Option<Remembered>)>,
     /// What is known of each action that was tried, by its place.
     notes: Vec<(usize, Note)>,
+    reads: Lists<Read>,
+    absent: Lists<Absent>,
 }
 
 /// What a build adds to the state, and to the journal.
@@ -173,7 +176,7 @@ impl<'a> Work<'a> {
 
     /// What was done, and what was learnt by it.
     pub(super) fn finish(self) -> (Summary, Learnt) {
-        let Tally { mut summary, results, mut notes } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Tally { mut summary, results, mut notes, .. } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.warmth = self.processes.warmth();
         let left = self.processes.finish();
         let mut files = self.files.into_known();
@@ -249,6 +252,7 @@ impl<'a> Work<'a> {
         {
             self.site.store.note(error);
         }
+        let entry = self.shared(entry);
         let printed = entry.result.printed.clone();
         (note.ended, note.reads) = (Some(Ended::Ran), entry.reads.clone());
         self.remember(action, Some(Remembered { key, entry, took: Some(note.start.elapsed()) }));
@@ -299,7 +303,7 @@ impl<'a> Work<'a> {
             Some(last) => (last.entry.clone(), false),
             None if !is_cached(action) => return Ok(None),
             None => match self.site.store.lookup(key, holds) {
-                Some(entry) => (entry, true),
+                Some(entry) => (self.shared(entry), true),
                 None => return Ok(None),
             },
         };
@@ -349,6 +353,14 @@ impl<'a> Work<'a> {
     fn printed(&self, action: &Action, text: String) -> String {
         let colored = matches!(action.kind, ActionKind::Run { tool: Tool::Clang, .. });
         if colored && !self.options.color { without_colors(&text) } else { text }
+    }
+
+    /// Most actions read the same headers of the system, and looked for the same names.
+    fn shared(&self, mut entry: Entry) -> Entry {
+        let mut tally = self.tally();
+        tally.reads.one(&mut entry.reads);
+        tally.absent.one(&mut entry.absent);
+        entry
     }
 
     fn remember(&self, action: &Action, new: Option<Remembered>) {

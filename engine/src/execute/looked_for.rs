@@ -69,7 +69,7 @@ impl Work<'_> {
     /// waited for.
     pub(super) fn look_ahead(&self, action: &Action) {
         let last = self.before.result(action.outputs[0].path());
-        let reads = last.iter().flat_map(|last| &last.entry.reads).filter(|read| self.files.is_same(read));
+        let reads = last.iter().flat_map(|last| &*last.entry.reads).filter(|read| self.files.is_same(read));
         // Whatever is wrong with one is told when the action did read it.
         reads.for_each(|read| drop(self.asked(read)));
     }

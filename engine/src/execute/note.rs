@@ -23,7 +23,7 @@ pub(super) struct Note {
     /// Its inputs; nothing while they are not known.
     pub(super) inputs: Option<Vec<Input>>,
     /// What it read, when it ended well.
-    pub(super) reads: Vec<Read>,
+    pub(super) reads: Arc<[Read]>,
     /// Outputs that were not in place.
     pub(super) displaced: Vec<Displaced>,
     /// How it ended, when it did more than look.
@@ -35,7 +35,7 @@ pub(super) struct Note {
 impl Note {
     pub(super) fn new() -> Note {
         let (began, start) = (SystemTime::now(), Instant::now());
-        Note { began, start, inputs: None, reads: Vec::new(), displaced: Vec::new(), ended: None, took: Duration::ZERO }
+        Note { began, start, inputs: None, reads: Arc::default(), displaced: Vec::new(), ended: None, took: Duration::ZERO }
     }
 
     /// Adds what was done to the batch; nothing when nothing was, or what it depended on could not be told.
@@ -45,7 +45,7 @@ impl Note {
         for ingredient in key::ingredients(action, identity(toolchain, action), &inputs) {
             facts.push(ingredient.with_parts(|kind, parts| batch.fact(kind, parts)));
         }
-        for read in &self.reads {
+        for read in &*self.reads {
             facts.push(batch.fact(READ, [read.path.as_bytes(), read.digest.as_bytes()]));
         }
         let Note { began, took, displaced, .. } = self;

@@ -118,7 +118,7 @@ pub(super) fn write(root: &Path, path: &str, bytes: &[u8], executable: bool) -> 
 
 /// Puts these bytes in place of a file, or of a link.
 pub(super) fn replace(place: &Path, bytes: &[u8], executable: bool) -> io::Result<()> {
-    write_renamed(place, bytes, mode(executable))
+    write_renamed(place, &[bytes], mode(executable))
 }
 
 /// The stamp of a file this build wrote.

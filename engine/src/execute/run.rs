@@ -65,7 +65,7 @@ impl Work<'_> {
             result.outputs.push(output);
             how = if wrote { How::Ran } else { how };
         }
-        Ok(Ran::Well(Entry { reads: Vec::new(), absent: Vec::new(), result }, how))
+        Ok(Ran::Well(Entry { reads: Arc::default(), absent: Arc::default(), result }, how))
     }
 
     fn run_process(&self, action: &Action, inputs: &[Found]) -> Result<Ran, Stop> {
@@ -86,7 +86,7 @@ impl Work<'_> {
         self.check(action).map_err(failed)?;
         let outputs = self.gather(action).map_err(failed)?;
         let result = ActionResult { outputs, printed: ended.printed };
-        Ok(Ran::Well(Entry { reads, absent, result }, How::Ran))
+        Ok(Ran::Well(Entry { reads: reads.into(), absent: absent.into(), result }, How::Ran))
     }
 
     fn start_to_good_end(&self, action: &Action, apart: bool) -> Result<(Ended, Option<Arc<str>>), Stop> {

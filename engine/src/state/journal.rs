@@ -210,7 +210,7 @@ pub fn append(root: &Path, batch: &Batch, is_known: &dyn Fn(&str) -> bool) -> Re
     }
     let path = place(root);
     if is_full(&path) {
-        super::replace(&path, &compacted(root, is_known).encode())?;
+        super::replace(&path, &[compacted(root, is_known).encode()])?;
     }
     let file = File::options().append(true).create(true).open(&path);
     file.and_then(|mut file| file.write_all(&batch.encode())).map_err(StateError::at("write", &path))

@@ -352,8 +352,8 @@ pub fn write(root: &Path, request: &Digest, draft: Draft<'_>) -> Result<(), Stat
 
 /// The same, on a shelf.
 pub fn write_on(shelf: Shelf, root: &Path, request: &Digest, draft: Draft<'_>) -> Result<(), StateError> {
-    let Some(bytes) = encode::encode(&draft, request) else { return Ok(()) };
-    super::replace(&place(shelf, root, request), &bytes)?;
+    let Some(parts) = encode::encode(draft, request) else { return Ok(()) };
+    super::replace(&place(shelf, root, request), &parts)?;
     super::hide_from_git(root);
     prune(shelf, root);
     Ok(())

@@ -132,9 +132,9 @@ impl<'a> Judge<'a> {
         let report = report(test, &attempts);
         self.write_down(test, known, &report, began);
         let outputs = test.outputs();
-        write_renamed(&self.root.join(outputs.xml), junit::of_test(test.label(), &attempts).as_bytes(), READABLE)?;
+        write_renamed(&self.root.join(outputs.xml), &[junit::of_test(test.label(), &attempts)], READABLE)?;
         let facts = serde_json::to_string(&report).expect("BUG: reports are plain data");
-        write_renamed(&self.root.join(outputs.facts), facts.as_bytes(), READABLE)?;
+        write_renamed(&self.root.join(outputs.facts), &[facts], READABLE)?;
         // What cannot be kept costs another run and nothing else.
         let _ = self.keep(test, known, &report);
         Ok(Some(report))
@@ -194,7 +194,7 @@ impl<'a> Judge<'a> {
             _ => Vec::new(),
         };
         let result = ActionResult { outputs, printed: String::new() };
-        self.store.record(&known.key, &Entry { reads: Vec::new(), absent: Vec::new(), result })
+        self.store.record(&known.key, &Entry { reads: Arc::default(), absent: Arc::default(), result })
     }
 
     fn insert(&self, file: &Artifact) -> Result<Output, CacheError> {

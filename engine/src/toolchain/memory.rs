@@ -49,7 +49,7 @@ impl Memory {
         if memory.stamps.iter().all(|(_, stamp)| stamp.is_none_or(|stamp| !stamp.is_racy())) {
             let body = postcard::to_stdvec(&memory).expect("BUG: the memory is plain data");
             // Where nothing can be written, nothing is kept: it is learnt again, and commands that only look go on.
-            let _ = state::replace(&place, &ouro_cache::seal(KIND, &body));
+            let _ = state::replace(&place, &[ouro_cache::seal(KIND, &body)]);
         }
         Ok(memory)
     }

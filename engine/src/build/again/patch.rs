@@ -103,7 +103,7 @@ impl Draft<'_> {
     fn watch(&mut self, remembered: &Remembered) -> Option<()> {
         let snapshot = &self.look.snapshot;
         let is_listed = |path: &str| snapshot.find(path).is_some_and(|file| snapshot.roles(file).any(Roles::FOLDER));
-        for path in watch::unwatched(self.root, &remembered.entry.absent, &is_listed) {
+        for path in watch::unwatched(self.root, &*remembered.entry.absent, &is_listed) {
             let absent = record::in_vain(self.root, &path, self.look.began)?;
             match snapshot.find(&path) {
                 // What mattered to nobody was not looked at.
@@ -166,7 +166,7 @@ impl Draft<'_> {
     }
 
     fn reads(&mut self, remembered: Option<&Remembered>) -> Option<Vec<FileId>> {
-        let reads = remembered.into_iter().flat_map(|remembered| &remembered.entry.reads);
+        let reads = remembered.into_iter().flat_map(|remembered| &*remembered.entry.reads);
         reads.map(|read| self.read(read)).collect()
     }
 

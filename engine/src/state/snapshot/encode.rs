@@ -17,16 +17,13 @@ use super::{BODY, HEAD, Known, StepId};
 const WORTH_OPENING: usize = 16;
 
 /// What a snapshot is made of.
-#[derive(Default)]
 pub struct Draft<'a> {
     /// Every file, by path.
     pub files: HashMap<Arc<str>, Known>,
-    /// Every action, each after those it needs.
-    pub steps: Vec<Step<'a>>,
+    /// Every action, each after those it needs. There are many, so each is made when it is written.
+    pub steps: Box<dyn Iterator<Item = Step<'a>> + 'a>,
     /// See [`super::Snapshot::said`].
     pub said: Vec<u8>,
-    /// See [`super::Snapshot::told`].
-    pub told: Vec<(StepId, Vec<u8>)>,
     /// See [`super::Snapshot::book`].
     pub book: Vec<u8>,
 }
@@ -46,22 +43,36 @@ pub struct Step<'a> {
     pub what: Vec<u8>,
     /// What came of it.
     pub result: Vec<u8>,
+    /// See [`super::Snapshot::told`]; empty when it told nothing.
+    pub told: Vec<u8>,
 }
 
-impl Draft<'_> {
-    /// The number the next step will have.
-    pub fn next_step(&self) -> StepId {
-        StepId(self.steps.len() as u32)
+impl Default for Draft<'_> {
+    fn default() -> Self {
+        Draft { files: HashMap::new(), steps: Box::new(std::iter::empty()), said: Vec::new(), book: Vec::new() }
     }
 }
 
-/// Nothing when there is too much for numbers of 32 bits.
-pub(super) fn encode(draft: &Draft<'_>, request: &Digest) -> Option<Vec<u8>> {
-    let files = placed(&draft.files);
-    let body = ouro_cache::seal(BODY, &body(draft, &files));
-    let head = ouro_cache::seal(HEAD, &head(draft, &files, request, body.len()));
-    let fits = u32::try_from(head.len().max(body.len())).is_ok();
-    fits.then(|| [&(head.len() as u64).to_le_bytes()[..], &head, &body, &draft.book].concat())
+/// The parts of the file, for in one piece they would take as much memory again; nothing when there is too much for numbers of 32
+/// bits.
+pub(super) fn encode(draft: Draft<'_>, request: &Digest) -> Option<Vec<Vec<u8>>> {
+    let Draft { files, steps, said, book } = draft;
+    let files = placed(&files);
+    let (body, told) = body(steps, &files);
+    let body = sealed(BODY, body);
+    let counts = [said.len(), told.len(), length(&body), book.len()];
+    let head = sealed(HEAD, head(&files, request, counts).into_iter().chain([said, told]).collect());
+    let fits = u32::try_from(length(&head).max(length(&body))).is_ok();
+    let first = (length(&head) as u64).to_le_bytes().to_vec();
+    fits.then(|| [vec![first], head, body, vec![book]].into_iter().flatten().collect())
+}
+
+fn sealed(kind: &str, parts: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    [ouro_cache::sum_of(kind, &parts)].into_iter().chain(parts).collect()
+}
+
+fn length(parts: &[Vec<u8>]) -> usize {
+    parts.iter().map(Vec::len).sum()
 }
 
 /// A file in its place.
@@ -101,7 +112,8 @@ fn worth_opening<'a>(folders: impl Iterator<Item = &'a str>) -> HashSet<&'a str>
     opened
 }
 
-fn head(draft: &Draft<'_>, placed: &[Placed<'_>], request: &Digest, body: usize) -> Vec<u8> {
+/// But for what was said and told; `counts` are of that, and of what follows the head.
+fn head(placed: &[Placed<'_>], request: &Digest, counts: [usize; 4]) -> Vec<Vec<u8>> {
     let mut text = Text::default();
     let (mut folders, mut stamps, mut names, mut roles) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for group in placed.chunk_by(|a, b| a.folder == b.folder) {
@@ -115,10 +127,9 @@ fn head(draft: &Draft<'_>, placed: &[Placed<'_>], request: &Digest, body: usize)
             roles.push(packed_roles(&file.known));
         }
     }
-    let told = postcard::to_stdvec(&draft.told).expect("BUG: bytes are plain data");
-    let counts = [folders.len() / 8, roles.len(), text.0.len(), draft.said.len(), told.len(), body, draft.book.len()];
-    let counts: Vec<u8> = counts.iter().flat_map(|count| (*count as u64).to_le_bytes()).collect();
-    [request.as_bytes(), &counts[..], &folders, &stamps, &names, &roles, &text.0, &draft.said, &told].concat()
+    let counts = [folders.len() / 8, roles.len(), text.0.len()].into_iter().chain(counts);
+    let counts = counts.flat_map(|count| (count as u64).to_le_bytes()).collect();
+    vec![request.as_bytes().to_vec(), counts, folders, stamps, names, roles, text.0]
 }
 
 /// Texts one after the other, each ended by a zero byte.
@@ -134,20 +145,26 @@ impl Text {
     }
 }
 
-fn body(draft: &Draft<'_>, placed: &[Placed<'_>]) -> Vec<u8> {
+/// The parts of the body, and what actions told.
+fn body<'a>(steps: impl Iterator<Item = Step<'a>>, placed: &[Placed<'_>]) -> (Vec<Vec<u8>>, Vec<u8>) {
     let digests = placed.iter().flat_map(|file| file.known.digest.map_or([0; 32], |digest| *digest.as_bytes()));
     let mut body = Body { numbers: (0..).zip(placed).map(|(number, file)| (file.path, number)).collect(), ..Body::default() };
-    draft.steps.iter().for_each(|step| body.add(step));
+    let mut told: Vec<(StepId, Vec<u8>)> = Vec::new();
+    for (step, number) in steps.zip(0..) {
+        body.add(&step);
+        if !step.told.is_empty() {
+            told.push((StepId(number), step.told));
+        }
+    }
     let counts = [body.rows.len() / Row::SIZE, body.ids.len() / 4, body.uses.len() / 4, body.words.0.len(), body.data.len()];
     let counts = counts.iter().flat_map(|count| (*count as u64).to_le_bytes());
-    let mut bytes: Vec<u8> = digests.chain(counts).collect();
-    [body.rows, body.ids, body.uses, body.words.0, body.data].iter().for_each(|part| bytes.extend(part));
-    bytes
+    let told = postcard::to_stdvec(&told).expect("BUG: bytes are plain data");
+    (vec![digests.chain(counts).collect(), body.rows, body.ids, body.uses, body.words.0, body.data], told)
 }
 
 #[derive(Default)]
-struct Body<'a> {
-    numbers: HashMap<&'a str, u32>,
+struct Body<'f, 'a> {
+    numbers: HashMap<&'f str, u32>,
     known_words: HashMap<&'a str, [u8; 4]>,
     rows: Vec<u8>,
     ids: Vec<u8>,
@@ -156,7 +173,7 @@ struct Body<'a> {
     data: Vec<u8>,
 }
 
-impl<'a> Body<'a> {
+impl<'a> Body<'_, 'a> {
     fn add(&mut self, step: &Step<'a>) {
         let row = Row {
             ids: (self.ids.len() / 4) as u32,

@@ -56,6 +56,10 @@ pub fn differences(spec: &MapSpec, pinned: &MapFacts, page_size: u32) -> Vec<Dif
     let ignored = OF_DESCRIPTORS | if is_device { RDONLY_PROG } else { 0 };
     compare("flags", (pinned.flags & !ignored).to_string(), (spec.flags & !ignored).to_string());
     compare("map_extra", pinned.map_extra.to_string(), spec.map_extra.to_string());
+    let card = |card: Option<u32>| {
+        card.map_or_else(|| "none".to_owned(), |card| if card == 0 { "gone".to_owned() } else { card.to_string() })
+    };
+    compare("the index of its network card", card(pinned.card), card(spec.card));
     compare("frozen", pinned.frozen.to_string(), spec.frozen.to_string());
     found
 }

@@ -102,7 +102,7 @@ pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Resu
 }
 
 fn loader<'a>(options: &VerifyOptions, core: CoreTypes) -> Loader<'a> {
-    Loader::new(LoadOptions { core, whole_log: options.whole_log })
+    Loader::new(LoadOptions { core, whole_log: options.whole_log, card: None })
 }
 
 /// A program whose object the bundle does not have is one in an empty object.

@@ -161,6 +161,11 @@ mod tests {
             ]
         );
         assert_eq!(differences(&spec("array", 4), &pinned(2, 4), 4096), []);
+        let moved = |card| MapFacts { card, ..pinned(2, 4) };
+        let on_card = MapSpec { card: Some(3), ..spec("array", 4) };
+        let card = |pinned| differences(&on_card, &moved(pinned), 4096).iter().map(Difference::to_string).collect::<Vec<_>>();
+        let said = |pinned: &str| vec![format!("the index of its network card is {pinned}, declared is 3")];
+        assert_eq!([None, Some(0), Some(2), Some(3)].map(card), [said("none"), said("gone"), said("2"), vec![]]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub const EDGE_PREFIX: &str = "__ouro_edge_";
 pub const COUNTING: &str = "__ouro_counting";
 
 /// A chain as it is deployed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,

@@ -359,4 +359,21 @@ mod tests {
         }
         assert!(told(libc::EINVAL).to_string().contains("takes no `xdp` programs"));
     }
+
+    /// A card's driver says why in the verifier's log, or nowhere.
+    #[test]
+    fn what_a_card_refuses_is_told_with_its_device() {
+        let told = |errno: i32, log: &str| {
+            let refused = Refused { error: io::Error::from_raw_os_error(errno), log: log.to_owned() };
+            not_on_card("parse", 1, refused)
+        };
+        let device = sys::device_name(1).unwrap();
+        let silent = told(libc::EOPNOTSUPP, "").to_string();
+        assert!(silent.starts_with(&format!("cannot load `parse`: the network card of `{device}` does not take it")), "{silent}");
+        let said = told(libc::EOPNOTSUPP, "0: (b7) r0 = 2\n[nfp] unsupported function id: 5\nprocessed 2 insns\n").to_string();
+        assert!(said.contains("rejected `parse`: [nfp] unsupported function id: 5"), "{said}");
+        let jit = told(libc::EINVAL, "0: (b7) r0 = 2\n1: (95) exit\nprocessed 2 insns\n").to_string();
+        assert!(jit.contains(&format!("the network card of `{device}` does not take it")), "{jit}");
+        assert!(matches!(told(libc::EPERM, ""), Error::NotPermitted(_)));
+    }
 }

@@ -9,6 +9,7 @@ use ouro_rules::manifest::{Attach, Layout, MapSpec, OnChange, PacketTest, XdpMod
 use crate::chain::{Chain, DROP, count, map, xdp};
 use crate::missing::lacks_netdevsim;
 use crate::support::{Lab, NEAR, bpftool, is_gone, lab, sh};
+use crate::variants::variants;
 use crate::{deploy, deployed, map_pin, nothing_left, redeployed, status, undeployed};
 
 const KNOBS: &str = "/sys/kernel/debug/netdevsim";
@@ -169,6 +170,10 @@ fn state_goes_over_to_a_card_and_back() {
         let index = status(lab).hooks[0].ifindex.map(u64::from);
         assert_eq!(held(lab), (vec![(7, 70)], index));
         assert_eq!((status(lab).problems, card.runs() > 0), (vec![], true));
+        for is_on_card in [false, true] {
+            ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap();
+            assert_eq!((status(lab).problems, card.runs() > 0), (vec![], is_on_card));
+        }
         deployed(lab, &bundle(xdp(&card.device), OnChange::Copy));
         assert_eq!((held(lab), card.runs()), ((vec![(7, 70)], None), 0));
         undeployed(lab, "fw");
@@ -202,6 +207,31 @@ fn a_chain_is_on_one_card_and_nowhere_else() {
         let attach = vec![offload(&card.device)];
         let error = ouro_deploy::reattach(&lab.bpffs, "fw", &mut |_| attach.clone(), &mut |_| {}).unwrap_err();
         assert!(matches!(conflicts(error).as_slice(), [Conflict::OtherCard { .. }]));
+        undeployed(lab, "fw");
+    });
+}
+
+/// Of candidates a card takes others than the kernel does.
+#[test]
+fn the_first_candidate_that_a_card_takes_is_chosen() {
+    if lacks_netdevsim() {
+        return;
+    }
+    lab(|lab| {
+        let card = Card::new(78);
+        let chain = |attach: Attach| {
+            move |body: &str| {
+                let globals = "const volatile __u64 limit = 7;".to_owned();
+                Chain { globals, ..Chain::new("fw") }.program("watch", "xdp", body, &[]).attach(&[attach.clone()])
+            }
+        };
+        let bodies: &[(&str, &str, &[&str])] =
+            &[("choosy", "return limit ? XDP_PASS : XDP_DROP;", &[]), ("plain", "return XDP_PASS;", &[])];
+        for (attach, taken) in [(xdp(&card.device), "choosy"), (offload(&card.device), "plain")] {
+            deployed(lab, &variants(lab, "watch", &chain(attach), bodies));
+            assert_eq!(status(lab).programs[0].candidate.as_deref(), Some(taken));
+        }
+        assert!(card.runs() > 0);
         undeployed(lab, "fw");
     });
 }
@@ -274,6 +304,9 @@ fn a_card_that_goes_takes_all_with_it_and_leaves_no_mess() {
         assert_eq!(card.device, before.hooks[0].hook.interface().unwrap());
         deployed(lab, &on(&card).bundle(lab.folder()));
         assert_eq!((held(lab).0, card.runs() > 0, status(lab).problems), (vec![], true, vec![]));
+        let error = ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("it was loaded for one that is gone"), "{error}");
+        assert_eq!((card.runs() > 0, status(lab).problems), (true, vec![]));
         drop(card);
         let dead = status(lab);
         ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap();

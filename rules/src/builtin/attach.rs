@@ -90,8 +90,8 @@ fn devices() -> Vec<RecordSpec> {
                 AttrSpec::new(
                     "mode",
                     AttrType::String,
-                    "`native` in the driver, `generic` in the stack, `offload` on the network card itself, which takes a chain \
-                     without jumps and global variables, its `hash` and `array` maps, and one device.",
+                    "`native` in the driver, `generic` in the stack, `offload` on the network card itself: for a chain \
+                     without jumps and global variables, whose maps are `hash` or `array`, on one device.",
                 )
                 .allowed(&["native", "generic", "offload"])
                 .default(Value::Str("native".into())),

@@ -39,7 +39,8 @@ pub struct Verdict {
     pub log: String,
 }
 
-/// Judges the programs of a bundle, all candidates of each, with a jump table and maps of their own. Fails only without the rights to try.
+/// Judges the programs of a bundle, all candidates of each, with a jump table and maps of their own. The kernel judges programs for a
+/// network card, too: that need not be here. Fails only without the rights to try.
 pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
     let manifest = &bundle.manifest;
     kernel::require_capabilities(manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty)))?;

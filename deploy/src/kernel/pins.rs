@@ -111,8 +111,7 @@ pub(crate) fn program_id(path: &Path) -> Result<Option<u32>, Error> {
         Err(error) if is_of_gone_card(&error) => told(&fd, "prog_id"),
         info => info.map(|words| words[1]),
     };
-    let failed = |error| Error::io(format!("cannot read the state of `{}`", path.display()), error);
-    open(path, Kind::Program)?.map(|fd| id(fd).map_err(failed)).transpose()
+    open(path, Kind::Program)?.map(|fd| id(fd).map_err(|error| unreadable(path, error))).transpose()
 }
 
 /// The facts of a pinned map.
@@ -142,7 +141,7 @@ fn facts_of_map(fd: &OwnedFd, path: &Path) -> Result<MapFacts, Error> {
         Err(error) if is_of_gone_card(&error) => facts_of_gone_map(fd),
         info => info.and_then(|words| facts_in(fd, &words)),
     };
-    facts.map_err(|error| Error::io(format!("cannot read the state of `{}`", path.display()), error))
+    facts.map_err(|error| unreadable(path, error))
 }
 
 fn facts_in(fd: &OwnedFd, words: &[u32; 32]) -> io::Result<MapFacts> {
@@ -187,7 +186,11 @@ fn told(fd: &OwnedFd, what: &str) -> io::Result<u32> {
 }
 
 fn words(fd: &OwnedFd, path: &Path) -> Result<[u32; 32], Error> {
-    sys::info(fd.as_fd()).map_err(|error| Error::io(format!("cannot read the state of `{}`", path.display()), error))
+    sys::info(fd.as_fd()).map_err(|error| unreadable(path, error))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot read the state of `{}`", path.display()), error)
 }
 
 /// The program in a slot of a pinned jump table; `None` if the slot is empty.

@@ -222,7 +222,7 @@ fn the_first_candidate_that_a_card_takes_is_chosen() {
         let chain = |attach: Attach| {
             move |body: &str| {
                 let globals = "const volatile __u64 limit = 7;".to_owned();
-                Chain { globals, ..Chain::new("fw") }.program("watch", "xdp", body, &[]).attach(&[attach.clone()])
+                Chain { globals, ..Chain::new("fw") }.program("watch", "xdp", body, &[]).attach(std::slice::from_ref(&attach))
             }
         };
         let bodies: &[(&str, &str, &[&str])] =

@@ -2,6 +2,8 @@
 //!
 //! Knows what all cards lack (kernel/bpf/offload.c); what one lacks, its driver tells when it is asked.
 
+use std::sync::Arc;
+
 use super::{Draft, Graph, all_maps};
 use crate::attr::Spanned;
 use crate::diagnostic::Diagnostic;
@@ -17,8 +19,7 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
     findings.extend(elsewhere(draft, item));
     findings.extend(jumps(graph, item));
     findings.extend(tables(draft, item));
-    let tried = graph.programs.iter().flat_map(|program| program.tried());
-    findings.extend(tried.flat_map(|program| program_findings(program, item)));
+    findings.extend(graph.programs.iter().flat_map(|program| programs(program.tried(), item)));
     findings.extend(all_maps(graph).filter_map(|map| map_finding(map, item)));
     findings
 }
@@ -48,6 +49,12 @@ fn tables(draft: &Draft<'_>, item: &Spanned) -> Option<Diagnostic> {
     let finding = Diagnostic::error(&extension.item.span, "no function of a program on a network card can be replaced");
     let finding = finding.related(&item.span, "the chain is attached to a card here");
     Some(finding.help(format!("call the function that is meant; {NATIVE}")))
+}
+
+/// Of candidates one will do.
+fn programs(tried: &[Arc<ProgramInfo>], item: &Spanned) -> Vec<Diagnostic> {
+    let each: Vec<Vec<Diagnostic>> = tried.iter().map(|program| program_findings(program, item)).collect();
+    if each.iter().any(Vec::is_empty) { Vec::new() } else { each.concat() }
 }
 
 fn program_findings(program: &ProgramInfo, item: &Spanned) -> Vec<Diagnostic> {

@@ -99,3 +99,18 @@ fn near_mistakes_are_told_with_what_was_meant() {
     workspace.write("fw/BUILD.ouro", "filegroup(name = \"a\",\n\nfilegroup(name = \"b\", srcs = [])\nfilegroup = 1\n");
     workspace.fails(1, &["build", "//fw:a"]).says("this `(` is never closed").says("1 | filegroup(name = \"a\",");
 }
+
+/// A network card has maps and no other memory; the deploy would be told by the verifier, without the variable's name.
+#[test]
+fn a_global_variable_of_a_chain_for_a_card_is_a_finding_of_the_build() {
+    let source = "#include <ouro/program.h>\nconst volatile __u32 limit = 7;\nSEC(\"xdp\") int p(struct xdp_md *ctx) { return ctx->data_end - ctx->data > limit ? XDP_PASS : XDP_DROP; }\n\
+                  char _license[] SEC(\"license\") = \"GPL\";\n";
+    let build = "bpf_program(name = \"p\", srcs = [\"p.c\"], type = \"xdp\")\n\
+                 bpf_chain(name = \"card\", entry = \":p\", attach = [xdp(\"eth0\", mode = \"offload\")])\n";
+    let workspace = Workspace::with(&[("fw/BUILD.ouro", build), ("fw/p.c", source)]);
+    let said = workspace.fails(1, &["build", "//..."]);
+    said.says("`//fw:p` has the global variable `limit`, and the network card of `eth0` has none")
+        .says("`//fw:card` asks for the card");
+    workspace.edit("fw/p.c", "const volatile __u32 limit = 7;", "enum { limit = 7 };");
+    workspace.ok(&["build", "//..."]);
+}

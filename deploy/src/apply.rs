@@ -44,7 +44,7 @@ impl<'a> Target<'a> {
     /// `bundle` is what generations are made from; none for steps that only remove.
     pub(crate) fn new(layout: &'a Layout, host: &'a Host, bundle: Option<&'a Bundle>) -> Target<'a> {
         let copied = Copied::default();
-        let options = LoadOptions::default();
+        let options = LoadOptions { card: bundle.and_then(|bundle| bundle.manifest.card), ..LoadOptions::default() };
         Target { layout, host, bundle, origin: None, options, loader: None, loaded: BTreeMap::new(), copied }
     }
 

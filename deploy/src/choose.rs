@@ -157,7 +157,7 @@ fn load_next(bundle: &Bundle, trials: &mut [Trial<'_>], core: CoreTypes) -> Resu
 
 /// With a jump table of their own: a program that only is verified can make a live one its own for ever.
 fn loader<'a>(bundle: &Bundle, core: CoreTypes) -> Result<Loader<'a>, Error> {
-    let mut loader = Loader::new(LoadOptions { core, whole_log: false });
+    let mut loader = Loader::new(LoadOptions { core, card: bundle.manifest.card, whole_log: false });
     let edges = u32::try_from(bundle.manifest.edges.len()).unwrap_or(u32::MAX);
     let failed = |error| Error::io("cannot create a jump table", error);
     let (table, counts) = kernel::passing(bundle.manifest.table_size, edges).map_err(failed)?;

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use ouro_rules::chain::MAX_DEPTH;
-use ouro_rules::manifest::OnChange;
+use ouro_rules::manifest::{OnChange, XdpMode};
 use serde::Serialize;
 
 use crate::hook::Hook;
@@ -116,6 +116,11 @@ pub enum Conflict {
         /// Where what they share is attached by.
         path: PathBuf,
     },
+    /// A network card runs what is loaded for it alone, and nothing else runs that.
+    OtherCard {
+        /// The hook.
+        hook: Hook,
+    },
     /// A hook of ours runs a program that is not ours.
     Changed {
         /// The hook.
@@ -211,6 +216,11 @@ impl Conflict {
                 "use the ouro that deployed them; or `rm {}`, which detaches all of them, and deploy each again",
                 path.display()
             ),
+            Conflict::OtherCard { .. } => {
+                "with `mode = \"offload\"` a chain is attached to one device, by its `attach` in the BUILD file: deploy that; for other \
+                 places make another `bpf_chain` of its programs"
+                    .to_owned()
+            }
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
@@ -304,6 +314,13 @@ impl fmt::Display for Conflict {
                     path.display()
                 )
             }
+            Conflict::OtherCard { hook: Hook::Xdp { interface, mode: XdpMode::Offload } } => {
+                write!(
+                    f,
+                    "the network card of `{interface}` runs what is loaded for it alone, and the chain is loaded for another place"
+                )
+            }
+            Conflict::OtherCard { hook } => write!(f, "{hook} cannot run a chain that is loaded for a network card"),
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
             Conflict::OtherNamespace { hook, .. } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {

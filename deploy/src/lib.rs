@@ -21,6 +21,7 @@ mod meta;
 mod migrate;
 mod object;
 mod observe;
+mod offload;
 mod problem;
 mod rehearsal;
 mod rejection;
@@ -65,6 +66,7 @@ pub use verify::{Verdict, VerifyOptions, verify_bundle, verify_object};
 
 use choose::choose;
 use kernel::{CoreTypes, Lock};
+use offload::bind;
 
 /// Where the bpffs is on nearly every machine.
 pub const BPFFS: &str = "/sys/fs/bpf";
@@ -75,7 +77,8 @@ pub fn plan(bpffs: &Path, bundle: &Bundle, options: &Options) -> Result<Plan, Er
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let mut observed = observe(bpffs, layout.name())?;
     observed.look_at(&layout, &bundle.manifest.attach);
-    let (bundle, choices) = choose(bundle, CoreTypes::of(bundle, options.btf.as_ref()))?;
+    let bundle = bind(bundle, &observed.host);
+    let (bundle, choices) = choose(&bundle, CoreTypes::of(&bundle, options.btf.as_ref()))?;
     Ok(diff(&bundle, &observed, options).map_err(Error::Conflicts)?.with(choices))
 }
 
@@ -86,8 +89,9 @@ pub fn rehearse(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut
     let layout = Layout::new(bpffs, &bundle.manifest.name)?;
     let mut observed = observe(bpffs, layout.name())?;
     observed.look_at(&layout, &bundle.manifest.attach);
-    let core = CoreTypes::of(bundle, options.btf.as_ref());
-    let (bundle, choices) = choose(bundle, core.clone())?;
+    let bundle = bind(bundle, &observed.host);
+    let core = CoreTypes::of(&bundle, options.btf.as_ref());
+    let (bundle, choices) = choose(&bundle, core.clone())?;
     let plan = diff(&bundle, &observed, options).map_err(Error::Conflicts)?;
     rehearsal::rehearse(&bundle, &observed.host, core, progress)?;
     Ok(plan.with(choices))
@@ -101,8 +105,9 @@ pub fn deploy(bpffs: &Path, bundle: &Bundle, options: &Options, progress: &mut d
     let _lock = Lock::take(layout.folder())?;
     let mut observed = observe(bpffs, layout.name())?;
     observed.look_at(&layout, &bundle.manifest.attach);
-    let core = CoreTypes::of(bundle, options.btf.as_ref());
-    let (bundle, choices) = choose(bundle, core.clone())?;
+    let bundle = bind(bundle, &observed.host);
+    let core = CoreTypes::of(&bundle, options.btf.as_ref());
+    let (bundle, choices) = choose(&bundle, core.clone())?;
     let plan = diff(&bundle, &observed, options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
     target.load_with(core);

@@ -56,6 +56,10 @@ pub fn differences(spec: &MapSpec, pinned: &MapFacts, page_size: u32) -> Vec<Dif
     let ignored = OF_DESCRIPTORS | if is_device { RDONLY_PROG } else { 0 };
     compare("flags", (pinned.flags & !ignored).to_string(), (spec.flags & !ignored).to_string());
     compare("map_extra", pinned.map_extra.to_string(), spec.map_extra.to_string());
+    let card = |card: Option<u32>| {
+        card.map_or_else(|| "none".to_owned(), |card| if card == 0 { "gone".to_owned() } else { card.to_string() })
+    };
+    compare("the index of its network card", card(pinned.card), card(spec.card));
     compare("frozen", pinned.frozen.to_string(), spec.frozen.to_string());
     found
 }
@@ -157,6 +161,11 @@ mod tests {
             ]
         );
         assert_eq!(differences(&spec("array", 4), &pinned(2, 4), 4096), []);
+        let moved = |card| MapFacts { card, ..pinned(2, 4) };
+        let on_card = MapSpec { card: Some(3), ..spec("array", 4) };
+        let card = |pinned| differences(&on_card, &moved(pinned), 4096).iter().map(Difference::to_string).collect::<Vec<_>>();
+        let said = |pinned: &str| vec![format!("the index of its network card is {pinned}, declared is 3")];
+        assert_eq!([None, Some(0), Some(2), Some(3)].map(card), [said("none"), said("gone"), said("2"), vec![]]);
     }
 
     #[test]

@@ -13,13 +13,26 @@ use crate::diff::build;
 use crate::kernel::{CoreTypes, Host, Scratch, run_packet};
 use crate::layout::Layout;
 use crate::observe::Observed;
+use crate::offload::for_kernel;
 use crate::step::Step;
 
 /// The only generation of a rehearsal.
 const GENERATION: u32 = 1;
 
-/// Loads everything, with maps and tables of its own, then runs the tests.
+/// Loads everything, with maps and tables of its own, then runs the tests. A network card that is to run the chain is asked, too, but
+/// runs no test packets: the kernel does.
 pub(crate) fn rehearse(bundle: &Bundle, host: &Host, core: CoreTypes, progress: &mut dyn FnMut(&Step)) -> Result<(), Error> {
+    let Some(for_kernel) = for_kernel(bundle) else { return try_out(bundle, host, core, progress) };
+    try_out(&without_tests(bundle), host, core.clone(), progress)?;
+    if for_kernel.manifest.tests.is_empty() { Ok(()) } else { try_out(&for_kernel, host, core, &mut |_| {}) }
+}
+
+fn without_tests(bundle: &Bundle) -> Bundle {
+    let manifest = Manifest { tests: Vec::new(), ..bundle.manifest.clone() };
+    Bundle { manifest, ..bundle.clone() }
+}
+
+fn try_out(bundle: &Bundle, host: &Host, core: CoreTypes, progress: &mut dyn FnMut(&Step)) -> Result<(), Error> {
     let scratch = Scratch::new()?;
     let manifest = &bundle.manifest;
     let layout = Layout::new(&scratch.path(), &manifest.name)?;

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{Attach, Manifest, Netns};
+use ouro_rules::manifest::{Attach, Manifest, Netns, XdpMode};
 
 use crate::kernel::{self, Right, demands};
 use crate::layout::Layout;
@@ -62,6 +62,8 @@ fn of_manifest(manifest: &Manifest) -> BTreeSet<Right> {
 fn of_place(place: &Attach) -> Vec<Right> {
     match place {
         Attach::Uprobe(_) | Attach::Usdt(_) => vec![Right::Administer, Right::ReadFiles],
+        // Maps of a network card take it (`bpf_map_offload_map_alloc`).
+        Attach::Xdp { mode: XdpMode::Offload, .. } => vec![Right::Administer],
         Attach::UprobeMulti(_) => vec![Right::ReadFiles],
         Attach::Netns(Netns { path: Some(path), .. }) if path.starts_with("/proc/") => {
             vec![Right::ReadFiles, Right::LookIntoProcesses]

@@ -39,7 +39,8 @@ pub struct Verdict {
     pub log: String,
 }
 
-/// Judges the programs of a bundle, all candidates of each, with a jump table and maps of their own. Fails only without the rights to try.
+/// Judges the programs of a bundle, all candidates of each, with a jump table and maps of their own. The kernel judges programs for a
+/// network card, too: that need not be here. Fails only without the rights to try.
 pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
     let manifest = &bundle.manifest;
     kernel::require_capabilities(manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty)))?;
@@ -102,7 +103,7 @@ pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Resu
 }
 
 fn loader<'a>(options: &VerifyOptions, core: CoreTypes) -> Loader<'a> {
-    Loader::new(LoadOptions { core, whole_log: options.whole_log })
+    Loader::new(LoadOptions { core, whole_log: options.whole_log, card: None })
 }
 
 /// A program whose object the bundle does not have is one in an empty object.

@@ -83,6 +83,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         atomic: false,
         tests: Vec::new(),
         btf: None,
+        card: None,
     };
     Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: digest.to_owned() }
 }

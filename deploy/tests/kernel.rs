@@ -28,6 +28,8 @@ mod lost;
 mod maps;
 #[path = "kernel/missing.rs"]
 mod missing;
+#[path = "kernel/offload.rs"]
+mod offload;
 #[path = "kernel/order.rs"]
 mod order;
 #[path = "kernel/places.rs"]

@@ -127,7 +127,8 @@ fn link_program(
 ) -> Result<(Candidate, Vec<u8>, Facts), Vec<Diagnostic>> {
     let member = &spec.programs[index];
     let facts = object::inspect(object, expected)?;
-    let findings = object::check_globals(&expected.label, object, &tried.globals);
+    let mut findings = object::check_globals(&expected.label, object, &tried.globals);
+    findings.extend(globals_on_card(spec, &expected.label, object).filter(|_| !member.has_candidates()));
     if !findings.is_empty() {
         return Err(findings);
     }
@@ -145,6 +146,15 @@ fn link_program(
         requires: tried.requires.clone(),
     };
     Ok((candidate, linked, facts))
+}
+
+/// A network card has no memory that a program could reach without a map. Of candidates one without variables will do.
+fn globals_on_card(spec: &ChainSpec, label: &str, object: &[u8]) -> Option<Diagnostic> {
+    let card = spec.attach.iter().find(|point| point.is_offloaded())?.interface()?;
+    let global = object::globals(object).ok()?.into_iter().next()?;
+    let message = format!("`{label}` has the global variable `{}`, and the network card of `{card}` has none", global.name);
+    let help = "write what is constant as an `enum` or a macro, and keep what changes in an `array` map; or attach with `mode = \"native\"`";
+    Some(Diagnostic::bare(message).note(format!("`{}` asks for the card", spec.chain)).help(help))
 }
 
 /// What is wrong with extensions and the functions that they replace.
@@ -247,6 +257,7 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
         atomic: spec.atomic,
         tests: spec.tests.clone(),
         btf: btf.map(|btf| Digest::of(btf).to_string()),
+        card: None,
     }
 }
 

@@ -24,7 +24,7 @@ pub use attach::{Attach, Direction, NetkitEnd, TcVia, XdpMode};
 pub use bytes::Bytes;
 pub use candidate::{Candidate, Settled};
 pub use layout::{Layout, Member};
-pub use map::{Content, Element, MapSpec, OnChange};
+pub use map::{CARD_MAPS, Content, Element, MapSpec, OnChange};
 pub use packet::{MAX_PACKET, MIN_PACKET, PacketTest};
 pub use place::{
     Cgroup, CgroupMode, Family, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, Netns, Order, PerfEvent,
@@ -55,7 +55,7 @@ pub const EDGE_PREFIX: &str = "__ouro_edge_";
 pub const COUNTING: &str = "__ouro_counting";
 
 /// A chain as it is deployed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
@@ -90,6 +90,9 @@ pub struct Manifest {
     /// kernel's. They are the file [`BTF_FILE`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub btf: Option<String>,
+    /// The index of the network device whose card it is loaded for; never in a bundle, as a deployer finds it on its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<u32>,
 }
 
 impl Manifest {

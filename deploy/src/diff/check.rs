@@ -16,6 +16,7 @@ use crate::hook::Hook;
 use crate::kernel::{Missing, find_filter};
 use crate::layout::check_name;
 use crate::observe::{Attachment, Observed};
+use crate::offload::other_card;
 
 pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], options: &Options) -> Vec<Conflict> {
     let mut found = names(bundle);
@@ -24,6 +25,7 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], optio
     found.extend(other_chain(bundle, observed, options));
     found.extend(twice(wanted));
     found.extend(hooks(observed, wanted));
+    found.extend(wanted.iter().filter_map(|hook| other_card(observed, hook, &bundle.manifest)));
     found.extend(wanted.iter().filter_map(|hook| unlike(observed, hook, &bundle.manifest)));
     found.extend(wanted.iter().filter_map(|hook| too_deep(observed, hook, &bundle.manifest)));
     found.extend(attachments(observed).filter(|conflict| !options.force_links || !matches!(conflict, Conflict::Changed { .. })));

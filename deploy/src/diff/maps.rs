@@ -133,9 +133,11 @@ fn ran(observed: &Observed) -> impl Iterator<Item = &Meta> {
     numbers.into_iter().filter_map(|number| observed.generations[&number].meta.as_ref()).chain(&observed.kept)
 }
 
-/// The maps of this name that programs ran with and are there, the newest first: pin and definition.
+/// The maps of this name that programs ran with and are there, the newest first: pin and definition. What was on a network card is
+/// gone with that, and nothing can be done about it.
 fn older<'a>(observed: &'a Observed, name: &str) -> impl Iterator<Item = (String, &'a MapSpec)> {
-    ran(observed).filter_map(|meta| named(meta, name)).filter(|(pin, _)| observed.maps.contains_key(pin))
+    let is_there = |pin: &String| observed.maps.get(pin).is_some_and(|map| !map.is_gone());
+    ran(observed).filter_map(|meta| named(meta, name)).filter(move |(pin, _)| is_there(pin))
 }
 
 /// The map of this name that a record knows: pin and definition.

@@ -10,10 +10,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use ouro_rules::manifest::{Content, MapSpec};
 use ouro_rules::map_type::{self, Size};
 
-use super::lacking;
 use super::map_types::MapTypes;
 use super::pins::MapFacts;
 use super::sys::{self, Batch, NewMap, Write};
+use super::{card, lacking};
 use crate::Error;
 use crate::migrate::{Elements, cpu_bytes};
 
@@ -83,12 +83,13 @@ pub(crate) fn create_empty_map(spec: &MapSpec, types: Option<&MapTypes>) -> Resu
         types: types.filter(|_| !WITHOUT_TYPES.contains(&ty.number)).map(|types| (types.btf.as_fd(), types.key, types.value)),
         inner: inner.as_ref().map(AsFd::as_fd),
         ops_type: 0,
+        card: spec.card.unwrap_or(0),
     };
     sys::lift_memory_limit();
     let without_types = || sys::new_map(&NewMap { types: None, ..shape });
     // Types are for people; a map that the kernel refuses for their sake is better than none. Of both errors the first tells more.
     sys::new_map(&shape).or_else(|error| without_types().map_err(|_| error)).map_err(|error| {
-        match lacking::map_type(ty.number, &error) {
+        match spec.card.map(|card| card::refused(card, &error)).or_else(|| lacking::map_type(ty.number, &error)) {
             Some(reason) => Error::Object { of: spec.name.clone(), reason },
             None => failed(error),
         }

@@ -54,6 +54,7 @@ pub(crate) fn create_dispatcher(section: &str, called: &[Called], table: &Path, 
         attach_btf_id: 0,
         attach_btf: None,
         modules: &[],
+        card: 0,
     };
     let fd = sys::prog_load(&program, 0, &mut []).map_err(failed)?;
     super::maps::pin(&fd, dispatcher)

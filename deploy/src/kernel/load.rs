@@ -16,7 +16,7 @@ use super::objects::{Opened, Shared};
 use super::prepare::{Kernel, Prepared};
 use super::types::{CoreTypes, Found};
 use super::verify::{self, Refused, Taken, Verified};
-use super::{maps, pins, sys, tables};
+use super::{card, maps, pins, sys, tables};
 use crate::Error;
 use crate::object::Reason;
 use crate::rejection::{Rejection, is_statistic};
@@ -28,6 +28,8 @@ pub(crate) struct LoadOptions {
     pub(crate) core: CoreTypes,
     /// Whether the verifier is to write its log of programs it takes, too.
     pub(crate) whole_log: bool,
+    /// The device whose card is to run the programs; none if the kernel is.
+    pub(crate) card: Option<u32>,
 }
 
 /// One program to be loaded.
@@ -87,6 +89,7 @@ impl<'a> Loader<'a> {
         sys::lift_memory_limit();
         let mut kernel = Kernel::default();
         kernel.types.core_from = options.core;
+        kernel.card = options.card;
         let (shared, objects) = (Shared::default(), BTreeMap::new());
         Loader { kernel, shared, objects, whole_log: options.whole_log, of: std::marker::PhantomData }
     }
@@ -231,7 +234,7 @@ fn alike(kinds: impl Iterator<Item = Option<&'static str>>) -> Vec<Vec<usize>> {
 /// Has the kernel take a program, and pins it.
 fn take(request: &Request<'_>, prepared: &Prepared, whole_log: bool) -> Result<Taken, Error> {
     let taken = verify::load(&prepared.program(), prepared.calls(), whole_log)
-        .map_err(|refused| not_loaded(&request.program, prepared.kind(), refused))?;
+        .map_err(|refused| not_loaded(&request.program, prepared, refused))?;
     if let Some(pin) = &request.pin {
         maps::pin(&taken.program, pin)?;
     }
@@ -267,7 +270,26 @@ fn was_looked_at(log: &str) -> bool {
 }
 
 /// The verifier says why it refuses a program; before it is asked, the kernel may refuse the program's kind without a word.
-fn not_loaded(program: &str, kind: &str, refused: Refused) -> Error {
+fn not_loaded(program: &str, prepared: &Prepared, refused: Refused) -> Error {
+    match prepared.card() {
+        Some(card) => not_on_card(program, card, refused),
+        None => not_in_kernel(program, prepared.kind(), refused),
+    }
+}
+
+/// A card's driver may say why in the verifier's log; where it does not, the error is all there is.
+fn not_on_card(program: &str, card: u32, Refused { error, log }: Refused) -> Error {
+    if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) && !was_looked_at(&log) {
+        return Error::io(format!("cannot load `{program}` for a network card"), error);
+    }
+    let reason = card::refused(card, &error);
+    if was_looked_at(&log) {
+        return Error::Rejected(Box::new(Rejection::new(program, &io::Error::other(reason), log)));
+    }
+    object_error(program, reason)
+}
+
+fn not_in_kernel(program: &str, kind: &str, refused: Refused) -> Error {
     if was_looked_at(&refused.log) {
         return Error::Rejected(Box::new(Rejection::new(program, &refused.error, refused.log)));
     }
@@ -329,12 +351,29 @@ mod tests {
     fn errors_without_a_log_come_with_a_remedy() {
         let told = |errno: i32| {
             let refused = Refused { error: io::Error::from_raw_os_error(errno), log: String::new() };
-            not_loaded("parse", "xdp", refused)
+            not_in_kernel("parse", "xdp", refused)
         };
         for (errno, remedy) in [(libc::ENOMEM, "ulimit -l"), (libc::E2BIG, "split it"), (libc::EPERM, "run it as root")] {
             let error = told(errno);
             assert!(error.help().is_some_and(|help| help.contains(remedy)), "{error}");
         }
         assert!(told(libc::EINVAL).to_string().contains("takes no `xdp` programs"));
+    }
+
+    /// A card's driver says why in the verifier's log, or nowhere.
+    #[test]
+    fn what_a_card_refuses_is_told_with_its_device() {
+        let told = |errno: i32, log: &str| {
+            let refused = Refused { error: io::Error::from_raw_os_error(errno), log: log.to_owned() };
+            not_on_card("parse", 1, refused)
+        };
+        let device = sys::device_name(1).unwrap();
+        let silent = told(libc::EOPNOTSUPP, "").to_string();
+        assert!(silent.starts_with(&format!("cannot load `parse`: the network card of `{device}` does not take it")), "{silent}");
+        let said = told(libc::EOPNOTSUPP, "0: (b7) r0 = 2\n[nfp] unsupported function id: 5\nprocessed 2 insns\n").to_string();
+        assert!(said.contains("rejected `parse`: [nfp] unsupported function id: 5"), "{said}");
+        let jit = told(libc::EINVAL, "0: (b7) r0 = 2\n1: (95) exit\nprocessed 2 insns\n").to_string();
+        assert!(jit.contains(&format!("the network card of `{device}` does not take it")), "{jit}");
+        assert!(matches!(told(libc::EPERM, ""), Error::NotPermitted(_)));
     }
 }

@@ -7,6 +7,7 @@ mod attach_type;
 mod binary;
 mod bpffs;
 mod caps;
+mod card;
 mod clsact;
 mod contents;
 pub(crate) mod demands;

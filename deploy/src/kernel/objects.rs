@@ -9,15 +9,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ouro_rules::manifest::Scalar;
+use ouro_rules::manifest::{CARD_MAPS, Scalar};
+use ouro_rules::map_type::MAP_TYPES;
 use ouro_rules::object;
 
-use super::lacking;
 use super::load::{Trouble, pinned};
 use super::prepare::{Kernel, Prepared};
 use super::settings::Settings;
 use super::sys::{self, NewMap};
 use super::types::Found;
+use super::{card, lacking};
 use crate::object::{ExternKind, MapDef, Object, Reason, SETTINGS, Targets, Value, for_old_kernels};
 
 const PERF_EVENT_ARRAY: u32 = 4;
@@ -78,6 +79,8 @@ impl Opened {
             object.fit(&Targets { kernel: kernel.types.core()?, module: &module });
         }
         set(&mut object, &kernel.settings);
+        let on_card = object.maps.iter_mut().filter(|map| is_for_card(map));
+        on_card.for_each(|map| map.card = kernel.card);
         let loaded = object.btf.as_deref().map(load_btf).transpose();
         let untyped = loaded.as_ref().err().map(|error| format!("the kernel does not take the object's BTF: {error}"));
         let btf = loaded.ok().flatten().map(Arc::new);
@@ -201,8 +204,17 @@ fn cannot_fill(map: &MapDef, error: io::Error) -> Trouble {
     Trouble::System(format!("cannot fill the map `{}`", map.name), error)
 }
 
+/// Whether a network card that runs the programs has the map, too.
+fn is_for_card(map: &MapDef) -> bool {
+    MAP_TYPES.iter().any(|ty| ty.number == map.ty && CARD_MAPS.contains(&ty.name))
+}
+
 /// Creates a map; of a section of data, with its first contents.
 fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Trouble> {
+    if map.card.is_some() && map.data.is_some() {
+        let reason = format!("it has variables or texts in `{}`, and a network card knows no memory but maps", map.name);
+        return Err(Trouble::Object(reason));
+    }
     let failed = |error| not_created(map, error);
     let inner = map.inner.as_deref().map(|inner| create(inner, types)).transpose()?;
     let new = NewMap {
@@ -218,6 +230,7 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
             .map(|btf| (btf, map.key_type, map.value_type))
             .filter(|_| !UNTYPED.contains(&map.ty) && (map.key_type, map.value_type) != (0, 0)),
         inner: inner.as_ref().map(AsFd::as_fd),
+        card: map.card.unwrap_or(0),
         ..NewMap::default()
     };
     let created = match sys::new_map(&new) {
@@ -239,7 +252,7 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
 }
 
 fn not_created(map: &MapDef, error: io::Error) -> Trouble {
-    match lacking::map_type(map.ty, &error) {
+    match map.card.map(|card| card::refused(card, &error)).or_else(|| lacking::map_type(map.ty, &error)) {
         Some(reason) => Trouble::Object(format!("the map `{}` cannot be created: {reason}", map.name)),
         None => Trouble::System(format!("cannot create the map `{}`", map.name), error),
     }

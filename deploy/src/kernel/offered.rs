@@ -211,6 +211,7 @@ fn load(types: &KernelTypes, ty: &Hook, target: Target) -> io::Result<OwnedFd> {
         attach_btf_id: found.as_ref().map_or(0, |found| found.id),
         attach_btf: found.as_ref().and_then(|found| found.module()),
         modules: &[],
+        card: 0,
     };
     sys::prog_load(&program, 0, &mut [])
 }

@@ -59,6 +59,16 @@ pub struct MapFacts {
     pub map_extra: u64,
     /// Whether user space can write it no more.
     pub frozen: bool,
+    /// The index of the network device whose card has it, 0 when that is gone; none of a map in the kernel's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub card: Option<u32>,
+}
+
+impl MapFacts {
+    /// Whether it was on a network card, and went with it.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.card == Some(0)
+    }
 }
 
 /// A link as the kernel has it.
@@ -97,7 +107,11 @@ fn is(fd: &OwnedFd, kind: Kind) -> io::Result<bool> {
 
 /// The id of a pinned program.
 pub(crate) fn program_id(path: &Path) -> Result<Option<u32>, Error> {
-    open(path, Kind::Program)?.map(|fd| words(&fd, path).map(|words| words[1])).transpose()
+    let id = |fd: OwnedFd| match sys::info(fd.as_fd()) {
+        Err(error) if is_of_gone_card(&error) => told(&fd, "prog_id"),
+        info => info.map(|words| words[1]),
+    };
+    open(path, Kind::Program)?.map(|fd| id(fd).map_err(|error| unreadable(path, error))).transpose()
 }
 
 /// The facts of a pinned map.
@@ -123,8 +137,14 @@ pub(crate) fn facts_of_link(fd: &OwnedFd, path: &Path) -> Result<LinkFacts, Erro
 }
 
 fn facts_of_map(fd: &OwnedFd, path: &Path) -> Result<MapFacts, Error> {
-    let words = words(fd, path)?;
-    let frozen = is_frozen(fd).map_err(|error| Error::io(format!("cannot read the state of `{}`", path.display()), error))?;
+    let facts = match sys::info(fd.as_fd()) {
+        Err(error) if is_of_gone_card(&error) => facts_of_gone_map(fd),
+        info => info.and_then(|words| facts_in(fd, &words)),
+    };
+    facts.map_err(|error| unreadable(path, error))
+}
+
+fn facts_in(fd: &OwnedFd, words: &[u32; 32]) -> io::Result<MapFacts> {
     Ok(MapFacts {
         ty: words[0],
         id: words[1],
@@ -134,18 +154,43 @@ fn facts_of_map(fd: &OwnedFd, path: &Path) -> Result<MapFacts, Error> {
         flags: words[5],
         // struct bpf_map_info: the 80 bytes before it are all there on any kernel that has it.
         map_extra: u64::from(words[20]) | u64::from(words[21]) << 32,
-        frozen,
+        // The kernel tells it nowhere but in the descriptor's fdinfo.
+        frozen: told(fd, "frozen")? == 1,
+        card: Some(words[10]).filter(|card| *card != 0),
     })
 }
 
-/// The kernel tells it nowhere but in the descriptor's fdinfo.
-fn is_frozen(fd: &OwnedFd) -> io::Result<bool> {
+/// Of what was on a network card that is gone the kernel has no facts (`bpf_map_offload_info_fill`), but for its fdinfo.
+fn is_of_gone_card(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENODEV)
+}
+
+fn facts_of_gone_map(fd: &OwnedFd) -> io::Result<MapFacts> {
+    Ok(MapFacts {
+        id: told(fd, "map_id")?,
+        ty: told(fd, "map_type")?,
+        key_size: told(fd, "key_size")?,
+        value_size: told(fd, "value_size")?,
+        max_entries: told(fd, "max_entries")?,
+        frozen: told(fd, "frozen")? == 1,
+        card: Some(0),
+        ..MapFacts::default()
+    })
+}
+
+/// A number of a descriptor's fdinfo; 0 if it is not there.
+fn told(fd: &OwnedFd, what: &str) -> io::Result<u32> {
     let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    Ok(text.lines().any(|line| line.strip_prefix("frozen:").is_some_and(|value| value.trim() == "1")))
+    let value = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+    Ok(value.and_then(|value| value.trim().parse().ok()).unwrap_or(0))
 }
 
 fn words(fd: &OwnedFd, path: &Path) -> Result<[u32; 32], Error> {
-    sys::info(fd.as_fd()).map_err(|error| Error::io(format!("cannot read the state of `{}`", path.display()), error))
+    sys::info(fd.as_fd()).map_err(|error| unreadable(path, error))
+}
+
+fn unreadable(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot read the state of `{}`", path.display()), error)
 }
 
 /// The program in a slot of a pinned jump table; `None` if the slot is empty.

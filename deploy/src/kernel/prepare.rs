@@ -23,11 +23,13 @@ const FRAGS: u32 = 1 << 5;
 /// No kernel has such a helper: what calls it must not be reached.
 const NO_HELPER: i32 = 2_001_000_000;
 
-/// What is known of the running kernel.
+/// What is known of the running kernel, and of whom it has run the programs.
 #[derive(Default)]
 pub(super) struct Kernel {
     pub(super) types: KernelTypes,
     pub(super) settings: Settings,
+    /// The device whose card runs the programs; none if the kernel does.
+    pub(super) card: Option<u32>,
 }
 
 /// A program, ready to be loaded from any thread.
@@ -46,6 +48,7 @@ pub(super) struct Prepared {
     found: BTreeMap<usize, Option<Found>>,
     /// Their descriptors are open until the program is loaded; place 0 is the kernel's own.
     module_list: Vec<i32>,
+    card: Option<u32>,
     /// Descriptors in the instructions are open until the program is loaded.
     _maps: Vec<Arc<OwnedFd>>,
 }
@@ -66,12 +69,18 @@ impl Prepared {
             attach_btf_id: self.attach.as_ref().map_or(0, |found| found.id),
             attach_btf: self.attach.as_ref().and_then(Found::module),
             modules: &self.module_list,
+            card: self.card.unwrap_or(0),
         }
     }
 
     /// The prefix of its section.
     pub(super) fn kind(&self) -> &'static str {
         self.kind
+    }
+
+    /// The device whose card is to run it.
+    pub(super) fn card(&self) -> Option<u32> {
+        self.card
     }
 
     /// Which functions call which.
@@ -104,6 +113,7 @@ impl Prepared {
             btf,
             found: BTreeMap::new(),
             module_list: Vec::new(),
+            card: kernel.card,
             linked,
             _maps: Vec::new(),
         };

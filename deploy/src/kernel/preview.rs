@@ -6,9 +6,10 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
-use ouro_rules::manifest::Cgroup;
+use ouro_rules::manifest::{Cgroup, XdpMode};
 
 use super::attach_type;
+use super::card;
 use super::host::Host;
 use super::links::{netkit_type, tcx_type};
 use super::places::{self, Found, Missing};
@@ -22,6 +23,7 @@ pub(crate) fn look_at(hook: &Hook, link: &Path) -> Option<Missing> {
 
 fn found(hook: &Hook, link: &Path) -> Found<()> {
     match hook {
+        Hook::Xdp { interface, mode: XdpMode::Offload } => card::look_at(interface),
         Hook::Tcx { order, .. } | Hook::Netkit { order, .. } => places::order(hook, order, link).map(drop),
         Hook::Cgroup(place) => {
             places::cgroup(&place.path)?;

@@ -28,9 +28,17 @@ pub(super) fn other_table(hook: &Hook) -> Error {
 
 /// What the kernel's answer means for this hook.
 pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
+    let offloaded = matches!(hook, Hook::Xdp { mode: XdpMode::Offload, .. });
     let native = matches!(hook, Hook::Xdp { mode: XdpMode::Native, .. });
     let reason = match error.raw_os_error() {
         Some(libc::EPERM | libc::EACCES) => return Error::io(format!("cannot attach to {hook}"), error),
+        Some(libc::EBUSY) if offloaded => {
+            "the network card runs another program, or takes no other while it runs one; undeploy first, then deploy".to_owned()
+        }
+        Some(libc::EINVAL | libc::EOPNOTSUPP) if offloaded => {
+            "the network card does not take the program now, or it was loaded for one that is gone; use `mode = \"native\"`"
+                .to_owned()
+        }
         Some(libc::EBUSY | libc::EEXIST | libc::E2BIG) => "another program is attached there already".to_owned(),
         Some(libc::ENODEV) if hook.interface().is_some() => "there is no such device any more".to_owned(),
         Some(libc::ESTALE) => "the place has another revision than expected: somebody attached or detached there".to_owned(),
@@ -38,9 +46,6 @@ pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
         Some(libc::EOPNOTSUPP) if native => "the device's driver has no XDP; use `mode = \"generic\"`".to_owned(),
         Some(libc::ERANGE) if matches!(hook, Hook::Xdp { .. }) => {
             "the device's MTU is too large for XDP; lower it, or use `mode = \"generic\"`".to_owned()
-        }
-        Some(libc::EINVAL) if matches!(hook, Hook::Xdp { mode: XdpMode::Offload, .. }) => {
-            "the device cannot run the program on the card".to_owned()
         }
         Some(libc::EINVAL | libc::EOPNOTSUPP) | None => refused(hook, &error),
         Some(libc::ENOENT) if matches!(hook, Hook::PerfEvent(_)) => "this machine does not count it".to_owned(),

@@ -36,6 +36,7 @@ pub(crate) fn create_root(section: &str, verdict: i32, stub: &Path, table: &Path
         attach_btf_id: attach.as_ref().map_or(0, |found| found.id),
         attach_btf: attach.as_ref().and_then(Found::module),
         modules: &[],
+        card: 0,
     };
     let fd = sys::prog_load(&program, 0, &mut []).map_err(failed)?;
     sys::pin(fd.as_fd(), stub).map_err(|error| Error::io(format!("cannot pin `{}`", stub.display()), error))

@@ -310,6 +310,17 @@ pub(super) fn device_index(name: &str) -> io::Result<u32> {
     if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
 }
 
+/// The name of the device with this index in the current network namespace.
+pub(super) fn device_name(index: u32) -> io::Result<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: there is room for the longest name.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr().cast()) };
+    if found.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned())
+}
+
 /// A netlink socket of routing.
 pub(super) fn netlink_socket() -> io::Result<OwnedFd> {
     // SAFETY: gives a new file descriptor that nobody else has.

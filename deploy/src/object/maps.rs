@@ -47,6 +47,8 @@ pub(crate) struct MapDef {
     pub(super) place: Option<(usize, u64)>,
     /// Of a section of data, what is in it.
     pub(crate) data: Option<Data>,
+    /// The index of the network device whose card is to have it, which no object says.
+    pub(crate) card: Option<u32>,
 }
 
 /// What stands behind a key from the start.

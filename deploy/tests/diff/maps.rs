@@ -133,3 +133,19 @@ fn maps_of_an_earlier_version_are_adopted_with_what_they_hold() {
     assert!(found.contains(&Step::AdoptMap { map: pin(&new), from: "seen".to_owned() }), "{found:?}");
     assert!(!found.contains(&Step::RemoveMap { map: "seen".to_owned() }), "the generation before knows it by this pin");
 }
+
+/// A network card that is gone took what its maps held with it: there is nothing to keep, and what is left of them goes.
+#[test]
+fn maps_of_a_card_that_is_gone_are_in_nobodys_way() {
+    let on_card = |digest, card| {
+        let mut bundle = bundle(digest, &[]);
+        bundle.manifest.maps[0].card = Some(card);
+        bundle
+    };
+    let (old, new) = (on_card("a", 7), on_card("a", 9));
+    let mut observed = deployed(&old);
+    observed.maps = [(pin(&old), MapFacts { card: Some(7), ..seen() })].into();
+    assert!(matches!(conflicts(&new, &observed).as_slice(), [Conflict::MapChanged { remedy: Some(OnChange::Copy), .. }]));
+    observed.maps = [(pin(&old), MapFacts { card: Some(0), ..seen() })].into();
+    assert!(steps(&new, &observed).contains(&Step::CreateMap { map: pin(&new) }));
+}

@@ -168,6 +168,7 @@ impl Chain {
             atomic: self.atomic,
             tests: self.tests.clone(),
             btf: None,
+            card: None,
         };
         let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
         Bundle { manifest, objects, btf: None, digest }

@@ -71,6 +71,15 @@ pub fn lacks_security_module() -> bool {
     lacks
 }
 
+/// Whether there is no simulated network card: netdevsim is a module that is made for tests alone, and that Debian does not have.
+pub fn lacks_netdevsim() -> bool {
+    let lacks = !std::path::Path::new("/sys/bus/netdevsim").exists();
+    if lacks {
+        tell("skipped: no netdevsim, for which Linux is made with CONFIG_NETDEVSIM");
+    }
+    lacks
+}
+
 /// Whether the kernel is locked down and refuses this chain, of which nothing is left then.
 pub fn is_locked_down(lab: &Lab, what: &str, chain: &Chain) -> bool {
     let Err(error) = deploy(lab, &chain.bundle(lab.folder())) else {

@@ -28,7 +28,7 @@ fn chain(mid: &str) -> Chain {
 }
 
 /// The bundle of a chain in which a program has these candidates.
-fn variants(lab: &Lab, place: &str, chain: &dyn Fn(&str) -> Chain, bodies: &[Body<'_>]) -> Bundle {
+pub fn variants(lab: &Lab, place: &str, chain: &dyn Fn(&str) -> Chain, bodies: &[Body<'_>]) -> Bundle {
     let mut bundle = chain(bodies[0].1).bundle(lab.folder());
     let at = bundle.manifest.programs.iter().position(|program| program.name == place).unwrap();
     bundle.objects.remove(&bundle.manifest.programs[at].object);

@@ -87,9 +87,14 @@ fn devices() -> Vec<RecordSpec> {
             "Attaches to a device's receive path. Kernel 5.9; to share the device with other chains 5.10.",
             vec![
                 interface(),
-                AttrSpec::new("mode", AttrType::String, "`native` in the driver, `generic` in the stack, `offload` on the card.")
-                    .allowed(&["native", "generic", "offload"])
-                    .default(Value::Str("native".into())),
+                AttrSpec::new(
+                    "mode",
+                    AttrType::String,
+                    "`native` in the driver, `generic` in the stack, `offload` on the network card itself: for a chain \
+                     without jumps and global variables, whose maps are `hash` or `array`, on one device.",
+                )
+                .allowed(&["native", "generic", "offload"])
+                .default(Value::Str("native".into())),
                 AttrSpec::new(
                     "priority",
                     AttrType::Int,

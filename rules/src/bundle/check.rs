@@ -47,6 +47,9 @@ fn bad_number(manifest: &Manifest) -> Option<String> {
     if programs.is_empty() {
         return Some("it has no program".to_owned());
     }
+    if manifest.card.is_some() || manifest.maps.iter().any(|map| map.card.is_some()) {
+        return Some("it names a network card by an index, which only a deployer can know".to_owned());
+    }
     if i64::from(table) > MAX_TABLE || manifest.edges.len() > MAX_EDGES {
         return Some(format!("a table of {table} entries or {} edges is more than ouro makes", manifest.edges.len()));
     }

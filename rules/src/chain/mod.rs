@@ -5,6 +5,7 @@
 mod depth;
 mod extend;
 mod fit;
+mod offload;
 mod oldest;
 mod shape;
 mod slots;
@@ -156,6 +157,7 @@ pub fn validate(draft: &Draft<'_>) -> Result<ChainSpec, Vec<Diagnostic>> {
     let mut findings = shape::check(draft, &graph);
     findings.extend(fit::check(draft, &graph));
     findings.extend(extend::check(draft, &graph));
+    findings.extend(offload::check(draft, &graph));
     findings.extend(oldest::check(draft, &graph));
     findings.extend(too_many_edges(draft, &graph));
     let slots = slots::assign(draft, &graph).unwrap_or_else(|more| {

@@ -136,6 +136,11 @@ impl Attach {
         other
     }
 
+    /// Whether the device's card is to run the chain itself.
+    pub fn is_offloaded(&self) -> bool {
+        matches!(self, Attach::Xdp { mode: XdpMode::Offload, .. })
+    }
+
     /// A name that cannot be one, or leads elsewhere, of a manifest that nobody has checked.
     pub(crate) fn bad_name(&self) -> Option<String> {
         let bad = |what: &str, name: &str| Some(format!("`{name}` cannot name {what}"));

@@ -9,6 +9,9 @@ use super::layout::Layout;
 /// Hex digits of [`MapSpec::abi`].
 const ABI_DIGITS: usize = 12;
 
+/// The types of maps that network cards have (`bpf_map_offload_map_alloc`).
+pub const CARD_MAPS: [&str; 2] = ["hash", "array"];
+
 /// A map as the kernel is asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct MapSpec {
@@ -52,6 +55,9 @@ pub struct MapSpec {
     /// See `key_layout`.
     #[serde(default)]
     pub value_layout: Option<Layout>,
+    /// The index of the network device whose card has it; never in a bundle, as a deployer finds it on its machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<u32>,
 }
 
 /// One element of a map's first contents.
@@ -109,7 +115,9 @@ impl MapSpec {
         let facts = (&self.ty, self.key_size, self.value_size, self.max_entries, self.flags, self.map_extra);
         let inner = self.inner.as_ref().map(|inner| inner.abi());
         let text = serde_json::to_vec(&(facts, inner, &self.key_layout, &self.value_layout, self.frozen, contents));
-        let mut digits = Digest::of(&text.expect("BUG: a map is plain data")).to_string();
+        let mut text = text.expect("BUG: a map is plain data");
+        text.extend(self.card.iter().flat_map(|card| card.to_le_bytes()));
+        let mut digits = Digest::of(&text).to_string();
         digits.truncate(ABI_DIGITS);
         digits
     }
@@ -162,6 +170,8 @@ mod tests {
             MapSpec { frozen: true, ..spec() },
             MapSpec { frozen: true, ..filled },
             MapSpec { contents: vec![held], ..spec() },
+            MapSpec { card: Some(2), ..spec() },
+            MapSpec { card: Some(3), ..spec() },
         ];
         let abis: std::collections::BTreeSet<String> = different.iter().map(MapSpec::abi).chain([abi]).collect();
         assert_eq!(abis.len(), different.len() + 1);

@@ -22,6 +22,8 @@ pub(in crate::kernel) struct NewMap<'a> {
     pub(in crate::kernel) ops_type: u32,
     /// Of a map of maps, one such.
     pub(in crate::kernel) inner: Option<BorrowedFd<'a>>,
+    /// The device whose card has it; 0 for the kernel's memory.
+    pub(in crate::kernel) card: u32,
 }
 
 /// Creates a map.
@@ -36,6 +38,7 @@ pub(in crate::kernel) fn new_map(map: &NewMap<'_>) -> io::Result<OwnedFd> {
         .u32(16, map.flags)
         .u32(24, map.numa_node)
         .bytes(28, &name)
+        .u32(44, map.card)
         .u32(60, map.ops_type)
         .bytes(64, &map.extra.to_ne_bytes());
     if let Some(inner) = map.inner {

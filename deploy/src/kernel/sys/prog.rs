@@ -12,6 +12,7 @@ const PROG_LOAD: u32 = 5;
 const TRIES: usize = 5;
 
 /// What a program is loaded with.
+#[derive(Default)]
 pub(in crate::kernel) struct Program<'a> {
     /// `enum bpf_prog_type`.
     pub(in crate::kernel) ty: u32,
@@ -34,6 +35,8 @@ pub(in crate::kernel) struct Program<'a> {
     pub(in crate::kernel) attach_btf: Option<BorrowedFd<'a>>,
     /// The BTF of modules whose functions it calls, from place 1 on.
     pub(in crate::kernel) modules: &'a [i32],
+    /// The device whose card it is for; 0 for the kernel.
+    pub(in crate::kernel) card: u32,
 }
 
 /// Loads a program; the verifier writes to `log` what the bits of `level` ask for.
@@ -47,6 +50,7 @@ pub(in crate::kernel) fn prog_load(program: &Program<'_>, level: u32, log: &mut 
         .pointer(16, program.license.as_ptr())
         .u32(44, program.flags)
         .bytes(48, name)
+        .u32(64, program.card)
         .u32(68, program.attach_type)
         .u32(108, program.attach_btf_id);
     if level > 0 {

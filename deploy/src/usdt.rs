@@ -38,7 +38,7 @@ enum Operand {
 /// Reads what a note says of arguments. The error names the one that is not understood, and says why.
 pub(crate) fn parse(text: &str, machine: Machine) -> Result<Vec<Argument>, String> {
     let argument = |(number, word): (usize, &str)| {
-        argument(word, machine).map_err(|why| format!("its argument {number}, `{}`, {why}", word.escape_default()))
+        argument(word, machine).map_err(|why| format!("argument {number}, `{}`, {why}", word.escape_default()))
     };
     split(text).into_iter().enumerate().map(argument).collect()
 }
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_named() {
         for (machine, text, words) in [
-            (Machine::X86, "4@%eax what", "its argument 1, `what`, has no `@`"),
+            (Machine::X86, "4@%eax what", "argument 1, `what`, has no `@`"),
             (Machine::X86, "8f@%xmm0", "floating-point"),
             (Machine::X86, "8@%xmm0", "`%xmm0`, which is no register that programs can read"),
             (Machine::X86, "1@%ah", "`%ah`, which is no register"),

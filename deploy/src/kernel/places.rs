@@ -263,10 +263,9 @@ pub(super) fn usdt(place: &Usdt) -> Found<Vec<Probe>> {
 
 /// What programs are told of the arguments at these places.
 pub(super) fn specs(place: &Usdt, probes: &[Probe], table: &Arguments) -> Found<Vec<Spec>> {
-    let Usdt { binary, provider, probe, .. } = place;
     let unread = |why: String| {
-        Missing::new(format!("programs cannot read the arguments of `{provider}:{probe}` of `{binary}`: {why}"))
-            .help(format!("`readelf -n {binary}` shows where the compiler left them"))
+        Missing::new(format!("programs cannot read its arguments: {why}"))
+            .help(format!("`readelf -n {}` shows where the compiler left them", place.binary))
     };
     let machine = Machine::this().ok_or_else(|| unread("ouro does not know where this machine has them".to_owned()))?;
     let spec = |known: &Probe| usdt::spec(&usdt::parse(&known.arguments, machine)?, table);

@@ -319,8 +319,7 @@ fn what_cannot_be_read_is_told_before_anything_is_loaded() {
     strange();
     lab(|lab| {
         for (probe, words) in [
-            ("strange", "the arguments of `ouro:strange` of `"),
-            ("strange", "its argument 1, `8f@%xmm0`, is a floating-point number"),
+            ("strange", "programs cannot read its arguments: argument 1, `8f@%xmm0`, is a floating-point number"),
             ("element", "one is found by an index, of which libbpf's `usdt.bpf.h` knows since 1.7"),
         ] {
             let error = deploy(lab, &reading(&[probe]).bundle(lab.folder())).unwrap_err();

@@ -78,8 +78,8 @@ pub(crate) fn spec(arguments: &[Argument], table: &Arguments) -> Result<Spec, St
         return Err(format!("it has {} arguments, and programs can read {} of one", arguments.len(), table.most));
     }
     let mut spec = vec![0; table.size as usize];
-    for (argument, start) in arguments.iter().zip((table.first..).step_by(table.step.max(1) as usize)) {
-        let place = &mut spec[start as usize..(start + table.step) as usize];
+    for (argument, start) in arguments.iter().zip((table.first as usize..).step_by(table.step.max(1) as usize)) {
+        let place = spec.get_mut(start..start + table.step as usize).ok_or("its table has no room for them")?;
         argument.members(table)?.into_iter().for_each(|(bits, value)| write(place, bits, value));
     }
     write(&mut spec, table.count, arguments.len() as u64);
@@ -114,8 +114,10 @@ fn write(bytes: &mut [u8], (start, bits): Bits, value: u64) {
     for bit in 0..bits {
         let from = if is_reversed { (bits / 8 - 1 - bit / 8) * 8 + bit % 8 } else { bit };
         let (byte, mask) = (((start + bit) / 8) as usize, 1 << ((start + bit) % 8));
-        if value >> from & 1 != 0 {
-            bytes[byte] |= mask;
+        if value.checked_shr(from).unwrap_or(0) & 1 != 0
+            && let Some(byte) = bytes.get_mut(byte)
+        {
+            *byte |= mask;
         }
     }
 }

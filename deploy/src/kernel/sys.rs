@@ -23,7 +23,7 @@ pub(super) use link::{
     Relative, Uprobes, group_attach, group_detach, link_at, link_event, link_event_with, link_in_order, link_kprobes, link_map,
     link_netfilter, link_uprobes, link_walk, query, raw_tracepoint,
 };
-pub(super) use map::{NewMap, map_put, new_map};
+pub(super) use map::{NewMap, fill_arena, map_put, new_map};
 pub(super) use prog::{Program, prog_load};
 
 const MAP_CREATE: u32 = 0;

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, TABLE_MAP};
+use ouro_rules::manifest::{COUNTS_MAP, ManifestProgram, SPECS_MAP, TABLE_MAP};
 
 use crate::Error;
 use crate::change::Change;
@@ -235,6 +235,7 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
                 .try_for_each(|program| kernel::remove_pin(&layout.program(generation, &program.name)))?;
             kernel::remove_pin(&layout.table(generation))?;
             kernel::remove_pin(&layout.counts(generation))?;
+            kernel::remove_pin(&layout.specs(generation))?;
             kernel::remove_pin(&layout.next_meta(generation))?;
             kernel::remove_pin(&layout.meta(generation))?;
         }
@@ -277,8 +278,11 @@ fn meta_of(layout: &Layout, generation: u32) -> Result<Meta, Error> {
     Meta::read(&layout.meta(generation))?.and_then(Result::ok).ok_or_else(gone)
 }
 
-/// The pin of a declared map that a generation uses.
+/// The pin of a declared map that a generation uses, or of the one of its own that links need.
 fn place(layout: &Layout, generation: u32, map: &str) -> PathBuf {
+    if map == SPECS_MAP {
+        return layout.specs(generation);
+    }
     layout.map(pin_in(layout, generation, map).as_deref().unwrap_or(map))
 }
 
@@ -324,6 +328,9 @@ fn adopt(target: &Target<'_>, from: u32, generation: u32) -> Result<(), Error> {
     }
     if crate::observe::counts_edges(manifest) {
         kernel::pin_again(&layout.counts(from), &layout.counts(generation), Kind::Map)?;
+    }
+    if crate::observe::arguments(manifest).is_some() {
+        kernel::pin_again(&layout.specs(from), &layout.specs(generation), Kind::Map)?;
     }
     Ok(())
 }
@@ -404,6 +411,10 @@ fn load_all<'a>(target: &mut Target<'a>, generation: u32) -> Result<(), Error> {
         Ok(Request { pin, slot: table.clone().zip(program.slot), ..request(target, program)? })
     };
     let requests: Vec<Request<'a>> = there().map(placed).collect::<Result<_, Error>>()?;
+    if let Some(arguments) = crate::observe::arguments(manifest) {
+        kernel::create_specs(&layout.specs(generation), arguments, &meta_of(layout, generation)?.hooks)?;
+        target.loader().hand_in(SPECS_MAP, layout.specs(generation));
+    }
     let loader = target.loader();
     if manifest.table_size > 0 {
         loader.hand_in(TABLE_MAP, layout.table(generation));

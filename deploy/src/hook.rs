@@ -179,6 +179,11 @@ impl Hook {
         }
     }
 
+    /// Whether its link carries what programs read arguments by.
+    pub(crate) fn has_arguments(&self) -> bool {
+        matches!(self, Hook::Usdt(place) if place.arguments.is_some())
+    }
+
     /// How its program is replaced.
     pub fn renewal(&self) -> Renewal {
         match self {

@@ -104,6 +104,11 @@ impl Layout {
         self.own_maps(number).join("counts")
     }
 
+    /// Where the arguments of probes are, by the ids that their places have.
+    pub fn specs(&self, number: u32) -> PathBuf {
+        self.own_maps(number).join("specs")
+    }
+
     /// What the generation is.
     pub fn meta(&self, number: u32) -> PathBuf {
         self.own_maps(number).join("meta")

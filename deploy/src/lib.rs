@@ -31,6 +31,7 @@ mod root;
 mod status;
 mod step;
 mod trial;
+mod usdt;
 mod verify;
 
 use std::collections::BTreeMap;

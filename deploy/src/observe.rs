@@ -9,7 +9,7 @@ mod owners;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Attach, Manifest, StructOps};
+use ouro_rules::manifest::{Arguments, Attach, Manifest, StructOps};
 
 use crate::Error;
 use crate::dispatcher::Dispatcher;
@@ -82,6 +82,8 @@ pub struct Generation {
     pub slots: BTreeMap<u32, u32>,
     /// Its counts.
     pub counts: Option<MapFacts>,
+    /// What tells it where the arguments of probes are.
+    pub specs: Option<MapFacts>,
     /// The ids of its tables of functions, by their names.
     pub tables: BTreeMap<String, u32>,
     /// The ids of the links of its extensions, by their names.
@@ -143,14 +145,21 @@ impl Generation {
         });
         let table_right = manifest.table_size == 0 || self.table.as_ref().is_some_and(|table| table.frozen);
         let counts_right = !counts_edges(manifest) || self.counts.is_some();
+        let specs_right = arguments(manifest).is_none() || self.specs.is_some();
         let extended = manifest.extensions().all(|(program, _)| self.extensions.contains_key(program));
-        slots_right && table_right && counts_right && extended && manifest.tables().all(|table| self.tables.contains_key(table))
+        let tables_right = manifest.tables().all(|table| self.tables.contains_key(table));
+        slots_right && table_right && counts_right && specs_right && extended && tables_right
     }
 }
 
 /// Whether a chain has a map that counts.
 pub(crate) fn counts_edges(manifest: &Manifest) -> bool {
     manifest.counting && !manifest.edges.is_empty()
+}
+
+/// How programs of a chain read the arguments of the probes that it is attached to, if they do.
+pub(crate) fn arguments(manifest: &Manifest) -> Option<&Arguments> {
+    manifest.attach.iter().find_map(|point| if let Attach::Usdt(place) = point { place.arguments.as_ref() } else { None })
 }
 
 impl Observed {
@@ -256,6 +265,7 @@ fn generation(layout: &Layout, number: u32) -> Result<Generation, Error> {
     found.table = pins::map_facts(&layout.table(number))?;
     found.slots = slots(layout, number, &meta)?;
     found.counts = pins::map_facts(&layout.counts(number))?;
+    found.specs = pins::map_facts(&layout.specs(number))?;
     for table in meta.manifest.tables() {
         let facts = pins::map_facts(&layout.functions(number, table))?;
         found.tables.extend(facts.map(|facts| (table.to_owned(), facts.id)));
@@ -379,7 +389,7 @@ fn foreign(layout: &Layout, observed: &Observed) -> Result<Vec<PathBuf>, Error> 
         let number = *number;
         ours.extend([layout.generation(number), layout.programs(number), layout.own_maps(number)]);
         ours.extend([layout.table(number), layout.counts(number), layout.meta(number), layout.next_meta(number)]);
-        ours.extend([layout.live(number), layout.next_live(number)]);
+        ours.extend([layout.specs(number), layout.live(number), layout.next_live(number)]);
         let programs = generation.meta.iter().flat_map(|meta| &meta.manifest.programs);
         ours.extend(programs.map(|program| layout.program(number, &program.name)));
         ours.extend([layout.tables(number), layout.extensions(number)]);

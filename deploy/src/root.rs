@@ -88,7 +88,10 @@ mod tests {
                 let (binary, pattern) = (text(), text());
                 Attach::UprobeMulti(UprobeMulti { binary, pattern, pid: none, returns: false, session: false, sleepable })
             }
-            "usdt" => Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: none }),
+            "usdt" => {
+                let (binary, provider, probe) = (text(), text(), text());
+                Attach::Usdt(Usdt { binary, provider, probe, pid: none, arguments: None })
+            }
             "perf_event" => Attach::PerfEvent(PerfEvent { event: text(), sample: Sample::Period(1), cpu: none, pid: none }),
             "netfilter" => {
                 Attach::Netfilter(Netfilter { family: Family::Ipv4, at: NetfilterHook::Input, priority: 0, defrag: false })

@@ -1,5 +1,10 @@
 //! Tests on the real kernel, with real packets: need root, clang-19, iproute2, ping and bpftool.
 
+#[path = "kernel/arena.rs"]
+mod arena;
+#[cfg(target_arch = "x86_64")]
+#[path = "kernel/arguments.rs"]
+mod arguments;
 #[path = "kernel/chain.rs"]
 mod chain;
 #[path = "kernel/core.rs"]

@@ -18,7 +18,8 @@ use crate::diagnostic::{Diagnostic, did_you_mean};
 use crate::hook;
 use crate::label::Label;
 use crate::manifest::{
-    Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX, StructOps,
+    Arguments, Attach, BTF_FILE, COUNTING, Candidate, EDGE_PREFIX, FORMAT, Manifest, ManifestProgram, MapSpec, SLOT_PREFIX,
+    StructOps, Usdt,
 };
 use crate::object::{self, Expected, Facts, Side, Table};
 use crate::signature::{self, PublicKey};
@@ -79,7 +80,7 @@ pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>
     }
     let mut maps = maps(spec, &all_facts, &mut findings);
     findings.extend(extensions(spec, &programs, &linked));
-    let attach = tables(spec, &programs, &linked).unwrap_or_else(|finding| {
+    let attach = tables(spec, &programs, &linked).and_then(|attach| probes(attach, &linked)).unwrap_or_else(|finding| {
         findings.push(finding);
         Vec::new()
     });
@@ -193,6 +194,30 @@ fn tables(
         other => Ok(other.clone()),
     };
     spec.attach.iter().map(point).collect()
+}
+
+/// The attach points, with what the objects tell of how they read the arguments of declared probes: all from one table.
+fn probes(attach: Vec<Attach>, objects: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Attach>, Diagnostic> {
+    if !attach.iter().any(|point| matches!(point, Attach::Usdt(_))) {
+        return Ok(attach);
+    }
+    let mut first: Option<(&str, Arguments)> = None;
+    for (name, object) in objects {
+        match (&first, object::arguments(object)?) {
+            (Some((other, known)), Some(own)) if *known != own => {
+                let both = format!("`{other}` and `{name}` were compiled with different versions of libbpf's `usdt.bpf.h`");
+                return Err(Diagnostic::bare(both).help("include the same one in all programs of the chain"));
+            }
+            (None, Some(own)) => first = Some((name, own)),
+            _ => {}
+        }
+    }
+    let arguments = first.map(|(_, arguments)| arguments);
+    let point = |point| match point {
+        Attach::Usdt(place) => Attach::Usdt(Usdt { arguments: arguments.clone(), ..place }),
+        other => other,
+    };
+    Ok(attach.into_iter().map(point).collect())
 }
 
 /// The table of this name, or the only one.

@@ -2,6 +2,7 @@
 //!
 //! The waist of ouro: above it nothing needs a kernel, below it nothing needs sources.
 
+mod arguments;
 mod attach;
 mod bytes;
 mod candidate;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::requirement::Requirement;
 
+pub use arguments::{Arguments, Bits};
 pub(crate) use attach::is_device;
 pub use attach::{Attach, Direction, NetkitEnd, TcVia, XdpMode};
 pub use bytes::Bytes;
@@ -43,6 +45,10 @@ const BARE_PINS: u32 = 1;
 pub const TABLE_MAP: &str = "ouro_jumps";
 /// The per-CPU array in every object that counts what each edge did: `struct { u64 taken, missed; }` by edge id.
 pub const COUNTS_MAP: &str = "ouro_counts";
+/// The map of libbpf's `usdt.bpf.h` that tells where the arguments of declared probes are, by the cookies of their places.
+pub const SPECS_MAP: &str = "__bpf_usdt_specs";
+/// The map of the same header that stands for cookies where the kernel has none, which has no links for probes then, either.
+pub const PLACES_MAP: &str = "__bpf_usdt_ip_to_spec_id";
 /// The file of a bundle with a kernel's types.
 pub const BTF_FILE: &str = "btf";
 /// The section that holds what the bundle step links: slots, edge ids and the counting switch.

@@ -9,7 +9,7 @@ use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member, Tried};
 use ouro_rules::header::HeaderSpec;
 use ouro_rules::manifest::{
-    Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, Replaces, StructOps, XdpMode,
+    Arguments, Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, Replaces, StructOps, Usdt, XdpMode,
 };
 use ouro_rules::object::{Expected, link_symbols};
 use ouro_rules::{Diagnostic, Label};
@@ -162,6 +162,41 @@ fn objects_must_agree_on_the_size_of_a_map() {
     assert_eq!(findings.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>(), [format!("map `flows` has {sizes}")]);
 }
 
+/// Two programs of a chain that read arguments of a probe, by tables whose elements have these members.
+fn reading(parse: &str, next: &str) -> Result<Manifest, String> {
+    let program = |name: &str, argument: &str| {
+        let source = format!(
+            "#include <ouro/program.h>\n#include <stdbool.h>\n\
+             struct argument {{ {argument} short reg_off; bool arg_signed; char arg_bitshift; }};\n\
+             struct spec {{ struct argument args[12]; __u64 usdt_cookie; short arg_cnt; }};\n\
+             struct {{ __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 256); __type(key, int); __type(value, struct spec); }} \
+             __bpf_usdt_specs SEC(\".maps\");\n\
+             SEC(\"usdt\") int {name}(void *ctx) {{ int id = !ctx; return !!bpf_map_lookup_elem(&__bpf_usdt_specs, &id); }}\n\
+             char _license[] SEC(\"license\") = \"GPL\";\n"
+        );
+        let label = format!("//fw:{name}");
+        let expected = Expected { label, ty: "usdt".to_owned(), function: None, jumps: Vec::new(), maps: Vec::new() };
+        (expected, clang::compile(&HeaderSpec::default(), &source, &[]).unwrap())
+    };
+    let (expected, objects): (Vec<_>, Vec<_>) = [program("parse", parse), program("next", next)].into_iter().unzip();
+    let text = String::new;
+    let probe = Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: None, arguments: None });
+    let spec = ChainSpec { attach: vec![probe], ..chain("fw", 0) };
+    let bundle = link(&spec, &expected, &objects).map_err(|findings| findings[0].message.clone())?;
+    Ok(Bundle::read(&bundle).unwrap().manifest)
+}
+
+#[test]
+fn all_programs_of_a_chain_read_arguments_by_one_table() {
+    let (old, new) =
+        ("__u64 val_off; int arg_type;", "__u64 val_off; int arg_type: 8; short idx_reg_off: 12, scale_bitshift: 4;");
+    let found = reading(old, old).unwrap().attach;
+    let [Attach::Usdt(Usdt { arguments: Some(arguments), .. })] = found.as_slice() else { panic!("{found:?}") };
+    assert_eq!((arguments.size, arguments.step, &arguments.index), (208, 16, &None));
+    let mixed = "`objects/next.o` and `objects/parse.o` were compiled with different versions of libbpf's `usdt.bpf.h`";
+    assert_eq!(reading(old, new).unwrap_err(), mixed);
+}
+
 /// The bundle's files, in order.
 fn files(bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut archive = tar::Archive::new(bytes);
@@ -262,6 +297,18 @@ fn manifests_that_lead_astray_are_refused() {
         (
             |m| m.attach = vec![Attach::StructOps(StructOps { table: "../x".to_owned(), ty: String::new() })],
             "`../x` cannot name a table of functions",
+        ),
+        (
+            |m| {
+                let text = String::new;
+                let far = (200, 16);
+                let (value, kind, register, sign, shift) = ((0, 64), (64, 32), far, (112, 8), (120, 8));
+                let (size, step, count) = (208, 16, (1600, 16));
+                let table = Arguments { size, first: 0, step, most: 12, count, value, kind, register, sign, shift, index: None };
+                let arguments = Some(table);
+                m.attach = vec![Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: None, arguments })];
+            },
+            "the table of arguments of probes has members outside of itself",
         ),
         (
             |m| m.programs[1].replaces = Some(Replaces { program: "parse".to_owned(), function: "f".to_owned() }),

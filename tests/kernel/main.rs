@@ -14,6 +14,7 @@ mod bundle;
 mod refused;
 mod demo;
 mod variants;
+mod arguments;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ use ouro_rules::manifest::Manifest;
 use crate::change::Plan;
 use crate::conflict::Conflict;
 use crate::hook::Hook;
-use crate::observe::{Generation, Observed, counts_edges};
+use crate::observe::{Generation, Observed, arguments, counts_edges};
 use crate::rehearsal::takes_packets;
 use crate::resolve::resolve;
 use crate::step::Step;
@@ -96,6 +96,8 @@ fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
         let attach = bundle.manifest.attach.clone();
         // Tables of functions are attached, and yet part of what a generation is.
         meta.manifest.tables().eq(bundle.manifest.tables())
+            // So is what tells where the arguments of probes are.
+            && arguments(&meta.manifest) == arguments(&bundle.manifest)
             && meta.digest == bundle.digest
             && Manifest { attach, ..meta.manifest.clone() } == bundle.manifest
     };

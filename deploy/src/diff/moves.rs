@@ -47,7 +47,7 @@ impl<'a> Moves<'a> {
         for hook in hooks {
             match self.observed.attachments.get(&hook.name()) {
                 None => steps.push(self.attach(hook)),
-                Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) => {
+                Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) || self.is_untold(hook, attached) => {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
                 }
@@ -74,6 +74,12 @@ impl<'a> Moves<'a> {
     fn is_made_anew(&self, hook: &Hook, attached: &Attachment) -> bool {
         let stays = matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Root);
         self.observed.is_lost(attached) && (attached.hook != *hook || hook.map().is_some() || !stays)
+    }
+
+    /// Whether somebody removed what tells which arguments the link's numbers stand for.
+    fn is_untold(&self, hook: &Hook, attached: &Attachment) -> bool {
+        let known = attached.generation.and_then(|number| self.observed.generations.get(&number));
+        hook.has_arguments() && attached.hook.has_arguments() && known.is_none_or(|generation| generation.specs.is_none())
     }
 
     /// Whether a dispatcher calls the chain, and must be another to call it as it should be.

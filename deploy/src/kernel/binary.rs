@@ -36,11 +36,13 @@ pub(super) struct Function<'a> {
 }
 
 /// A place of a declared probe, in bytes from the file's begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Probe {
     pub(super) offset: u64,
     /// What its authors look at to know whether somebody listens; 0 if they do not.
     pub(super) semaphore: u64,
+    /// Where its arguments are, in words of the machine.
+    pub(super) arguments: String,
 }
 
 #[derive(Clone, Copy)]
@@ -104,11 +106,13 @@ impl Binary {
             let place = |address: u64| self.offset(address.wrapping_add(moved));
             if let Some(offset) = place(at) {
                 let semaphore = if semaphore == 0 { Some(0) } else { place(semaphore) };
-                found.push(Probe { offset, semaphore: semaphore.unwrap_or(0) });
+                let arguments = words.next().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+                found.push(Probe { offset, semaphore: semaphore.unwrap_or(0), arguments });
             }
         }
         found.sort();
-        found.dedup();
+        // The kernel is told of each place once.
+        found.dedup_by_key(|probe| (probe.offset, probe.semaphore));
         found
     }
 

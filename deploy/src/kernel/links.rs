@@ -8,15 +8,16 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use ouro_rules::manifest::{
-    Cgroup, Direction, Family, Iter, Kprobe, NetfilterHook, NetkitEnd, Netns, PerfEvent, Sample, Uprobe, UprobeMulti, Usdt,
-    XdpMode,
+    Cgroup, Direction, Family, Iter, Kprobe, NetfilterHook, NetkitEnd, Netns, PerfEvent, SPECS_MAP, Sample, Uprobe, UprobeMulti,
+    Usdt, XdpMode,
 };
 use ouro_rules::perf_event;
 
 use super::attach_type;
 use super::pins::{self, Kind};
 use super::places::{self, Missing};
-use super::sys::{self, Event};
+use super::specs;
+use super::sys::{self, Event, Uprobes};
 use crate::hook::Hook;
 
 /// Why there is no link.
@@ -99,7 +100,7 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
         }
         Hook::Uprobe(place) => uprobe(place, program)?,
         Hook::UprobeMulti(place) => uprobe_multi(place, program)?,
-        Hook::Usdt(place) => usdt(place, program)?,
+        Hook::Usdt(place) => usdt(place, program, site)?,
         Hook::PerfEvent(place) => perf_event(place, program)?,
         Hook::Iter(place) => iter(place, program, site)?,
         // What stands in the program's place is the table.
@@ -200,7 +201,8 @@ fn uprobe(place: &Uprobe, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {
 fn uprobe_multi(place: &UprobeMulti, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {
     let offsets = places::user_functions(&place.binary, &place.pattern)?;
     let (file, pid) = (Path::new(&place.binary), place.pid.unwrap_or(0));
-    Ok(sys::link_uprobes(program, many_type("TRACE_UPROBE", place.session)?, file, (&offsets, &[]), pid, place.returns)?)
+    let places = Uprobes { offsets: &offsets, ..Uprobes::default() };
+    Ok(sys::link_uprobes(program, many_type("TRACE_UPROBE", place.session)?, file, places, pid, place.returns)?)
 }
 
 /// The link of many is of the same attach type as its program.
@@ -209,15 +211,20 @@ fn many_type(what: &str, session: bool) -> io::Result<u32> {
 }
 
 /// Kernels before 6.6 load the program for an event, of which a probe in one place is one.
-fn usdt(place: &Usdt, program: BorrowedFd<'_>) -> Result<OwnedFd, NoLink> {
-    let probes = places::usdt(&place.binary, &place.provider, &place.probe)?;
+fn usdt(place: &Usdt, program: BorrowedFd<'_>, site: &Site<'_>) -> Result<OwnedFd, NoLink> {
+    let probes = places::usdt(place)?;
     let offsets: Vec<u64> = probes.iter().map(|probe| probe.offset).collect();
     let semaphores: Vec<u64> = probes.iter().map(|probe| probe.semaphore).collect();
+    let cookies = match &place.arguments {
+        None => Vec::new(),
+        Some(table) => specs::ids(&(site.map)(SPECS_MAP), &places::specs(place, &probes, table)?)?,
+    };
     let (ty, file) = (many_type("TRACE_UPROBE", false)?, Path::new(&place.binary));
-    match sys::link_uprobes(program, ty, file, (&offsets, &semaphores), place.pid.unwrap_or(0), false) {
+    let places = Uprobes { offsets: &offsets, semaphores: &semaphores, cookies: &cookies };
+    match sys::link_uprobes(program, ty, file, places, place.pid.unwrap_or(0), false) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) && probes.len() == 1 => {
             let event = uprobe_event(&place.binary, offsets[0], semaphores[0], false, place.pid)?;
-            Ok(sys::link_event(program, event.as_fd())?)
+            Ok(sys::link_event_with(program, event.as_fd(), cookies.first().copied().unwrap_or(0))?)
         }
         result => Ok(result?),
     }

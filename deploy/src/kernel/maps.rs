@@ -39,6 +39,11 @@ pub(crate) fn create_counts(path: &Path, edges: u32) -> Result<(), Error> {
     create("ouro_counts", MapShape { ty: PERCPU_ARRAY, key_size: 4, value_size: 16, max_entries: edges }, path).map(drop)
 }
 
+/// Creates an array whose elements have this many bytes.
+pub(super) fn create_array(name: &str, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    sys::map_create(name, MapShape { ty: ARRAY, key_size: 4, value_size, max_entries })
+}
+
 /// Creates, fills, freezes and pins a map that holds these bytes; pinned last, so that what is pinned is whole.
 pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error| Error::io(format!("cannot write `{}`", path.display()), error);

@@ -24,6 +24,8 @@ use crate::object::{ExternKind, MapDef, Object, Reason, SETTINGS, Targets, Value
 const PERF_EVENT_ARRAY: u32 = 4;
 const RINGBUF: u32 = 27;
 const USER_RINGBUF: u32 = 31;
+/// `BPF_F_SEGV_ON_FAULT`
+const SEGV_ON_FAULT: u32 = 1 << 17;
 /// Types whose keys and values the kernel takes no types for: perf event array, stack trace, cgroup array, maps of maps,
 /// devmap, sockmap, cpumap, xskmap, sockhash, queue, stack, devmap hash, arena.
 const UNTYPED: [u32; 14] = [PERF_EVENT_ARRAY, 7, 8, 12, 13, 14, 15, 16, 17, 18, 22, 23, 25, 33];
@@ -171,6 +173,9 @@ fn map(
     if declared.data.is_none()
         && let Some(handed_in) = shared.get(&declared.name)?
     {
+        if declared.variables.is_some() {
+            return Err(in_shared_arena(&declared.name).into());
+        }
         return Ok(handed_in);
     }
     let made = Arc::new(create(declared, types)?);
@@ -198,6 +203,26 @@ fn fill(object: &Object, maps: &BTreeMap<usize, Arc<OwnedFd>>, programs: &BTreeM
         }
     }
     Ok(())
+}
+
+/// Whose initial values it should have, and when, nothing says.
+fn in_shared_arena(name: &str) -> Reason {
+    format!(
+        "it has variables in the arena `{name}`, which other programs and later generations have, too: keep them in memory that is allocated there"
+    )
+}
+
+/// Writes the variables of an arena.
+fn set_variables(map: &MapDef, arena: BorrowedFd<'_>) -> Result<(), Trouble> {
+    let Some(data) = &map.variables else { return Ok(()) };
+    if map.flags & SEGV_ON_FAULT != 0 {
+        return Err(format!("the arena `{}` takes no pages from user space, and variables lie in it", map.name).into());
+    }
+    let page = sys::page_size();
+    let first = map.variables_at(page).ok_or_else(|| format!("the arena `{}` has no room for its variables", map.name))?;
+    let size = u64::from(map.max_entries) * u64::from(page);
+    sys::fill_arena(arena, (map.extra, size), first, &data.bytes)
+        .map_err(|error| Trouble::System(format!("cannot write the variables in the arena `{}`", map.name), error))
 }
 
 fn cannot_fill(map: &MapDef, error: io::Error) -> Trouble {
@@ -241,6 +266,7 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
         other => other,
     }
     .map_err(failed)?;
+    set_variables(map, created.as_fd())?;
     if let Some(data) = &map.data {
         sys::map_update(created.as_fd(), 0, &data.bytes).map_err(failed)?;
         if data.is_constant {

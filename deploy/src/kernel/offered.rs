@@ -149,7 +149,10 @@ fn probe(types: &KernelTypes, ty: &Hook, target: Target, more: Try) -> io::Resul
         Try::Netfilter => looked(sys::link_netfilter(program, 0, 0, 0, false)),
         Try::Event(kind) => event(program, kind),
         Try::Kprobes => looked(sys::link_kprobes(program, of_type()?, &[c"ouro_no_such_function".to_owned()], false)),
-        Try::Uprobes => looked(sys::link_uprobes(program, of_type()?, Path::new("/"), (&[1], &[]), 0, false)),
+        Try::Uprobes => {
+            let places = sys::Uprobes { offsets: &[1], ..sys::Uprobes::default() };
+            looked(sys::link_uprobes(program, of_type()?, Path::new("/"), places, 0, false))
+        }
         Try::Usdt if takes_many_uprobes() => Ok(()),
         Try::Usdt => event(program, "uprobe"),
         Try::Module => {

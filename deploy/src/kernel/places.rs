@@ -6,12 +6,13 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Order, Socket, matches};
+use ouro_rules::manifest::{Arguments, Order, Socket, Usdt, matches};
 
 use super::binary::{Binary, Function, Probe};
 use super::pins::{self, Kind};
 use super::sys::Relative;
 use crate::hook::Hook;
+use crate::usdt::{self, Machine, Spec};
 
 /// Where the kernel's tracing files are; the second before kernel 4.1, and where nobody mounted the first.
 const TRACING: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
@@ -250,13 +251,25 @@ pub(super) fn user_functions(path: &str, pattern: &str) -> Found<Vec<u64>> {
 }
 
 /// The places of a declared probe.
-pub(super) fn usdt(path: &str, provider: &str, probe: &str) -> Found<Vec<Probe>> {
+pub(super) fn usdt(place: &Usdt) -> Found<Vec<Probe>> {
+    let Usdt { binary: path, provider, probe, .. } = place;
     let found = binary(path)?.probes(provider, probe);
     if found.is_empty() {
         return Err(Missing::new(format!("`{path}` declares no probe `{provider}:{probe}`"))
             .help(format!("`readelf -n {path}` lists them")));
     }
     Ok(found)
+}
+
+/// What programs are told of the arguments at these places.
+pub(super) fn specs(place: &Usdt, probes: &[Probe], table: &Arguments) -> Found<Vec<Spec>> {
+    let unread = |why: String| {
+        Missing::new(format!("programs cannot read its arguments: {why}"))
+            .help(format!("`readelf -n {}` shows where the compiler left them", place.binary))
+    };
+    let machine = Machine::this().ok_or_else(|| unread("ouro does not know where this machine has them".to_owned()))?;
+    let spec = |known: &Probe| usdt::spec(&usdt::parse(&known.arguments, machine)?, table);
+    probes.iter().map(spec).collect::<Result<_, _>>().map_err(unread)
 }
 
 /// The place among others that an order means. `link` is the pin of the hook's own link.

@@ -140,7 +140,8 @@ impl Prepared {
             }
             Target::Data { map: number, offset } => {
                 let fd = map(number)?;
-                self.wide(at, Pseudo::MapValue, fd.as_raw_fd(), offset)?;
+                let first = object.maps[number].variables_at(sys::page_size()).and_then(|first| i32::try_from(first).ok());
+                self.wide(at, Pseudo::MapValue, fd.as_raw_fd(), offset.wrapping_add(first.unwrap_or(0)))?;
                 self._maps.push(fd);
             }
             Target::Extern(number) => match &object.externs[number] {

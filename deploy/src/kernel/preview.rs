@@ -39,7 +39,10 @@ fn found(hook: &Hook, link: &Path) -> Found<()> {
             places::user_function(&place.binary, place.function.as_deref(), place.offset).map(drop)
         }
         Hook::UprobeMulti(place) => places::user_functions(&place.binary, &place.pattern).map(drop),
-        Hook::Usdt(place) => places::usdt(&place.binary, &place.provider, &place.probe).map(drop),
+        Hook::Usdt(place) => {
+            let probes = places::usdt(place)?;
+            place.arguments.as_ref().map_or(Ok(()), |table| places::specs(place, &probes, table).map(drop))
+        }
         Hook::Socket(place) => Err(places::socket(place, link)),
         Hook::Iter(place) => place.cgroup.as_ref().map_or(Ok(()), |path| places::cgroup(path).map(drop)),
         _ => Ok(()),

@@ -20,10 +20,10 @@ pub(super) use btf::{btf_load, module_btf};
 pub(super) use elements::{Batch, Write, delete_element, element, elements, next_key, put_element, put_elements};
 pub(super) use event::{Event, perf_event, trace_event};
 pub(super) use link::{
-    Relative, group_attach, group_detach, link_at, link_event, link_in_order, link_kprobes, link_map, link_netfilter,
-    link_uprobes, link_walk, query, raw_tracepoint,
+    Relative, Uprobes, group_attach, group_detach, link_at, link_event, link_event_with, link_in_order, link_kprobes, link_map,
+    link_netfilter, link_uprobes, link_walk, query, raw_tracepoint,
 };
-pub(super) use map::{NewMap, map_put, new_map};
+pub(super) use map::{NewMap, fill_arena, map_put, new_map};
 pub(super) use prog::{Program, prog_load};
 
 const MAP_CREATE: u32 = 0;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::elf::{Elf, Symbol};
 use super::insn::Insn;
 use super::link::Target;
+use super::maps::IN_ARENA;
 use super::{Extern, Function, MapDef, Reason};
 
 /// Where everything is that code can refer to.
@@ -15,7 +16,7 @@ pub(super) struct Places<'a> {
     functions: BTreeMap<(usize, u64), usize>,
     /// Declared maps by section and offset.
     maps: BTreeMap<(usize, u64), usize>,
-    /// Sections of data.
+    /// Sections of data, and of variables in arenas.
     data: BTreeMap<usize, usize>,
     externs: BTreeMap<&'a str, usize>,
 }
@@ -27,7 +28,9 @@ impl<'a> Places<'a> {
         Places {
             functions: functions.iter().enumerate().map(|(index, function)| (start(function), index)).collect(),
             maps: maps().filter_map(|(index, map)| Some((map.place?, index))).collect(),
-            data: maps().filter_map(|(index, map)| Some((map.data.as_ref()?.section, index))).collect(),
+            data: maps()
+                .filter_map(|(index, map)| Some((map.data.as_ref().or(map.variables.as_ref())?.section, index)))
+                .collect(),
             externs: externs.iter().enumerate().map(|(index, found)| (found.name.as_str(), index)).collect(),
         }
     }
@@ -64,6 +67,9 @@ impl<'a> Places<'a> {
             (Some(map), Ok(offset)) => Ok(Target::Data { map: *map, offset }),
             _ => {
                 let section = elf.section_of(symbol).unwrap_or_default();
+                if section == IN_ARENA {
+                    return Err(format!("`{}` is a variable in an arena, and the object has not exactly one", symbol.name));
+                }
                 Err(format!("it refers to `{}` in section `{section}`, which is no data", symbol.name))
             }
         }

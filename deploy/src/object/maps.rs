@@ -9,6 +9,12 @@ use super::{Extern, ExternKind, Reason};
 
 /// `BPF_MAP_TYPE_ARRAY`.
 const ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_ARENA`.
+const ARENA: u32 = 33;
+/// The section of variables in an arena: those in address space 1.
+pub(super) const IN_ARENA: &str = ".addr_space.1";
+/// `BPF_MAX_VAR_OFF`: variables lie below in their map.
+const FARTHEST: u64 = 1 << 29;
 /// `BPF_F_RDONLY_PROG`.
 const READ_ONLY: u32 = 1 << 7;
 /// The map that settings of the kernel are put into.
@@ -49,6 +55,18 @@ pub(crate) struct MapDef {
     pub(crate) data: Option<Data>,
     /// The index of the network device whose card is to have it, which no object says.
     pub(crate) card: Option<u32>,
+    /// Of an arena, the variables that lie in it.
+    pub(crate) variables: Option<Data>,
+}
+
+impl MapDef {
+    /// Where the variables of an arena begin, in bytes: in its last pages that programs can name, as a variable in the first place
+    /// would be taken for none. None if the arena has no room for them.
+    pub(crate) fn variables_at(&self, page: u32) -> Option<u64> {
+        let (page, room) = (u64::from(page), u64::from(self.max_entries) * u64::from(page));
+        let size = (self.variables.as_ref()?.bytes.len() as u64).next_multiple_of(page);
+        room.min(FARTHEST).checked_sub(size)
+    }
 }
 
 /// What stands behind a key from the start.
@@ -88,7 +106,17 @@ pub(super) fn read(elf: &Elf<'_>, types: Option<&Btf>, externs: &[Extern]) -> Re
         }
     }
     maps.extend(settings(externs));
+    place_variables(elf, &mut maps);
     Ok(maps)
+}
+
+/// Puts the variables in address space 1 into the object's arena. Who refers to them where there is no such arena, or several, is told.
+fn place_variables(elf: &Elf<'_>, maps: &mut [MapDef]) {
+    let found = elf.sections.iter().enumerate().find(|(_, section)| section.name == IN_ARENA && !section.data.is_empty());
+    let mut arenas: Vec<&mut MapDef> = maps.iter_mut().filter(|map| map.ty == ARENA && map.data.is_none()).collect();
+    if let (Some((section, found)), [arena]) = (found, arenas.as_mut_slice()) {
+        arena.variables = Some(Data { section, bytes: found.data.to_vec(), is_constant: false });
+    }
 }
 
 /// A map declared through its type: `struct { __uint(type, N); __type(key, T); ... } name SEC(".maps");`.

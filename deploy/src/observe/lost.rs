@@ -48,7 +48,7 @@ pub(super) fn lost(hook: Hook, facts: LinkFacts, namespace: u64) -> Attachment {
 pub(crate) fn generation(layout: &Layout, number: u32) -> Result<Vec<PathBuf>, Error> {
     let folders =
         [(layout.programs(number), Kind::Program), (layout.tables(number), Kind::Map), (layout.extensions(number), Kind::Link)];
-    let mut found = vec![layout.table(number), layout.counts(number), layout.next_meta(number)];
+    let mut found = vec![layout.table(number), layout.counts(number), layout.specs(number), layout.next_meta(number)];
     for (folder, kind) in folders {
         for (name, is_folder) in kernel::entries(&folder)? {
             let path = folder.join(name);

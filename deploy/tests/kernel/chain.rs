@@ -10,7 +10,9 @@ use ouro_cache::Digest;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::header::{self, HeaderSpec};
 use ouro_rules::hook;
-use ouro_rules::manifest::{Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, Scalar, XdpMode};
+use ouro_rules::manifest::{
+    Attach, Edge, FORMAT, LINK_SECTION, Manifest, ManifestProgram, MapSpec, PacketTest, Scalar, Usdt, XdpMode,
+};
 
 use crate::support::NEAR;
 
@@ -164,7 +166,7 @@ impl Chain {
             programs,
             edges,
             maps: self.maps.clone(),
-            attach: self.attach.clone(),
+            attach: self.attach.iter().map(|point| with_arguments(point, &objects)).collect(),
             atomic: self.atomic,
             tests: self.tests.clone(),
             btf: None,
@@ -216,6 +218,13 @@ impl Chain {
             .expect("a string");
         text
     }
+}
+
+/// An attach point with what the objects tell of how they read the arguments of probes.
+fn with_arguments(point: &Attach, objects: &BTreeMap<String, Vec<u8>>) -> Attach {
+    let Attach::Usdt(place) = point else { return point.clone() };
+    let arguments = objects.values().find_map(|object| ouro_rules::object::arguments(object).expect("a table that is known"));
+    Attach::Usdt(Usdt { arguments, ..place.clone() })
 }
 
 /// What a program of a type is given.

@@ -102,7 +102,7 @@ fn probed(times: u64) -> u64 {
     times
 }
 
-fn this_binary() -> String {
+pub fn this_binary() -> String {
     std::env::current_exe().unwrap().to_str().unwrap().to_owned()
 }
 
@@ -275,7 +275,8 @@ fn a_declared_probe_is_counted() {
         return;
     }
     lab(|lab| {
-        let place = Usdt { binary: this_binary(), provider: "ouro".to_owned(), probe: "declared".to_owned(), pid: None };
+        let (provider, probe) = ("ouro".to_owned(), "declared".to_owned());
+        let place = Usdt { binary: this_binary(), provider, probe, pid: None, arguments: None };
         fires(lab, &own("usdt", Attach::Usdt(place.clone())), &|| {
             (0..13).for_each(|_| declared());
             13

@@ -312,7 +312,8 @@ fn user() -> Vec<RecordSpec> {
         ),
         record(
             "usdt",
-            "Attaches to a probe that its authors put into a program or library. Kernel 5.15; 6.6 for one in several places.",
+            "Attaches to a probe that its authors put into a program or library. The functions of libbpf's `usdt.bpf.h` read its \
+             arguments. Kernel 5.15; 6.6 for one in several places.",
             vec![
                 binary(),
                 AttrSpec::new("provider", AttrType::String, "Who offers it; in the program's type behind the first `:`."),

@@ -152,6 +152,11 @@ impl Attach {
         {
             return bad("a table of functions", table);
         }
+        if let Attach::Usdt(Usdt { arguments: Some(arguments), .. }) = self
+            && !arguments.is_sound()
+        {
+            return Some("the table of arguments of probes has members outside of itself".to_owned());
+        }
         let (map, group, order) = match self {
             Attach::Tcx { order, .. } | Attach::Netkit { order, .. } => (None, None, Some(order)),
             Attach::Cgroup(place) => (None, Some(&place.path), Some(&place.order)),

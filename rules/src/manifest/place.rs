@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::arguments::Arguments;
+
 /// A place among the programs of one hook. `other` names a program or link: a deployment of ouro that is attached to the same
 /// hook, a path of a pin, or `id:<number>` of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -258,6 +260,9 @@ pub struct Usdt {
     /// The only process; all when not given.
     #[serde(default)]
     pub pid: Option<u32>,
+    /// How programs of the chain read its arguments; none if they do not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Arguments>,
 }
 
 /// A counter of the processor or the kernel.

@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use ouro_btf::{Btf, Kind, Type};
 
 use super::Expected;
+use super::arguments;
 use super::decoded::Decoded;
 use super::layout;
 use super::unreadable::Unreadable;
 use super::value::Atom;
 use crate::diagnostic::Diagnostic;
-use crate::manifest::{COUNTS_MAP, Layout, MapSpec, TABLE_MAP};
+use crate::manifest::{COUNTS_MAP, Layout, MapSpec, PLACES_MAP, SPECS_MAP, TABLE_MAP};
 use crate::map_type::{self, MAP_TYPES, Need};
 
 /// `BPF_MAP_TYPE_PROG_ARRAY`.
@@ -35,7 +36,8 @@ pub(super) fn check(
         let declared = expected.maps.iter().find(|map| map.name == definition.name);
         let found = match declared {
             _ if definition.ty == Some(PROG_ARRAY) => table(&definition, expected),
-            _ if [TABLE_MAP, COUNTS_MAP].contains(&definition.name) => Ok(None),
+            _ if [TABLE_MAP, COUNTS_MAP, PLACES_MAP].contains(&definition.name) => Ok(None),
+            _ if definition.name == SPECS_MAP => decoded.btf.map_or(Ok(None), |btf| arguments::of_types(btf).map(|_| None)),
             None => Err(undeclared(&definition, expected)),
             Some(declared) => definition.sized(declared).map(Some),
         };

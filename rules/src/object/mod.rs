@@ -15,6 +15,7 @@ mod results;
 mod state;
 mod value;
 
+mod arguments;
 mod calls;
 mod decoded;
 mod globals;
@@ -27,6 +28,7 @@ mod tables;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::arguments::arguments;
 pub use self::globals::{Form, Global, check_globals, globals, unknown as unknown_global};
 pub use self::replaced::{Side, check_replaced};
 pub use self::tables::{Table, tables};

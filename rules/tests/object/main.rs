@@ -9,5 +9,6 @@ mod jumps;
 mod wrong_jumps;
 mod stack;
 mod programs;
+mod arguments;
 mod maps;
 mod files;

@@ -98,12 +98,22 @@ pub(in crate::kernel) fn link_kprobes(
     attr.u32(20, count).pointer(24, pointers.as_ptr()).call_fd(LINK_CREATE)
 }
 
-/// A link of all these offsets of a file; `semaphores` is empty, or has one offset for each, 0 where there is none.
+/// Places in a file.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in crate::kernel) struct Uprobes<'a> {
+    pub(in crate::kernel) offsets: &'a [u64],
+    /// Empty, or an offset for each, 0 where there is none.
+    pub(in crate::kernel) semaphores: &'a [u64],
+    /// Empty, or a number for each that programs are given.
+    pub(in crate::kernel) cookies: &'a [u64],
+}
+
+/// A link of all these places of a file.
 pub(in crate::kernel) fn link_uprobes(
     program: BorrowedFd<'_>,
     attach_type: u32,
     file: &Path,
-    (offsets, semaphores): (&[u64], &[u64]),
+    Uprobes { offsets, semaphores, cookies }: Uprobes<'_>,
     pid: u32,
     returns: bool,
 ) -> io::Result<OwnedFd> {
@@ -111,6 +121,7 @@ pub(in crate::kernel) fn link_uprobes(
     let count = u32::try_from(offsets.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?;
     let attr = Attr::new().fd(0, program).u32(8, attach_type).pointer(16, path.as_ptr()).pointer(24, offsets.as_ptr());
     let attr = if semaphores.is_empty() { attr } else { attr.pointer(32, semaphores.as_ptr()) };
+    let attr = if cookies.is_empty() { attr } else { attr.pointer(40, cookies.as_ptr()) };
     attr.u32(48, count).u32(52, u32::from(returns) * RETURNS).u32(56, pid).call_fd(LINK_CREATE)
 }
 
@@ -163,5 +174,11 @@ pub(in crate::kernel) fn query(target: u32, attach_type: u32) -> io::Result<Vec<
 
 /// A link of an open event.
 pub(in crate::kernel) fn link_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    link_at(program, event, PERF_EVENT)
+    link_event_with(program, event, 0)
+}
+
+/// The same, with a number that programs are given.
+pub(in crate::kernel) fn link_event_with(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> io::Result<OwnedFd> {
+    let attr = Attr::new().fd(0, program).fd(4, event).u32(8, PERF_EVENT);
+    attr.bytes(16, &cookie.to_ne_bytes()).call_fd(LINK_CREATE)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Mutex;
 
 use super::{Attr, MAP_CREATE, map_update};
 
@@ -53,4 +54,41 @@ pub(in crate::kernel) fn new_map(map: &NewMap<'_>) -> io::Result<OwnedFd> {
 /// Puts a program or a map behind a key.
 pub(in crate::kernel) fn map_put(map: BorrowedFd<'_>, key: u32, object: BorrowedFd<'_>) -> io::Result<()> {
     map_update(map, key, &object.as_raw_fd().to_ne_bytes())
+}
+
+/// Arenas with an address are seen there and nowhere else, so that only one of them has it at a time.
+static SEEN: Mutex<()> = Mutex::new(());
+
+/// Writes bytes into an arena of this address (0 for any) and size, which takes pages from whoever sees it; they stay when nobody does.
+/// What this process has at the address is not touched.
+pub(in crate::kernel) fn fill_arena(
+    arena: BorrowedFd<'_>,
+    (address, size): (u64, u64),
+    first: u64,
+    bytes: &[u8],
+) -> io::Result<()> {
+    let number = |number: u64| usize::try_from(number).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG));
+    let (address, size, first) = (number(address)?, number(size)?, number(first)?);
+    if first.checked_add(bytes.len()).is_none_or(|end| end > size) {
+        return Err(io::Error::from_raw_os_error(libc::E2BIG));
+    }
+    let _alone = SEEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let flags = libc::MAP_SHARED | if address == 0 { 0 } else { libc::MAP_FIXED_NOREPLACE };
+    let rights = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping takes nothing's place; the bytes are written within it, and it goes before anybody else sees it.
+    unsafe {
+        let start = libc::mmap(std::ptr::without_provenance_mut(address), size, rights, flags, arena.as_raw_fd(), 0);
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let place = start.cast::<u8>().add(first);
+        // A page that cannot be had is an error here, and would be a signal below.
+        let had = libc::madvise(place.cast(), bytes.len(), libc::MADV_POPULATE_WRITE);
+        let result = if had == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+        if result.is_ok() {
+            std::ptr::copy_nonoverlapping(bytes.as_ptr(), place, bytes.len());
+        }
+        libc::munmap(start, size);
+        result
+    }
 }

@@ -146,7 +146,7 @@ fn usdt(given: &Given<'_>) -> Result<Usdt, Diagnostic> {
         let finding = given.error("binary", format!("`{binary}` is no absolute path"));
         return Err(finding.help("name the program or library by its path"));
     }
-    Ok(Usdt { binary, provider, probe, pid: given.only_process()? })
+    Ok(Usdt { binary, provider, probe, pid: given.only_process()?, arguments: None })
 }
 
 fn perf_event(given: &Given<'_>) -> Result<PerfEvent, Diagnostic> {

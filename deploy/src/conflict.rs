@@ -120,7 +120,7 @@ pub enum Conflict {
     Changed {
         /// The hook.
         hook: Hook,
-        /// The program's id.
+        /// The program's id; 0 of a filter that is no program.
         program: u32,
     },
     /// It was attached in another network namespace.
@@ -211,6 +211,7 @@ impl Conflict {
                 "use the ouro that deployed them; or `rm {}`, which detaches all of them, and deploy each again",
                 path.display()
             ),
+            Conflict::Changed { program: 0, .. } => "`ouro deploy --force-links` takes the place back".to_owned(),
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
@@ -304,6 +305,7 @@ impl fmt::Display for Conflict {
                     path.display()
                 )
             }
+            Conflict::Changed { hook, program: 0 } => write!(f, "somebody gave {hook} a filter that is not ours"),
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
             Conflict::OtherNamespace { hook, .. } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {

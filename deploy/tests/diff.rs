@@ -90,7 +90,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
 fn host() -> Host {
     let device = |index| Device { index, ..Device::default() };
     let devices = [("lo", 1), ("eth0", 2), ("eth1", 3)].map(|(name, index)| (name.to_owned(), device(index)));
-    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096, cpus: vec![0] }
+    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096, cpus: vec![0], ..Host::default() }
 }
 
 fn nothing() -> Observed {

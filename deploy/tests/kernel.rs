@@ -47,6 +47,8 @@ mod support;
 mod root;
 #[path = "kernel/share.rs"]
 mod share;
+#[path = "kernel/sockets.rs"]
+mod sockets;
 #[path = "kernel/stopped.rs"]
 mod stopped;
 #[path = "kernel/tables.rs"]

@@ -22,6 +22,8 @@ pub(super) struct Moves<'a> {
     left: &'a BTreeSet<String>,
     /// The root of its hooks, where any of them needs one.
     root: Option<String>,
+    /// Whether sockets are taken back, of which nobody can ask which program they have.
+    retake: bool,
 }
 
 impl<'a> Moves<'a> {
@@ -34,7 +36,12 @@ impl<'a> Moves<'a> {
         target: u32,
     ) -> Moves<'a> {
         let any = hooks.iter().any(|hook| is_rooted(manifest, hook));
-        Moves { observed, target, manifest, left, root: root::class(manifest).filter(|_| any) }
+        Moves { observed, target, manifest, left, root: root::class(manifest).filter(|_| any), retake: false }
+    }
+
+    /// The same, taking sockets back from whatever program they have.
+    pub(super) fn retaking(self, retake: bool) -> Moves<'a> {
+        Moves { retake, ..self }
     }
 
     /// Leads every hook to the generation, and away from hooks that are wanted no more. A device runs one XDP program at a time,
@@ -132,6 +139,9 @@ impl<'a> Moves<'a> {
         let whole = |root: &String| self.observed.roots.get(root).is_some_and(root::Root::is_whole);
         let stays = attached.generation.is_none_or(|from| !moves_map(self.observed, hook, from, self.manifest));
         match (&attached.root, attached.generation, to) {
+            (Some(from), Some(generation), to @ Runs::Root { .. }) if self.is_attached_again(hook) => {
+                vec![Step::Exchange { hook: hook.clone(), from: Runs::Root { root: from.clone(), generation }, to }]
+            }
             (Some(from), _, Runs::Root { root: to, .. }) if *from == to && whole(from) && stays => Vec::new(),
             (None, Some(from), Runs::Generation(to)) if from == to => Vec::new(),
             (None, Some(from), Runs::Generation(to)) if stays => vec![Step::Switch { hook: hook.clone(), from, to }],
@@ -145,6 +155,13 @@ impl<'a> Moves<'a> {
             }
             (_, None, Runs::Root { .. }) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
         }
+    }
+
+    /// Whether what should be attached already is attached once more, which changes nothing if it is: a command may have been killed right
+    /// before it attached it, and there nobody can ask.
+    fn is_attached_again(&self, hook: &Hook) -> bool {
+        let is_unsure = hook.is_mute() && !live::is_last(self.observed, self.target);
+        matches!(hook, Hook::Socket { .. }) && (is_unsure || self.retake)
     }
 }
 

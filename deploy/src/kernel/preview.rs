@@ -12,7 +12,7 @@ use super::attach_type;
 use super::host::Host;
 use super::links::{netkit_type, tcx_type};
 use super::places::{self, Found, Missing};
-use super::sys;
+use super::{sockets, sys};
 use crate::hook::Hook;
 
 /// Why a hook cannot be attached to: what it names is not there. Network devices are not looked at: the host tells of them.
@@ -38,7 +38,7 @@ fn found(hook: &Hook, link: &Path) -> Found<()> {
         }
         Hook::UprobeMulti(place) => places::user_functions(&place.binary, &place.pattern).map(drop),
         Hook::Usdt(place) => places::usdt(&place.binary, &place.provider, &place.probe).map(drop),
-        Hook::Socket(place) => Err(places::socket(place, link)),
+        Hook::Socket { place, id } => sockets::look_at(place, *id),
         Hook::Iter(place) => place.cgroup.as_ref().map_or(Ok(()), |path| places::cgroup(path).map(drop)),
         _ => Ok(()),
     }

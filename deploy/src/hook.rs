@@ -413,6 +413,11 @@ mod tests {
             Hook::Ksyscall(Ksyscall { name: of(), returns: false }),
             Hook::Iter(Iter { target: of(), map: None, cgroup: None, pid: None, sleepable: false }),
             Hook::StructOps(StructOps { table: of(), ty: of() }),
+            Hook::Socket { place: Socket { pid: 1, fd: 2, shared_port: true }, id: None },
+            Hook::Socket {
+                place: Socket { pid: 1, fd: 2, shared_port: false },
+                id: Some(SocketId { inode: u64::MAX, cookie: u64::MAX }),
+            },
         ];
         for hook in places {
             let json = serde_json::to_value(&hook).unwrap();

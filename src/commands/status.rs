@@ -95,6 +95,10 @@ fn hook(status: &HookStatus, place: &Place) -> [String; 3] {
     let (at, how) = status.hook.words();
     let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
+        // The kernel does not tell which program a socket has.
+        (true, Some(program)) if matches!(status.hook, Hook::Socket { .. }) => {
+            format!("runs program {program}, unless somebody put another in its place")
+        }
         (true, Some(program)) => format!("runs program {program}{order}"),
         _ if status.elsewhere && !status.hook.is_link() => {
             format!("not seen from here: `ouro status{}`", flags(place, Some(status)))

@@ -51,6 +51,12 @@ impl<'a> Moves<'a> {
         let mut steps: Vec<Step> = interfaces.map(|interface| Step::AddQdisc { interface }).collect();
         steps.extend(self.root_step());
         steps.extend(live::lost_links(self.observed));
+        // A port that two sockets share has one program: what goes from the one must not take along what comes to the other.
+        let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
+        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
+        let (first, last): (Vec<_>, Vec<_>) =
+            unwanted.map(|(_, attached)| attached).partition(|attached| attached.hook.is_mute());
+        steps.extend(first.into_iter().filter_map(remove::detach));
         for hook in hooks {
             match self.observed.attachments.get(&hook.name()) {
                 None => steps.push(self.attach(hook)),
@@ -71,9 +77,7 @@ impl<'a> Moves<'a> {
                 Some(attached) => steps.extend(self.renew(hook, attached)),
             }
         }
-        let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
-        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
-        steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
+        steps.extend(last.into_iter().filter_map(remove::detach));
         steps
     }
 

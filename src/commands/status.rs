@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus};
+use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus, MapStatus, ProgramStatus};
 use ouro_rules::manifest::{OnChange, Scalar};
 
 use crate::cli::{Place, Status};
@@ -159,7 +159,6 @@ fn section(color: bool, title: &str, rows: &[[String; 3]]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ouro_deploy::Hook;
     use ouro_rules::manifest::Direction;
 
     use super::*;

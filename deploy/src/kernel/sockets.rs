@@ -42,7 +42,7 @@ pub(crate) fn sockets(attach: &[Attach]) -> BTreeMap<(u32, u32), SocketId> {
 /// Why nothing can be attached there.
 pub(super) fn look_at(place: &Socket, id: Option<SocketId>) -> Found<()> {
     let Some(id) = id else { return open(place).map(drop) };
-    let found = find(place, id).map_err(|error| Missing::new(error.to_string()).help(PERMIT))?;
+    let found = find(place, id).map_err(not_permitted)?;
     let socket = found.ok_or_else(|| closed(place))?;
     if place.shared_port {
         let shares = sys::shares_port(socket.as_fd()).unwrap_or(false);
@@ -136,8 +136,6 @@ fn refused(hook: &Hook, error: io::Error) -> Error {
     }
 }
 
-const PERMIT: &str = "run it as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH";
-
 /// Opens what a descriptor of a process means, which must be a socket.
 fn open(place: &Socket) -> Found<OwnedFd> {
     let socket = copy(place.pid, place.fd).map_err(|error| why(place, &error))?;
@@ -159,12 +157,16 @@ fn why(place: &Socket, error: &io::Error) -> Missing {
     match error.raw_os_error() {
         Some(libc::ESRCH) => Missing::new(format!("there is no process {pid}")),
         Some(libc::EBADF) => Missing::new(format!("process {pid} has no descriptor {fd}")).help(lists(place)),
-        Some(libc::EPERM) => Missing::new(format!("not permitted to take a descriptor of process {pid}")).help(PERMIT),
+        Some(libc::EPERM) => not_permitted(Error::NoDescriptor(*pid)),
         Some(libc::ENOSYS) => {
             Missing::new("the kernel gives nobody the sockets of others").help("pidfd_getfd came with Linux 5.6")
         }
         _ => Missing::new(format!("cannot open descriptor {fd} of process {pid}: {error}")),
     }
+}
+
+fn not_permitted(error: Error) -> Missing {
+    Missing { what: error.to_string(), help: error.help() }
 }
 
 fn lists(place: &Socket) -> String {
@@ -193,7 +195,7 @@ fn find(place: &Socket, id: SocketId) -> Result<Option<OwnedFd>, Error> {
     match copy(place.pid, place.fd) {
         Ok(socket) if is_it(&socket) => return Ok(Some(socket)),
         Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
-            return Err(Error::NotPermitted(format!("cannot take a descriptor of process {}", place.pid)));
+            return Err(Error::NoDescriptor(place.pid));
         }
         _ => {}
     }

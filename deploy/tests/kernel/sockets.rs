@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ouro_deploy::{Change, Options, Problem, RemoveOptions, Step};
+use ouro_deploy::{Change, ErrorKind, Options, Problem, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Socket};
 
@@ -232,6 +232,39 @@ fn what_is_no_socket_is_told_before_anything_is_loaded() {
             }
         }
         assert!(!lab.bpffs.join("ouro").exists());
+    });
+}
+
+/// A thread that may not look into a process is told so, instead of taking its socket for closed and leaving the filter there.
+#[test]
+fn who_may_not_take_descriptors_changes_nothing() {
+    lab(|lab| {
+        let wire = pair();
+        let child = holder(wire.0.try_clone().unwrap());
+        let bundle = filter(lab, of_process(child.id(), 0), 0);
+        deployed(lab, &bundle);
+        let help = "run it as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH";
+        std::thread::scope(|scope| {
+            let refused = || {
+                // Gives up all rights but those to deploy what attaches nowhere.
+                ouro_deploy::limit_to_change(&lab.bpffs, "nothing").unwrap();
+                let removed = ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap_err();
+                let shown = ouro_deploy::status(&lab.bpffs).unwrap_err();
+                for error in [removed, shown, deploy(lab, &bundle).unwrap_err()] {
+                    assert_eq!((error.help().as_deref(), error.kind()), (Some(help), ErrorKind::NotPermitted), "{error}");
+                }
+            };
+            scope.spawn(refused).join().unwrap();
+            // What a deploy keeps is enough.
+            let enough = || {
+                ouro_deploy::limit_to_change(&lab.bpffs, "fw").unwrap();
+                redeployed(lab, &bundle);
+                undeployed(lab, "fw");
+            };
+            scope.spawn(enough).join().unwrap();
+        });
+        assert!(arrives(&wire));
+        end(child);
     });
 }
 
@@ -484,7 +517,7 @@ fn a_shared_port_asks_the_program_and_no_more_when_it_is_gone() {
     });
 }
 
-/// The one that came detached the program of both when the other went.
+/// Taking the program off the socket that went took it off the one that came, too.
 #[test]
 fn a_shared_port_keeps_its_program_when_another_of_its_sockets_is_named() {
     lab(|lab| {

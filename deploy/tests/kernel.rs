@@ -32,6 +32,8 @@ mod missing;
 mod order;
 #[path = "kernel/places.rs"]
 mod places;
+#[path = "kernel/ports.rs"]
+mod ports;
 #[path = "kernel/probes.rs"]
 mod probes;
 #[path = "kernel/raw.rs"]

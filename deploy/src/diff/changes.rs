@@ -305,7 +305,11 @@ fn unasked(observed: &Observed, steps: &[Step]) -> Vec<Change> {
 }
 
 fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Change> {
-    let mut moved: Vec<String> = steps.iter().filter_map(Step::moved_hook).map(Hook::name).collect();
+    let makes_stub = steps.iter().any(|step| matches!(step, Step::CreateRoot { .. }));
+    let is_again = |step: &&Step| !makes_stub && matches!(step, Step::Exchange { hook: Hook::Socket { .. }, .. });
+    // The stub in its own place is no change.
+    let moving = steps.iter().filter(|step| !is_again(step));
+    let mut moved: Vec<String> = moving.filter_map(Step::moved_hook).map(Hook::name).collect();
     moved.sort();
     moved.dedup();
     // All that follow a root table are one.

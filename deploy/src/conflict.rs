@@ -253,6 +253,11 @@ fn taken(hook: &Hook, program: u32, deployment: Option<&str>) -> String {
         Hook::Clsact { .. } => "choose another priority",
         _ => "attach elsewhere",
     };
+    if matches!(hook, Hook::Socket { .. }) {
+        return "if it is what a deployment left whose records are gone, `ouro deploy --force-links` takes the place; else have its \
+                process detach it (SO_DETACH_FILTER)"
+            .to_owned();
+    }
     if let Some(name) = deployment {
         return format!("{instead}; or undeploy it first: `ouro undeploy {name}`");
     }
@@ -281,6 +286,9 @@ impl fmt::Display for Conflict {
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program, deployment: Some(name) } => {
                 write!(f, "{hook} is taken by program {program} of the deployment `{name}`")
+            }
+            Conflict::Taken { hook: hook @ Hook::Socket { .. }, .. } => {
+                write!(f, "{hook} is a program that is not ours, as far as can be told")
             }
             Conflict::Taken { hook, program, deployment: None } => {
                 write!(f, "{hook} is taken by program {program}, which is not ours")

@@ -196,6 +196,10 @@ impl Observed {
         let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
         let mut others = kernel::others(hook, &self.host);
         others.retain(|program| Some(*program) != own);
+        // Of a socket's program it is known that it is there, and no more.
+        if matches!(hook, Hook::Socket { .. }) && own.is_some() {
+            others.clear();
+        }
         // A dispatcher is ours, whoever else it calls.
         if matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_)) && self.dispatcher_of(hook).is_some_and(|found| found.is_ours) {
             others.clear();

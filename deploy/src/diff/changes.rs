@@ -176,7 +176,12 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 });
             }
             Step::AttachRoot { hook, .. } => {
-                let instead = if hook.is_mute() { format!(", in place of {WHATEVER}") } else { String::new() };
+                let is_taken = hook.is_mute() || observed.foreign_programs.contains_key(&hook.name());
+                let instead = if matches!(hook, Hook::Socket { .. }) && is_taken {
+                    format!(", in place of {WHATEVER}")
+                } else {
+                    String::new()
+                };
                 let after = format!("follows the root table{instead}");
                 found.push(Change::Added { what, name: hook.to_string(), after });
             }
@@ -285,7 +290,7 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let ours: Vec<u32> = observed.generations.values().filter_map(|generation| generation.entry()).collect();
     let hooks =
         steps.iter().filter(|step| !matches!(step, Step::Detach { .. } | Step::RemoveLink { .. })).filter_map(Step::moved_hook);
-    let found = hooks.filter_map(|hook| {
+    let found = hooks.filter(|hook| !matches!(hook, Hook::Socket { .. })).filter_map(|hook| {
         let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
         programs.retain(|program| !ours.contains(program));
         let deployments = programs.iter().filter_map(|id| Some((*id, observed.owners.get(id)?.clone()))).collect();

@@ -59,7 +59,12 @@ impl<'a> Moves<'a> {
         steps.extend(first.into_iter().filter_map(remove::detach));
         for hook in hooks {
             match self.observed.attachments.get(&hook.name()) {
-                None => steps.push(self.attach(hook)),
+                None => {
+                    let is_taken =
+                        matches!(hook, Hook::Socket { .. }) && self.observed.foreign_programs.contains_key(&hook.name());
+                    steps.extend(is_taken.then(|| Step::RemoveLink { hook: hook.clone() }));
+                    steps.push(self.attach(hook));
+                }
                 Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) => {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));

@@ -49,10 +49,10 @@ pub(super) fn look_at(place: &Socket, id: Option<SocketId>) -> Found<()> {
         return if shares { Ok(()) } else { Err(alone(place)) };
     }
     match sys::socket_filter(socket.as_fd()) {
-        Ok(SocketFilter::Nothing) => Ok(()),
-        _ => Err(Missing::new("it has a filter that is not ours, which would be lost for good").help(format!(
-            "`ouro status` tells whether another deployment has it; else have process {} call \
-             `setsockopt({}, SOL_SOCKET, SO_DETACH_FILTER, ...)` first",
+        // Whose a program is, others tell.
+        Ok(SocketFilter::Nothing | SocketFilter::Program) => Ok(()),
+        _ => Err(Missing::new("its process gave it a filter, which would be lost for good").help(format!(
+            "have process {} call `setsockopt({}, SOL_SOCKET, SO_DETACH_FILTER, ...)` first",
             place.pid, place.fd
         ))),
     }
@@ -93,19 +93,19 @@ pub(super) fn detach(hook: &Hook) -> Result<(), Error> {
     if !place.shared_port && sys::socket_filter(socket.as_fd()).is_ok_and(|filter| filter == SocketFilter::Classic) {
         return Err(changed(hook));
     }
-    remove_from(hook, place, &socket)
+    // A process can lock its filter, and nobody opens that lock. A stub that stays then finds no program in its table once that is gone,
+    // and lets everything pass.
+    match sys::socket_detach(socket.as_fd(), place.shared_port) {
+        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EPERM)) => Err(refused(hook, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Detaches whatever is attached; no error if nothing is.
 pub(crate) fn clear_socket(hook: &Hook) -> Result<(), Error> {
-    still_there(hook)?.map_or(Ok(()), |(place, socket)| remove_from(hook, place, &socket))
-}
-
-/// A process can lock its filter (SO_LOCK_FILTER), and nobody opens that lock. A stub that stays then finds no program in its table
-/// once that is gone, and lets everything pass.
-fn remove_from(hook: &Hook, place: &Socket, socket: &OwnedFd) -> Result<(), Error> {
+    let Some((place, socket)) = still_there(hook)? else { return Ok(()) };
     match sys::socket_detach(socket.as_fd(), place.shared_port) {
-        Err(error) if !matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EPERM)) => Err(not_attached(hook, error)),
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(refused(hook, error)),
         _ => Ok(()),
     }
 }

@@ -186,7 +186,7 @@ fn a_closed_socket_is_told_and_its_number_is_nobodys() {
         let is_closed = |problem: &Problem| matches!(problem, Problem::SocketClosed { .. });
         assert!(eventually(|| status(lab).problems.iter().any(is_closed)), "{:?}", status(lab));
         let error = deploy(lab, &bundle).unwrap_err();
-        assert!(error.to_string().contains("it has a filter that is not ours"), "another socket has the number: {error}");
+        assert!(error.to_string().contains("its process gave it a filter"), "another socket has the number: {error}");
         undeployed(lab, "fw");
         assert_eq!(classic(&other), Some(1));
     });
@@ -274,7 +274,7 @@ fn filters_of_others_are_not_replaced() {
         filter_of_its_own(&wire.0);
         let bundle = filter(lab, at(&wire.0), 0);
         let error = deploy(lab, &bundle).unwrap_err();
-        assert!(error.to_string().contains("it has a filter that is not ours"), "{error}");
+        assert!(error.to_string().contains("its process gave it a filter"), "{error}");
         assert!(error.help().unwrap().contains("SO_DETACH_FILTER"));
         option(&wire.0, libc::SO_DETACH_FILTER, &0i32.to_ne_bytes());
         deployed(lab, &bundle);
@@ -315,8 +315,33 @@ fn a_socket_whose_filter_is_locked_lets_everything_pass_in_the_end() {
         undeployed(lab, "fw");
         assert_eq!(classic(&wire.0), None, "the stub is locked in");
         assert!(eventually(|| arrives(&wire)), "and finds nothing to run");
-        let error = deploy(lab, &filter(lab, at(&wire.0), 0)).unwrap_err();
-        assert!(error.to_string().contains("has a filter"), "{error}");
+        let force = Options { force_links: true, ..Options::default() };
+        let bundle = filter(lab, at(&wire.0), 0);
+        let error = ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("SO_LOCK_FILTER"), "{error}");
+    });
+}
+
+/// Its stub stays on the socket, where nobody can tell whose it is.
+#[test]
+fn a_deployment_whose_pins_are_gone_leaves_a_place_that_can_be_taken() {
+    lab(|lab| {
+        let wire = pair();
+        let bundle = filter(lab, at(&wire.0), 0);
+        deployed(lab, &bundle);
+        std::fs::remove_dir_all(lab.bpffs.join("ouro")).unwrap();
+        assert!(eventually(|| arrives(&wire)), "the stub finds nothing to run");
+        let error = deploy(lab, &bundle).unwrap_err();
+        assert!(error.to_string().contains("is a program that is not ours, as far as can be told"), "{error}");
+        assert!(error.help().unwrap().contains("--force-links"), "{error}");
+        let force = Options { force_links: true, ..Options::default() };
+        let plan = ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap();
+        let said: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
+        assert!(said.iter().any(|said| said.ends_with("in place of whatever program it has")), "{said:?}");
+        assert!(!said.iter().any(|said| said.contains("which stay")), "{said:?}");
+        assert!(!arrives(&wire) && status(lab).problems.is_empty());
+        undeployed(lab, "fw");
+        assert_eq!(classic(&wire.0), Some(0));
     });
 }
 

@@ -142,6 +142,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
             kernel::switch(hook, &layout.link(hook), &from, &new, &|map| place(layout, *to, map))
         }
         Step::Detach { hook, generation } => kernel::detach(hook, &layout.link(hook), &subject(layout, hook, *generation)?),
+        Step::RemoveLink { hook: hook @ Hook::Socket { .. } } => kernel::clear_socket(hook),
         Step::RemoveLink { hook } => kernel::remove_link(&layout.link(hook)),
         Step::RemoveLost { pin } => kernel::remove_link(&layout.links().join(pin)),
         Step::RemoveBeside { hook } => kernel::remove_beside(&layout.link(hook)),

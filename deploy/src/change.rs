@@ -74,6 +74,11 @@ pub enum Change {
         #[serde(skip_serializing_if = "BTreeMap::is_empty")]
         deployments: BTreeMap<u32, String>,
     },
+    /// A socket of ours whose program nobody can ask for.
+    Unasked {
+        /// The socket.
+        hook: Hook,
+    },
     /// A hook that cannot be led back and stays as it is, while the others go back.
     Left {
         /// What is in the way.
@@ -219,7 +224,7 @@ impl Change {
             Change::Removed { .. } => '-',
             Change::Drift { .. } | Change::Foreign { .. } | Change::NotAtomic { .. } => '!',
             Change::Chosen { .. } | Change::LeftOut { .. } | Change::Untried { .. } => '!',
-            Change::Left { .. } | Change::NotCarried { .. } => '!',
+            Change::Left { .. } | Change::NotCarried { .. } | Change::Unasked { .. } => '!',
         }
     }
 }
@@ -237,6 +242,13 @@ impl fmt::Display for Change {
                 let of = |id: &u32| deployments.get(id).map(|name| format!(" of `{name}`")).unwrap_or_default();
                 let all: Vec<String> = programs.iter().map(|id| format!("{id}{}", of(id))).collect();
                 write!(f, "{hook} also runs programs of others, which stay: {}", all.join(", "))
+            }
+            Change::Unasked { hook } => {
+                write!(
+                    f,
+                    "the kernel does not tell which program is the {hook}: one that somebody put in the place of ours stays, \
+                     unless `--force-links` takes the place back"
+                )
             }
             Change::Left { why } => write!(f, "{why}; it stays as it is, and the next deploy sees to it"),
             Change::NotCarried { map, elements: Some(elements), why } => {

@@ -125,7 +125,7 @@ pub enum Conflict {
     Changed {
         /// The hook.
         hook: Hook,
-        /// The program's id.
+        /// The program's id; 0 of a filter that is no program.
         program: u32,
     },
     /// It was attached in another network namespace.
@@ -221,6 +221,7 @@ impl Conflict {
                  places make another `bpf_chain` of its programs"
                     .to_owned()
             }
+            Conflict::Changed { program: 0, .. } => "`ouro deploy --force-links` takes the place back".to_owned(),
             Conflict::Changed { program, .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
             }
@@ -262,6 +263,11 @@ fn taken(hook: &Hook, program: u32, deployment: Option<&str>) -> String {
         Hook::Clsact { .. } => "choose another priority",
         _ => "attach elsewhere",
     };
+    if matches!(hook, Hook::Socket { .. }) {
+        return "if it is what a deployment left whose records are gone, `ouro deploy --force-links` takes the place; else have its \
+                process detach it (SO_DETACH_FILTER)"
+            .to_owned();
+    }
     if let Some(name) = deployment {
         return format!("{instead}; or undeploy it first: `ouro undeploy {name}`");
     }
@@ -290,6 +296,9 @@ impl fmt::Display for Conflict {
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
             Conflict::Taken { hook, program, deployment: Some(name) } => {
                 write!(f, "{hook} is taken by program {program} of the deployment `{name}`")
+            }
+            Conflict::Taken { hook: hook @ Hook::Socket { .. }, .. } => {
+                write!(f, "{hook} is a program that is not ours, as far as can be told")
             }
             Conflict::Taken { hook, program, deployment: None } => {
                 write!(f, "{hook} is taken by program {program}, which is not ours")
@@ -321,6 +330,7 @@ impl fmt::Display for Conflict {
                 )
             }
             Conflict::OtherCard { hook } => write!(f, "{hook} cannot run a chain that is loaded for a network card"),
+            Conflict::Changed { hook, program: 0 } => write!(f, "somebody gave {hook} a filter that is not ours"),
             Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
             Conflict::OtherNamespace { hook, .. } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {

@@ -69,8 +69,15 @@ pub enum Hook {
     Netns(Netns),
     /// A link of a map of sockets; kernel 6.10.
     Sockmap(Sockmap),
-    /// A filter of one socket, which has no link.
-    Socket(Socket),
+    /// A filter of one socket, or the program of those that share its port, which has no link.
+    Socket {
+        /// The descriptor it is reached by.
+        #[serde(flatten)]
+        place: Socket,
+        /// Which socket that was when the generation was made; none if there was none.
+        #[serde(flatten)]
+        id: Option<SocketId>,
+    },
     /// A link of a tracepoint's event; kernel 5.15.
     Tracepoint(Tracepoint),
     /// A raw tracepoint's link.
@@ -95,6 +102,15 @@ pub enum Hook {
     Iter(Iter),
     /// A link of a table of functions; kernel 6.4.
     StructOps(StructOps),
+}
+
+/// Which socket it is: others get its descriptor, and its process's number, when these are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SocketId {
+    /// Its number in the file system of sockets, which `/proc/<pid>/fd` shows.
+    pub inode: u64,
+    /// The number that the kernel gives no other socket (SO_COOKIE).
+    pub cookie: u64,
 }
 
 /// How a hook's program is replaced by another.
@@ -142,7 +158,7 @@ impl Hook {
             Attach::Netfilter(place) => Hook::Netfilter(place),
             Attach::Netns(place) => Hook::Netns(place),
             Attach::Sockmap(place) => Hook::Sockmap(place),
-            Attach::Socket(place) => Hook::Socket(place),
+            Attach::Socket(place) => Hook::Socket { place, id: None },
             Attach::Tracepoint(place) => Hook::Tracepoint(place),
             Attach::RawTracepoint(place) => Hook::RawTracepoint(place),
             Attach::Trace(place) => Hook::Trace(place),
@@ -196,8 +212,7 @@ impl Hook {
             Hook::SharedXdp(_) => Renewal::Slot,
             Hook::Trace(Trace { sleepable: true, .. })
             | Hook::Uprobe(Uprobe { sleepable: true, .. })
-            | Hook::UprobeMulti(UprobeMulti { sleepable: true, .. })
-            | Hook::Socket(_) => Renewal::Overlap,
+            | Hook::UprobeMulti(UprobeMulti { sleepable: true, .. }) => Renewal::Overlap,
             Hook::StructOps(place) if place.is_updated() => Renewal::Link,
             Hook::StructOps(_) => Renewal::Overlap,
             _ => Renewal::Root,
@@ -233,9 +248,11 @@ impl Hook {
         hook
     }
 
-    /// Whether what was attached as this is what `wanted` asks for: who asks for no revision takes what was attached at any.
+    /// Whether what was attached as this is what `wanted` asks for: who asks for no revision takes what was attached at any, and a
+    /// socket is the same by whichever descriptor.
     pub(crate) fn serves(&self, wanted: &Hook) -> bool {
-        self == wanted || self.at_any_revision() == *wanted
+        let is_socket = matches!(self, Hook::Socket { id: Some(_), .. });
+        self == wanted || self.at_any_revision() == *wanted || (is_socket && self.name() == wanted.name())
     }
 
     /// Whether its place holds one program, and its link takes no other: netfilter has one at a priority, and what is registered has
@@ -246,7 +263,12 @@ impl Hook {
 
     /// Whether it is a link, which can be pinned.
     pub fn is_link(&self) -> bool {
-        self.renewal() != Renewal::Filter && !matches!(self, Hook::Socket(_))
+        self.renewal() != Renewal::Filter && !matches!(self, Hook::Socket { .. })
+    }
+
+    /// Whether nobody can ask what runs there.
+    pub(crate) fn is_mute(&self) -> bool {
+        matches!(self, Hook::Socket { place: Socket { shared_port: true, .. }, .. })
     }
 
     /// Whether it is a place of the network namespace of the deploy, and not seen from another one.
@@ -268,7 +290,7 @@ impl Hook {
             Hook::Netfilter(place) => place.words(),
             Hook::Netns(place) => place.words(),
             Hook::Sockmap(place) => place.words(),
-            Hook::Socket(place) => place.words(),
+            Hook::Socket { place, .. } => place.words(),
             Hook::Tracepoint(place) => place.words(),
             Hook::RawTracepoint(place) => place.words(),
             Hook::Trace(place) => place.words(),
@@ -299,6 +321,9 @@ impl Hook {
             Hook::Netkit { interface, end, .. } => return name(&["netkit", &end.to_string(), interface]),
             Hook::Cgroup(place) => return name(&["cgroup", &place.what(), &place.path]),
             Hook::StructOps(place) => vec!["struct_ops", &place.table],
+            Hook::Socket { place, id: Some(SocketId { cookie, .. }) } => {
+                return name(&[if place.shared_port { "port" } else { "socket" }, &cookie.to_string()]);
+            }
             other => {
                 let (place, how) = other.words();
                 return name(&[&how, &place]);
@@ -393,6 +418,11 @@ mod tests {
             Hook::Ksyscall(Ksyscall { name: of(), returns: false }),
             Hook::Iter(Iter { target: of(), map: None, cgroup: None, pid: None, sleepable: false }),
             Hook::StructOps(StructOps { table: of(), ty: of() }),
+            Hook::Socket { place: Socket { pid: 1, fd: 2, shared_port: true }, id: None },
+            Hook::Socket {
+                place: Socket { pid: 1, fd: 2, shared_port: false },
+                id: Some(SocketId { inode: u64::MAX, cookie: u64::MAX }),
+            },
         ];
         for hook in places {
             let json = serde_json::to_value(&hook).unwrap();

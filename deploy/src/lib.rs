@@ -46,7 +46,7 @@ pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use dispatcher::{Dispatcher, Member, Seat};
 pub use error::{Error, ErrorKind};
-pub use hook::{Hook, Renewal};
+pub use hook::{Hook, Renewal, SocketId};
 pub use kernel::drop_capabilities;
 pub use kernel::{Device, Feature, Filter, Has, Host, LinkFacts, MapFacts, Missing, Offer, Offered, Verified, features, offered};
 pub use layout::Layout;

@@ -97,8 +97,8 @@ impl Observed {
                 && generation.entry() == Some(attached.program)
                 && differs(generation)
         };
-        // What a dispatcher calls, and where, can be read.
-        !matches!(attached.hook, Hook::SharedXdp(_)) && self.generations.iter().any(was_about_to)
+        // What a dispatcher calls, and where, can be read; a socket is the same by whichever descriptor.
+        !matches!(attached.hook, Hook::SharedXdp(_) | Hook::Socket { .. }) && self.generations.iter().any(was_about_to)
     }
 
     /// Whether it was attached in another network namespace, and only from there anybody can see whether it still is.

@@ -15,11 +15,11 @@ use crate::Error;
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
 use crate::kernel::pins::{self, Kind};
-use crate::kernel::{self, Host, LinkFacts, MapFacts, Missing};
+use crate::kernel::{self, Host, LinkFacts, MapFacts, Missing, SocketState};
 use crate::layout::Layout;
 use crate::meta::{self, Meta};
 use crate::resolve::resolve;
-use crate::root::Root;
+use crate::root::{self, Root};
 use crate::trial::{self, Trial};
 
 pub(crate) use dispatchers::{dispatcher, dispatchers, write_members};
@@ -165,6 +165,7 @@ pub(crate) fn arguments(manifest: &Manifest) -> Option<&Arguments> {
 impl Observed {
     /// Looks at the places a chain is to be attached at, and at those it is attached at: what is not there, and who else is.
     pub fn look_at(&mut self, layout: &Layout, attach: &[Attach]) {
+        self.host.sockets = kernel::sockets(attach);
         self.look_at_hooks(layout, resolve(attach, &self.host).0);
     }
 
@@ -182,7 +183,8 @@ impl Observed {
         for hook in wanted {
             self.note_others(&hook);
             let is_there = self.attachments.get(&hook.name()).is_some_and(Attachment::is_alive);
-            let missing = if is_there { None } else { kernel::look_at(&hook, &layout.link(&hook)) };
+            let look = || owners::of_socket(layout, &hook).or_else(|| kernel::look_at(&hook, &layout.link(&hook)));
+            let missing = if is_there { None } else { look() };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));
         }
         let others: BTreeSet<u32> = self.foreign_programs.values().flatten().copied().collect();
@@ -203,6 +205,10 @@ impl Observed {
         let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
         let mut others = kernel::others(hook, &self.host);
         others.retain(|program| Some(*program) != own);
+        // Of a socket's program it is known that it is there, and no more.
+        if matches!(hook, Hook::Socket { .. }) && own.is_some() {
+            others.clear();
+        }
         // A dispatcher is ours, whoever else it calls.
         if matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_)) && self.dispatcher_of(hook).is_some_and(|found| found.is_ours) {
             others.clear();
@@ -359,6 +365,10 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
                 Some(LinkFacts { id: dispatcher.link?, program, target: dispatcher.target })
             }));
         }
+        Hook::Socket { place, id } => {
+            let state = id.map(|id| kernel::socket_state(place, id)).transpose()?;
+            return Ok(state.and_then(|state| filtering(observed, meta, hook, state)));
+        }
         Hook::StructOps(place) => {
             let facts = pins::link_facts(&layout.link(hook))?;
             return Ok(facts.map(|facts| LinkFacts { program: registered(observed, place, facts.target), ..facts }));
@@ -369,6 +379,18 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
     let filter =
         device.and_then(|device| Some((device.index, kernel::find_filter(&device.filters, direction, priority, handle)?)));
     Ok(filter.map(|(index, filter)| LinkFacts { id: 0, program: filter.program, target: Some(index.into()) }))
+}
+
+/// What a socket runs: the stub, where there is one and something runs that may be it.
+fn filtering(observed: &Observed, meta: &Meta, hook: &Hook, state: SocketState) -> Option<LinkFacts> {
+    let stub = root::class(&meta.manifest).and_then(|root| observed.roots.get(&root)?.stub);
+    match state {
+        SocketState::Program if hook.is_mute() => Some(LinkFacts { id: 0, program: stub?, target: Some(0) }),
+        SocketState::Nothing => None,
+        SocketState::Closed => Some(LinkFacts { id: 0, program: stub?, target: None }),
+        SocketState::Program => Some(LinkFacts { id: 0, program: stub.unwrap_or(0), target: Some(0) }),
+        SocketState::Foreign => Some(LinkFacts { id: 0, program: 0, target: Some(0) }),
+    }
 }
 
 /// A table stands for the first program of the generation that it is of; 0 if it is of none.

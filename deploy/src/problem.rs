@@ -103,6 +103,13 @@ pub enum Problem {
         /// Whether there is such a network device; none of what is no device, or in another network namespace.
         is_there: Option<bool>,
     },
+    /// The socket is closed, in every process that had it.
+    SocketClosed {
+        /// The hook's name.
+        hook: String,
+        /// The descriptor it was.
+        descriptor: String,
+    },
     /// A command was stopped while it put one link in another's place: both are attached.
     TwoLinks {
         /// The hook's name.
@@ -124,7 +131,7 @@ pub enum Problem {
     ForeignProgram {
         /// The hook's name.
         hook: String,
-        /// The program's id.
+        /// The program's id; 0 of a filter that is no program.
         program: u32,
     },
 }
@@ -177,6 +184,9 @@ impl fmt::Display for Problem {
             Problem::DeadLink { hook, is_there: None } => {
                 write!(f, "somebody detached `{hook}`, or what it was attached to is gone: deploy again once it is there")
             }
+            Problem::SocketClosed { descriptor, .. } => {
+                write!(f, "the socket that was {descriptor} is closed: deploy to another one, or undeploy")
+            }
             Problem::TwoLinks { hook } => {
                 write!(
                     f,
@@ -188,6 +198,7 @@ impl fmt::Display for Problem {
                 let pins: Vec<&str> = links.iter().chain(maps).map(String::as_str).collect();
                 write!(f, "the record of `{}` is gone: deploy again, or undeploy", pins.join("`, `"))
             }
+            Problem::ForeignProgram { hook, program: 0 } => write!(f, "`{hook}` has a filter that is not ours"),
             Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
         }
     }
@@ -295,6 +306,9 @@ fn hook_problem(observed: &Observed, hook: &Hook) -> Option<Problem> {
     let name = hook.name();
     match observed.attachments.get(&name) {
         None => Some(Problem::NotAttached { hook: name }),
+        Some(attached) if !attached.is_alive() && matches!(hook, Hook::Socket { .. }) => {
+            Some(Problem::SocketClosed { hook: name, descriptor: hook.words().0 })
+        }
         Some(attached) if !attached.is_alive() => {
             let device = hook.interface().filter(|_| attached.namespace == observed.host.namespace);
             let is_there = device.map(|device| observed.host.devices.contains_key(device));

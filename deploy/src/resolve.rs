@@ -1,4 +1,4 @@
-//! From a manifest's attach points to hooks: devices by pattern and label, one counter for each CPU.
+//! From a manifest's attach points to hooks: devices by pattern and label, one counter for each CPU, sockets by descriptors.
 //!
 //! Pure.
 
@@ -15,7 +15,7 @@ pub fn resolve(attach: &[Attach], host: &Host) -> (Vec<Hook>, Vec<Conflict>) {
         match devices(point, host) {
             Some(devices) if devices.is_empty() => conflicts.push(no_device(point.interface().unwrap_or_default(), host)),
             Some(devices) => hooks.extend(devices.iter().map(|device| Hook::new(&point.on(device), host.tcx))),
-            None => hooks.extend(on_cpus(point, host)),
+            None => hooks.extend(others(point, host)),
         }
     }
     (hooks, conflicts)
@@ -42,9 +42,13 @@ fn no_device(interface: &str, host: &Host) -> Conflict {
     Conflict::NoDevice { interface: interface.to_owned(), similar: None, existing }
 }
 
-/// A counter of all processes is one of each CPU to the kernel.
-fn on_cpus(point: &Attach, host: &Host) -> Vec<Hook> {
+/// A counter of all processes is one of each CPU to the kernel, and a descriptor is the socket that it means now.
+fn others(point: &Attach, host: &Host) -> Vec<Hook> {
     match point {
+        Attach::Socket(place) => {
+            let id = host.sockets.get(&(place.pid, place.fd)).copied();
+            vec![Hook::Socket { place: place.clone(), id }]
+        }
         Attach::PerfEvent(place) if place.cpu.is_none() && place.pid.is_none() => {
             host.cpus.iter().map(|cpu| Hook::PerfEvent(PerfEvent { cpu: Some(*cpu), ..place.clone() })).collect()
         }

@@ -69,6 +69,8 @@ fn of_place(place: &Attach) -> Vec<Right> {
             vec![Right::ReadFiles, Right::LookIntoProcesses]
         }
         Attach::Netns(Netns { path: Some(_), .. }) => vec![Right::ReadFiles],
+        // The folder with a process's descriptors is its user's.
+        Attach::Socket(_) => vec![Right::ReadFiles, Right::LookIntoProcesses],
         _ => Vec::new(),
     }
 }

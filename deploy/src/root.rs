@@ -63,8 +63,8 @@ fn entry_type(manifest: &Manifest) -> Option<&'static Type> {
 #[cfg(test)]
 mod tests {
     use ouro_rules::manifest::{
-        Attach, Family, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, PerfEvent, RawTracepoint, Sample, Trace,
-        Tracepoint, Uprobe, UprobeMulti, Usdt,
+        Attach, Family, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetfilterHook, PerfEvent, RawTracepoint, Sample, Socket,
+        Trace, Tracepoint, Uprobe, UprobeMulti, Usdt,
     };
 
     use super::*;
@@ -96,6 +96,7 @@ mod tests {
             "netfilter" => {
                 Attach::Netfilter(Netfilter { family: Family::Ipv4, at: NetfilterHook::Input, priority: 0, defrag: false })
             }
+            "socket" => Attach::Socket(Socket { pid: 1, fd: 1, shared_port: kind.prog_type == "sk_reuseport" }),
             "iter" => Attach::Iter(Iter { target: text(), map: None, cgroup: None, pid: none, sleepable }),
             _ => return None,
         })

@@ -12,6 +12,8 @@ mod lost;
 mod maps;
 #[path = "diff/places.rs"]
 mod places;
+#[path = "diff/sockets.rs"]
+mod sockets;
 #[path = "diff/tables.rs"]
 mod tables;
 #[path = "diff/trials.rs"]
@@ -91,7 +93,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
 fn host() -> Host {
     let device = |index| Device { index, ..Device::default() };
     let devices = [("lo", 1), ("eth0", 2), ("eth1", 3)].map(|(name, index)| (name.to_owned(), device(index)));
-    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096, cpus: vec![0] }
+    Host { devices: devices.into(), tcx: true, namespace: NAMESPACE, page_size: 4096, cpus: vec![0], ..Host::default() }
 }
 
 fn nothing() -> Observed {

@@ -39,6 +39,8 @@ mod offload;
 mod order;
 #[path = "kernel/places.rs"]
 mod places;
+#[path = "kernel/ports.rs"]
+mod ports;
 #[path = "kernel/probes.rs"]
 mod probes;
 #[path = "kernel/raw.rs"]
@@ -54,6 +56,8 @@ mod support;
 mod root;
 #[path = "kernel/share.rs"]
 mod share;
+#[path = "kernel/sockets.rs"]
+mod sockets;
 #[path = "kernel/stopped.rs"]
 mod stopped;
 #[path = "kernel/tables.rs"]

@@ -231,8 +231,18 @@ impl Hook {
 
     /// Whether its links take no other program, so that a deploy leads to programs through a table (see `bpf_chain(atomic)`).
     pub fn needs_root(&self) -> bool {
-        let types =
-            ["tracepoint", "raw_tracepoint", "raw_tracepoint_writable", "tracing", "kprobe", "perf_event", "lsm", "netfilter"];
+        let types = [
+            "tracepoint",
+            "raw_tracepoint",
+            "raw_tracepoint_writable",
+            "tracing",
+            "kprobe",
+            "perf_event",
+            "lsm",
+            "netfilter",
+            "socket_filter",
+            "sk_reuseport",
+        ];
         !self.sleepable && types.contains(&self.prog_type) && !matches!(self.attach_type, "TRACE_ITER" | "LSM_CGROUP")
     }
 

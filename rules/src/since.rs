@@ -171,7 +171,8 @@ pub fn place(point: &Attach) -> Option<KernelVersion> {
         Attach::Iter(place) if place.cgroup.is_some() || place.pid.is_some() => kernel(6, 1),
         Attach::Iter(place) if place.map.is_some() => kernel(5, 9),
         Attach::Iter(_) => kernel(5, 8),
-        Attach::Tc { .. } | Attach::Cgroup(_) | Attach::Socket(_) => return None,
+        Attach::Socket(_) => kernel(5, 6),
+        Attach::Tc { .. } | Attach::Cgroup(_) => return None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus};
+use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus, MapStatus, ProgramStatus};
 use ouro_rules::manifest::{OnChange, Scalar};
 
 use crate::cli::{Place, Status};
@@ -95,6 +95,10 @@ fn hook(status: &HookStatus, place: &Place) -> [String; 3] {
     let (at, how) = status.hook.words();
     let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
+        // The kernel does not tell which program a socket has.
+        (true, Some(program)) if matches!(status.hook, Hook::Socket { .. }) => {
+            format!("runs program {program}, unless somebody put another in its place")
+        }
         (true, Some(program)) => format!("runs program {program}{order}"),
         _ if status.elsewhere && !status.hook.is_link() => {
             format!("not seen from here: `ouro status{}`", flags(place, Some(status)))
@@ -155,7 +159,6 @@ fn section(color: bool, title: &str, rows: &[[String; 3]]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use ouro_deploy::Hook;
     use ouro_rules::manifest::Direction;
 
     use super::*;

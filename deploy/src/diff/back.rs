@@ -67,7 +67,7 @@ fn make_live(observed: &Observed, target: u32) -> Result<Plan, Vec<Conflict>> {
     let mut steps = leftovers(observed, target);
     steps.extend(folders(observed));
     let left = &stuck.keys().cloned().collect();
-    let goal = Goal { target, manifest: &meta.manifest, hooks: &hooks, left, catch_up: Vec::new(), confirm: None };
+    let goal = Goal { target, manifest: &meta.manifest, hooks: &hooks, left, catch_up: Vec::new(), confirm: None, retake: false };
     steps.extend(goal.steps(observed));
     let mut changes = changes(observed, target, &meta.manifest, &steps);
     changes.extend(stuck.into_values().map(|why| Change::Left { why }));

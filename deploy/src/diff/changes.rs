@@ -20,6 +20,9 @@ use crate::step::Step;
 /// Characters of a digest that tell two apart well enough for people.
 const SHORT: usize = 12;
 
+/// What stands where nobody can ask.
+const WHATEVER: &str = "whatever program it has";
+
 /// What `steps` change, which make generation `target` live.
 pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps: &[Step]) -> Vec<Change> {
     let before = shown(observed).filter(|(number, _)| *number != target).map(|(_, meta)| &meta.manifest);
@@ -39,6 +42,7 @@ pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps:
     found.extend(steps.iter().filter_map(|step| generation(observed, step, steps)));
     found.extend(drift(observed));
     found.extend(foreign(observed, steps));
+    found.extend(unasked(observed, steps));
     found.extend(not_atomic(observed, after, steps));
     found.extend(untried(after, steps));
     found
@@ -172,7 +176,14 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 });
             }
             Step::AttachRoot { hook, .. } => {
-                found.push(Change::Added { what, name: hook.to_string(), after: "follows the root table".to_owned() });
+                let is_taken = hook.is_mute() || observed.foreign_programs.contains_key(&hook.name());
+                let instead = if matches!(hook, Hook::Socket { .. }) && is_taken {
+                    format!(", in place of {WHATEVER}")
+                } else {
+                    String::new()
+                };
+                let after = format!("follows the root table{instead}");
+                found.push(Change::Added { what, name: hook.to_string(), after });
             }
             Step::Switch { hook, from, to } => {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
@@ -188,6 +199,9 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                     format!("generation {from}{}", placed(was)),
                     format!("generation {to}{}", placed(hook)),
                 ));
+            }
+            Step::Exchange { hook, to, .. } if matches!(hook, Hook::Socket { .. }) => {
+                found.push(changed(hook, WHATEVER.to_owned(), to.to_string()));
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
             Step::TakeBack { hook, program, generation } => {
@@ -276,7 +290,7 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let ours: Vec<u32> = observed.generations.values().filter_map(|generation| generation.entry()).collect();
     let hooks =
         steps.iter().filter(|step| !matches!(step, Step::Detach { .. } | Step::RemoveLink { .. })).filter_map(Step::moved_hook);
-    let found = hooks.filter_map(|hook| {
+    let found = hooks.filter(|hook| !matches!(hook, Hook::Socket { .. })).filter_map(|hook| {
         let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
         programs.retain(|program| !ours.contains(program));
         let deployments = programs.iter().filter_map(|id| Some((*id, observed.owners.get(id)?.clone()))).collect();
@@ -285,8 +299,22 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     found.collect()
 }
 
+/// Sockets that follow a root only if they still have its stub.
+fn unasked(observed: &Observed, steps: &[Step]) -> Vec<Change> {
+    let is_switched = |name: &String| steps.iter().any(|step| matches!(step, Step::SwitchRoot { root, .. } if root == name));
+    let is_moved = |hook: &Hook| steps.iter().filter_map(Step::moved_hook).any(|moved| moved.name() == hook.name());
+    let here = observed.attachments.values().filter(|attached| attached.is_alive() && !is_moved(&attached.hook));
+    let sockets = here.filter(|attached| matches!(attached.hook, Hook::Socket { .. }));
+    let followers = sockets.filter(|attached| attached.root.as_ref().is_some_and(is_switched));
+    followers.map(|attached| Change::Unasked { hook: attached.hook.clone() }).collect()
+}
+
 fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Change> {
-    let mut moved: Vec<String> = steps.iter().filter_map(Step::moved_hook).map(Hook::name).collect();
+    let makes_stub = steps.iter().any(|step| matches!(step, Step::CreateRoot { .. }));
+    let is_again = |step: &&Step| !makes_stub && matches!(step, Step::Exchange { hook: Hook::Socket { .. }, .. });
+    // The stub in its own place is no change.
+    let moving = steps.iter().filter(|step| !is_again(step));
+    let mut moved: Vec<String> = moving.filter_map(Step::moved_hook).map(Hook::name).collect();
     moved.sort();
     moved.dedup();
     // All that follow a root table are one.
@@ -299,7 +327,9 @@ fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Chan
         ] if old.name() == hook.name() => Some(NotAtomic::Gap { hook: hook.clone() }),
         _ => None,
     };
-    let at_once = |hook: &Hook| matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter);
+    let at_once = |hook: &Hook| {
+        matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter) || matches!(hook, Hook::Socket { .. })
+    };
     let overlap = |step: &Step| match step {
         Step::Exchange { hook, from, .. } if moves_map(observed, hook, from.generation(), after) => {
             Some(NotAtomic::BothRun { hook: hook.clone() })

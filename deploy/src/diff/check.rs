@@ -24,7 +24,7 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], optio
     found.extend(unreadable(observed));
     found.extend(other_chain(bundle, observed, options));
     found.extend(twice(wanted));
-    found.extend(hooks(observed, wanted));
+    found.extend(hooks(observed, wanted).into_iter().filter(|conflict| !options.force_links || !is_of_socket(conflict)));
     found.extend(wanted.iter().filter_map(|hook| other_card(observed, hook, &bundle.manifest)));
     found.extend(wanted.iter().filter_map(|hook| unlike(observed, hook, &bundle.manifest)));
     found.extend(wanted.iter().filter_map(|hook| too_deep(observed, hook, &bundle.manifest)));
@@ -136,10 +136,17 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
         (Hook::Clsact { direction, priority, handle, .. }, Some(device)) => {
             find_filter(&device.filters, *direction, *priority, *handle)?.program
         }
-        (Hook::Cgroup(_), _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
+        // Of a socket that another deployment has more is known.
+        (Hook::Socket { .. }, _) if observed.absent.contains_key(&hook.name()) => return None,
+        (Hook::Cgroup(_) | Hook::Socket { .. }, _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
         _ => return None,
     };
     Some(Conflict::Taken { hook: hook.clone(), program, deployment: observed.owners.get(&program).cloned() })
+}
+
+/// Whether a socket has a program, which may be one that a deployment left whose records are gone.
+fn is_of_socket(conflict: &Conflict) -> bool {
+    matches!(conflict, Conflict::Taken { hook: Hook::Socket { .. }, .. })
 }
 
 /// One dispatcher calls all that share a device, in one mode and with one kind of packets.

@@ -25,6 +25,8 @@ pub(super) struct Goal<'a> {
     pub(super) catch_up: Vec<Step>,
     /// Seconds of the trial, if there is one.
     pub(super) confirm: Option<u64>,
+    /// Whether places are taken back of which nobody can ask who has them.
+    pub(super) retake: bool,
 }
 
 impl Goal<'_> {
@@ -50,7 +52,7 @@ impl Goal<'_> {
     }
 
     fn moves<'b>(&'b self, observed: &'b Observed) -> Moves<'b> {
-        Moves::new(observed, self.manifest, self.hooks, self.left, self.target)
+        Moves::new(observed, self.manifest, self.hooks, self.left, self.target).retaking(self.retake)
     }
 
     /// A trial that is begun over another one leads back where that one does.
@@ -159,7 +161,7 @@ fn kept(observed: &Observed, target: u32) -> Option<u32> {
 }
 
 /// Whether it is the one that was made live last, and marked so.
-fn is_last(observed: &Observed, target: u32) -> bool {
+pub(super) fn is_last(observed: &Observed, target: u32) -> bool {
     let order = |number: u32| observed.generations.get(&number).and_then(|generation| generation.went_live);
     order(target).is_some() && observed.generations.keys().all(|number| order(*number) <= order(target))
 }

@@ -74,7 +74,8 @@ pub fn diff(bundle: &Bundle, observed: &Observed, options: &Options) -> Result<P
     });
     let catch_up = maps::catch_up(&steps);
     let (manifest, left) = (&bundle.manifest, &BTreeSet::new());
-    let goal = Goal { target, manifest, hooks: &hooks, left, catch_up, confirm: options.confirm };
+    let (confirm, retake) = (options.confirm, options.force_links);
+    let goal = Goal { target, manifest, hooks: &hooks, left, catch_up, confirm, retake };
     steps.extend(goal.steps(observed));
     let changes = changes(observed, target, &bundle.manifest, &steps);
     Ok(Plan { steps, changes, choices: Vec::new() })

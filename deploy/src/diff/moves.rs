@@ -22,6 +22,8 @@ pub(super) struct Moves<'a> {
     left: &'a BTreeSet<String>,
     /// The root of its hooks, where any of them needs one.
     root: Option<String>,
+    /// Whether sockets are taken back, of which nobody can ask which program they have.
+    retake: bool,
 }
 
 impl<'a> Moves<'a> {
@@ -34,7 +36,12 @@ impl<'a> Moves<'a> {
         target: u32,
     ) -> Moves<'a> {
         let any = hooks.iter().any(|hook| is_rooted(manifest, hook));
-        Moves { observed, target, manifest, left, root: root::class(manifest).filter(|_| any) }
+        Moves { observed, target, manifest, left, root: root::class(manifest).filter(|_| any), retake: false }
+    }
+
+    /// The same, taking sockets back from whatever program they have.
+    pub(super) fn retaking(self, retake: bool) -> Moves<'a> {
+        Moves { retake, ..self }
     }
 
     /// Leads every hook to the generation, and away from hooks that are wanted no more. A device runs one XDP program at a time,
@@ -44,9 +51,20 @@ impl<'a> Moves<'a> {
         let mut steps: Vec<Step> = interfaces.map(|interface| Step::AddQdisc { interface }).collect();
         steps.extend(self.root_step());
         steps.extend(live::lost_links(self.observed));
+        // A port that two sockets share has one program: what goes from the one must not take along what comes to the other.
+        let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
+        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
+        let (first, last): (Vec<_>, Vec<_>) =
+            unwanted.map(|(_, attached)| attached).partition(|attached| attached.hook.is_mute());
+        steps.extend(first.into_iter().filter_map(remove::detach));
         for hook in hooks {
             match self.observed.attachments.get(&hook.name()) {
-                None => steps.push(self.attach(hook)),
+                None => {
+                    let is_taken =
+                        matches!(hook, Hook::Socket { .. }) && self.observed.foreign_programs.contains_key(&hook.name());
+                    steps.extend(is_taken.then(|| Step::RemoveLink { hook: hook.clone() }));
+                    steps.push(self.attach(hook));
+                }
                 Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) || self.is_untold(hook, attached) => {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
@@ -64,9 +82,7 @@ impl<'a> Moves<'a> {
                 Some(attached) => steps.extend(self.renew(hook, attached)),
             }
         }
-        let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
-        let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
-        steps.extend(unwanted.filter_map(|(_, attached)| remove::detach(attached)));
+        steps.extend(last.into_iter().filter_map(remove::detach));
         steps
     }
 
@@ -138,6 +154,9 @@ impl<'a> Moves<'a> {
         let whole = |root: &String| self.observed.roots.get(root).is_some_and(root::Root::is_whole);
         let stays = attached.generation.is_none_or(|from| !moves_map(self.observed, hook, from, self.manifest));
         match (&attached.root, attached.generation, to) {
+            (Some(from), Some(generation), to @ Runs::Root { .. }) if self.is_attached_again(hook) => {
+                vec![Step::Exchange { hook: hook.clone(), from: Runs::Root { root: from.clone(), generation }, to }]
+            }
             (Some(from), _, Runs::Root { root: to, .. }) if *from == to && whole(from) && stays => Vec::new(),
             (None, Some(from), Runs::Generation(to)) if from == to => Vec::new(),
             (None, Some(from), Runs::Generation(to)) if stays => vec![Step::Switch { hook: hook.clone(), from, to }],
@@ -151,6 +170,13 @@ impl<'a> Moves<'a> {
             }
             (_, None, Runs::Root { .. }) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
         }
+    }
+
+    /// Whether what should be attached already is attached once more, which changes nothing if it is: a command may have been killed right
+    /// before it attached it, and there nobody can ask.
+    fn is_attached_again(&self, hook: &Hook) -> bool {
+        let is_unsure = hook.is_mute() && !live::is_last(self.observed, self.target);
+        matches!(hook, Hook::Socket { .. }) && (is_unsure || self.retake)
     }
 }
 

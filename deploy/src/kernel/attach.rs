@@ -12,7 +12,7 @@ use super::clsact::{self, Place};
 use super::links::{self, NoLink, Site};
 use super::pins::{self, Kind, LinkFacts};
 use super::refusal::{self, changed, not_attached};
-use super::{attach_type, bpffs, places, sys};
+use super::{attach_type, bpffs, places, sockets, sys};
 use crate::Error;
 use crate::hook::{Hook, Renewal};
 
@@ -46,6 +46,7 @@ pub(crate) fn attach(hook: &Hook, program: &Path, link: &Path, map: &dyn Fn(&str
             let (group, failed) = (group(hook, place)?, |error| not_attached(hook, error));
             group.attach(open(program)?.as_fd()).map_err(failed)
         }
+        Hook::Socket { .. } => sockets::attach(hook, open(program)?.as_fd()),
         _ => create(hook, program, &Site { link, map }).and_then(|made| pin(&made, link)),
     }
 }
@@ -74,6 +75,7 @@ pub(crate) fn switch(hook: &Hook, link: &Path, old: &Path, new: &Path, map: &dyn
                 }
             })
         }
+        (_, Hook::Socket { .. }) => sockets::replace(hook, open(new)?.as_fd()),
         _ => exchange(hook, link, old, new, map),
     }
 }
@@ -151,6 +153,9 @@ pub(crate) fn detach(hook: &Hook, link: &Path, program: &Path) -> Result<(), Err
         let group = group(hook, place)?;
         group.expect(hook, program)?;
         return group.detach(open(program)?.as_fd()).map_err(|error| not_attached(hook, error));
+    }
+    if let Hook::Socket { .. } = hook {
+        return sockets::detach(hook);
     }
     let fd = pins::require(link, Kind::Link)?;
     let facts = pins::facts_of_link(&fd, link)?;

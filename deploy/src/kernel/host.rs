@@ -13,6 +13,7 @@ use super::attach_type::TCX_INGRESS;
 use super::netlink::{attribute, attributes_of, dump, request, word};
 use super::sys;
 use crate::Error;
+use crate::hook::SocketId;
 
 /// Where `ip netns add` keeps its names.
 const NAMED: &str = "/run/netns";
@@ -43,6 +44,8 @@ pub struct Host {
     pub page_size: u32,
     /// The CPUs that run.
     pub cpus: Vec<u32>,
+    /// The sockets that were looked for, by process and descriptor.
+    pub sockets: BTreeMap<(u32, u32), SocketId>,
 }
 
 /// A network device.
@@ -85,6 +88,7 @@ pub(crate) fn host() -> Result<Host, Error> {
         namespace: namespace(),
         page_size: sys::page_size(),
         cpus: cpus(),
+        sockets: BTreeMap::new(),
     })
 }
 

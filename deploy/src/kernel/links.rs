@@ -105,7 +105,7 @@ pub(super) fn create(hook: &Hook, program: BorrowedFd<'_>, site: &Site<'_>) -> R
         Hook::Iter(place) => iter(place, program, site)?,
         // What stands in the program's place is the table.
         Hook::StructOps(_) => sys::link_map(program)?,
-        Hook::Clsact { .. } | Hook::Socket(_) | Hook::SharedXdp(_) => {
+        Hook::Clsact { .. } | Hook::Socket { .. } | Hook::SharedXdp(_) => {
             return Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP).into());
         }
     })

@@ -4,7 +4,7 @@
 //! Leaves nothing behind.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use ouro_btf::Kind;
@@ -52,6 +52,7 @@ const PROBES: &[(&str, &str, Target, Try)] = &[
     ("netfilter", "netfilter", None, Try::Netfilter),
     ("netns", "sk_lookup", None, Try::Link("SK_LOOKUP")),
     ("sockmap", "sk_msg", None, Try::Link("SK_MSG_VERDICT")),
+    ("socket", "socket", None, Try::Socket),
     ("tracepoint", "tracepoint", None, Try::Link("PERF_EVENT")),
     ("raw_tracepoint", "raw_tracepoint", None, Try::Nothing),
     ("tp_btf", "tp_btf", Some(("btf_trace_sys_enter", Kind::Typedef)), Try::Nothing),
@@ -87,11 +88,13 @@ enum Try {
     Uprobes,
     /// The same, and where there are no such links whether there are events.
     Usdt,
+    /// A descriptor of this process, as another would take it.
+    Socket,
     /// Whether programs are among the security modules that are asked.
     Module,
 }
 
-/// What every constructor but `socket` and `struct_ops` comes to: of those no kernel tells before it is done.
+/// What every constructor but `struct_ops` comes to: of that no kernel tells before it is done.
 pub fn offered() -> Vec<Offer> {
     let types = KernelTypes::default();
     let probe = |ty: &str, target, more| probe(&types, hook::find(ty).ok_or_else(|| unknown(ty))?, target, more);
@@ -155,6 +158,10 @@ fn probe(types: &KernelTypes, ty: &Hook, target: Target, more: Try) -> io::Resul
         }
         Try::Usdt if takes_many_uprobes() => Ok(()),
         Try::Usdt => event(program, "uprobe"),
+        Try::Socket => {
+            let own = sys::open_process(std::process::id())?;
+            sys::descriptor_of(own.as_fd(), own.as_raw_fd().cast_unsigned()).map(drop)
+        }
         Try::Module => {
             let modules = std::fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
             let asked = modules.split(',').any(|module| module.trim() == "bpf");

@@ -6,7 +6,7 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use ouro_rules::manifest::{Arguments, Order, Socket, Usdt, matches};
+use ouro_rules::manifest::{Arguments, Order, Usdt, matches};
 
 use super::binary::{Binary, Function, Probe};
 use super::pins::{self, Kind};
@@ -31,11 +31,11 @@ pub struct Missing {
 }
 
 impl Missing {
-    fn new(what: impl Into<String>) -> Missing {
+    pub(crate) fn new(what: impl Into<String>) -> Missing {
         Missing { what: what.into(), help: None }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Missing {
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Missing {
         self.help = Some(help.into());
         self
     }
@@ -76,19 +76,6 @@ pub(super) fn cgroup(path: &str) -> Found<File> {
             .help("`mkdir` makes one, and `/proc/<pid>/cgroup` tells a process's own")
             .near(&name, names.iter().map(String::as_str))
     })
-}
-
-/// A socket's filter is the socket's: the kernel pins it nowhere, and does not tell which one it is.
-pub(super) fn socket(place: &Socket, link: &Path) -> Missing {
-    // `<bpffs>/ouro/<deployment>/links/<hook>`
-    let programs = link.ancestors().nth(2).unwrap_or(link).join("gen-<number>/progs");
-    Missing::new("the kernel has no links for sockets, so nobody could tell later whose filter it is").help(format!(
-        "leave `attach` out, and have process {} call `setsockopt({}, SOL_SOCKET, SO_ATTACH_BPF, ...)` with the entry, which is \
-         pinned in `{}` then; or use `cgroup_skb` and `cgroup()`",
-        place.pid,
-        place.fd,
-        programs.display()
-    ))
 }
 
 /// Opens a network namespace.

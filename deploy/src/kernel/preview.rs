@@ -13,6 +13,7 @@ use super::card;
 use super::host::Host;
 use super::links::{netkit_type, tcx_type};
 use super::places::{self, Found, Missing};
+use super::sockets::{self, SocketState};
 use super::sys;
 use crate::hook::Hook;
 
@@ -43,7 +44,7 @@ fn found(hook: &Hook, link: &Path) -> Found<()> {
             let probes = places::usdt(place)?;
             place.arguments.as_ref().map_or(Ok(()), |table| places::specs(place, &probes, table).map(drop))
         }
-        Hook::Socket(place) => Err(places::socket(place, link)),
+        Hook::Socket { place, id } => sockets::look_at(place, *id),
         Hook::Iter(place) => place.cgroup.as_ref().map_or(Ok(()), |path| places::cgroup(path).map(drop)),
         _ => Ok(()),
     }
@@ -61,6 +62,11 @@ pub(crate) fn others(hook: &Hook, host: &Host) -> Vec<u32> {
         (Hook::Tcx { direction, .. }, Some(device)) => sys::query(device.index, tcx_type(*direction)),
         (Hook::Netkit { end, .. }, Some(device)) => sys::query(device.index, netkit_type(*end)),
         (Hook::Cgroup(place), _) => group(place),
+        // The kernel does not tell which it is.
+        (Hook::Socket { place, id: Some(id) }, _) if !place.shared_port => {
+            let has_one = sockets::socket_state(place, *id).is_ok_and(|state| state == SocketState::Program);
+            return if has_one { vec![0] } else { Vec::new() };
+        }
         (Hook::Netns(place), _) => places::namespace(place.path.as_deref())
             .map_err(|_| gone())
             .and_then(|namespace| sys::query(namespace.as_raw_fd().cast_unsigned(), attach_type::number(&place.attach_type)?)),

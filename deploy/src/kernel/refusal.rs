@@ -78,7 +78,7 @@ pub(crate) fn needs(hook: &Hook) -> &'static str {
         Hook::Netfilter(_) => "it came with Linux 6.4, `defrag` with 6.6, and needs CONFIG_NETFILTER_BPF_LINK",
         Hook::Netns(_) => "`flow_dissector` came with Linux 5.8, `sk_lookup` with 5.9",
         Hook::Sockmap(_) => "links for maps of sockets came with Linux 6.10; before, user space attaches: `bpftool prog attach`",
-        Hook::Socket(_) => "it has no links",
+        Hook::Socket { .. } => "descriptors of other processes came with Linux 5.6, and need CAP_SYS_PTRACE",
         Hook::Tracepoint(_) | Hook::PerfEvent(_) => "links for events came with Linux 5.15 and need CONFIG_BPF_EVENTS",
         Hook::RawTracepoint(_) => "there is no such tracepoint, or CONFIG_BPF_EVENTS is missing",
         Hook::Trace(_) => "it needs BTF and, for all but `tp_btf`, trampolines; a locked-down kernel has none",

@@ -8,6 +8,7 @@ mod event;
 mod link;
 mod map;
 mod prog;
+mod socket;
 
 use std::ffi::CString;
 use std::io;
@@ -25,6 +26,9 @@ pub(super) use link::{
 };
 pub(super) use map::{NewMap, fill_arena, map_put, new_map};
 pub(super) use prog::{Program, prog_load};
+pub(super) use socket::{
+    SocketFilter, descriptor_of, open_process, shares_port, socket_attach, socket_cookie, socket_detach, socket_filter,
+};
 
 const MAP_CREATE: u32 = 0;
 const MAP_LOOKUP: u32 = 1;

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::kernel::pins;
+use crate::hook::Hook;
+use crate::kernel::{Missing, pins};
 use crate::layout::{Layout, all, check_name};
+use crate::meta::Meta;
 use crate::{Error, kernel};
 
 /// The names of the deployments that have these programs, by the programs' ids. A program of somebody else has none.
@@ -24,6 +26,22 @@ pub(super) fn owners(layout: &Layout, programs: &BTreeSet<u32>) -> Result<BTreeM
         }
     }
     Ok(found)
+}
+
+/// Another deployment that is attached to a socket by its records: the kernel does not tell which program it has.
+pub(super) fn of_socket(layout: &Layout, hook: &Hook) -> Option<Missing> {
+    let Hook::Socket { id: Some(_), .. } = hook else { return None };
+    let others = kernel::entries(&all(layout.bpffs())).unwrap_or_default().into_iter().map(|(name, _)| name);
+    let others = others.filter(|name| name != layout.name());
+    let names_it = |other: &Layout| {
+        let numbers = kernel::entries(other.folder()).unwrap_or_default();
+        let numbers = numbers.iter().filter_map(|(name, _)| Layout::generation_number(name));
+        let mut metas = numbers.filter_map(|number| Meta::read(&other.meta(number)).ok()??.ok());
+        metas.any(|meta| meta.hooks.iter().any(|other| other.name() == hook.name()))
+    };
+    let owner = others.filter_map(|name| Layout::new(layout.bpffs(), &name).ok()).find(names_it)?;
+    let help = format!("undeploy it first: `ouro undeploy {}`", owner.name());
+    Some(Missing::new(format!("it is taken by the deployment `{}`", owner.name())).help(help))
 }
 
 /// What hooks of a deployment may run: programs of its generations, and stubs.

@@ -1,11 +1,10 @@
-//! Netfilter, network namespaces, maps of sockets and single sockets.
+//! Netfilter, network namespaces and maps of sockets.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-use ouro_deploy::Options;
-use ouro_rules::manifest::{Attach, Family, MapSpec, Netfilter, NetfilterHook, Netns, OnChange, Socket, Sockmap};
+use ouro_rules::manifest::{Attach, Family, MapSpec, Netfilter, NetfilterHook, Netns, OnChange, Sockmap};
 
 use crate::chain::{Chain, count, map};
 use crate::missing::{does_not_offer, lacks, precedes};
@@ -171,21 +170,5 @@ fn a_map_of_sockets_that_changes_takes_its_program_along() {
             assert_eq!(status(lab).problems, []);
             undeployed(lab, "fw");
         }
-    });
-}
-
-#[test]
-fn a_single_socket_is_refused_with_what_to_do() {
-    lab(|lab| {
-        let attach = Attach::Socket(Socket { pid: std::process::id(), fd: 7 });
-        let bundle = counting("socket", "return -1;", attach).bundle(lab.folder());
-        let planned = ouro_deploy::plan(&lab.bpffs, &bundle, &Options::default()).unwrap_err();
-        for error in [planned, deploy(lab, &bundle).unwrap_err()] {
-            assert!(error.to_string().contains("the kernel has no links for sockets"), "{error}");
-            let pins = lab.bpffs.join("ouro/fw/gen-<number>/progs");
-            let help = error.help().unwrap();
-            assert!(help.contains("SO_ATTACH_BPF") && help.contains(pins.to_str().unwrap()), "{help}");
-        }
-        assert!(!lab.bpffs.join("ouro").exists());
     });
 }

@@ -202,8 +202,9 @@ fn groups() -> Vec<RecordSpec> {
         ),
         record(
             "socket",
-            "Attaches to one socket of a running process. It has no link and is gone with the socket, so ouro refuses to deploy it \
-             and says what to do instead.",
+            "Attaches to one socket of a running process. A `socket` program filters what the socket receives; an `sk_reuseport` \
+             program chooses, for all sockets that share its port (SO_REUSEPORT), which of them receives. Kernel 5.6; the deploy \
+             takes CAP_SYS_PTRACE. docs/deploying.md says what becomes of it when the socket is closed.",
             vec![
                 AttrSpec::new("pid", AttrType::Int, "The process.").required(),
                 AttrSpec::new("fd", AttrType::Int, "The socket's descriptor in that process.").required(),

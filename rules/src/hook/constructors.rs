@@ -15,7 +15,7 @@ impl Hook {
             "netkit/primary" | "netkit/peer" => &["netkit"],
             "sockops" => &["cgroup"],
             cgroup if cgroup.starts_with("cgroup") => &["cgroup"],
-            "socket" => &["socket"],
+            "socket" | "sk_reuseport" | "sk_reuseport/migrate" => &["socket"],
             "sk_lookup" | "flow_dissector" => &["netns"],
             "netfilter" => &["netfilter"],
             "tracepoint" | "tp" => &["tracepoint"],

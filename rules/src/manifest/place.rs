@@ -136,6 +136,9 @@ pub struct Socket {
     pub pid: u32,
     /// The socket's descriptor there.
     pub fd: u32,
+    /// Whether it stands for all sockets that share its port, of which the program chooses one (`sk_reuseport`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared_port: bool,
 }
 
 /// A tracepoint.
@@ -368,7 +371,8 @@ impl Sockmap {
 impl Socket {
     /// Where, and how.
     pub fn words(&self) -> (String, String) {
-        (format!("descriptor {} of process {}", self.fd, self.pid), "socket filter".to_owned())
+        let how = if self.shared_port { "shared port" } else { "socket filter" };
+        (format!("descriptor {} of process {}", self.fd, self.pid), how.to_owned())
     }
 }
 

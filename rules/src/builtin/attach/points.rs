@@ -37,7 +37,7 @@ pub(in crate::builtin) fn attach(item: &Spanned, ty: &str) -> Result<Attach, Dia
         "netfilter" => netfilter(&given).map(Attach::Netfilter),
         "netns" => netns(&given).map(Attach::Netns),
         "sockmap" => Ok(Attach::Sockmap(Sockmap { map: given.required("map")?, attach_type: hook.attach_type.to_owned() })),
-        "socket" => Ok(Attach::Socket(Socket { pid: given.process("pid")?, fd: given.number("fd", 0..=i64::from(i32::MAX))? })),
+        "socket" => socket(&given).map(Attach::Socket),
         _ => traced::attach(&given, &record.kind),
     }
 }
@@ -272,6 +272,11 @@ fn netfilter(given: &Given<'_>) -> Result<Netfilter, Diagnostic> {
         return Err(given.error("priority", message).help(format!("use more than {DEFRAG_PRIORITY}, or leave `defrag` out")));
     }
     Ok(Netfilter { family, at, priority, defrag })
+}
+
+fn socket(given: &Given<'_>) -> Result<Socket, Diagnostic> {
+    let (pid, fd) = (given.process("pid")?, given.number("fd", 0..=i64::from(i32::MAX))?);
+    Ok(Socket { pid, fd, shared_port: given.hook.prog_type == "sk_reuseport" })
 }
 
 fn netns(given: &Given<'_>) -> Result<Netns, Diagnostic> {

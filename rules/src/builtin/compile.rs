@@ -171,7 +171,7 @@ impl Compiler<'_, '_> {
         let depfile: Arc<str> = format!("{}.d", output.path()).into();
         let config = self.ctx.config;
         let defines = self.parts.headers.defines.iter().chain(&self.parts.defines).map(|define| format!("-D{define}"));
-        let files = ["-MF", &depfile, "-o", output.path(), source.path()];
+        let files = ["-MF", &depfile, "-c", source.path(), "-o", output.path()];
         // In one go, for a workspace has thousands of these lists and pushing would leave room in each.
         let own = self.search_path().chain(config.compile_args.iter().cloned()).chain(defines);
         let own = own.chain(self.parts.copts.iter().cloned()).chain(words(extra)).chain(words(&files)).collect();
@@ -246,7 +246,7 @@ fn search(header: &Artifact) -> String {
 
 /// What every clang run that reads C is told first.
 fn first_words(config: &Config) -> Arc<[String]> {
-    let shared = [format!("-I{}", shared_folder(config)), "-MD".to_owned(), "-c".to_owned()];
+    let shared = [format!("-I{}", shared_folder(config)), "-MD".to_owned()];
     target_flags(config).into_iter().chain(source_flags(config)).chain(shared).collect()
 }
 

@@ -18,12 +18,13 @@ mod watch;
 
 use std::ffi::OsStr;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use ouro_cache::{Digest, Hasher};
 use ouro_rules::provider::Providers;
+use ouro_rules::rule::FirstWords;
 use ouro_rules::{ActionKind, Artifact, Config, Configuration, Diagnostic, Label, Pattern, RuleTable, Span};
 
 use self::again::Place;
@@ -334,7 +335,7 @@ pub fn config(workspace: &Workspace, configuration: &Configuration, toolchain: T
         oldest_kernel: configuration.min_kernel,
         kernel_btf: kernel_btf(configuration.platform),
         repositories: workspace.settings.repositories.clone(),
-        first_words: OnceLock::new(),
+        first_words: FirstWords::default(),
     }
 }
 

@@ -183,6 +183,30 @@ pub struct Config {
     pub kernel_btf: Option<String>,
     /// Folders that take themselves for the root.
     pub repositories: Repositories,
-    /// What every compile is told first, once it is known.
-    pub first_words: OnceLock<Arc<[String]>>,
+    /// What every compile is told first.
+    pub first_words: FirstWords,
 }
+
+/// The words that follow from a configuration, made when they are first asked for. No part of it: a copy makes its own.
+#[derive(Debug, Default)]
+pub struct FirstWords(OnceLock<Arc<[String]>>);
+
+impl FirstWords {
+    pub(crate) fn get_or_make(&self, make: impl FnOnce() -> Arc<[String]>) -> &Arc<[String]> {
+        self.0.get_or_init(make)
+    }
+}
+
+impl Clone for FirstWords {
+    fn clone(&self) -> FirstWords {
+        FirstWords::default()
+    }
+}
+
+impl PartialEq for FirstWords {
+    fn eq(&self, _: &FirstWords) -> bool {
+        true
+    }
+}
+
+impl Eq for FirstWords {}

@@ -46,6 +46,9 @@ pub(super) struct Work<'a> {
     pub(super) scratch: Scratch,
     /// Set by the first failure that ends the build.
     given_up: AtomicBool,
+    /// What actions read, and looked for in vain.
+    reads: Mutex<Lists<Read>>,
+    absent: Mutex<Lists<Absent>>,
     tally: Mutex<Tally>,
 }
 
@@ -56,8 +59,6 @@ struct Tally {
     results: Vec<(Arc<str>, Option<Remembered>)>,
     /// What is known of each action that was tried, by its place.
     notes: Vec<(usize, Note)>,
-    reads: Lists<Read>,
-    absent: Lists<Absent>,
 }
 
 /// What a build adds to the state, and to the journal.
@@ -123,6 +124,8 @@ impl<'a> Work<'a> {
             sight: Sight::new(root, site.toolchain, options.sandbox),
             scratch: Scratch::new(root.join(SCRATCH)),
             given_up: AtomicBool::new(false),
+            reads: Mutex::default(),
+            absent: Mutex::default(),
             tally: Mutex::default(),
         }
     }
@@ -176,7 +179,7 @@ impl<'a> Work<'a> {
 
     /// What was done, and what was learnt by it.
     pub(super) fn finish(self) -> (Summary, Learnt) {
-        let Tally { mut summary, results, mut notes, .. } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Tally { mut summary, results, mut notes } = self.tally.into_inner().unwrap_or_else(PoisonError::into_inner);
         summary.warmth = self.processes.warmth();
         let left = self.processes.finish();
         let mut files = self.files.into_known();
@@ -357,9 +360,8 @@ impl<'a> Work<'a> {
 
     /// Most actions read the same headers of the system, and looked for the same names.
     fn shared(&self, mut entry: Entry) -> Entry {
-        let mut tally = self.tally();
-        tally.reads.one(&mut entry.reads);
-        tally.absent.one(&mut entry.absent);
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner).one(&mut entry.reads);
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).one(&mut entry.absent);
         entry
     }
 

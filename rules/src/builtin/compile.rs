@@ -175,7 +175,7 @@ impl Compiler<'_, '_> {
         // In one go, for a workspace has thousands of these lists and pushing would leave room in each.
         let own = self.search_path().chain(config.compile_args.iter().cloned()).chain(defines);
         let own = own.chain(self.parts.copts.iter().cloned()).chain(words(extra)).chain(words(&files)).collect();
-        let args = Words::new(config.first_words.get_or_init(|| first_words(config)), own);
+        let args = Words::new(config.first_words.get_or_make(|| first_words(config)), own);
         // The first of these may lie beside the sources.
         let kernel = self.kernel.into_iter().filter(|kernel| kernel.types.path().ends_with(".h"));
         let kernel = kernel.map(|kernel| &kernel.types).chain(self.kernel_h()).chain(self.slim_h);

@@ -182,7 +182,9 @@ impl Observed {
         }
         for hook in wanted {
             self.note_others(&hook);
-            let is_there = self.attachments.get(&hook.name()).is_some_and(Attachment::is_alive);
+            // What is attached under the same name may ask for less.
+            let serves = |attached: &Attachment| attached.is_alive() && attached.hook.serves(&hook);
+            let is_there = self.attachments.get(&hook.name()).is_some_and(serves);
             let look = || owners::of_socket(layout, &hook).or_else(|| kernel::look_at(&hook, &layout.link(&hook)));
             let missing = if is_there { None } else { look() };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));

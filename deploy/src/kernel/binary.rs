@@ -74,9 +74,10 @@ impl Binary {
     /// The functions, in no order. One may be there twice, and have several names.
     pub(super) fn functions(&self) -> Vec<Function<'_>> {
         let mut found = Vec::new();
-        for table in self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM)) {
+        let tables = self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM));
+        for (table, symbols) in self.contents(tables) {
             let Some(names) = self.section(table.link as usize).and_then(|section| self.data(section)) else { continue };
-            for symbol in self.data(table).unwrap_or_default().chunks_exact(SYMBOL) {
+            for symbol in symbols.chunks_exact(SYMBOL) {
                 let (Some(name), Some(address)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8))
                 else {
                     continue;
@@ -95,7 +96,7 @@ impl Binary {
         let base = self.named(".stapsdt.base").map_or(0, |section| section.address);
         let mut found = Vec::new();
         let notes = self.sections().filter(|section| section.ty == NOTE && self.is_named(*section, ".note.stapsdt"));
-        for note in notes.filter_map(|section| self.data(section)).flat_map(descriptions) {
+        for note in self.contents(notes).flat_map(|(_, notes)| descriptions(notes)) {
             let (Some(at), Some(linked), Some(semaphore)) = (long(note, 0), long(note, 8), long(note, 16)) else { continue };
             let mut words = note[24..].split(|byte| *byte == 0);
             if words.next() != Some(provider.as_bytes()) || words.next() != Some(name.as_bytes()) {
@@ -145,6 +146,16 @@ impl Binary {
     fn is_named(&self, section: Section, name: &str) -> bool {
         let names = half(&self.bytes, 0x3e).and_then(|index| self.section(usize::from(index))).and_then(|names| self.data(names));
         names.and_then(|names| text(names, section.name as usize)) == Some(name)
+    }
+
+    /// Sections with what they hold, as long as they cannot share bytes: thousands of headers may name the same ones.
+    fn contents(&self, sections: impl Iterator<Item = Section>) -> impl Iterator<Item = (Section, &[u8])> {
+        let mut left = self.bytes.len();
+        sections.map_while(move |section| {
+            let data = self.data(section).unwrap_or_default();
+            left = left.checked_sub(data.len())?;
+            Some((section, data))
+        })
     }
 
     fn data(&self, section: Section) -> Option<&[u8]> {

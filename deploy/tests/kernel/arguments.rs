@@ -3,7 +3,7 @@
 use std::arch::asm;
 use std::hint::black_box;
 
-use ouro_deploy::Error;
+use ouro_deploy::{Error, Problem};
 use ouro_rules::manifest::{Attach, Usdt};
 
 use crate::chain::{Chain, map};
@@ -288,6 +288,7 @@ fn a_table_that_is_lost_misleads_nobody() {
         let bundle = reading(&["sizes", "memory"]).bundle(lab.folder());
         deployed(lab, &bundle);
         std::fs::remove_file(lab.bpffs.join("ouro/fw/gen-1/maps/specs")).unwrap();
+        assert_eq!(status(lab).problems, [Problem::ArgumentsGone]);
         deployed(lab, &reading(&["memory"]).bundle(lab.folder()));
         assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
         undeployed(lab, "fw");

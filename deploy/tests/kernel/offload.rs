@@ -108,8 +108,9 @@ fn a_device_without_such_a_card_is_named_before_anything_is_loaded() {
             for error in tried {
                 let found = conflicts(error);
                 let [conflict] = found.as_slice() else { panic!("{found:?}") };
-                let said =
-                    format!("cannot attach to offload XDP of `{device}`: `{device}` has no network card that runs programs");
+                let said = format!(
+                    "cannot attach to offload XDP of `{device}`: `{device}` has no network card that runs programs, or it takes none now"
+                );
                 assert_eq!(conflict.to_string(), said);
                 assert!(conflict.help().contains("use `mode = \"native\"`"), "{}", conflict.help());
             }

@@ -2,11 +2,15 @@
 
 use std::arch::asm;
 use std::hint::black_box;
+use std::path::Path;
+use std::time::Duration;
 
 use ouro_deploy::{Error, Problem};
+use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Usdt};
 
-use crate::chain::{Chain, map};
+use crate::chain::{Chain, map, save};
+use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
 use crate::missing::{lacks_for_a_part, precedes};
 use crate::probes::{lacks_links_for_events, this_binary};
 use crate::support::{Lab, bpftool, lab};
@@ -295,6 +299,47 @@ fn a_table_that_is_lost_misleads_nobody() {
     });
 }
 
+/// Once the same program reads arguments, and once it does not.
+fn change_reading(bpffs: &Path, bundle: &Bundle) {
+    let mut unread = bundle.clone();
+    unread.digest.push('a');
+    for point in &mut unread.manifest.attach {
+        if let Attach::Usdt(place) = point {
+            place.arguments = None;
+        }
+    }
+    deploy_anew(bpffs, &unread);
+    deploy_anew(bpffs, bundle);
+    ouro_deploy::rollback(bpffs, &bundle.manifest.name, &mut |_| {}).unwrap();
+    deploy_anew(bpffs, bundle);
+}
+
+/// Whoever came after a killed deploy took a link without numbers for one of its own.
+#[test]
+fn killed_changes_of_how_arguments_are_read_mislead_nobody() {
+    if let Ok(arguments) = std::env::var(CHILD) {
+        return for_ever(&arguments, change_reading);
+    }
+    if lacks_links_for_events() {
+        return;
+    }
+    lab(|lab| {
+        let bundle = reading(&["memory", "sizes"]).bundle(lab.folder());
+        save(&bundle, lab.folder());
+        deployed(lab, &bundle);
+        let pace = slowness(lab);
+        for round in 0..40 / u64::from(pace.min(4)) {
+            let test = "arguments::killed_changes_of_how_arguments_are_read_mislead_nobody";
+            kill_after(lab, test, pace * Duration::from_micros(round * 7919 % 120_000));
+            deployed(lab, &bundle);
+            assert_eq!(status(lab).problems, [], "{round}");
+            assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001], "{round}");
+            assert_eq!(read::<10>(lab, || sizes(6))[6], 6, "{round}");
+        }
+        undeployed(lab, "fw");
+    });
+}
+
 #[test]
 fn an_index_is_read_by_headers_that_know_of_it() {
     if lacks_links_for_events() {
@@ -327,9 +372,13 @@ fn what_cannot_be_read_is_told_before_anything_is_loaded() {
             assert!(matches!(error, Error::Conflicts(_)) && error.to_string().contains(words), "{error}");
             assert!(!lab.bpffs.join("ouro").exists());
         }
-        // Nobody reads them, nobody is disturbed.
+        // Nobody reads them, nobody is disturbed; who is to read them now is told at once, though the probe is attached already.
         let unread = chain("", &["strange"]).program("watch", "usdt", "return 0;", &[]);
         deployed(lab, &unread.bundle(lab.folder()));
+        let before = status(lab);
+        let error = deploy(lab, &reading(&["strange"]).bundle(lab.folder())).unwrap_err();
+        assert!(matches!(error, Error::Conflicts(_)) && error.to_string().contains("`8f@%xmm0`"), "{error}");
+        assert_eq!((&status(lab).hooks[0].link, status(lab).problems), (&before.hooks[0].link, vec![]));
         undeployed(lab, "fw");
     });
 }

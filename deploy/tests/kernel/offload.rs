@@ -116,6 +116,12 @@ fn a_device_without_such_a_card_is_named_before_anything_is_loaded() {
             }
             assert!(!bpffs.join("ouro").exists());
         }
+        // The same where the chain runs in another mode already: it was told that the card does not take the map.
+        deployed(lab, &chain(numbers(OnChange::Reset), xdp(NEAR)).bundle(lab.folder()));
+        let found = conflicts(deploy(lab, &chain(numbers(OnChange::Reset), offload(NEAR)).bundle(lab.folder())).unwrap_err());
+        assert!(matches!(found.as_slice(), [Conflict::NoPlace { .. }]), "{found:?}");
+        assert_eq!(status(lab).problems, []);
+        undeployed(lab, "fw");
     });
 }
 

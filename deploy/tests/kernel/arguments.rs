@@ -2,17 +2,14 @@
 
 use std::arch::asm;
 use std::hint::black_box;
-use std::path::Path;
-use std::time::Duration;
 
-use ouro_deploy::{Error, Problem};
-use ouro_rules::bundle::Bundle;
+use ouro_deploy::{Error, Options, Problem, Step};
 use ouro_rules::manifest::{Attach, Usdt};
 
-use crate::chain::{Chain, map, save};
-use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
+use crate::chain::{Chain, map};
 use crate::missing::{lacks_for_a_part, precedes};
 use crate::probes::{lacks_links_for_events, this_binary};
+use crate::stopped::stopped;
 use crate::support::{Lab, bpftool, lab};
 use crate::{deploy, deployed, map_pin, redeployed, status, undeployed};
 
@@ -299,43 +296,60 @@ fn a_table_that_is_lost_misleads_nobody() {
     });
 }
 
-/// Once the same program reads arguments, and once it does not.
-fn change_reading(bpffs: &Path, bundle: &Bundle) {
-    let mut unread = bundle.clone();
-    unread.digest.push('a');
-    for point in &mut unread.manifest.attach {
-        if let Attach::Usdt(place) = point {
-            place.arguments = None;
-        }
+/// The root was switched before the links were made anew: whoever came after a deploy that was killed in between took a link without
+/// numbers, or with those of another table, for one of its own.
+#[test]
+fn a_stopped_change_of_how_arguments_are_read_misleads_nobody() {
+    if lacks_links_for_events() {
+        return;
     }
-    deploy_anew(bpffs, &unread);
-    deploy_anew(bpffs, bundle);
-    ouro_deploy::rollback(bpffs, &bundle.manifest.name, &mut |_| {}).unwrap();
-    deploy_anew(bpffs, bundle);
+    let stops: [fn(&Step) -> bool; 3] = [
+        |step| step.moved_hook().is_some(),
+        |step| step.moved_hook().is_some_and(|hook| hook.name().contains("sizes")),
+        |step| matches!(step, Step::MarkLive { .. }),
+    ];
+    lab(|lab| {
+        let bundle = reading(&["memory", "sizes"]).bundle(lab.folder());
+        let unread = chain("", &["memory", "sizes"]).program("watch", "usdt", "return 0;", &[]).bundle(lab.folder());
+        for stop in stops {
+            deployed(lab, &unread);
+            stopped(lab, &bundle, &Options::default(), stop, &|| {});
+            deployed(lab, &bundle);
+            assert_eq!(status(lab).problems, []);
+            assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+            assert_eq!(read::<10>(lab, || sizes(6))[6], 6);
+            // And back, where the one that is stopped reads nothing.
+            stopped(lab, &unread, &Options::default(), stop, &|| {});
+            deployed(lab, &bundle);
+            assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+            undeployed(lab, "fw");
+        }
+    });
 }
 
-/// Whoever came after a killed deploy took a link without numbers for one of its own.
+/// The link was removed first, and a deploy that failed later left nothing at the probe.
 #[test]
-fn killed_changes_of_how_arguments_are_read_mislead_nobody() {
-    if let Ok(arguments) = std::env::var(CHILD) {
-        return for_ever(&arguments, change_reading);
-    }
+fn a_deploy_that_fails_after_a_table_was_lost_leaves_the_probe_attached() {
     if lacks_links_for_events() {
         return;
     }
     lab(|lab| {
-        let bundle = reading(&["memory", "sizes"]).bundle(lab.folder());
-        save(&bundle, lab.folder());
-        deployed(lab, &bundle);
-        let pace = slowness(lab);
-        for round in 0..40 / u64::from(pace.min(4)) {
-            let test = "arguments::killed_changes_of_how_arguments_are_read_mislead_nobody";
-            kill_after(lab, test, pace * Duration::from_micros(round * 7919 % 120_000));
-            deployed(lab, &bundle);
-            assert_eq!(status(lab).problems, [], "{round}");
-            assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001], "{round}");
-            assert_eq!(read::<10>(lab, || sizes(6))[6], 6, "{round}");
-        }
+        deployed(lab, &reading(&["memory"]).bundle(lab.folder()));
+        std::fs::remove_file(lab.bpffs.join("ouro/fw/gen-1/maps/specs")).unwrap();
+        let (next, live) = (reading(&["memory"]).bundle(lab.folder()), lab.bpffs.join("ouro/fw/gen-2/live"));
+        let mut obstruct = |step: &Step| {
+            if matches!(step, Step::MarkLive { .. }) {
+                std::fs::create_dir(&live).unwrap();
+            }
+        };
+        let force = Options { force: true, ..Options::default() };
+        let error = ouro_deploy::deploy(&lab.bpffs, &next, &force, &mut obstruct).unwrap_err();
+        assert!(matches!(error, Error::Failed { .. }), "{error}");
+        let _ = std::fs::remove_dir(&live);
+        assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+        deployed(lab, &next);
+        assert_eq!(read(lab, || memory(black_box(&[4, 3, 2, 1]))), [4, 3, 2, 0x3_0000_0004]);
+        assert_eq!(status(lab).problems, []);
         undeployed(lab, "fw");
     });
 }

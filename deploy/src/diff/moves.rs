@@ -50,6 +50,9 @@ impl<'a> Moves<'a> {
     pub(super) fn steps(&self, hooks: &[Hook]) -> Vec<Step> {
         let interfaces = missing_qdiscs(self.observed, hooks).into_iter();
         let mut steps: Vec<Step> = interfaces.map(|interface| Step::AddQdisc { interface }).collect();
+        let attached = hooks.iter().filter_map(|hook| Some((hook, self.observed.attachments.get(&hook.name())?)));
+        let first = attached.filter(|(hook, attached)| self.is_numbered_first(hook, attached));
+        steps.extend(first.flat_map(|(hook, attached)| self.numbered_anew(hook, attached)));
         steps.extend(self.root_step());
         steps.extend(live::lost_links(self.observed));
         // A port that two sockets share has one program: what goes from the one must not take along what comes to the other.
@@ -70,6 +73,7 @@ impl<'a> Moves<'a> {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
                 }
+                Some(attached) if self.is_numbered_first(hook, attached) => {}
                 Some(attached) if self.reads_otherwise(hook, attached) || self.is_untold(hook, attached) => {
                     steps.extend(self.numbered_anew(hook, attached));
                 }
@@ -101,7 +105,16 @@ impl<'a> Moves<'a> {
         matches!(hook, Hook::Usdt(_)) && attached.generation.is_some() && attached.hook != *hook
     }
 
-    /// A new link, with numbers of its own, before the old one goes. Of a program that nobody knows there is none to go back to.
+    /// Whether a link is numbered anew and runs the same stub before and after: while the root leads to the old generation, so that
+    /// whoever comes after a kill sees whose numbers it has.
+    fn is_numbered_first(&self, hook: &Hook, attached: &Attachment) -> bool {
+        let whole = |root: &String| self.observed.roots.get(root).is_some_and(root::Root::is_whole);
+        let stays = attached.root == self.root && attached.root.as_ref().is_some_and(whole);
+        stays && attached.is_alive() && attached.generation.is_some() && self.is_untold(hook, attached)
+    }
+
+    /// A new link, with numbers of its own, before the old one goes. Of a program that nobody knows there is none to go back to; and
+    /// where the old one's table is gone the new one stays, should this be undone.
     fn numbered_anew(&self, hook: &Hook, attached: &Attachment) -> Vec<Step> {
         let hook = hook.clone();
         let Some(generation) = attached.generation else {

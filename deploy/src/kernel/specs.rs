@@ -11,7 +11,7 @@ use ouro_rules::manifest::Arguments;
 
 use super::links::NoLink;
 use super::maps::create_array;
-use super::pins::{self, Kind};
+use super::pins::{self, Kind, MapFacts};
 use super::places::{self, Missing};
 use super::{bpffs, sys};
 use crate::Error;
@@ -42,6 +42,11 @@ pub(crate) fn create_specs(pin: &Path, arguments: &Arguments, hooks: &[Hook]) ->
         sys::map_update(map.as_fd(), id, spec).map_err(failed)?;
     }
     sys::pin(map.as_fd(), pin).map_err(failed)
+}
+
+/// Whether a map can be such a table.
+pub(crate) fn is_specs(facts: &MapFacts, arguments: &Arguments) -> bool {
+    (facts.ty, facts.key_size) == ARRAY && facts.value_size == arguments.size
 }
 
 /// What stands at places without arguments, and where nothing stands.

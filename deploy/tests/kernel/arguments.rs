@@ -10,7 +10,7 @@ use crate::chain::{Chain, map};
 use crate::missing::{lacks_for_a_part, precedes};
 use crate::probes::{lacks_links_for_events, this_binary};
 use crate::stopped::stopped;
-use crate::support::{Lab, bpftool, lab};
+use crate::support::{Lab, bpftool, lab, sh};
 use crate::{deploy, deployed, map_pin, redeployed, status, undeployed};
 
 /// A probe with a note that says where its arguments are.
@@ -289,6 +289,10 @@ fn a_table_that_is_lost_misleads_nobody() {
         let bundle = reading(&["sizes", "memory"]).bundle(lab.folder());
         deployed(lab, &bundle);
         std::fs::remove_file(lab.bpffs.join("ouro/fw/gen-1/maps/specs")).unwrap();
+        assert_eq!(status(lab).problems, [Problem::ArgumentsGone]);
+        // Nor does another map in its place.
+        let other = lab.bpffs.join("ouro/fw/gen-1/maps/specs");
+        sh(&format!("bpftool map create {} type hash key 8 value 208 entries 4 name other", other.display()));
         assert_eq!(status(lab).problems, [Problem::ArgumentsGone]);
         // A number of the link was read as another: it stood for the second probe, and for the first in the new table.
         let next = reading(&["memory"]).bundle(lab.folder());

@@ -23,7 +23,7 @@ use crate::map_check::differences;
 use crate::maps::{self, Copied};
 use crate::meta::{self, Meta};
 use crate::observe::lost;
-use crate::rehearsal::rehearse;
+use crate::rehearsal::run_tests;
 use crate::step::{Runs, Step};
 use crate::trial;
 
@@ -108,7 +108,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
     }
     match step {
         Step::CreateFolders => [layout.maps(), layout.links()].iter().try_for_each(|path| kernel::create_folder(path)),
-        Step::RunTests { .. } => rehearse(bundle(target), target.host, target.options.core.clone(), &mut |_| {}),
+        Step::RunTests { .. } => run_tests(bundle(target), target.host, target.options.core.clone()),
         Step::CreateGeneration { generation } => create_generation(layout, *generation),
         Step::WriteMeta { generation, hooks, qdiscs } => write_meta(target, *generation, hooks, qdiscs),
         Step::RecordQdiscs { generation, qdiscs } => record_qdiscs(layout, *generation, qdiscs),
@@ -246,8 +246,11 @@ fn remove_generation(layout: &Layout, generation: u32) -> Result<(), Error> {
     folders.iter().chain([&layout.generation(generation)]).try_for_each(|path| kernel::remove_folder(path))
 }
 
-/// A link that is to hang on another map is a new one; others are renewed as their hooks are.
+/// A link that is to hang on another map is a new one; others are renewed as their hooks are. How arguments of a probe are read, each
+/// generation says itself.
 fn exchange(layout: &Layout, hook: &Hook, from: &Runs, to: &Runs) -> Result<(), Error> {
+    let own = if matches!(hook, Hook::Usdt(_)) { meta_of(layout, to.generation())?.hooks } else { Vec::new() };
+    let hook = own.iter().find(|own| own.name() == hook.name()).unwrap_or(hook);
     let map_of = |runs: &Runs| hook.map().map(|map| place(layout, runs.generation(), map));
     let renew = if map_of(from) == map_of(to) { kernel::switch } else { kernel::exchange };
     let place = |map: &str| place(layout, to.generation(), map);

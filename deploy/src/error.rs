@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use crate::choose::Choice;
 use crate::conflict::Conflict;
-use crate::kernel;
 use crate::rejection::Rejection;
 use crate::step::Step;
 
@@ -22,8 +21,8 @@ pub enum Error {
     Capabilities {
         /// Those it lacks.
         missing: Vec<&'static str>,
-        /// Whether the chain has programs that follow the kernel itself.
-        follows_kernel: bool,
+        /// All that it takes.
+        needed: Vec<&'static str>,
     },
     /// The process may not mount a BPF file system to try programs in.
     #[error("not permitted: programs are tried in a BPF file system of their own, and mounting one takes CAP_SYS_ADMIN")]
@@ -159,7 +158,7 @@ impl Error {
                  `ouro doctor --kernel` says what is permitted"
                     .to_owned(),
             ),
-            Error::Capabilities { follows_kernel, .. } => Some(grant(&kernel::needed_capabilities(*follows_kernel))),
+            Error::Capabilities { needed, .. } => Some(grant(needed)),
             Error::NoDescriptor(_) => Some("run it as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()),
             // A deploy tries its tests there, in a step; a dry run has nothing else to do.
             Error::NoScratch => Some("run it as root; `ouro plan` tells without it what a deploy would change".to_owned()),

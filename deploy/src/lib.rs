@@ -214,14 +214,20 @@ pub fn undeploy(bpffs: &Path, name: &str, options: &RemoveOptions, progress: &mu
 
 /// Everything here needs a bpffs, and the rights to look at what is pinned there.
 fn require(bpffs: &Path) -> Result<(), Error> {
-    kernel::require_capabilities(false)?;
+    kernel::require_capabilities(kernel::needed_capabilities(false))?;
     kernel::require_bpffs(bpffs)
 }
 
 /// The same, and what the bundle's programs need besides.
 fn require_for(bpffs: &Path, bundle: &Bundle) -> Result<(), Error> {
-    kernel::require_capabilities(follows_kernel(&bundle.manifest))?;
+    kernel::require_capabilities(capabilities(&bundle.manifest))?;
     kernel::require_bpffs(bpffs)
+}
+
+/// What loading a chain and attaching it takes, whoever does. Maps of a network card take more than others.
+fn capabilities(manifest: &Manifest) -> Vec<&'static str> {
+    let card = offload::has_maps(manifest).then_some("CAP_SYS_ADMIN");
+    kernel::needed_capabilities(follows_kernel(manifest)).into_iter().chain(card).collect()
 }
 
 /// Whether a chain has programs that follow the kernel itself, which takes CAP_PERFMON.

@@ -182,7 +182,9 @@ impl Observed {
         }
         for hook in wanted {
             self.note_others(&hook);
-            let is_there = self.attachments.get(&hook.name()).is_some_and(Attachment::is_alive);
+            // What is attached under the same name may ask for less.
+            let serves = |attached: &Attachment| attached.is_alive() && attached.hook.serves(&hook);
+            let is_there = self.attachments.get(&hook.name()).is_some_and(serves);
             let look = || owners::of_socket(layout, &hook).or_else(|| kernel::look_at(&hook, &layout.link(&hook)));
             let missing = if is_there { None } else { look() };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));
@@ -271,7 +273,9 @@ fn generation(layout: &Layout, number: u32) -> Result<Generation, Error> {
     found.table = pins::map_facts(&layout.table(number))?;
     found.slots = slots(layout, number, &meta)?;
     found.counts = pins::map_facts(&layout.counts(number))?;
-    found.specs = pins::map_facts(&layout.specs(number))?;
+    // Another map in its place tells as little as none.
+    let is_table = |facts: &MapFacts| arguments(&meta.manifest).is_some_and(|own| kernel::is_specs(facts, own));
+    found.specs = pins::map_facts(&layout.specs(number))?.filter(is_table);
     for table in meta.manifest.tables() {
         let facts = pins::map_facts(&layout.functions(number, table))?;
         found.tables.extend(facts.map(|facts| (table.to_owned(), facts.id)));

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use ouro_rules::bundle::Bundle;
-use ouro_rules::manifest::{CARD_MAPS, Manifest, XdpMode};
+use ouro_rules::manifest::{Attach, CARD_MAPS, Manifest, XdpMode};
 
 use crate::conflict::Conflict;
 use crate::hook::Hook;
@@ -27,6 +27,12 @@ pub(crate) fn bind<'a>(bundle: &'a Bundle, host: &Host) -> Cow<'a, Bundle> {
 /// The same for the kernel, which runs test packets, as cards do not; none if it is for the kernel.
 pub(crate) fn for_kernel(bundle: &Bundle) -> Option<Bundle> {
     bundle.manifest.card.map(|_| loaded_for(bundle, None))
+}
+
+/// Whether a card is to have maps.
+pub(crate) fn has_maps(manifest: &Manifest) -> bool {
+    let is_offloaded = manifest.attach.iter().any(Attach::is_offloaded);
+    is_offloaded && manifest.maps.iter().any(|map| CARD_MAPS.contains(&map.ty.as_str()))
 }
 
 fn loaded_for(bundle: &Bundle, card: Option<u32>) -> Bundle {
@@ -50,7 +56,7 @@ fn index(hook: &Hook, host: &Host) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use ouro_rules::manifest::{Attach, MapSpec};
+    use ouro_rules::manifest::MapSpec;
 
     use super::*;
     use crate::kernel::Device;
@@ -85,6 +91,16 @@ mod tests {
             assert_eq!(cards(&bind(&other, &host()).manifest), (None, vec![None; 3]));
             assert_eq!(for_kernel(&other), None);
         }
+    }
+
+    /// Only the maps take it; who lacked it was told in the middle of a deploy, and that the card did not take the map.
+    #[test]
+    fn maps_of_a_card_take_one_capability_more() {
+        let takes = |bundle: &Bundle| crate::capabilities(&bundle.manifest).contains(&"CAP_SYS_ADMIN");
+        let mut offloaded = bundle("eth0", XdpMode::Offload);
+        assert_eq!((takes(&offloaded), takes(&bundle("eth0", XdpMode::Native))), (true, false));
+        offloaded.manifest.maps.retain(|map| map.ty == "perf_event_array");
+        assert!(!takes(&offloaded));
     }
 
     #[test]

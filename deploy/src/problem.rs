@@ -9,7 +9,7 @@ use ouro_rules::manifest::Manifest;
 use serde::Serialize;
 
 use crate::hook::Hook;
-use crate::observe::{Generation, Observed};
+use crate::observe::{Generation, Observed, arguments};
 
 /// Where a deployment differs from what was deployed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -69,6 +69,8 @@ pub enum Problem {
     },
     /// The jump table is gone.
     TableGone,
+    /// What tells where the arguments of probes are is gone.
+    ArgumentsGone,
     /// The jump table can be written.
     NotFrozen,
     /// An extension's link is gone, and with it what it replaced.
@@ -165,6 +167,7 @@ impl fmt::Display for Problem {
                 write!(f, "slot {slot} holds program {found}, though `{program}` was left out")
             }
             Problem::TableGone => write!(f, "the jump table is gone"),
+            Problem::ArgumentsGone => write!(f, "the pin of the table of arguments of probes is gone: deploy again"),
             Problem::NotFrozen => write!(f, "the jump table is not frozen: it can be changed"),
             Problem::ExtensionGone { program } => {
                 write!(f, "the link of the extension `{program}` is gone: the function it replaced is back")
@@ -299,6 +302,8 @@ fn table_problems(generation: &Generation, manifest: &Manifest) -> Vec<Problem> 
         Some(table) if !table.frozen => found.push(Problem::NotFrozen),
         _ => {}
     }
+    let is_gone = arguments(manifest).is_some() && generation.specs.is_none();
+    found.extend(is_gone.then_some(Problem::ArgumentsGone));
     found
 }
 

@@ -27,6 +27,11 @@ pub(crate) fn rehearse(bundle: &Bundle, host: &Host, core: CoreTypes, progress: 
     if for_kernel.manifest.tests.is_empty() { Ok(()) } else { try_out(&for_kernel, host, core, &mut |_| {}) }
 }
 
+/// Runs the tests alone, on what is loaded for them. A deploy is about to ask the card itself.
+pub(crate) fn run_tests(bundle: &Bundle, host: &Host, core: CoreTypes) -> Result<(), Error> {
+    try_out(for_kernel(bundle).as_ref().unwrap_or(bundle), host, core, &mut |_| {})
+}
+
 fn without_tests(bundle: &Bundle) -> Bundle {
     let manifest = Manifest { tests: Vec::new(), ..bundle.manifest.clone() };
     Bundle { manifest, ..bundle.clone() }

@@ -4,11 +4,11 @@
 //! Pure. A table belongs for ever to programs of one kind (KERNEL: owner of a prog array), so there is one for each kind.
 
 use ouro_rules::hook::{self, Hook as Type};
-use ouro_rules::manifest::Manifest;
+use ouro_rules::manifest::{Arguments, Manifest};
 
 use crate::hook::{Hook, Renewal};
 use crate::kernel::MapFacts;
-use crate::observe::{Generation, Observed};
+use crate::observe::{Generation, Observed, arguments};
 
 /// A root table as it is pinned, with its stub.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -34,11 +34,14 @@ pub(crate) fn is_rooted(manifest: &Manifest, hook: &Hook) -> bool {
     jumps && hook.renewal() != Renewal::Slot && (manifest.atomic || hook.renewal() == Renewal::Root)
 }
 
-/// The name of the table that the chain's entry can stand in. Two entries with the same have one table.
+/// The name of the table that the chain's entry can stand in. Two entries with the same have one table. Links carry numbers that stand
+/// for arguments of probes, in a table that lies in memory as the chain's programs have it: what lies otherwise has another stub, so
+/// that no program runs by a link whose numbers it misreads.
 pub(crate) fn class(manifest: &Manifest) -> Option<String> {
     let section = &manifest.programs.first()?.ty;
     let (program, attach, frags, function) = entry_type(manifest)?.table_class(section);
-    let parts = [program, attach, if frags { "frags" } else { "" }, &function];
+    let arguments = arguments(manifest).map(Arguments::abi).unwrap_or_default();
+    let parts = [program, attach, if frags { "frags" } else { "" }, &function, &arguments];
     let joined = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     Some(joined.chars().map(|c| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '=' }).collect())
 }

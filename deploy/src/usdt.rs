@@ -107,14 +107,11 @@ impl Argument {
     }
 }
 
-/// Writes a member. Bits are counted from the smallest one of the first byte on; where the largest byte comes first, members are whole
-/// bytes but for those of indices, which only x86 has.
+/// Writes a member. Bits are counted from the smallest one of the first byte on, as all machines do whose operands are known.
 fn write(bytes: &mut [u8], (start, bits): Bits, value: u64) {
-    let is_reversed = cfg!(target_endian = "big") && start % 8 == 0 && bits % 8 == 0;
     for bit in 0..bits {
-        let from = if is_reversed { (bits / 8 - 1 - bit / 8) * 8 + bit % 8 } else { bit };
         let (byte, mask) = (((start + bit) / 8) as usize, 1 << ((start + bit) % 8));
-        if value.checked_shr(from).unwrap_or(0) & 1 != 0
+        if value.checked_shr(bit).unwrap_or(0) & 1 != 0
             && let Some(byte) = bytes.get_mut(byte)
         {
             *byte |= mask;

@@ -43,7 +43,7 @@ pub struct Verdict {
 /// network card, too: that need not be here. Fails only without the rights to try.
 pub fn verify_bundle(bundle: &Bundle, options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
     let manifest = &bundle.manifest;
-    kernel::require_capabilities(manifest.programs.iter().any(|program| kernel::follows_kernel(&program.ty)))?;
+    kernel::require_capabilities(kernel::needed_capabilities(crate::follows_kernel(manifest)))?;
     let mut loader = loader(options, CoreTypes::of(bundle, options.btf.as_ref()));
     let edges = u32::try_from(manifest.edges.len()).unwrap_or(u32::MAX);
     let failed = |error| Error::io("cannot create the jump table", error);
@@ -92,7 +92,8 @@ fn functions<'a>(
 pub fn verify_object(name: &str, object: &[u8], options: &VerifyOptions) -> Result<Vec<Verdict>, Error> {
     let mut loader = loader(options, options.btf.clone().map(CoreTypes::File).unwrap_or_default());
     let programs = loader.programs(object, name)?;
-    kernel::require_capabilities(programs.iter().any(|(_, section)| kernel::follows_kernel(section)))?;
+    let follows_kernel = programs.iter().any(|(_, section)| kernel::follows_kernel(section));
+    kernel::require_capabilities(kernel::needed_capabilities(follows_kernel))?;
     let none = BTreeMap::new();
     let request = |(function, section): (String, String)| {
         let (program, function, ty) = (function.clone().into(), function.into(), section.into());

@@ -12,6 +12,8 @@ mod lost;
 mod maps;
 #[path = "diff/places.rs"]
 mod places;
+#[path = "diff/probes.rs"]
+mod probes;
 #[path = "diff/sockets.rs"]
 mod sockets;
 #[path = "diff/tables.rs"]

@@ -79,11 +79,13 @@ pub fn link(spec: &ChainSpec, expected: &[Expected], objects: &[impl AsRef<[u8]>
         programs.extend(program(member, candidates));
     }
     let mut maps = maps(spec, &all_facts, &mut findings);
+    findings.extend(no_probes(spec, &all_facts));
     findings.extend(extensions(spec, &programs, &linked));
-    let attach = tables(spec, &programs, &linked).and_then(|attach| probes(attach, &linked)).unwrap_or_else(|finding| {
-        findings.push(finding);
-        Vec::new()
-    });
+    let attach =
+        tables(spec, &programs, &linked).and_then(|attach| probes(attach, &programs, &linked)).unwrap_or_else(|finding| {
+            findings.push(finding);
+            Vec::new()
+        });
     let big_endian = objects.first().is_some_and(|object| object::is_big_endian(object.as_ref()));
     findings.extend(fill(&mut maps, spec, big_endian));
     if !findings.is_empty() {
@@ -196,19 +198,32 @@ fn tables(
     spec.attach.iter().map(point).collect()
 }
 
+/// Whoever reads arguments of probes where no probe is found none, and was not told.
+fn no_probes(spec: &ChainSpec, all_facts: &[(&Label, Facts)]) -> Option<Diagnostic> {
+    let has_none = !spec.attach.iter().any(|point| matches!(point, Attach::Usdt(_)));
+    let (label, _) = all_facts.iter().find(|(_, facts)| has_none && facts.reads_arguments)?;
+    let message = format!("`{label}` reads arguments of declared probes, and `{}` is attached to none", spec.chain);
+    Some(Diagnostic::bare(message).help("attach the chain by `usdt()`, or do without what libbpf's `usdt.bpf.h` reads"))
+}
+
 /// The attach points, with what the objects tell of how they read the arguments of declared probes: all from one table.
-fn probes(attach: Vec<Attach>, objects: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Attach>, Diagnostic> {
+fn probes(
+    attach: Vec<Attach>,
+    programs: &[ManifestProgram],
+    objects: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<Attach>, Diagnostic> {
     if !attach.iter().any(|point| matches!(point, Attach::Usdt(_))) {
         return Ok(attach);
     }
-    let mut first: Option<(&str, Arguments)> = None;
-    for (name, object) in objects {
+    let mut first: Option<(String, Arguments)> = None;
+    for Candidate { label, object, .. } in programs.iter().flat_map(ManifestProgram::tried) {
+        let Some(object) = objects.get(&object) else { continue };
         match (&first, object::arguments(object)?) {
             (Some((other, known)), Some(own)) if *known != own => {
-                let both = format!("`{other}` and `{name}` were compiled with different versions of libbpf's `usdt.bpf.h`");
+                let both = format!("`{other}` and `{label}` were compiled with different versions of libbpf's `usdt.bpf.h`");
                 return Err(Diagnostic::bare(both).help("include the same one in all programs of the chain"));
             }
-            (None, Some(own)) => first = Some((name, own)),
+            (None, Some(own)) => first = Some((label, own)),
             _ => {}
         }
     }

@@ -9,7 +9,8 @@ use ouro_rules::bundle::{Bundle, link};
 use ouro_rules::chain::{ChainSpec, MAX_EDGES, Member, Tried};
 use ouro_rules::header::HeaderSpec;
 use ouro_rules::manifest::{
-    Arguments, Attach, Bytes, Content, Edge, Element, Layout, Manifest, MapSpec, PacketTest, Replaces, StructOps, Usdt, XdpMode,
+    Arguments, Attach, Bytes, Content, Edge, Element, Kprobe, Layout, Manifest, MapSpec, PacketTest, Replaces, StructOps, Usdt,
+    XdpMode,
 };
 use ouro_rules::object::{Expected, link_symbols};
 use ouro_rules::{Diagnostic, Label};
@@ -164,6 +165,12 @@ fn objects_must_agree_on_the_size_of_a_map() {
 
 /// Two programs of a chain that read arguments of a probe, by tables whose elements have these members.
 fn reading(parse: &str, next: &str) -> Result<Manifest, String> {
+    let text = String::new;
+    let probe = Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: None, arguments: None });
+    reading_at(parse, next, probe)
+}
+
+fn reading_at(parse: &str, next: &str, place: Attach) -> Result<Manifest, String> {
     let program = |name: &str, argument: &str| {
         let source = format!(
             "#include <ouro/program.h>\n#include <stdbool.h>\n\
@@ -179,9 +186,7 @@ fn reading(parse: &str, next: &str) -> Result<Manifest, String> {
         (expected, clang::compile(&HeaderSpec::default(), &source, &[]).unwrap())
     };
     let (expected, objects): (Vec<_>, Vec<_>) = [program("parse", parse), program("next", next)].into_iter().unzip();
-    let text = String::new;
-    let probe = Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: None, arguments: None });
-    let spec = ChainSpec { attach: vec![probe], ..chain("fw", 0) };
+    let spec = ChainSpec { attach: vec![place], ..chain("fw", 0) };
     let bundle = link(&spec, &expected, &objects).map_err(|findings| findings[0].message.clone())?;
     Ok(Bundle::read(&bundle).unwrap().manifest)
 }
@@ -193,8 +198,17 @@ fn all_programs_of_a_chain_read_arguments_by_one_table() {
     let found = reading(old, old).unwrap().attach;
     let [Attach::Usdt(Usdt { arguments: Some(arguments), .. })] = found.as_slice() else { panic!("{found:?}") };
     assert_eq!((arguments.size, arguments.step, &arguments.index), (208, 16, &None));
-    let mixed = "`objects/next.o` and `objects/parse.o` were compiled with different versions of libbpf's `usdt.bpf.h`";
+    let mixed = "`//fw:parse` and `//fw:next` were compiled with different versions of libbpf's `usdt.bpf.h`";
     assert_eq!(reading(old, new).unwrap_err(), mixed);
+}
+
+/// It was built and deployed, and every argument was an error when it ran.
+#[test]
+fn arguments_are_read_of_probes_and_nothing_else() {
+    let old = "__u64 val_off; int arg_type;";
+    let place = Attach::Kprobe(Kprobe { function: "vfs_read".to_owned(), offset: 0, returns: false });
+    let said = "`//fw:parse` reads arguments of declared probes, and `//fw:fw` is attached to none";
+    assert_eq!(reading_at(old, old, place).unwrap_err(), said);
 }
 
 /// The bundle's files, in order.
@@ -309,6 +323,20 @@ fn manifests_that_lead_astray_are_refused() {
                 m.attach = vec![Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: None, arguments })];
             },
             "the table of arguments of probes has members outside of itself",
+        ),
+        (
+            |m| {
+                let probe = |probe: &str, size| {
+                    let (value, kind, register, sign, shift) = ((0, 64), (64, 32), (96, 16), (112, 8), (120, 8));
+                    let (first, step, most, count, index) = (0, 16, 12, (1600, 16), None);
+                    let table = Arguments { size, first, step, most, count, value, kind, register, sign, shift, index };
+                    let (binary, provider) = (String::new(), String::new());
+                    Attach::Usdt(Usdt { binary, provider, probe: probe.to_owned(), pid: None, arguments: Some(table) })
+                };
+                // The kernel would read an element of the larger from one of the smaller.
+                m.attach = vec![probe("one", 304), probe("other", 208)];
+            },
+            "arguments of its probes are read from different tables",
         ),
         (
             |m| m.programs[1].replaces = Some(Replaces { program: "parse".to_owned(), function: "f".to_owned() }),

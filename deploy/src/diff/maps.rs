@@ -45,7 +45,13 @@ pub(super) fn are_there(bundle: &Bundle, observed: &Observed) -> bool {
 pub(super) fn make(bundle: &Bundle, observed: &Observed) -> Vec<Step> {
     let maps = &bundle.manifest.maps;
     let (outer, plain): (Vec<&MapSpec>, Vec<&MapSpec>) = maps.iter().partition(|map| map.inner.is_some());
-    plain.into_iter().chain(outer).filter_map(|spec| Some(make_one(spec.pin(), way(spec, observed).ok()?))).collect()
+    let made = plain.into_iter().chain(outer).filter_map(|spec| Some((spec.pin(), way(spec, observed).ok()?)));
+    made.flat_map(|(pin, way)| in_place_of_a_dead_one(&pin, observed).into_iter().chain([make_one(pin, way)])).collect()
+}
+
+/// A device that comes back may have the number it had, and what is left of its card's map the pin of the new one.
+fn in_place_of_a_dead_one(pin: &str, observed: &Observed) -> Option<Step> {
+    observed.maps.get(pin).filter(|map| map.is_gone()).map(|_| Step::RemoveMap { map: pin.to_owned() })
 }
 
 fn make_one(map: String, way: Way) -> Step {
@@ -152,7 +158,7 @@ fn way(spec: &MapSpec, observed: &Observed) -> Result<Way, Conflict> {
     let is_it = |(found, _): (String, &MapSpec)| found == pin;
     let is_recorded = observed.metas().filter_map(|meta| named(meta, &spec.name)).any(is_it);
     let is_own = older(observed, &spec.name).any(is_it) || !is_recorded;
-    if is_own && observed.maps.contains_key(&pin) {
+    if is_own && observed.maps.get(&pin).is_some_and(|map| !map.is_gone()) {
         let found = differences(spec, &observed.maps[&pin], observed.host.page_size);
         let tampered = || Conflict::MapChanged {
             deployment: observed.name.clone(),

@@ -9,6 +9,7 @@ use ouro_rules::manifest::Manifest;
 use super::{live, missing_qdiscs, remove};
 use crate::dispatcher::Member;
 use crate::hook::{Hook, Renewal};
+use crate::kernel::MapFacts;
 use crate::observe::{Attachment, Observed};
 use crate::root::{self, is_rooted};
 use crate::step::{Runs, Step};
@@ -49,6 +50,9 @@ impl<'a> Moves<'a> {
     pub(super) fn steps(&self, hooks: &[Hook]) -> Vec<Step> {
         let interfaces = missing_qdiscs(self.observed, hooks).into_iter();
         let mut steps: Vec<Step> = interfaces.map(|interface| Step::AddQdisc { interface }).collect();
+        let attached = hooks.iter().filter_map(|hook| Some((hook, self.observed.attachments.get(&hook.name())?)));
+        let first = attached.filter(|(hook, attached)| self.is_numbered_first(hook, attached));
+        steps.extend(first.flat_map(|(hook, attached)| self.numbered_anew(hook, attached)));
         steps.extend(self.root_step());
         steps.extend(live::lost_links(self.observed));
         // A port that two sockets share has one program: what goes from the one must not take along what comes to the other.
@@ -65,9 +69,13 @@ impl<'a> Moves<'a> {
                     steps.extend(is_taken.then(|| Step::RemoveLink { hook: hook.clone() }));
                     steps.push(self.attach(hook));
                 }
-                Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) || self.is_untold(hook, attached) => {
+                Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) => {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
+                }
+                Some(attached) if self.is_numbered_first(hook, attached) => {}
+                Some(attached) if self.reads_otherwise(hook, attached) || self.is_untold(hook, attached) => {
+                    steps.extend(self.numbered_anew(hook, attached));
                 }
                 Some(attached) if self.is_rearranged(hook, attached) || self.is_reordered(hook, attached) => {
                     let (was, from) = (attached.hook.clone(), attached.generation.unwrap_or(self.target));
@@ -92,10 +100,37 @@ impl<'a> Moves<'a> {
         self.observed.is_lost(attached) && (attached.hook != *hook || hook.map().is_some() || !stays)
     }
 
-    /// Whether somebody removed what tells which arguments the link's numbers stand for.
+    /// Whether programs of the two generations read the arguments of a probe differently, or those of one do not.
+    fn reads_otherwise(&self, hook: &Hook, attached: &Attachment) -> bool {
+        matches!(hook, Hook::Usdt(_)) && attached.generation.is_some() && attached.hook != *hook
+    }
+
+    /// Whether a link is numbered anew and runs the same stub before and after: while the root leads to the old generation, so that
+    /// whoever comes after a kill sees whose numbers it has.
+    fn is_numbered_first(&self, hook: &Hook, attached: &Attachment) -> bool {
+        let whole = |root: &String| self.observed.roots.get(root).is_some_and(root::Root::is_whole);
+        let stays = attached.root == self.root && attached.root.as_ref().is_some_and(whole);
+        stays && attached.is_alive() && attached.generation.is_some() && self.is_untold(hook, attached)
+    }
+
+    /// A new link, with numbers of its own, before the old one goes. Of a program that nobody knows there is none to go back to; and
+    /// where the old one's table is gone the new one stays, should this be undone.
+    fn numbered_anew(&self, hook: &Hook, attached: &Attachment) -> Vec<Step> {
+        let hook = hook.clone();
+        let Some(generation) = attached.generation else {
+            return vec![Step::RemoveLink { hook: attached.hook.clone() }, self.attach(&hook)];
+        };
+        let was = attached.root.clone().map(|root| Runs::Root { root, generation });
+        vec![Step::Exchange { from: was.unwrap_or(Runs::Generation(generation)), to: self.runs(&hook), hook }]
+    }
+
+    /// Whether somebody removed what tells which arguments the link's numbers stand for; or the table of the generation to come has
+    /// less room, and a number may be beyond it.
     fn is_untold(&self, hook: &Hook, attached: &Attachment) -> bool {
-        let known = attached.generation.and_then(|number| self.observed.generations.get(&number));
-        hook.has_arguments() && attached.hook.has_arguments() && known.is_none_or(|generation| generation.specs.is_none())
+        let specs = |number: &u32| self.observed.generations.get(number).and_then(|generation| generation.specs.as_ref());
+        let is_short = |known: &MapFacts| specs(&self.target).is_some_and(|own| own.max_entries < known.max_entries);
+        let known = attached.generation.as_ref().and_then(specs);
+        hook.has_arguments() && attached.hook.has_arguments() && known.is_none_or(is_short)
     }
 
     /// Whether a dispatcher calls the chain, and must be another to call it as it should be.

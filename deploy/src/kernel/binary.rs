@@ -74,9 +74,10 @@ impl Binary {
     /// The functions, in no order. One may be there twice, and have several names.
     pub(super) fn functions(&self) -> Vec<Function<'_>> {
         let mut found = Vec::new();
-        for table in self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM)) {
+        let tables = self.sections().filter(|section| matches!(section.ty, SYMTAB | DYNSYM));
+        for (table, symbols) in self.contents(tables) {
             let Some(names) = self.section(table.link as usize).and_then(|section| self.data(section)) else { continue };
-            for symbol in self.data(table).unwrap_or_default().chunks_exact(SYMBOL) {
+            for symbol in symbols.chunks_exact(SYMBOL) {
                 let (Some(name), Some(address)) = (word(symbol, 0).and_then(|at| text(names, at as usize)), long(symbol, 8))
                 else {
                     continue;
@@ -95,7 +96,7 @@ impl Binary {
         let base = self.named(".stapsdt.base").map_or(0, |section| section.address);
         let mut found = Vec::new();
         let notes = self.sections().filter(|section| section.ty == NOTE && self.is_named(*section, ".note.stapsdt"));
-        for note in notes.filter_map(|section| self.data(section)).flat_map(descriptions) {
+        for note in self.contents(notes).flat_map(|(_, notes)| descriptions(notes)) {
             let (Some(at), Some(linked), Some(semaphore)) = (long(note, 0), long(note, 8), long(note, 16)) else { continue };
             let mut words = note[24..].split(|byte| *byte == 0);
             if words.next() != Some(provider.as_bytes()) || words.next() != Some(name.as_bytes()) {
@@ -144,7 +145,18 @@ impl Binary {
 
     fn is_named(&self, section: Section, name: &str) -> bool {
         let names = half(&self.bytes, 0x3e).and_then(|index| self.section(usize::from(index))).and_then(|names| self.data(names));
-        names.and_then(|names| text(names, section.name as usize)) == Some(name)
+        let rest = names.and_then(|names| names.get(section.name as usize..)?.strip_prefix(name.as_bytes()));
+        rest.and_then(<[u8]>::first) == Some(&0)
+    }
+
+    /// Sections with what they hold, as long as they cannot share bytes: thousands of headers may name the same ones.
+    fn contents(&self, sections: impl Iterator<Item = Section>) -> impl Iterator<Item = (Section, &[u8])> {
+        let mut left = self.bytes.len();
+        sections.map_while(move |section| {
+            let data = self.data(section).unwrap_or_default();
+            left = left.checked_sub(data.len())?;
+            Some((section, data))
+        })
     }
 
     fn data(&self, section: Section) -> Option<&[u8]> {
@@ -192,6 +204,41 @@ mod tests {
         let main = functions.iter().find(|known| known.name == "main").and_then(|known| own.offset(known.address));
         assert!(main.is_some(), "{} functions", functions.len());
         assert_eq!(own.probes("nobody", "nothing"), []);
+    }
+
+    /// A file of two megabytes whose headers all name one section made gigabytes of it.
+    #[test]
+    fn sections_that_share_bytes_are_read_once() {
+        let note = {
+            let (sizes, places) = ([8_u32, 24 + 4, 3].map(u32::to_ne_bytes), [0_u64; 3].map(u64::to_ne_bytes));
+            [sizes.as_flattened(), b"stapsdt\0", places.as_flattened(), b"a\0b\0"].concat()
+        };
+        let names = b"\0.note.stapsdt\0";
+        let (names_at, notes_at, headers_at) = (64, 64 + names.len(), 64 + names.len() + 4 * note.len());
+        let section = |name: u32, ty: u32, at: usize, size: usize| {
+            let (mut header, long) = (vec![0; SECTION], |number: usize| (number as u64).to_ne_bytes());
+            header[..4].copy_from_slice(&name.to_ne_bytes());
+            header[4..8].copy_from_slice(&ty.to_ne_bytes());
+            header[24..32].copy_from_slice(&long(at));
+            header[32..40].copy_from_slice(&long(size));
+            header
+        };
+        let file = |count: u16| {
+            let mut bytes = vec![0; 64];
+            bytes[..5].copy_from_slice(b"\x7fELF\x02");
+            bytes[0x28..0x30].copy_from_slice(&(headers_at as u64).to_ne_bytes());
+            bytes[0x3c..0x3e].copy_from_slice(&(count + 1).to_ne_bytes());
+            bytes.extend_from_slice(names);
+            (0..4).for_each(|_| bytes.extend_from_slice(&note));
+            bytes.extend(section(0, 3, names_at, names.len()));
+            (0..count).for_each(|_| bytes.extend(section(1, NOTE, notes_at, 4 * note.len())));
+            Binary { bytes }
+        };
+        let read = |binary: &Binary| binary.contents(binary.sections().filter(|section| section.ty == NOTE)).count();
+        let (one, many) = (file(1), file(60_000));
+        assert_eq!((descriptions(one.data(one.section(1).unwrap()).unwrap()).len(), read(&one)), (4, 1));
+        assert!(read(&many) * 4 * note.len() <= many.bytes.len());
+        assert!(many.is_named(many.section(1).unwrap(), ".note.stapsdt") && !many.is_named(many.section(1).unwrap(), ".note"));
     }
 
     #[test]

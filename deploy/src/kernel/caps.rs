@@ -72,18 +72,20 @@ pub(crate) fn needed_capabilities(follows_kernel: bool) -> Vec<&'static str> {
     ["CAP_BPF", "CAP_NET_ADMIN"].into_iter().chain(follows_kernel.then_some("CAP_PERFMON")).collect()
 }
 
-/// Fails unless this thread may load and attach. Before kernel 5.8 it took CAP_SYS_ADMIN, which still stands for two of them.
-pub(crate) fn require(follows_kernel: bool) -> Result<(), Error> {
+/// Fails unless this thread has what loading and attaching takes. Before kernel 5.8 that was CAP_SYS_ADMIN, which still stands for two
+/// of them.
+pub(crate) fn require(needed: Vec<&'static str>) -> Result<(), Error> {
     let held = held()?;
     let has = |capability: u32| held & (1 << capability) != 0;
     let any = |capability: u32| has(capability) || has(CAP_SYS_ADMIN);
     let may = |name: &&str| match *name {
         "CAP_BPF" => any(CAP_BPF),
         "CAP_PERFMON" => any(CAP_PERFMON),
+        "CAP_SYS_ADMIN" => has(CAP_SYS_ADMIN),
         _ => has(CAP_NET_ADMIN),
     };
-    let missing: Vec<&'static str> = needed_capabilities(follows_kernel).into_iter().filter(|name| !may(name)).collect();
-    if missing.is_empty() { Ok(()) } else { Err(Error::Capabilities { missing, follows_kernel }) }
+    let missing: Vec<&'static str> = needed.iter().copied().filter(|name| !may(name)).collect();
+    if missing.is_empty() { Ok(()) } else { Err(Error::Capabilities { missing, needed }) }
 }
 
 fn held() -> Result<u64, Error> {

@@ -89,9 +89,9 @@ pub(crate) fn create_empty_map(spec: &MapSpec, types: Option<&MapTypes>) -> Resu
     let without_types = || sys::new_map(&NewMap { types: None, ..shape });
     // Types are for people; a map that the kernel refuses for their sake is better than none. Of both errors the first tells more.
     sys::new_map(&shape).or_else(|error| without_types().map_err(|_| error)).map_err(|error| {
-        match spec.card.map(|card| card::refused(card, &error)).or_else(|| lacking::map_type(ty.number, &error)) {
+        match spec.card.and_then(|card| card::refused(card, &error)).or_else(|| lacking::map_type(ty.number, &error)) {
             Some(reason) => Error::Object { of: spec.name.clone(), reason },
-            None => failed(error),
+            None => Error::io(card::not_done(format!("cannot create the map `{}`", spec.name), spec.card, &error), error),
         }
     })
 }

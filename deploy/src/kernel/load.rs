@@ -279,14 +279,14 @@ fn not_loaded(program: &str, prepared: &Prepared, refused: Refused) -> Error {
 
 /// A card's driver may say why in the verifier's log; where it does not, the error is all there is.
 fn not_on_card(program: &str, card: u32, Refused { error, log }: Refused) -> Error {
-    if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES)) && !was_looked_at(&log) {
-        return Error::io(format!("cannot load `{program}` for a network card"), error);
-    }
     let reason = card::refused(card, &error);
     if was_looked_at(&log) {
-        return Error::Rejected(Box::new(Rejection::new(program, &io::Error::other(reason), log)));
+        return Error::Rejected(Box::new(Rejection::new(program, &reason.map_or(error, io::Error::other), log)));
     }
-    object_error(program, reason)
+    match reason {
+        Some(reason) => object_error(program, reason),
+        None => Error::io(format!("cannot load `{program}` for a network card"), error),
+    }
 }
 
 fn not_in_kernel(program: &str, kind: &str, refused: Refused) -> Error {
@@ -375,5 +375,6 @@ mod tests {
         let jit = told(libc::EINVAL, "0: (b7) r0 = 2\n1: (95) exit\nprocessed 2 insns\n").to_string();
         assert!(jit.contains(&format!("the network card of `{device}` does not take it")), "{jit}");
         assert!(matches!(told(libc::EPERM, ""), Error::NotPermitted(_)));
+        assert!(matches!(told(libc::ENOMEM, ""), Error::System { .. }), "it may take it in a moment");
     }
 }

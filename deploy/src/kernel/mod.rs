@@ -63,7 +63,7 @@ pub use probe::{Feature, Has, features};
 pub(crate) use run::run_packet;
 pub(crate) use scratch::Scratch;
 pub(crate) use sockets::{SocketState, clear_socket, socket_state, sockets};
-pub(crate) use specs::create_specs;
+pub(crate) use specs::{create_specs, is_specs};
 pub(crate) use stub::create_root;
 pub(crate) use types::CoreTypes;
 pub use verify::Verified;

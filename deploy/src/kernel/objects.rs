@@ -278,9 +278,9 @@ fn create(map: &MapDef, types: Option<BorrowedFd<'_>>) -> Result<OwnedFd, Troubl
 }
 
 fn not_created(map: &MapDef, error: io::Error) -> Trouble {
-    match map.card.map(|card| card::refused(card, &error)).or_else(|| lacking::map_type(map.ty, &error)) {
+    match map.card.and_then(|card| card::refused(card, &error)).or_else(|| lacking::map_type(map.ty, &error)) {
         Some(reason) => Trouble::Object(format!("the map `{}` cannot be created: {reason}", map.name)),
-        None => Trouble::System(format!("cannot create the map `{}`", map.name), error),
+        None => Trouble::System(card::not_done(format!("cannot create the map `{}`", map.name), map.card, &error), error),
     }
 }
 

@@ -11,7 +11,7 @@ use ouro_rules::manifest::Arguments;
 
 use super::links::NoLink;
 use super::maps::create_array;
-use super::pins::{self, Kind};
+use super::pins::{self, Kind, MapFacts};
 use super::places::{self, Missing};
 use super::{bpffs, sys};
 use crate::Error;
@@ -19,6 +19,8 @@ use crate::hook::Hook;
 use crate::layout::Layout;
 use crate::usdt::Spec;
 
+/// `BPF_MAP_TYPE_ARRAY`, and the size of its keys.
+const ARRAY: (u32, u32) = (2, 4);
 /// Elements that every table has at least: `BPF_USDT_MAX_SPEC_CNT`.
 const LEAST: usize = 256;
 
@@ -42,6 +44,11 @@ pub(crate) fn create_specs(pin: &Path, arguments: &Arguments, hooks: &[Hook]) ->
     sys::pin(map.as_fd(), pin).map_err(failed)
 }
 
+/// Whether a map can be such a table.
+pub(crate) fn is_specs(facts: &MapFacts, arguments: &Arguments) -> bool {
+    (facts.ty, facts.key_size) == ARRAY && facts.value_size == arguments.size
+}
+
 /// What stands at places without arguments, and where nothing stands.
 fn is_empty(spec: &[u8]) -> bool {
     spec.iter().all(|byte| *byte == 0)
@@ -59,6 +66,10 @@ pub(super) fn ids(pin: &Path, wanted: &[Spec]) -> Result<Vec<u64>, NoLink> {
     let own = pins::map_facts(pin).map_err(other)?;
     let missing = || io::Error::new(io::ErrorKind::NotFound, format!("no table of arguments is pinned at `{}`", pin.display()));
     let own = own.ok_or_else(missing)?;
+    if (own.ty, own.key_size) != ARRAY || wanted.iter().any(|spec| spec.len() != own.value_size as usize) {
+        let what = format!("what is pinned at `{}` is not the table of arguments that the programs read", pin.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
+    }
     let mut tables = tables(pin, own.value_size)?;
     wanted.iter().map(|spec| id(&mut tables, own.max_entries as usize, spec)).collect()
 }
@@ -120,10 +131,11 @@ fn other(error: Error) -> io::Error {
     io::Error::other(error.to_string())
 }
 
+/// Somebody may have pinned another map there, from which the kernel would give more than there is room for.
 fn read(map: OwnedFd, size: u32) -> io::Result<Option<Table>> {
     let info = sys::info(map.as_fd())?;
-    let (value_size, entries) = (info[3], info[4]);
-    if value_size != size {
+    let (shape, value_size, entries) = ((info[0], info[2]), info[3], info[4]);
+    if shape != ARRAY || value_size != size {
         return Ok(None);
     }
     let element = |id| {
@@ -136,10 +148,31 @@ fn read(map: OwnedFd, size: u32) -> io::Result<Option<Table>> {
 
 #[cfg(test)]
 mod tests {
+    use ouro_rules::manifest::MapSpec;
+
     use super::*;
+    use crate::kernel::contents::create_empty_map;
 
     fn spec(number: u8) -> Spec {
         vec![0, number]
+    }
+
+    #[test]
+    fn only_a_table_is_read_as_one() {
+        let map = |ty: &str, key_size| {
+            let spec = MapSpec {
+                name: "m".to_owned(),
+                ty: ty.to_owned(),
+                key_size,
+                value_size: 8,
+                max_entries: 2,
+                ..MapSpec::default()
+            };
+            create_empty_map(&spec, None).unwrap()
+        };
+        let entries = |map: OwnedFd, size| read(map, size).unwrap().map(|table| table.specs.len());
+        assert_eq!(entries(map("array", 4), 8), Some(2));
+        assert_eq!([entries(map("array", 4), 16), entries(map("hash", 8), 8), entries(map("percpu_array", 4), 8)], [None; 3]);
     }
 
     #[test]

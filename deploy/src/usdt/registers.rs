@@ -35,9 +35,10 @@ const RISCV: [&str; 32] = [
 ];
 
 impl Machine {
-    /// The one this is.
+    /// The one this is. Where the largest byte comes first members lie otherwise.
     pub(crate) fn this() -> Option<Machine> {
         match std::env::consts::ARCH {
+            _ if cfg!(target_endian = "big") => None,
             "x86_64" => Some(Machine::X86),
             "aarch64" => Some(Machine::Arm),
             "riscv64" => Some(Machine::Riscv),

@@ -148,4 +148,8 @@ fn maps_of_a_card_that_is_gone_are_in_nobodys_way() {
     assert!(matches!(conflicts(&new, &observed).as_slice(), [Conflict::MapChanged { remedy: Some(OnChange::Copy), .. }]));
     observed.maps = [(pin(&old), MapFacts { card: Some(0), ..seen() })].into();
     assert!(steps(&new, &observed).contains(&Step::CreateMap { map: pin(&new) }));
+    // It came back with the number it had: every deploy failed, as the pin of the new map was there.
+    let found = steps(&old, &observed);
+    let at = |wanted: Step| found.iter().position(|step| *step == wanted).unwrap_or_else(|| panic!("no `{wanted}`: {found:?}"));
+    assert!(at(Step::RemoveMap { map: pin(&old) }) < at(Step::CreateMap { map: pin(&old) }), "{found:?}");
 }

@@ -3,13 +3,14 @@
 use std::arch::asm;
 use std::hint::black_box;
 
-use ouro_deploy::Error;
+use ouro_deploy::{Error, Options, Problem, Step};
 use ouro_rules::manifest::{Attach, Usdt};
 
 use crate::chain::{Chain, map};
 use crate::missing::{lacks_for_a_part, precedes};
 use crate::probes::{lacks_links_for_events, this_binary};
-use crate::support::{Lab, bpftool, lab};
+use crate::stopped::stopped;
+use crate::support::{Lab, bpftool, lab, sh};
 use crate::{deploy, deployed, map_pin, redeployed, status, undeployed};
 
 /// A probe with a note that says where its arguments are.
@@ -288,8 +289,75 @@ fn a_table_that_is_lost_misleads_nobody() {
         let bundle = reading(&["sizes", "memory"]).bundle(lab.folder());
         deployed(lab, &bundle);
         std::fs::remove_file(lab.bpffs.join("ouro/fw/gen-1/maps/specs")).unwrap();
-        deployed(lab, &reading(&["memory"]).bundle(lab.folder()));
+        assert_eq!(status(lab).problems, [Problem::ArgumentsGone]);
+        // Nor does another map in its place.
+        let other = lab.bpffs.join("ouro/fw/gen-1/maps/specs");
+        sh(&format!("bpftool map create {} type hash key 8 value 208 entries 4 name other", other.display()));
+        assert_eq!(status(lab).problems, [Problem::ArgumentsGone]);
+        // A number of the link was read as another: it stood for the second probe, and for the first in the new table.
+        let next = reading(&["memory"]).bundle(lab.folder());
+        stopped(lab, &next, &Options::default(), |step| step.moved_hook().is_some(), &|| {});
+        stopped(lab, &next, &Options::default(), |step| matches!(step, Step::SwitchRoot { .. }), &|| {});
+        deployed(lab, &next);
         assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+        undeployed(lab, "fw");
+    });
+}
+
+/// The root was switched before the links were made anew: whoever came after a deploy that was killed in between took a link without
+/// numbers, or with those of another table, for one of its own.
+#[test]
+fn a_stopped_change_of_how_arguments_are_read_misleads_nobody() {
+    if lacks_links_for_events() {
+        return;
+    }
+    let stops: [fn(&Step) -> bool; 3] = [
+        |step| step.moved_hook().is_some(),
+        |step| step.moved_hook().is_some_and(|hook| hook.name().contains("sizes")),
+        |step| matches!(step, Step::MarkLive { .. }),
+    ];
+    lab(|lab| {
+        let bundle = reading(&["memory", "sizes"]).bundle(lab.folder());
+        let unread = chain("", &["memory", "sizes"]).program("watch", "usdt", "return 0;", &[]).bundle(lab.folder());
+        for stop in stops {
+            deployed(lab, &unread);
+            stopped(lab, &bundle, &Options::default(), stop, &|| {});
+            deployed(lab, &bundle);
+            assert_eq!(status(lab).problems, []);
+            assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+            assert_eq!(read::<10>(lab, || sizes(6))[6], 6);
+            // And back, where the one that is stopped reads nothing.
+            stopped(lab, &unread, &Options::default(), stop, &|| {});
+            deployed(lab, &bundle);
+            assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+            undeployed(lab, "fw");
+        }
+    });
+}
+
+/// The link was removed first, and a deploy that failed later left nothing at the probe.
+#[test]
+fn a_deploy_that_fails_after_a_table_was_lost_leaves_the_probe_attached() {
+    if lacks_links_for_events() {
+        return;
+    }
+    lab(|lab| {
+        deployed(lab, &reading(&["memory"]).bundle(lab.folder()));
+        std::fs::remove_file(lab.bpffs.join("ouro/fw/gen-1/maps/specs")).unwrap();
+        let (next, live) = (reading(&["memory"]).bundle(lab.folder()), lab.bpffs.join("ouro/fw/gen-2/live"));
+        let mut obstruct = |step: &Step| {
+            if matches!(step, Step::MarkLive { .. }) {
+                std::fs::create_dir(&live).unwrap();
+            }
+        };
+        let force = Options { force: true, ..Options::default() };
+        let error = ouro_deploy::deploy(&lab.bpffs, &next, &force, &mut obstruct).unwrap_err();
+        assert!(matches!(error, Error::Failed { .. }), "{error}");
+        let _ = std::fs::remove_dir(&live);
+        assert_eq!(read(lab, || memory(black_box(&[1, 2, 3, 4]))), [1, 2, 3, 0x2_0000_0001]);
+        deployed(lab, &next);
+        assert_eq!(read(lab, || memory(black_box(&[4, 3, 2, 1]))), [4, 3, 2, 0x3_0000_0004]);
+        assert_eq!(status(lab).problems, []);
         undeployed(lab, "fw");
     });
 }
@@ -326,9 +394,13 @@ fn what_cannot_be_read_is_told_before_anything_is_loaded() {
             assert!(matches!(error, Error::Conflicts(_)) && error.to_string().contains(words), "{error}");
             assert!(!lab.bpffs.join("ouro").exists());
         }
-        // Nobody reads them, nobody is disturbed.
+        // Nobody reads them, nobody is disturbed; who is to read them now is told at once, though the probe is attached already.
         let unread = chain("", &["strange"]).program("watch", "usdt", "return 0;", &[]);
         deployed(lab, &unread.bundle(lab.folder()));
+        let before = status(lab);
+        let error = deploy(lab, &reading(&["strange"]).bundle(lab.folder())).unwrap_err();
+        assert!(matches!(error, Error::Conflicts(_)) && error.to_string().contains("`8f@%xmm0`"), "{error}");
+        assert_eq!((&status(lab).hooks[0].link, status(lab).problems), (&before.hooks[0].link, vec![]));
         undeployed(lab, "fw");
     });
 }

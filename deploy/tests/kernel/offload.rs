@@ -108,13 +108,20 @@ fn a_device_without_such_a_card_is_named_before_anything_is_loaded() {
             for error in tried {
                 let found = conflicts(error);
                 let [conflict] = found.as_slice() else { panic!("{found:?}") };
-                let said =
-                    format!("cannot attach to offload XDP of `{device}`: `{device}` has no network card that runs programs");
+                let said = format!(
+                    "cannot attach to offload XDP of `{device}`: `{device}` has no network card that runs programs, or it takes none now"
+                );
                 assert_eq!(conflict.to_string(), said);
                 assert!(conflict.help().contains("use `mode = \"native\"`"), "{}", conflict.help());
             }
             assert!(!bpffs.join("ouro").exists());
         }
+        // The same where the chain runs in another mode already: it was told that the card does not take the map.
+        deployed(lab, &chain(numbers(OnChange::Reset), xdp(NEAR)).bundle(lab.folder()));
+        let found = conflicts(deploy(lab, &chain(numbers(OnChange::Reset), offload(NEAR)).bundle(lab.folder())).unwrap_err());
+        assert!(matches!(found.as_slice(), [Conflict::NoPlace { .. }]), "{found:?}");
+        assert_eq!(status(lab).problems, []);
+        undeployed(lab, "fw");
     });
 }
 

@@ -91,7 +91,8 @@ fn devices() -> Vec<RecordSpec> {
                     "mode",
                     AttrType::String,
                     "`native` in the driver, `generic` in the stack, `offload` on the network card itself: for a chain \
-                     without jumps and global variables, whose maps are `hash` or `array`, on one device.",
+                     without jumps and global variables, whose maps are `hash`, `array` or `perf_event_array`, on one \
+                     device; that it cannot be on two ports of one card is ouro's limit, not the kernel's.",
                 )
                 .allowed(&["native", "generic", "offload"])
                 .default(Value::Str("native".into())),

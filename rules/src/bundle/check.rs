@@ -22,8 +22,16 @@ fn bad_name(manifest: &Manifest) -> Option<String> {
     let mut pins = manifest.programs.iter().map(|program| &program.name).chain(manifest.maps.iter().map(|map| &map.name));
     let deployment = Some(&manifest.name).filter(|name| !is_deployment_name(name));
     let pin = || pins.find(|name| !is_kernel_name(name));
-    let point = || manifest.attach.iter().find_map(Attach::bad_name);
+    let point = || manifest.attach.iter().find_map(Attach::bad_name).or_else(|| bad_arguments(manifest));
     deployment.or_else(pin).map(|name| format!("`{name}` cannot name a pin")).or_else(point)
+}
+
+/// The programs of a chain have one table, whose elements are as large as one probe says.
+fn bad_arguments(manifest: &Manifest) -> Option<String> {
+    let mut tables =
+        manifest.attach.iter().filter_map(|point| if let Attach::Usdt(place) = point { Some(&place.arguments) } else { None });
+    let first = tables.next()?;
+    tables.any(|table| table != first).then(|| "arguments of its probes are read from different tables".to_owned())
 }
 
 /// What stands for one thing must not stand twice.

@@ -3,7 +3,10 @@
 //!
 //! Plain data; what stands in the table is a deployer's business.
 
+use ouro_cache::Digest;
 use serde::{Deserialize, Serialize};
+
+use super::map::ABI_DIGITS;
 
 /// The first bit of a member, from the begin of what it is in, and how many it has.
 pub type Bits = (u32, u32);
@@ -37,6 +40,14 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// How the table lies in memory, as hex digits: equal where an element of one is an element of the other.
+    pub fn abi(&self) -> String {
+        let text = serde_json::to_vec(self).expect("BUG: a table is plain data");
+        let mut digits = Digest::of(&text).to_string();
+        digits.truncate(ABI_DIGITS);
+        digits
+    }
+
     /// Whether every member lies within what it is in. Manifests may come from anywhere.
     pub(crate) fn is_sound(&self) -> bool {
         let within = |(start, bits): Bits, bytes: u32| {

@@ -7,7 +7,7 @@ use super::bytes::Bytes;
 use super::layout::Layout;
 
 /// Hex digits of [`MapSpec::abi`].
-const ABI_DIGITS: usize = 12;
+pub(super) const ABI_DIGITS: usize = 12;
 
 /// The types of maps that network cards have (`bpf_map_offload_map_alloc`).
 pub const CARD_MAPS: [&str; 2] = ["hash", "array"];

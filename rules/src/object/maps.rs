@@ -52,6 +52,11 @@ pub(super) fn check(
     Ok(maps)
 }
 
+/// Whether any of these functions uses the map. A header may define maps that nothing uses.
+pub(super) fn is_used(decoded: &Decoded<'_>, functions: &BTreeSet<usize>, map: &str) -> bool {
+    first_uses(decoded, functions).contains_key(map)
+}
+
 /// The first use of each symbol, as function and instruction; BTF does not say where maps are defined.
 fn first_uses<'a>(decoded: &'a Decoded<'_>, functions: &BTreeSet<usize>) -> BTreeMap<&'a str, (usize, usize)> {
     let mut uses = BTreeMap::new();

@@ -37,7 +37,7 @@ use self::decoded::Decoded;
 use self::elf::{Image, Symbol};
 use self::unreadable::Unreadable;
 use crate::diagnostic::{Diagnostic, sorted};
-use crate::manifest::{COUNTING, EDGE_PREFIX, LINK_SECTION, MapSpec, SLOT_PREFIX};
+use crate::manifest::{COUNTING, EDGE_PREFIX, LINK_SECTION, MapSpec, SLOT_PREFIX, SPECS_MAP};
 
 /// Bytes of a number the bundle step writes.
 const LINK_BYTES: usize = 4;
@@ -74,6 +74,14 @@ pub struct Facts {
     pub maps: Vec<MapSpec>,
     /// Every tail call found in the bytecode.
     pub jumps: Vec<JumpSite>,
+    /// Whether it reads arguments of declared probes.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reads_arguments: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_false(answer: &bool) -> bool {
+    !*answer
 }
 
 /// A tail call in the bytecode.
@@ -119,6 +127,7 @@ pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnost
     let is_table = program::is_of_table(&expected.ty);
     let functions = decoded.reachable(program.filter(|_| !is_table).map_or_else(|| decoded.programs(), |program| vec![program]));
     let maps = maps::check(&decoded, &functions, expected, &mut findings).map_err(unreadable)?;
+    let reads_arguments = maps::is_used(&decoded, &functions, SPECS_MAP);
     let Some(program) = program else { return Err(sorted(findings)) };
     let jumps = jumps::check(&decoded, &functions, expected, &mut findings);
     let stack = calls::check(&decoded, program, &functions, &mut findings);
@@ -131,6 +140,7 @@ pub fn inspect(object: &[u8], expected: &Expected) -> Result<Facts, Vec<Diagnost
             instructions: instructions(&decoded),
             maps,
             jumps,
+            reads_arguments,
         }),
         _ => Err(sorted(findings)),
     }

@@ -150,6 +150,7 @@ fn run(target: &mut Target<'_>, step: &Step) -> Result<(), Error> {
         Step::AttachRoot { hook, root, generation } => {
             kernel::attach(hook, &layout.stub(root), &layout.link(hook), &|map| place(layout, *generation, map))
         }
+        Step::TakeOver { hook, root, .. } => kernel::take_back(hook, &layout.link(hook), &layout.stub(root)),
         Step::SwitchRoot { root, from, to } => roots::switch(layout, root, *from, *to),
         Step::Exchange { hook, from, to } => exchange(layout, hook, from, to),
         // Dispatchers were seen to before.

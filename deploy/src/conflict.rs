@@ -76,8 +76,8 @@ pub enum Conflict {
     Taken {
         /// The hook.
         hook: Hook,
-        /// The program's id.
-        program: u32,
+        /// The program's id; none where the kernel does not tell it.
+        program: Option<u32>,
         /// The deployment that has it; none of a program that ouro did not load.
         #[serde(skip_serializing_if = "Option::is_none")]
         deployment: Option<String>,
@@ -125,8 +125,19 @@ pub enum Conflict {
     Changed {
         /// The hook.
         hook: Hook,
-        /// The program's id; 0 of a filter that is no program.
-        program: u32,
+        /// The program's id; none of a filter that is no program.
+        program: Option<u32>,
+    },
+    /// It cannot be looked at from here, and may be attached still.
+    Unseen {
+        /// The hook.
+        hook: Hook,
+        /// Why.
+        why: String,
+        /// What is in the way, or helps.
+        help: String,
+        /// Whether it would be seen with more rights, or later.
+        is_curable: bool,
     },
     /// It was attached in another network namespace.
     OtherNamespace {
@@ -181,6 +192,11 @@ pub enum Conflict {
 }
 
 impl Conflict {
+    /// Whether it would be none with more rights, or later.
+    pub(crate) fn is_curable(&self) -> bool {
+        matches!(self, Conflict::Unseen { is_curable: true, .. })
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
@@ -221,9 +237,15 @@ impl Conflict {
                  places make another `bpf_chain` of its programs"
                     .to_owned()
             }
-            Conflict::Changed { program: 0, .. } => "`ouro deploy --force-links` takes the place back".to_owned(),
-            Conflict::Changed { program, .. } => {
+            Conflict::Changed { program: None, .. } => "`ouro deploy --force-links` takes the place back".to_owned(),
+            Conflict::Changed { program: Some(program), .. } => {
                 format!("`bpftool prog show id {program}` tells what it is; `ouro deploy --force-links` takes the place back")
+            }
+            Conflict::Unseen { help, is_curable: true, .. } => {
+                format!("{help}; `ouro undeploy --force` leaves its stub there, which then lets everything pass")
+            }
+            Conflict::Unseen { help, .. } => {
+                format!("{help}; `ouro undeploy` leaves its stub there, which then lets everything pass")
             }
             Conflict::OtherNamespace { netns: Some(name), .. } => format!("say which with `--netns {name}`"),
             Conflict::OtherNamespace { netns: None, .. } => {
@@ -256,18 +278,18 @@ impl Conflict {
 }
 
 /// How to get a place that a program has already.
-fn taken(hook: &Hook, program: u32, deployment: Option<&str>) -> String {
+fn taken(hook: &Hook, program: Option<u32>, deployment: Option<&str>) -> String {
     let is_xdp = matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_));
     let instead = match hook {
         _ if is_xdp => "give the `xdp()` of both chains a `priority`, so that they share the device",
         Hook::Clsact { .. } => "choose another priority",
         _ => "attach elsewhere",
     };
-    if matches!(hook, Hook::Socket { .. }) {
+    let Some(program) = program else {
         return "if it is what a deployment left whose records are gone, `ouro deploy --force-links` takes the place; else have its \
                 process detach it (SO_DETACH_FILTER)"
             .to_owned();
-    }
+    };
     if let Some(name) = deployment {
         return format!("{instead}; or undeploy it first: `ouro undeploy {name}`");
     }
@@ -294,13 +316,13 @@ impl fmt::Display for Conflict {
             Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
             Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),
-            Conflict::Taken { hook, program, deployment: Some(name) } => {
+            Conflict::Taken { hook, program: Some(program), deployment: Some(name) } => {
                 write!(f, "{hook} is taken by program {program} of the deployment `{name}`")
             }
-            Conflict::Taken { hook: hook @ Hook::Socket { .. }, .. } => {
+            Conflict::Taken { hook, program: None, .. } => {
                 write!(f, "{hook} is a program that is not ours, as far as can be told")
             }
-            Conflict::Taken { hook, program, deployment: None } => {
+            Conflict::Taken { hook, program: Some(program), deployment: None } => {
                 write!(f, "{hook} is taken by program {program}, which is not ours")
             }
             Conflict::Shared { hook, with } => {
@@ -330,8 +352,11 @@ impl fmt::Display for Conflict {
                 )
             }
             Conflict::OtherCard { hook } => write!(f, "{hook} cannot run a chain that is loaded for a network card"),
-            Conflict::Changed { hook, program: 0 } => write!(f, "somebody gave {hook} a filter that is not ours"),
-            Conflict::Changed { hook, program } => write!(f, "somebody made {hook} run program {program}, which is not ours"),
+            Conflict::Changed { hook, program: None } => write!(f, "somebody gave {hook} a filter that is not ours"),
+            Conflict::Changed { hook, program: Some(program) } => {
+                write!(f, "somebody made {hook} run program {program}, which is not ours")
+            }
+            Conflict::Unseen { hook, why, .. } => write!(f, "the {hook} cannot be seen from here: {why}"),
             Conflict::OtherNamespace { hook, .. } => write!(f, "{hook} was attached in another network namespace"),
             Conflict::Moved { hook, ifindex } => {
                 write!(f, "{hook} is attached to device {ifindex}, which has another name now or left this network namespace")

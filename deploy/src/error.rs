@@ -27,9 +27,6 @@ pub enum Error {
     /// The process may not mount a BPF file system to try programs in.
     #[error("not permitted: programs are tried in a BPF file system of their own, and mounting one takes CAP_SYS_ADMIN")]
     NoScratch,
-    /// The process may not have the sockets of another.
-    #[error("not permitted: a descriptor of process {0} is taken by its owner, or with CAP_SYS_PTRACE")]
-    NoDescriptor(u32),
     /// A test of the chain did not end as it should.
     #[error("test `{test}`: the chain says {verdict} instead of {expected}")]
     Test {
@@ -140,11 +137,8 @@ impl Error {
     /// What it means for the caller.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Error::NotPermitted(_)
-            | Error::Capabilities { .. }
-            | Error::NoScratch
-            | Error::NoDescriptor(_)
-            | Error::NoBpffs(_) => ErrorKind::NotPermitted,
+            Error::NotPermitted(_) | Error::Capabilities { .. } | Error::NoScratch | Error::NoBpffs(_) => ErrorKind::NotPermitted,
+            Error::Conflicts(conflicts) if conflicts.iter().any(Conflict::is_curable) => ErrorKind::NotPermitted,
             Error::Failed { cause, .. } => cause.kind(),
             _ => ErrorKind::Failed,
         }
@@ -159,7 +153,6 @@ impl Error {
                     .to_owned(),
             ),
             Error::Capabilities { needed, .. } => Some(grant(needed)),
-            Error::NoDescriptor(_) => Some("run it as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH".to_owned()),
             // A deploy tries its tests there, in a step; a dry run has nothing else to do.
             Error::NoScratch => Some("run it as root; `ouro plan` tells without it what a deploy would change".to_owned()),
             Error::Failed { cause, .. } if matches!(**cause, Error::NoScratch) => {

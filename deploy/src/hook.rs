@@ -3,6 +3,7 @@
 //! Pure; how to attach is the kernel module's business, what a BUILD file's attach point means here is [`crate::resolve`]'s.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use ouro_rules::manifest::{
     Attach, Cgroup, CgroupMode, Direction, Iter, Kprobe, KprobeMulti, Ksyscall, Netfilter, NetkitEnd, Netns, Order, PerfEvent,
@@ -111,6 +112,22 @@ pub struct SocketId {
     pub inode: u64,
     /// The number that the kernel gives no other socket (SO_COOKIE).
     pub cookie: u64,
+    /// The port that it was bound to, if it stands for all that share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<Port>,
+}
+
+/// A port that sockets share: all of them have one program (`reuseport_add_sock` of net/core/sock_reuseport.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// The inode of the network namespace.
+    pub namespace: u64,
+    /// The number of the protocol: 6 of TCP, 17 of UDP.
+    pub protocol: u32,
+    /// The index of the device that packets must come from; 0 if any will do.
+    pub device: u32,
+    /// The address.
+    pub address: SocketAddr,
 }
 
 /// How a hook's program is replaced by another.
@@ -249,10 +266,23 @@ impl Hook {
     }
 
     /// Whether what was attached as this is what `wanted` asks for: who asks for no revision takes what was attached at any, and a
-    /// socket is the same by whichever descriptor.
+    /// socket is the same by whichever descriptor, a port by whichever socket.
     pub(crate) fn serves(&self, wanted: &Hook) -> bool {
         let is_socket = matches!(self, Hook::Socket { id: Some(_), .. });
-        self == wanted || self.at_any_revision() == *wanted || (is_socket && self.name() == wanted.name())
+        self == wanted
+            || self.at_any_revision() == *wanted
+            || (is_socket && self.name() == wanted.name())
+            || self.shares_port(wanted)
+    }
+
+    /// Whether both are sockets that stand for one port.
+    pub(crate) fn shares_port(&self, other: &Hook) -> bool {
+        self.port().is_some() && self.port() == other.port()
+    }
+
+    /// The port that a socket stands for.
+    pub(crate) fn port(&self) -> Option<Port> {
+        if let Hook::Socket { id: Some(id), .. } = self { id.port.filter(|_| self.is_mute()) } else { None }
     }
 
     /// Whether its place holds one program, and its link takes no other: netfilter has one at a priority, and what is registered has
@@ -263,10 +293,15 @@ impl Hook {
 
     /// Whether it is a link, which can be pinned.
     pub fn is_link(&self) -> bool {
-        self.renewal() != Renewal::Filter && !matches!(self, Hook::Socket { .. })
+        self.renewal() != Renewal::Filter && self.tells_program()
     }
 
-    /// Whether nobody can ask what runs there.
+    /// Whether the kernel tells which program runs there. Of a socket it does not; a program that is attached takes another's place.
+    pub fn tells_program(&self) -> bool {
+        !matches!(self, Hook::Socket { .. })
+    }
+
+    /// Whether nobody can ask so much as whether a program runs there.
     pub(crate) fn is_mute(&self) -> bool {
         matches!(self, Hook::Socket { place: Socket { shared_port: true, .. }, .. })
     }
@@ -421,7 +456,7 @@ mod tests {
             Hook::Socket { place: Socket { pid: 1, fd: 2, shared_port: true }, id: None },
             Hook::Socket {
                 place: Socket { pid: 1, fd: 2, shared_port: false },
-                id: Some(SocketId { inode: u64::MAX, cookie: u64::MAX }),
+                id: Some(SocketId { inode: u64::MAX, cookie: u64::MAX, port: None }),
             },
         ];
         for hook in places {

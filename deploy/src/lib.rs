@@ -46,9 +46,11 @@ pub use conflict::Conflict;
 pub use diff::{Options, RemoveOptions, acceptance, diff, remove, way_back};
 pub use dispatcher::{Dispatcher, Member, Seat};
 pub use error::{Error, ErrorKind};
-pub use hook::{Hook, Renewal, SocketId};
+pub use hook::{Hook, Port, Renewal, SocketId};
 pub use kernel::drop_capabilities;
-pub use kernel::{Device, Feature, Filter, Has, Host, LinkFacts, MapFacts, Missing, Offer, Offered, Verified, features, offered};
+pub use kernel::{
+    Device, Feature, Filter, Has, Host, LinkFacts, MapFacts, Missing, Offer, Offered, Unseen, Verified, features, offered,
+};
 pub use layout::Layout;
 pub use map_check::Difference;
 pub use meta::Meta;
@@ -59,7 +61,8 @@ pub use resolve::resolve;
 pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities};
 pub use root::Root;
 pub use status::{
-    Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, status,
+    Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, deployed, status,
+    status_of,
 };
 pub use step::{Runs, Step};
 pub use trial::Trial;
@@ -195,6 +198,8 @@ pub struct Undeployed {
     pub steps: Vec<Step>,
     /// What ouro did not make and left.
     pub foreign: Vec<PathBuf>,
+    /// The sockets that nobody could look at, with why: what was attached there stays, and lets everything pass.
+    pub left: Vec<(Hook, Unseen)>,
 }
 
 /// Removes a deployment, and nothing that ouro did not make. Doing it twice is no error.
@@ -204,12 +209,12 @@ pub fn undeploy(bpffs: &Path, name: &str, options: &RemoveOptions, progress: &mu
     let Some(_lock) = Lock::existing(layout.folder())? else {
         // A command that was killed after it removed this folder left the one above it.
         layout.folder().parent().map_or(Ok(()), kernel::remove_folder)?;
-        return Ok(Undeployed { steps: Vec::new(), foreign: Vec::new() });
+        return Ok(Undeployed { steps: Vec::new(), foreign: Vec::new(), left: Vec::new() });
     };
     let observed = observe(bpffs, name)?;
     let steps = remove(&observed, options).map_err(Error::Conflicts)?;
     apply::apply(&mut apply::Target::new(&layout, &observed.host, None), &steps, progress)?;
-    Ok(Undeployed { steps, foreign: observed.foreign })
+    Ok(Undeployed { steps, foreign: observed.foreign, left: observed.unseen.into_values().collect() })
 }
 
 /// Everything here needs a bpffs, and the rights to look at what is pinned there.

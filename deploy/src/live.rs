@@ -98,16 +98,22 @@ impl Observed {
                 && differs(generation)
         };
         // What a dispatcher calls, and where, can be read; a socket is the same by whichever descriptor.
-        !matches!(attached.hook, Hook::SharedXdp(_) | Hook::Socket { .. }) && self.generations.iter().any(was_about_to)
+        let is_told = attached.hook.tells_program() && !matches!(attached.hook, Hook::SharedXdp(_));
+        is_told && self.generations.iter().any(was_about_to)
+    }
+
+    /// Whether nobody here can see whether it still is attached.
+    pub(crate) fn is_unseen(&self, meta: &Meta, hook: &Hook) -> bool {
+        self.is_elsewhere(meta, hook) || self.unseen.contains_key(&hook.name())
     }
 
     /// Whether it was attached in another network namespace, and only from there anybody can see whether it still is.
-    pub(crate) fn is_unseen(&self, meta: &Meta, hook: &Hook) -> bool {
+    pub(crate) fn is_elsewhere(&self, meta: &Meta, hook: &Hook) -> bool {
         meta.namespace != self.host.namespace && !hook.is_link() && hook.is_of_namespace()
     }
 
     /// Whether the generation people mean by "what is deployed" may run where it is not seen from here: it was made live, or is on
-    /// trial, and one of its hooks is in another network namespace. One that a stopped deploy left never ran anywhere.
+    /// trial, and one of its hooks is not seen from here. One that a stopped deploy left never ran anywhere.
     pub(crate) fn runs_unseen(&self) -> bool {
         let runs = |number: u32| {
             let Generation { meta: Some(meta), went_live, .. } = &self.generations[&number] else { return false };
@@ -115,6 +121,13 @@ impl Observed {
             (went_live.is_some() || on_trial) && meta.hooks.iter().any(|hook| self.is_unseen(meta, hook))
         };
         self.current().is_some_and(runs)
+    }
+
+    /// Whether what was made live last was attached there. What a killed command was about to attach may never have been.
+    pub(crate) fn was_attached(&self, hook: &Hook) -> bool {
+        let live = self.generations.values().filter(|generation| generation.went_live.is_some());
+        let last = live.max_by_key(|generation| generation.went_live).and_then(|generation| generation.meta.as_ref());
+        last.is_some_and(|meta| meta.hooks.iter().any(|other| other.name() == hook.name()))
     }
 
     /// Whether something of ours should run there. Of a filter nothing else tells that its place is still ours.

@@ -15,7 +15,7 @@ use crate::Error;
 use crate::dispatcher::Dispatcher;
 use crate::hook::Hook;
 use crate::kernel::pins::{self, Kind};
-use crate::kernel::{self, Host, LinkFacts, MapFacts, Missing, SocketState};
+use crate::kernel::{self, Host, LinkFacts, MapFacts, Missing, SocketState, Unseen};
 use crate::layout::Layout;
 use crate::meta::{self, Meta};
 use crate::resolve::resolve;
@@ -57,6 +57,10 @@ pub struct Observed {
     pub foreign: Vec<PathBuf>,
     /// The hooks that name something that is not there, by name.
     pub absent: BTreeMap<String, Missing>,
+    /// The sockets of which nobody here can tell what they run, with why, by hook name.
+    pub unseen: BTreeMap<String, (Hook, Unseen)>,
+    /// The names of sockets that have a program that is not ours, as far as can be told: the kernel does not tell which it is.
+    pub taken: BTreeSet<String>,
     /// The ids of programs of others at the same places, by hook name, in the order they run in.
     pub foreign_programs: BTreeMap<String, Vec<u32>>,
     /// The deployments that have some of them, by the programs' ids.
@@ -116,6 +120,11 @@ impl Attachment {
     /// Whether it runs a stub that jumps nowhere.
     pub fn is_emptied(&self) -> bool {
         self.root.is_some() && self.program == 0
+    }
+
+    /// The id of the program that it runs, which is not ours; none of a filter that is no program.
+    pub(crate) fn foreign_program(&self) -> Option<u32> {
+        Some(self.program).filter(|program| *program != 0)
     }
 
     /// Whether anything can still reach it.
@@ -185,13 +194,23 @@ impl Observed {
             // What is attached under the same name may ask for less.
             let serves = |attached: &Attachment| attached.is_alive() && attached.hook.serves(&hook);
             let is_there = self.attachments.get(&hook.name()).is_some_and(serves);
-            let look = || owners::of_socket(layout, &hook).or_else(|| kernel::look_at(&hook, &layout.link(&hook)));
-            let missing = if is_there { None } else { look() };
+            let missing = if is_there { None } else { self.why_not(layout, &hook) };
             self.absent.extend(missing.map(|missing| (hook.name(), missing)));
         }
         let others: BTreeSet<u32> = self.foreign_programs.values().flatten().copied().collect();
         // Only words depend on whose they are: what cannot be read is told as somebody's.
         self.owners = owners::owners(layout, &others).unwrap_or_default();
+    }
+
+    /// Why nothing can be attached there. What is not seen at all is told as that.
+    fn why_not(&self, layout: &Layout, hook: &Hook) -> Option<Missing> {
+        let name = hook.name();
+        if self.unseen.contains_key(&name) {
+            return None;
+        }
+        let is_dead = self.attachments.get(&name).is_some_and(|attached| !attached.is_alive());
+        let closed = || kernel::closed_socket(hook).filter(|_| is_dead);
+        closed().or_else(|| owners::of_socket(layout, hook)).or_else(|| kernel::look_at(hook, &layout.link(hook), &self.host))
     }
 
     /// A link of ours that lost its record is the hook's whose pin it has.
@@ -205,12 +224,13 @@ impl Observed {
 
     fn note_others(&mut self, hook: &Hook) {
         let own = self.attachments.get(&hook.name()).map(|attached| attached.program);
+        if !hook.tells_program() {
+            let is_free = own.is_some() || self.unseen.contains_key(&hook.name()) || !kernel::has_program(hook);
+            self.taken.extend((!is_free).then(|| hook.name()));
+            return;
+        }
         let mut others = kernel::others(hook, &self.host);
         others.retain(|program| Some(*program) != own);
-        // Of a socket's program it is known that it is there, and no more.
-        if matches!(hook, Hook::Socket { .. }) && own.is_some() {
-            others.clear();
-        }
         // A dispatcher is ours, whoever else it calls.
         if matches!(hook, Hook::Xdp { .. } | Hook::SharedXdp(_)) && self.dispatcher_of(hook).is_some_and(|found| found.is_ours) {
             others.clear();
@@ -244,7 +264,9 @@ pub fn observe(bpffs: &Path, name: &str) -> Result<Observed, Error> {
     }
     observed.roots = roots(&layout)?;
     observed.dispatchers = dispatchers(bpffs)?;
-    observed.attachments = attachments(&layout, &observed)?;
+    let sockets = kernel::socket_states(known_hooks(&observed).map(|(_, hook)| hook));
+    observed.attachments = attachments(&layout, &observed, &sockets)?;
+    observed.unseen = unseen(&observed, sockets);
     let seats = lost::seats(&observed);
     observed.attachments.extend(seats.into_iter().map(|attached| (attached.hook.name(), attached)));
     observed.lost = lost::links(&layout, &observed)?;
@@ -313,12 +335,32 @@ fn roots(layout: &Layout) -> Result<BTreeMap<String, Root>, Error> {
     Ok(found)
 }
 
+/// What sockets run, by the names of their hooks.
+type Sockets = BTreeMap<String, Result<SocketState, Unseen>>;
+
+/// The hooks that records name. Nothing is attached to the sockets of what was kept, and looking at them may take rights.
+fn known_hooks(observed: &Observed) -> impl Iterator<Item = (&Meta, &Hook)> {
+    let metas = observed.generations.values().filter_map(|generation| generation.meta.as_ref());
+    let of_generations = metas.flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook)));
+    let kept = observed.kept.iter().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook)));
+    of_generations.chain(kept.filter(|(_, hook)| hook.tells_program()))
+}
+
+/// The sockets that could not be looked at.
+fn unseen(observed: &Observed, sockets: Sockets) -> BTreeMap<String, (Hook, Unseen)> {
+    let hook = |name: &String| known_hooks(observed).map(|(_, hook)| hook).find(|hook| hook.name() == *name).cloned();
+    sockets
+        .into_iter()
+        .filter_map(|(name, state)| Some((hook(&name)?, state.err()?)))
+        .map(|(hook, why)| (hook.name(), (hook, why)))
+        .collect()
+}
+
 /// Looks at every hook that any generation names.
-fn attachments(layout: &Layout, observed: &Observed) -> Result<BTreeMap<String, Attachment>, Error> {
+fn attachments(layout: &Layout, observed: &Observed, sockets: &Sockets) -> Result<BTreeMap<String, Attachment>, Error> {
     let mut found: BTreeMap<String, Attachment> = BTreeMap::new();
-    for (meta, hook) in observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook))) {
-        let Some(mut facts) = attached(layout, observed, meta, hook)? else { continue };
-        let root = through_root(observed, &mut facts);
+    for (meta, hook) in known_hooks(observed) {
+        let Some((facts, root)) = running(layout, observed, meta, hook, sockets)? else { continue };
         // Two generations may name one hook in different modes; the one whose program runs is right. Both may have the same
         // programs, too.
         let runs = |generation: &Generation| generation.entry() == Some(facts.program);
@@ -355,6 +397,23 @@ fn through_root(observed: &Observed, facts: &mut LinkFacts) -> Option<String> {
     Some(name.clone())
 }
 
+/// What a hook runs, and the root whose stub it runs.
+fn running(
+    layout: &Layout,
+    observed: &Observed,
+    meta: &Meta,
+    hook: &Hook,
+    sockets: &Sockets,
+) -> Result<Option<(LinkFacts, Option<String>)>, Error> {
+    if let Hook::Socket { .. } = hook {
+        let state = sockets.get(&hook.name()).and_then(|state| state.as_ref().ok());
+        return Ok(state.and_then(|state| filtering(observed, meta, *state)));
+    }
+    let Some(mut facts) = attached(layout, observed, meta, hook)? else { return Ok(None) };
+    let root = through_root(observed, &mut facts);
+    Ok(Some((facts, root)))
+}
+
 fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> Result<Option<LinkFacts>, Error> {
     let (interface, direction, priority, handle) = match hook {
         Hook::Clsact { interface, direction, priority, handle } => (interface, *direction, *priority, *handle),
@@ -369,10 +428,6 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
                 Some(LinkFacts { id: dispatcher.link?, program, target: dispatcher.target })
             }));
         }
-        Hook::Socket { place, id } => {
-            let state = id.map(|id| kernel::socket_state(place, id)).transpose()?;
-            return Ok(state.and_then(|state| filtering(observed, meta, hook, state)));
-        }
         Hook::StructOps(place) => {
             let facts = pins::link_facts(&layout.link(hook))?;
             return Ok(facts.map(|facts| LinkFacts { program: registered(observed, place, facts.target), ..facts }));
@@ -385,15 +440,15 @@ fn attached(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -> R
     Ok(filter.map(|(index, filter)| LinkFacts { id: 0, program: filter.program, target: Some(index.into()) }))
 }
 
-/// What a socket runs: the stub, where there is one and something runs that may be it.
-fn filtering(observed: &Observed, meta: &Meta, hook: &Hook, state: SocketState) -> Option<LinkFacts> {
-    let stub = root::class(&meta.manifest).and_then(|root| observed.roots.get(&root)?.stub);
+/// What a socket runs: the stub, where something runs that may be it. Whether its pin is there tells nothing of the socket.
+fn filtering(observed: &Observed, meta: &Meta, state: SocketState) -> Option<(LinkFacts, Option<String>)> {
+    let class = root::class(&meta.manifest);
+    let program = class.as_ref().and_then(|class| observed.roots.get(class)?.program).unwrap_or(0);
     match state {
-        SocketState::Program if hook.is_mute() => Some(LinkFacts { id: 0, program: stub?, target: Some(0) }),
         SocketState::Nothing => None,
-        SocketState::Closed => Some(LinkFacts { id: 0, program: stub?, target: None }),
-        SocketState::Program => Some(LinkFacts { id: 0, program: stub.unwrap_or(0), target: Some(0) }),
-        SocketState::Foreign => Some(LinkFacts { id: 0, program: 0, target: Some(0) }),
+        SocketState::Foreign => Some((LinkFacts { id: 0, program: 0, target: Some(0) }, None)),
+        SocketState::Program => Some((LinkFacts { id: 0, program, target: Some(0) }, class)),
+        SocketState::Closed => Some((LinkFacts { id: 0, program, target: None }, class)),
     }
 }
 

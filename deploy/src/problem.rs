@@ -122,6 +122,11 @@ pub enum Problem {
         /// The hook's name.
         hook: String,
     },
+    /// The pin of the stub that a hook runs is gone.
+    StubGone {
+        /// The hook's name.
+        hook: String,
+    },
     /// Somebody removed the record of what is there: of links and of maps, by their pins.
     RecordGone {
         /// The links.
@@ -133,8 +138,8 @@ pub enum Problem {
     ForeignProgram {
         /// The hook's name.
         hook: String,
-        /// The program's id; 0 of a filter that is no program.
-        program: u32,
+        /// The program's id; none of a filter that is no program.
+        program: Option<u32>,
     },
 }
 
@@ -197,12 +202,15 @@ impl fmt::Display for Problem {
                 )
             }
             Problem::RootGone { hook } => write!(f, "the root table of `{hook}` is gone or empty: it runs nothing"),
+            Problem::StubGone { hook } => write!(f, "the pin of the stub that `{hook}` runs is gone: deploy again"),
             Problem::RecordGone { links, maps } => {
                 let pins: Vec<&str> = links.iter().chain(maps).map(String::as_str).collect();
                 write!(f, "the record of `{}` is gone: deploy again, or undeploy", pins.join("`, `"))
             }
-            Problem::ForeignProgram { hook, program: 0 } => write!(f, "`{hook}` has a filter that is not ours"),
-            Problem::ForeignProgram { hook, program } => write!(f, "`{hook}` runs program {program}, which is not ours"),
+            Problem::ForeignProgram { hook, program: None } => write!(f, "`{hook}` has a filter that is not ours"),
+            Problem::ForeignProgram { hook, program: Some(program) } => {
+                write!(f, "`{hook}` runs program {program}, which is not ours")
+            }
         }
     }
 }
@@ -321,8 +329,16 @@ fn hook_problem(observed: &Observed, hook: &Hook) -> Option<Problem> {
         }
         Some(attached) if attached.is_emptied() => Some(Problem::RootGone { hook: name }),
         Some(attached) if attached.generation.is_none() => {
-            Some(Problem::ForeignProgram { hook: name, program: attached.program })
+            Some(Problem::ForeignProgram { hook: name, program: attached.foreign_program() })
+        }
+        // Of what tells its program another one is found then.
+        Some(attached) if attached.root.as_ref().is_some_and(|root| lacks_stub(observed, root)) => {
+            Some(Problem::StubGone { hook: name })
         }
         Some(_) => None,
     }
+}
+
+fn lacks_stub(observed: &Observed, root: &str) -> bool {
+    observed.roots.get(root).is_none_or(|root| root.stub.is_none())
 }

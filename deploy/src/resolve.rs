@@ -46,7 +46,7 @@ fn no_device(interface: &str, host: &Host) -> Conflict {
 fn others(point: &Attach, host: &Host) -> Vec<Hook> {
     match point {
         Attach::Socket(place) => {
-            let id = host.sockets.get(&(place.pid, place.fd)).copied();
+            let id = host.sockets.get(&(place.pid, place.fd)).and_then(|found| found.as_ref().ok()).copied();
             vec![Hook::Socket { place: place.clone(), id }]
         }
         Attach::PerfEvent(place) if place.cpu.is_none() && place.pid.is_none() => {

@@ -2,7 +2,7 @@
 //!
 //! Reads only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use ouro_rules::manifest::{Manifest, OnChange, Replaces, Scalar, Settled};
@@ -129,10 +129,16 @@ pub struct HookStatus {
     pub target: Option<u64>,
     /// The link's id; none for what has no link.
     pub link: Option<u32>,
-    /// The id of the program it runs.
+    /// The id of the program it runs; none if it runs none, or a filter that is no program.
     pub program: Option<u32>,
+    /// Whether that is not ours.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
     /// Whether anything can reach it; false as well of what is not seen.
     pub alive: bool,
+    /// Why it is not seen from here, of a socket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unseen: Option<String>,
     /// The inode of the network namespace it was attached in; none of what is of no namespace.
     pub namespace: Option<u64>,
     /// Whether that is another one than the status is from. What has no link is not seen then.
@@ -179,13 +185,36 @@ pub struct MapStatus {
 /// Every deployment under `<bpffs>/ouro`, sorted by name.
 pub fn status(bpffs: &Path) -> Result<Vec<DeploymentStatus>, Error> {
     crate::require(bpffs)?;
-    let mut found = Vec::new();
-    for (name, is_folder) in kernel::entries(&crate::layout::all(bpffs))? {
-        if is_folder && crate::layout::check_name(&name).is_ok() {
-            found.extend(of(&Layout::new(bpffs, &name)?, &observe(bpffs, &name)?)?);
-        }
+    let all = layouts(bpffs)?.into_iter().map(|layout| of(&layout, &observe(bpffs, layout.name())?));
+    all.filter_map(Result::transpose).collect()
+}
+
+/// The deployment of this name; none if there is none. Looks at no other, which may take rights that this thread gave up.
+pub fn status_of(bpffs: &Path, name: &str) -> Result<Option<DeploymentStatus>, Error> {
+    crate::require(bpffs)?;
+    // What cannot name a deployment names none.
+    let Ok(layout) = Layout::new(bpffs, name) else { return Ok(None) };
+    of(&layout, &observe(bpffs, name)?)
+}
+
+/// The labels of the chains that are deployed, by their deployments' names, of records alone; empty where there is none.
+pub fn deployed(bpffs: &Path) -> Result<BTreeMap<String, String>, Error> {
+    crate::require(bpffs)?;
+    let mut found = BTreeMap::new();
+    for layout in layouts(bpffs)? {
+        let entries = kernel::entries(layout.folder())?;
+        let numbers = entries.iter().filter_map(|(name, _)| Layout::generation_number(name)).collect::<BTreeSet<u32>>();
+        let records = numbers.into_iter().rev().map(|number| layout.meta(number)).chain([layout.kept()]);
+        let meta = records.filter_map(|record| Meta::read(&record).ok()??.ok()).next();
+        found.insert(layout.name().to_owned(), meta.map_or_else(String::new, |meta| meta.manifest.chain));
     }
     Ok(found)
+}
+
+fn layouts(bpffs: &Path) -> Result<Vec<Layout>, Error> {
+    let entries = kernel::entries(&crate::layout::all(bpffs))?.into_iter();
+    let names = entries.filter(|(name, is_folder)| *is_folder && crate::layout::check_name(name).is_ok());
+    names.map(|(name, _)| Layout::new(bpffs, &name)).collect()
 }
 
 /// The status of what was observed; none if there is nothing but folders.
@@ -290,7 +319,9 @@ fn hook_status(layout: &Layout, observed: &Observed, meta: &Meta, hook: &Hook) -
         ifindex: target.filter(|_| is_device).and_then(|index| u32::try_from(index).ok()),
         target: target.filter(|target| !is_device && *target != 0),
         link: attached.and_then(|attached| attached.link),
-        program: attached.map(|attached| attached.program),
+        program: attached.map(|attached| attached.program).filter(|program| *program != 0),
+        foreign: attached.is_some_and(|attached| attached.generation.is_none() && !attached.is_emptied()),
+        unseen: observed.unseen.get(&hook.name()).map(|(_, why)| why.what.clone()),
         alive: attached.is_some_and(|attached| attached.is_alive()),
         namespace,
         elsewhere: elsewhere.is_some(),

@@ -226,6 +226,15 @@ pub enum Step {
         /// The generation it leads to.
         generation: u32,
     },
+    /// Attaches a root's stub to a socket in the place of whatever it has, at one instant.
+    TakeOver {
+        /// Where.
+        hook: Hook,
+        /// The root.
+        root: String,
+        /// The generation it leads to.
+        generation: u32,
+    },
     /// Leads all hooks of a root to another generation at one instant.
     SwitchRoot {
         /// The root.
@@ -352,7 +361,8 @@ impl Step {
             Step::Detach { hook, generation } => Step::Attach { hook: hook.at_any_revision(), generation: *generation },
             Step::Switch { hook, from, to } => Step::Switch { hook: hook.clone(), from: *to, to: *from },
             Step::CreateRoot { root, .. } => Step::RemoveRoot { root: root.clone() },
-            Step::AttachRoot { hook, root, generation } => {
+            // What was there before nobody knows, and so it does not come back.
+            Step::AttachRoot { hook, root, generation } | Step::TakeOver { hook, root, generation } => {
                 Step::DetachRoot { hook: hook.clone(), root: root.clone(), generation: *generation }
             }
             Step::DetachRoot { hook, root, generation } => {
@@ -386,6 +396,7 @@ impl Step {
             Step::Attach { hook, .. }
             | Step::Switch { hook, .. }
             | Step::AttachRoot { hook, .. }
+            | Step::TakeOver { hook, .. }
             | Step::Exchange { hook, .. }
             | Step::DetachRoot { hook, .. }
             | Step::Rearrange { hook, .. }
@@ -445,6 +456,7 @@ impl fmt::Display for Step {
             Step::RemoveBeside { hook } => write!(f, "remove the second link to {hook}, which a stopped command left"),
             Step::CreateRoot { generation, .. } => write!(f, "create a root table that leads to generation {generation}"),
             Step::AttachRoot { hook, .. } => write!(f, "attach the stub of the root table to {hook}"),
+            Step::TakeOver { hook, .. } => write!(f, "attach the stub of the root table to {hook}, in place of whatever it has"),
             Step::SwitchRoot { from: Some(from), to, .. } => write!(f, "switch the root table from generation {from} to {to}"),
             Step::SwitchRoot { from: None, to, .. } => write!(f, "take the root table back, for generation {to}"),
             Step::Exchange { hook, from, to } => write!(f, "switch {hook} from {from} to {to}"),

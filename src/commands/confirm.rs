@@ -103,7 +103,7 @@ impl Wait<'_> {
     /// Somebody ended the trial: by confirming, which marks the generation as live for good, or by making something else live.
     fn ended(&self) -> Result<Result<(), CliError>, ouro_deploy::Error> {
         let generation = self.generation;
-        let found = ouro_deploy::status(self.bpffs)?.into_iter().find(|deployment| deployment.name == self.name);
+        let found = ouro_deploy::status_of(self.bpffs, self.name)?;
         let live = found.as_ref().and_then(|found| found.generation);
         let Some(found) = found.filter(|_| live == Some(generation)) else { return Ok(Err(self.replaced(live))) };
         if found.problems.contains(&Problem::Unfinished { generation }) {

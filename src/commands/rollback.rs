@@ -32,7 +32,7 @@ pub fn place(session: &Session, args: &Named) -> Result<(String, std::path::Path
 
 /// What is live after a rollback.
 pub fn done(bpffs: &Path, name: &str) -> Result<String, CliError> {
-    let live = ouro_deploy::status(bpffs).map_err(failure)?.into_iter().find(|deployment| deployment.name == name);
+    let live = ouro_deploy::status_of(bpffs, name).map_err(failure)?;
     Ok(match live.and_then(|deployment| deployment.generation) {
         Some(generation) => format!("rolled back `{name}`: generation {generation} is live"),
         None => format!("rolled back `{name}`: nothing was live before"),

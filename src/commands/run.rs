@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
     let name = &bundle.manifest.name;
-    if ouro_deploy::status(&bpffs).map_err(failure)?.iter().any(|deployment| deployment.name == *name) {
+    if ouro_deploy::status_of(&bpffs, name).map_err(failure)?.is_some() {
         let message = format!("`{name}` is deployed already, and `ouro run` would take it away when it ends");
         return Err(
             CliError::new(Kind::Failed, message).help(format!("`ouro deploy` replaces it; `ouro undeploy {name}` makes room"))
@@ -53,8 +53,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
 fn follow(session: &Session, bpffs: &Path, name: &str, place: &Place) -> Result<(), CliError> {
     let mut shown: Option<DeploymentStatus> = None;
     while !session::interrupted().load(Ordering::SeqCst) {
-        let now = ouro_deploy::status(bpffs).map_err(failure)?.into_iter().find(|deployment| deployment.name == name);
-        let Some(now) = now else {
+        let Some(now) = ouro_deploy::status_of(bpffs, name).map_err(failure)? else {
             session.output.status(&format!("`{name}` was undeployed by somebody else\n"));
             return Ok(());
         };

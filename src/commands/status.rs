@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ouro_deploy::{DeploymentStatus, EdgeStatus, Hook, HookStatus, MapStatus, ProgramStatus};
+use ouro_deploy::{DeploymentStatus, EdgeStatus, HookStatus, MapStatus, ProgramStatus};
 use ouro_rules::manifest::{OnChange, Scalar};
 
 use crate::cli::{Place, Status};
@@ -17,12 +17,14 @@ use crate::session::Session;
 pub fn run(session: &Session, args: &Status) -> Result<(), CliError> {
     let bpffs = bpffs(session, &args.place)?;
     netns::enter(args.place.netns.as_deref())?;
-    let mut found = ouro_deploy::status(&bpffs).map_err(failure)?;
-    if let Some(text) = &args.name {
-        let name = name(session, text)?;
-        require(&bpffs, &name)?;
-        found.retain(|deployment| deployment.name == name);
-    }
+    let found = match &args.name {
+        None => ouro_deploy::status(&bpffs).map_err(failure)?,
+        Some(text) => {
+            let name = name(session, text)?;
+            require(&bpffs, &name)?;
+            ouro_deploy::status_of(&bpffs, &name).map_err(failure)?.into_iter().collect()
+        }
+    };
     show(session, &bpffs, &found, &args.place)?;
     // Shown already; the exit code is for those who watch.
     let drifted = found.iter().any(|deployment| !deployment.problems.is_empty());
@@ -96,10 +98,13 @@ fn hook(status: &HookStatus, place: &Place) -> [String; 3] {
     let order = if status.sharing.is_empty() { String::new() } else { format!("  order: {}", status.sharing.join(", ")) };
     let state = match (status.alive, status.program) {
         // The kernel does not tell which program a socket has.
-        (true, Some(program)) if matches!(status.hook, Hook::Socket { .. }) => {
+        (true, Some(program)) if !status.hook.tells_program() => {
             format!("runs program {program}, unless somebody put another in its place")
         }
         (true, Some(program)) => format!("runs program {program}{order}"),
+        (true, None) if status.foreign => "has a filter that is not ours".to_owned(),
+        (true, None) => "runs nothing".to_owned(),
+        _ if status.unseen.is_some() => format!("not seen from here: {}", status.unseen.as_deref().unwrap_or_default()),
         _ if status.elsewhere && !status.hook.is_link() => {
             format!("not seen from here: `ouro status{}`", flags(place, Some(status)))
         }
@@ -159,6 +164,7 @@ fn section(color: bool, title: &str, rows: &[[String; 3]]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ouro_deploy::Hook;
     use ouro_rules::manifest::Direction;
 
     use super::*;
@@ -180,6 +186,17 @@ mod tests {
         assert_eq!(hook(&at(None), &place(None))[2], "not seen from here: `ouro status --netns NAME --bpffs /b`");
     }
 
+    /// "runs program 0" stood there of a filter that its process put in the place of ours.
+    #[test]
+    fn filters_that_are_no_programs_and_sockets_that_are_not_seen_are_told() {
+        let place = Place { bpffs: None, netns: None, json: false };
+        let here = || HookStatus { elsewhere: false, ..hook_elsewhere(None) };
+        let filtered = HookStatus { alive: true, foreign: true, ..here() };
+        assert_eq!(hook(&filtered, &place)[2], "has a filter that is not ours");
+        let unseen = HookStatus { unseen: Some("why".to_owned()), ..here() };
+        assert_eq!(hook(&unseen, &place)[2], "not seen from here: why");
+    }
+
     fn hook_elsewhere(netns: Option<String>) -> HookStatus {
         let (interface, direction) = ("eth0".to_owned(), Direction::Ingress);
         let hook = Hook::Clsact { interface, direction, priority: 1, handle: 1 };
@@ -190,7 +207,9 @@ mod tests {
             target: None,
             link: None,
             program: None,
+            foreign: false,
             alive: false,
+            unseen: None,
             namespace: Some(7),
             elsewhere: true,
             netns,

@@ -26,8 +26,9 @@ pub fn run(session: &Session, args: &Undeploy) -> Result<(), CliError> {
     let options = RemoveOptions { keep_maps: args.keep_maps, force: args.force };
     let undeployed = undeploy(session, &bpffs, &name, &options)?;
     let foreign: Vec<String> = undeployed.foreign.iter().map(|path| path.display().to_string()).collect();
+    let left: Vec<String> = undeployed.left.iter().map(|(hook, _)| hook.name()).collect();
     if args.place.json {
-        session.fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": foreign })))?;
+        session.fact(&format!("{:#}\n", json!({ "name": name, "steps": undeployed.steps, "foreign": foreign, "left": left })))?;
     }
     if foreign.is_empty() {
         return Ok(());
@@ -49,6 +50,9 @@ pub fn undeploy(
         [] => session.output.status(&format!("nothing was left of `{name}`\n")),
         _ => session.output.status(&format!("undeployed `{name}`\n")),
     }
+    for (hook, why) in &undeployed.left {
+        session.output.status(&format!("left the stub of the {hook}, which lets everything pass: {}\n", why.what));
+    }
     for path in &undeployed.foreign {
         session.output.status(&format!("left `{}`, which ouro did not make\n", path.display()));
     }
@@ -57,15 +61,15 @@ pub fn undeploy(
 
 /// An error, with a near name, unless something is deployed under this one.
 pub fn require(bpffs: &Path, name: &str) -> Result<(), CliError> {
-    let deployed = ouro_deploy::status(bpffs).map_err(failure)?;
-    if deployed.iter().any(|deployment| deployment.name == name) {
+    if ouro_deploy::status_of(bpffs, name).map_err(failure)?.is_some() {
         return Ok(());
     }
+    let deployed = ouro_deploy::deployed(bpffs).map_err(failure)?;
     let error = CliError::new(Kind::Usage, format!("nothing is deployed as `{name}` under `{}`", bpffs.display()));
     // People know a chain by the last part of its label: `main` for the deployment `core-main` of `//core:main`.
-    let same_end = deployed.iter().find(|deployment| deployment.chain.ends_with(&format!(":{name}")));
-    let near = same_end.map(|deployment| deployment.name.as_str());
-    let near = near.or_else(|| nearest(name, deployed.iter().map(|deployment| deployment.name.as_str())));
+    let same_end = deployed.iter().find(|(_, chain)| chain.ends_with(&format!(":{name}")));
+    let near = same_end.map(|(name, _)| name.as_str());
+    let near = near.or_else(|| nearest(name, deployed.keys().map(String::as_str)));
     Err(match near {
         Some(near) => error.help(format!("did you mean `{near}`?")),
         None => error.help("`ouro status` lists what is deployed"),

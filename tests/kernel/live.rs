@@ -1,7 +1,7 @@
 //! What lives in the kernel: changed while packets flow, looked at, and undone.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -28,6 +28,44 @@ fn a_redeploy_keeps_map_contents_and_an_unchanged_one_does_nothing() {
         ok(lab, &workspace, &["undeploy", "hello"]);
     });
 }
+
+/// As root `ouro undeploy hello` ended in "not permitted: a descriptor of process N", with the right to look there given up.
+#[test]
+fn a_chain_at_a_socket_is_in_no_others_way() {
+    lab(|lab| {
+        let workspace = Workspace::example("01-hello-xdp");
+        let (socket, _near) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let mut holder = Command::new("sleep").arg("600").stdin(std::os::fd::OwnedFd::from(socket)).spawn().unwrap();
+        let at = format!("socket(pid = {}, fd = 0)", holder.id());
+        workspace.write("guard/strict.c", STRICT);
+        workspace.write("guard/BUILD", &GUARD.replace("SOCKET", &at));
+        ok(lab, &workspace, &["deploy", "//guard"]);
+        for _ in 0..2 {
+            ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR, "--force"]);
+        }
+        ok(lab, &workspace, &["rollback", "hello"]).says("generation 1 is live");
+        lab.cable("near1", "far1", "10.98.0");
+        ok(lab, &workspace, &["attach", "hello", "--interface", "near1"]);
+        ok(lab, &workspace, &["detach", "hello", "--interface", "near1"]);
+        let said = ouro(lab, &workspace, &["undeploy", "helo"]);
+        said.says("did you mean `hello`?");
+        ok(lab, &workspace, &["undeploy", "hello", "--keep-maps"]);
+        ok(lab, &workspace, &["undeploy", "hello"]);
+        assert_eq!(status(lab, &workspace)[0]["hooks"][0]["alive"], true);
+        ok(lab, &workspace, &["undeploy", "guard", "--keep-maps"]);
+        ok(lab, &workspace, &["undeploy", "guard"]);
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+    });
+}
+
+const STRICT: &str = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n\
+    struct { __uint(type, BPF_MAP_TYPE_ARRAY); __uint(max_entries, 1); __type(key, __u32); __type(value, __u64); } seen SEC(\".maps\");\n\
+    SEC(\"socket\") int strict(struct __sk_buff *packet) { __u32 key = 0; return bpf_map_lookup_elem(&seen, &key) ? -1 : 0; }\n\
+    char _license[] SEC(\"license\") = \"GPL\";\n";
+const GUARD: &str = "bpf_map(name = \"seen\", type = \"array\", max_entries = 1)\n\
+    bpf_program(name = \"strict\", srcs = [\"strict.c\"], type = \"socket\", maps = [\":seen\"])\n\
+    bpf_chain(name = \"guard\", entry = \":strict\", attach = [SOCKET])\n";
 
 #[test]
 fn a_live_chain_is_attached_to_more_devices_and_detached_without_loading_anything() {

@@ -52,7 +52,7 @@ fn goal(observed: &Observed) -> Option<u32> {
 fn make_live(observed: &Observed, target: u32) -> Result<Plan, Vec<Conflict>> {
     let meta = observed.generations.get(&target).and_then(|generation| generation.meta.as_ref());
     let Some(meta) = meta else { return Err(vec![Conflict::NothingBefore { name: observed.name.clone() }]) };
-    let is_elsewhere = |conflict: &Conflict| matches!(conflict, Conflict::OtherNamespace { .. });
+    let is_elsewhere = |conflict: &Conflict| matches!(conflict, Conflict::OtherNamespace { .. } | Conflict::Unseen { .. });
     let mut conflicts: Vec<Conflict> =
         check::unreadable(observed).chain(check::attachments(observed).filter(is_elsewhere)).collect();
     let stuck = check::stuck(observed, &meta.hooks);

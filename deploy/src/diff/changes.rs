@@ -22,6 +22,8 @@ const SHORT: usize = 12;
 
 /// What stands where nobody can ask.
 const WHATEVER: &str = "whatever program it has";
+/// What a hook does that runs a stub.
+const FOLLOWS: &str = "follows the root table";
 
 /// What `steps` change, which make generation `target` live.
 pub(super) fn changes(observed: &Observed, target: u32, after: &Manifest, steps: &[Step]) -> Vec<Change> {
@@ -176,15 +178,17 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                 });
             }
             Step::AttachRoot { hook, .. } => {
-                let is_taken = hook.is_mute() || observed.foreign_programs.contains_key(&hook.name());
-                let instead = if matches!(hook, Hook::Socket { .. }) && is_taken {
-                    format!(", in place of {WHATEVER}")
-                } else {
-                    String::new()
-                };
-                let after = format!("follows the root table{instead}");
+                let instead = if hook.is_mute() { format!(", in place of {WHATEVER}") } else { String::new() };
+                let after = format!("{FOLLOWS}{instead}");
                 found.push(Change::Added { what, name: hook.to_string(), after });
             }
+            Step::TakeOver { hook, .. } => match observed.attachments.get(&hook.name()) {
+                Some(_) => found.push(changed(hook, WHATEVER.to_owned(), FOLLOWS.to_owned())),
+                None => {
+                    let after = format!("{FOLLOWS}, in place of {WHATEVER}");
+                    found.push(Change::Added { what, name: hook.to_string(), after });
+                }
+            },
             Step::Switch { hook, from, to } => {
                 found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
             }
@@ -200,7 +204,7 @@ fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
                     format!("generation {to}{}", placed(hook)),
                 ));
             }
-            Step::Exchange { hook, to, .. } if matches!(hook, Hook::Socket { .. }) => {
+            Step::Exchange { hook, to, .. } if !hook.tells_program() => {
                 found.push(changed(hook, WHATEVER.to_owned(), to.to_string()));
             }
             Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
@@ -290,7 +294,7 @@ fn foreign(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let ours: Vec<u32> = observed.generations.values().filter_map(|generation| generation.entry()).collect();
     let hooks =
         steps.iter().filter(|step| !matches!(step, Step::Detach { .. } | Step::RemoveLink { .. })).filter_map(Step::moved_hook);
-    let found = hooks.filter(|hook| !matches!(hook, Hook::Socket { .. })).filter_map(|hook| {
+    let found = hooks.filter_map(|hook| {
         let mut programs = observed.foreign_programs.get(&hook.name())?.clone();
         programs.retain(|program| !ours.contains(program));
         let deployments = programs.iter().filter_map(|id| Some((*id, observed.owners.get(id)?.clone()))).collect();
@@ -304,14 +308,19 @@ fn unasked(observed: &Observed, steps: &[Step]) -> Vec<Change> {
     let is_switched = |name: &String| steps.iter().any(|step| matches!(step, Step::SwitchRoot { root, .. } if root == name));
     let is_moved = |hook: &Hook| steps.iter().filter_map(Step::moved_hook).any(|moved| moved.name() == hook.name());
     let here = observed.attachments.values().filter(|attached| attached.is_alive() && !is_moved(&attached.hook));
-    let sockets = here.filter(|attached| matches!(attached.hook, Hook::Socket { .. }));
+    let sockets = here.filter(|attached| !attached.hook.tells_program());
     let followers = sockets.filter(|attached| attached.root.as_ref().is_some_and(is_switched));
     followers.map(|attached| Change::Unasked { hook: attached.hook.clone() }).collect()
 }
 
+/// Whether two sockets may share a port, which takes off the program of both. One that was not bound may be now.
+fn may_share(one: &Hook, other: &Hook) -> bool {
+    one.is_mute() && other.is_mute() && (one.port().is_none() || other.port().is_none())
+}
+
 fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Change> {
     let makes_stub = steps.iter().any(|step| matches!(step, Step::CreateRoot { .. }));
-    let is_again = |step: &&Step| !makes_stub && matches!(step, Step::Exchange { hook: Hook::Socket { .. }, .. });
+    let is_again = |step: &&Step| !makes_stub && matches!(step, Step::Exchange { hook, .. } if !hook.tells_program());
     // The stub in its own place is no change.
     let moving = steps.iter().filter(|step| !is_again(step));
     let mut moved: Vec<String> = moving.filter_map(Step::moved_hook).map(Hook::name).collect();
@@ -324,12 +333,11 @@ fn not_atomic(observed: &Observed, after: &Manifest, steps: &[Step]) -> Vec<Chan
         [
             Step::Detach { hook: old, .. } | Step::DetachRoot { hook: old, .. },
             Step::Attach { hook, .. } | Step::AttachRoot { hook, .. },
-        ] if old.name() == hook.name() => Some(NotAtomic::Gap { hook: hook.clone() }),
+        ] if old.name() == hook.name() || may_share(old, hook) => Some(NotAtomic::Gap { hook: hook.clone() }),
         _ => None,
     };
-    let at_once = |hook: &Hook| {
-        matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter) || matches!(hook, Hook::Socket { .. })
-    };
+    let at_once =
+        |hook: &Hook| matches!(hook.renewal(), Renewal::Link | Renewal::Slot | Renewal::Filter) || !hook.tells_program();
     let overlap = |step: &Step| match step {
         Step::Exchange { hook, from, .. } if moves_map(observed, hook, from.generation(), after) => {
             Some(NotAtomic::BothRun { hook: hook.clone() })

@@ -92,7 +92,9 @@ fn other_chain(bundle: &Bundle, observed: &Observed, options: &Options) -> Optio
 
 fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {
     let mut seen = BTreeSet::new();
-    hooks.iter().filter(move |hook| !seen.insert(hook.name())).map(|hook| Conflict::Twice { hook: hook.clone() })
+    let is_of_another = |index: usize, hook: &Hook| hooks[..index].iter().any(|other| other.shares_port(hook));
+    let again = hooks.iter().enumerate().filter(move |(index, hook)| !seen.insert(hook.name()) || is_of_another(*index, hook));
+    again.map(|(_, hook)| hook).map(|hook| Conflict::Twice { hook: hook.clone() })
 }
 
 fn device(observed: &Observed, hook: &Hook) -> Option<Conflict> {
@@ -137,16 +139,19 @@ fn place(observed: &Observed, hook: &Hook) -> Option<Conflict> {
             find_filter(&device.filters, *direction, *priority, *handle)?.program
         }
         // Of a socket that another deployment has more is known.
-        (Hook::Socket { .. }, _) if observed.absent.contains_key(&hook.name()) => return None,
-        (Hook::Cgroup(_) | Hook::Socket { .. }, _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
+        (Hook::Socket { .. }, _) => {
+            let is_taken = observed.taken.contains(&hook.name()) && !observed.absent.contains_key(&hook.name());
+            return is_taken.then(|| Conflict::Taken { hook: hook.clone(), program: None, deployment: None });
+        }
+        (Hook::Cgroup(_), _) if !hook.is_link() => *observed.foreign_programs.get(&hook.name())?.first()?,
         _ => return None,
     };
-    Some(Conflict::Taken { hook: hook.clone(), program, deployment: observed.owners.get(&program).cloned() })
+    Some(Conflict::Taken { hook: hook.clone(), program: Some(program), deployment: observed.owners.get(&program).cloned() })
 }
 
 /// Whether a socket has a program, which may be one that a deployment left whose records are gone.
 fn is_of_socket(conflict: &Conflict) -> bool {
-    matches!(conflict, Conflict::Taken { hook: Hook::Socket { .. }, .. })
+    matches!(conflict, Conflict::Taken { hook, .. } if !hook.tells_program())
 }
 
 /// One dispatcher calls all that share a device, in one mode and with one kind of packets.
@@ -181,10 +186,14 @@ pub(super) fn unreadable_share(observed: &Observed, hook: &Hook) -> Option<Confl
 pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict> {
     let hooks = observed.metas().flat_map(|meta| meta.hooks.iter().map(move |hook| (meta, hook)));
     let mut unseen: Vec<(&Hook, u64)> =
-        hooks.filter(|(meta, hook)| observed.is_unseen(meta, hook)).map(|(meta, hook)| (hook, meta.namespace)).collect();
+        hooks.filter(|(meta, hook)| observed.is_elsewhere(meta, hook)).map(|(meta, hook)| (hook, meta.namespace)).collect();
     unseen.dedup();
     let unseen = unseen.into_iter().map(|(hook, namespace)| other_namespace(observed, hook, namespace));
-    unseen.chain(observed.attachments.values().filter_map(|attached| attachment(observed, attached)))
+    let sockets = observed.unseen.values().map(|(hook, why)| {
+        let (hook, is_curable) = (hook.clone(), why.is_curable);
+        Conflict::Unseen { hook, why: why.what.clone(), help: why.help.clone(), is_curable }
+    });
+    unseen.chain(sockets).chain(observed.attachments.values().filter_map(|attached| attachment(observed, attached)))
 }
 
 fn other_namespace(observed: &Observed, hook: &Hook, namespace: u64) -> Conflict {
@@ -196,7 +205,7 @@ fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {
         return None;
     }
     if attached.generation.is_none() && !observed.is_lost(attached) {
-        return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.program });
+        return Some(Conflict::Changed { hook: attached.hook.clone(), program: attached.foreign_program() });
     }
     if attached.namespace != observed.host.namespace && attached.hook.is_of_namespace() {
         return Some(other_namespace(observed, &attached.hook, attached.namespace));

@@ -57,18 +57,16 @@ impl<'a> Moves<'a> {
         steps.extend(live::lost_links(self.observed));
         // A port that two sockets share has one program: what goes from the one must not take along what comes to the other.
         let wanted: BTreeSet<String> = hooks.iter().map(Hook::name).collect();
+        let stays = |attached: &Attachment| hooks.iter().any(|hook| attached.is_alive() && attached.hook.shares_port(hook));
         let unwanted = self.observed.attachments.iter().filter(|(name, _)| !wanted.contains(*name) && !self.left.contains(*name));
+        let unwanted = unwanted.filter(|(_, attached)| !stays(attached));
         let (first, last): (Vec<_>, Vec<_>) =
             unwanted.map(|(_, attached)| attached).partition(|attached| attached.hook.is_mute());
         steps.extend(first.into_iter().filter_map(remove::detach));
         for hook in hooks {
-            match self.observed.attachments.get(&hook.name()) {
-                None => {
-                    let is_taken =
-                        matches!(hook, Hook::Socket { .. }) && self.observed.foreign_programs.contains_key(&hook.name());
-                    steps.extend(is_taken.then(|| Step::RemoveLink { hook: hook.clone() }));
-                    steps.push(self.attach(hook));
-                }
+            match self.attached_to(hook) {
+                None if self.observed.taken.contains(&hook.name()) => steps.push(self.take_over(hook)),
+                None => steps.push(self.attach(hook)),
                 Some(attached) if !attached.is_alive() || self.is_made_anew(hook, attached) => {
                     steps.push(Step::RemoveLink { hook: attached.hook.clone() });
                     steps.push(self.attach(hook));
@@ -92,6 +90,13 @@ impl<'a> Moves<'a> {
         }
         steps.extend(last.into_iter().filter_map(remove::detach));
         steps
+    }
+
+    /// What is attached there, be it by another socket of the same port.
+    fn attached_to(&self, hook: &Hook) -> Option<&'a Attachment> {
+        let all = &self.observed.attachments;
+        let same_port = || all.values().find(|attached| attached.is_alive() && attached.hook.shares_port(hook));
+        all.get(&hook.name()).or_else(same_port)
     }
 
     /// Whether a link of which no record is left cannot just be led to the generation: nothing tells which map it hangs on.
@@ -183,6 +188,14 @@ impl<'a> Moves<'a> {
         }
     }
 
+    /// The same in the place of whatever is there, at one instant.
+    fn take_over(&self, hook: &Hook) -> Step {
+        match self.runs(hook) {
+            Runs::Root { root, generation } if !hook.tells_program() => Step::TakeOver { hook: hook.clone(), root, generation },
+            _ => self.attach(hook),
+        }
+    }
+
     /// Makes a hook that is alive run what it should.
     fn renew(&self, hook: &Hook, attached: &Attachment) -> Vec<Step> {
         let to = self.runs(hook);
@@ -203,15 +216,16 @@ impl<'a> Moves<'a> {
             (_, None, Runs::Generation(generation)) => {
                 vec![Step::TakeBack { hook: hook.clone(), program: attached.program, generation }]
             }
+            (_, None, Runs::Root { .. }) if !hook.tells_program() => vec![self.take_over(hook)],
             (_, None, Runs::Root { .. }) => vec![Step::RemoveLink { hook: hook.clone() }, self.attach(hook)],
         }
     }
 
     /// Whether what should be attached already is attached once more, which changes nothing if it is: a command may have been killed right
-    /// before it attached it, and there nobody can ask.
+    /// before it attached it, and nobody can ask whose the program is that is there.
     fn is_attached_again(&self, hook: &Hook) -> bool {
-        let is_unsure = hook.is_mute() && !live::is_last(self.observed, self.target);
-        matches!(hook, Hook::Socket { .. }) && (is_unsure || self.retake)
+        let is_unsure = || !live::is_last(self.observed, self.target) && (hook.is_mute() || !self.observed.was_attached(hook));
+        !hook.tells_program() && (self.retake || is_unsure())
     }
 }
 

@@ -114,10 +114,12 @@ fn kept_by(observed: &Observed, keep: Keep) -> Option<&Manifest> {
     meta.map(|meta| &meta.manifest)
 }
 
-/// Links are removed by their pins, wherever they are; a filter is not ours once it runs another program.
+/// Links are removed by their pins, wherever they are; a filter is not ours once it runs another program. A stub that nobody may see
+/// lets everything pass once its table is gone.
 fn blocked(observed: &Observed, force: bool) -> impl Iterator<Item = Conflict> {
     check::attachments(observed).filter(move |conflict| match conflict {
         Conflict::OtherNamespace { hook, .. } => !hook.is_link() && !force,
+        Conflict::Unseen { is_curable, .. } => *is_curable && !force,
         Conflict::Changed { hook, .. } => hook.is_link() && !force,
         Conflict::Moved { .. } => false,
         _ => true,
@@ -132,6 +134,8 @@ pub(super) fn detach(attached: &Attachment) -> Option<Step> {
             Some(root) => Step::DetachRoot { hook, root: root.clone(), generation },
             None => Step::Detach { hook, generation },
         }),
+        // The record says that it is ours, and nothing else does.
+        (Hook::Socket { .. }, None) if attached.is_alive() && attached.is_emptied() => Some(Step::RemoveLink { hook }),
         (hook, _) if !hook.is_link() => None,
         _ => Some(Step::RemoveLink { hook }),
     }

@@ -139,6 +139,9 @@ pub(crate) fn take_back(hook: &Hook, link: &Path, new: &Path) -> Result<(), Erro
     if let (Renewal::Filter, Hook::Cgroup(place)) = (hook.renewal(), hook) {
         return group(hook, place)?.attach(open(new)?.as_fd()).map_err(failed);
     }
+    if let Hook::Socket { .. } = hook {
+        return sockets::take(hook, open(new)?.as_fd());
+    }
     let fd = pins::require(link, Kind::Link)?;
     sys::link_update(fd.as_fd(), subject(hook, new)?.as_fd()).map_err(failed)
 }

@@ -88,6 +88,11 @@ pub(crate) fn require(needed: Vec<&'static str>) -> Result<(), Error> {
     if missing.is_empty() { Ok(()) } else { Err(Error::Capabilities { missing, needed }) }
 }
 
+/// Whether this thread may look into processes that may do more than it.
+pub(super) fn look_into_processes() -> bool {
+    held().is_ok_and(|held| held & (1 << CAP_SYS_PTRACE) != 0)
+}
+
 fn held() -> Result<u64, Error> {
     sys::capabilities().map_err(|error| Error::io("cannot read the capabilities of this process", error))
 }

@@ -11,6 +11,7 @@ use ouro_rules::manifest::Direction;
 
 use super::attach_type::TCX_INGRESS;
 use super::netlink::{attribute, attributes_of, dump, request, word};
+use super::places::Missing;
 use super::sys;
 use crate::Error;
 use crate::hook::SocketId;
@@ -44,8 +45,8 @@ pub struct Host {
     pub page_size: u32,
     /// The CPUs that run.
     pub cpus: Vec<u32>,
-    /// The sockets that were looked for, by process and descriptor.
-    pub sockets: BTreeMap<(u32, u32), SocketId>,
+    /// The sockets that were looked for, by process and descriptor, and why there are none.
+    pub sockets: BTreeMap<(u32, u32), Result<SocketId, Missing>>,
 }
 
 /// A network device.

@@ -11,6 +11,7 @@ use ouro_btf::Kind;
 use ouro_rules::hook::{self, Hook, Verdicts};
 use serde::Serialize;
 
+use super::holders::yama;
 use super::prepare::numbers_of;
 use super::types::KernelTypes;
 use super::{attach_type, places, sys};
@@ -88,7 +89,8 @@ enum Try {
     Uprobes,
     /// The same, and where there are no such links whether there are events.
     Usdt,
-    /// A descriptor of this process, as another would take it.
+    /// A descriptor of this process by its number, which asks how new the kernel is: what other processes let be taken, each of them
+    /// tells when it is tried.
     Socket,
     /// Whether programs are among the security modules that are asked.
     Module,
@@ -158,6 +160,7 @@ fn probe(types: &KernelTypes, ty: &Hook, target: Target, more: Try) -> io::Resul
         }
         Try::Usdt if takes_many_uprobes() => Ok(()),
         Try::Usdt => event(program, "uprobe"),
+        Try::Socket if yama() == 3 => Err(missing("`kernel.yama.ptrace_scope` is 3: nobody gets descriptors of other processes")),
         Try::Socket => {
             let own = sys::open_process(std::process::id())?;
             sys::descriptor_of(own.as_fd(), own.as_raw_fd().cast_unsigned()).map(drop)

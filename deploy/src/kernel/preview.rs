@@ -13,16 +13,16 @@ use super::card;
 use super::host::Host;
 use super::links::{netkit_type, tcx_type};
 use super::places::{self, Found, Missing};
-use super::sockets::{self, SocketState};
+use super::sockets;
 use super::sys;
 use crate::hook::Hook;
 
 /// Why a hook cannot be attached to: what it names is not there. Network devices are not looked at: the host tells of them.
-pub(crate) fn look_at(hook: &Hook, link: &Path) -> Option<Missing> {
-    found(hook, link).err()
+pub(crate) fn look_at(hook: &Hook, link: &Path, host: &Host) -> Option<Missing> {
+    found(hook, link, host).err()
 }
 
-fn found(hook: &Hook, link: &Path) -> Found<()> {
+fn found(hook: &Hook, link: &Path, host: &Host) -> Found<()> {
     match hook {
         Hook::Xdp { interface, mode: XdpMode::Offload } => card::look_at(interface),
         Hook::Tcx { order, .. } | Hook::Netkit { order, .. } => places::order(hook, order, link).map(drop),
@@ -44,7 +44,10 @@ fn found(hook: &Hook, link: &Path) -> Found<()> {
             let probes = places::usdt(place)?;
             place.arguments.as_ref().map_or(Ok(()), |table| places::specs(place, &probes, table).map(drop))
         }
-        Hook::Socket { place, id } => sockets::look_at(place, *id),
+        Hook::Socket { place, id: Some(id) } => sockets::look_at(place, *id),
+        Hook::Socket { place, id: None } => {
+            host.sockets.get(&(place.pid, place.fd)).map_or(Ok(()), |found| found.clone().map(drop))
+        }
         Hook::Iter(place) => place.cgroup.as_ref().map_or(Ok(()), |path| places::cgroup(path).map(drop)),
         _ => Ok(()),
     }
@@ -62,11 +65,6 @@ pub(crate) fn others(hook: &Hook, host: &Host) -> Vec<u32> {
         (Hook::Tcx { direction, .. }, Some(device)) => sys::query(device.index, tcx_type(*direction)),
         (Hook::Netkit { end, .. }, Some(device)) => sys::query(device.index, netkit_type(*end)),
         (Hook::Cgroup(place), _) => group(place),
-        // The kernel does not tell which it is.
-        (Hook::Socket { place, id: Some(id) }, _) if !place.shared_port => {
-            let has_one = sockets::socket_state(place, *id).is_ok_and(|state| state == SocketState::Program);
-            return if has_one { vec![0] } else { Vec::new() };
-        }
         (Hook::Netns(place), _) => places::namespace(place.path.as_deref())
             .map_err(|_| gone())
             .and_then(|namespace| sys::query(namespace.as_raw_fd().cast_unsigned(), attach_type::number(&place.attach_type)?)),

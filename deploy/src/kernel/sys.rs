@@ -27,7 +27,8 @@ pub(super) use link::{
 pub(super) use map::{NewMap, fill_arena, map_put, new_map};
 pub(super) use prog::{Program, prog_load};
 pub(super) use socket::{
-    SocketFilter, descriptor_of, open_process, shares_port, socket_attach, socket_cookie, socket_detach, socket_filter,
+    SocketFilter, bound_device, descriptor_of, is_filter_locked, namespace_of, open_process, protocol, shares_port,
+    socket_attach, socket_cookie, socket_detach, socket_filter,
 };
 
 const MAP_CREATE: u32 = 0;

@@ -71,7 +71,7 @@ fn a_program_of_others_stays_where_ours_is_dead() {
     let mut observed = unrecorded("eth0", true);
     observed.attachments.values_mut().for_each(|attached| attached.target = None);
     observed.lost.values_mut().for_each(|link| link.target = None);
-    let taken = Conflict::Taken { hook: hook("eth0"), program: 10, deployment: None };
+    let taken = Conflict::Taken { hook: hook("eth0"), program: Some(10), deployment: None };
     assert_eq!(conflicts(&bundle("b", &[xdp("eth0")]), &observed), [taken]);
 }
 

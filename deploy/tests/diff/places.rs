@@ -172,7 +172,7 @@ fn programs_of_others_are_not_replaced() {
     let wanted = bundle("a", &[xdp("eth0")]);
     let mut observed = nothing();
     observed.host.devices.get_mut("eth0").unwrap().xdp = Some(77);
-    let taken = |deployment| Conflict::Taken { hook: hook("eth0"), program: 77, deployment };
+    let taken = |deployment| Conflict::Taken { hook: hook("eth0"), program: Some(77), deployment };
     assert_eq!(conflicts(&wanted, &observed), [taken(None)]);
     observed.owners.insert(77, "lb".to_owned());
     let found = conflicts(&wanted, &observed);
@@ -182,7 +182,7 @@ fn programs_of_others_are_not_replaced() {
     let mut observed = deployed(&wanted);
     (observed.attachments.get_mut("xdp-eth0").unwrap().generation, observed.attachments.get_mut("xdp-eth0").unwrap().program) =
         (None, 77);
-    assert_eq!(conflicts(&wanted, &observed), [Conflict::Changed { hook: hook("eth0"), program: 77 }]);
+    assert_eq!(conflicts(&wanted, &observed), [Conflict::Changed { hook: hook("eth0"), program: Some(77) }]);
 }
 
 #[test]

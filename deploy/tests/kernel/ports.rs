@@ -4,7 +4,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::Duration;
 
-use ouro_deploy::{Change, Options, Step};
+use ouro_deploy::{Change, Options, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Socket};
 
@@ -137,5 +137,46 @@ fn a_command_at_a_shared_port_that_is_stopped_at_any_step_is_put_right_by_the_ne
     lab(|lab| {
         let wire = sharing();
         stopped_anywhere(lab, &wire, &|passes| chooser(lab, port(&wire.0), passes), &|| {});
+    });
+}
+
+/// The second took the place of the first without a word, and who was undeployed first took off the other's.
+#[test]
+fn a_port_is_of_one_deployment_by_whichever_of_its_sockets() {
+    lab(|lab| {
+        let wire = sharing();
+        let beside = shared(&wire.0.local_addr().unwrap());
+        deployed(lab, &chooser(lab, port(&wire.0), false));
+        let mut other = chooser(lab, port(&beside), true);
+        (other.manifest.name, other.manifest.chain) = ("other".to_owned(), "//test:other".to_owned());
+        let error = deploy(lab, &other).unwrap_err();
+        assert!(error.to_string().contains("it is taken by the deployment `fw`"), "{error}");
+        let mut twice = chooser(lab, port(&wire.0), false);
+        twice.manifest.attach.push(port(&beside));
+        assert!(deploy(lab, &twice).unwrap_err().to_string().contains("two attach points are"));
+        // A socket of another port has a program of its own.
+        let elsewhere = sharing();
+        other.manifest.attach = vec![port(&elsewhere.0)];
+        deployed(lab, &other);
+        assert!(arrives(&elsewhere));
+        ouro_deploy::undeploy(&lab.bpffs, "other", &RemoveOptions::default(), &mut |_| {}).unwrap();
+        let named_anew = deployed(lab, &chooser(lab, port(&beside), false));
+        assert!(!named_anew.iter().any(|step| matches!(step, Step::DetachRoot { .. })), "it is never without: {named_anew:?}");
+        undeployed(lab, "fw");
+    });
+}
+
+/// The kernel says EINVAL there, and undeploying failed.
+#[test]
+fn a_socket_that_left_its_port_is_undeployed() {
+    lab(|lab| {
+        let wire = sharing();
+        deployed(lab, &chooser(lab, port(&wire.0), true));
+        let nowhere = libc::sockaddr { sa_family: u16::try_from(libc::AF_UNSPEC).unwrap(), sa_data: [0; 14] };
+        let length = libc::socklen_t::try_from(size_of::<libc::sockaddr>()).unwrap();
+        // SAFETY: the kernel reads the address within its length.
+        assert_eq!(unsafe { libc::connect(wire.0.as_raw_fd(), &raw const nowhere, length) }, 0);
+        option(&wire.0, libc::SO_REUSEPORT, &0i32.to_ne_bytes());
+        undeployed(lab, "fw");
     });
 }

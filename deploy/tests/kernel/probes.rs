@@ -392,7 +392,7 @@ fn the_kernel_says_what_it_offers() {
     let offers = ouro_deploy::offered();
     let named: BTreeSet<&str> = offers.iter().map(|offer| offer.constructor).collect();
     let mut wanted: BTreeSet<&str> = hook::HOOKS.iter().flat_map(|hook| hook.attach()).copied().collect();
-    // Nobody can tell of these before it is done.
+    // Nobody can tell of this one before it is done.
     wanted.remove("struct_ops");
     assert_eq!(named, wanted);
     let state = |name: &str| offers.iter().find(|offer| offer.constructor == name).map(|offer| offer.state).unwrap();

@@ -203,7 +203,7 @@ fn a_device_that_runs_another_program() {
         let error = deploy(lab, &Chain::firewall().bundle(lab.folder())).unwrap_err();
         let found = conflicts(error);
         let [Conflict::Taken { program, deployment, .. }] = found.as_slice() else { panic!("{found:?}") };
-        assert_eq!((Some(*program), deployment.as_deref()), (theirs.programs[0].id, Some("other")));
+        assert_eq!((*program, deployment.as_deref()), (theirs.programs[0].id, Some("other")));
         assert!(found[0].help().contains("`ouro undeploy other`"));
         // Somebody else's program is told by its id.
         std::fs::remove_dir_all(lab.bpffs.join("ouro/other/gen-1")).unwrap();
@@ -254,9 +254,9 @@ fn a_link_somebody_changed() {
         let hook = &before.hooks[0];
         link_update(hook.path.as_ref().unwrap(), &before.programs[2].path);
         let theirs = before.programs[2].id.unwrap();
-        assert!(status(lab).problems.contains(&Problem::ForeignProgram { hook: hook.name.clone(), program: theirs }));
+        assert!(status(lab).problems.contains(&Problem::ForeignProgram { hook: hook.name.clone(), program: Some(theirs) }));
         let found = conflicts(deploy(lab, &bundle).unwrap_err());
-        assert_eq!(found, [Conflict::Changed { hook: hook.hook.clone(), program: theirs }]);
+        assert_eq!(found, [Conflict::Changed { hook: hook.hook.clone(), program: Some(theirs) }]);
         let undeploy = |force| ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions { force, keep_maps: false }, &mut |_| {});
         assert_eq!(conflicts(undeploy(false).unwrap_err()), found);
         undeploy(true).unwrap();

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ouro_deploy::{Change, ErrorKind, Options, Problem, RemoveOptions, Step};
+use ouro_deploy::{Change, Error, ErrorKind, Options, Problem, RemoveOptions, Step};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Socket};
 
@@ -238,20 +238,26 @@ fn what_is_no_socket_is_told_before_anything_is_loaded() {
 #[test]
 fn who_may_not_take_descriptors_changes_nothing() {
     lab(|lab| {
-        let wire = pair();
-        let child = holder(wire.0.try_clone().unwrap());
+        // This process has no copy, which it could take.
+        let child = holder(pair().0);
         let bundle = filter(lab, of_process(child.id(), 0), 0);
         deployed(lab, &bundle);
+        redeployed(lab, &bundle);
         let help = "run it as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH";
         std::thread::scope(|scope| {
             let refused = || {
                 // Gives up all rights but those to deploy what attaches nowhere.
                 ouro_deploy::limit_to_change(&lab.bpffs, "nothing").unwrap();
                 let removed = ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap_err();
-                let shown = ouro_deploy::status(&lab.bpffs).unwrap_err();
-                for error in [removed, shown, deploy(lab, &bundle).unwrap_err()] {
-                    assert_eq!((error.help().as_deref(), error.kind()), (Some(help), ErrorKind::NotPermitted), "{error}");
+                assert!(removed.help().unwrap().starts_with(help), "{:?}", removed.help());
+                let back = ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap_err();
+                for error in [removed, back, deploy(lab, &bundle).unwrap_err()] {
+                    assert_eq!(error.kind(), ErrorKind::NotPermitted, "{error}");
+                    assert!(error.to_string().contains("`descriptor 0 of process"), "which it is: {error}");
                 }
+                let shown = status(lab);
+                assert!(!shown.hooks[0].alive && shown.problems.is_empty() && shown.generation == Some(2), "{shown:?}");
+                assert!(shown.hooks[0].unseen.as_ref().unwrap().contains("which had it, may not be looked into"), "{shown:?}");
             };
             scope.spawn(refused).join().unwrap();
             // What a deploy keeps is enough.
@@ -262,8 +268,172 @@ fn who_may_not_take_descriptors_changes_nothing() {
             };
             scope.spawn(enough).join().unwrap();
         });
-        assert!(arrives(&wire));
         end(child);
+    });
+}
+
+/// Runs `then` as a thread that may change what is deployed under this name, and no more.
+fn limited(lab: &Lab, name: &str, then: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let run = || {
+            ouro_deploy::limit_to_change(&lab.bpffs, name).unwrap();
+            then();
+        };
+        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+}
+
+fn named(name: &str, mut bundle: Bundle) -> Bundle {
+    (bundle.manifest.name, bundle.manifest.chain) = (name.to_owned(), format!("//test:{name}"));
+    bundle
+}
+
+fn forced() -> Options {
+    Options { force_links: true, ..Options::default() }
+}
+
+/// Its filter was told as gone, and stayed when the deployment was removed.
+#[test]
+fn a_socket_that_was_handed_on_is_not_told_as_closed_by_who_may_not_look() {
+    lab(|lab| {
+        let wire = pair();
+        let (first, second) = (holder(wire.0.try_clone().unwrap()), holder(wire.0.try_clone().unwrap()));
+        deployed(lab, &filter(lab, of_process(first.id(), 0), 0));
+        end(first);
+        let near = wire.1;
+        drop(wire.0);
+        limited(lab, "nothing", || {
+            let found = status(lab);
+            assert!(found.problems.is_empty() && found.hooks[0].unseen.is_some(), "{found:?}");
+            let refused = ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap_err();
+            assert!(refused.to_string().contains("it was not found, and "), "{refused}");
+            assert!(refused.help().unwrap().contains("`ouro undeploy --force` leaves its stub there"), "{refused}");
+        });
+        assert!(status(lab).hooks[0].alive, "who may look sees it");
+        limited(lab, "nothing", || {
+            let force = RemoveOptions { force: true, ..RemoveOptions::default() };
+            let done = ouro_deploy::undeploy(&lab.bpffs, "fw", &force, &mut |_| {}).unwrap();
+            assert_eq!(done.left.len(), 1, "which is said");
+        });
+        assert!(!lab.bpffs.join("ouro").exists());
+        drop(near);
+        end(second);
+    });
+}
+
+/// The record of what was kept names a socket, and nobody kept the rights to look at that.
+#[test]
+fn what_was_kept_is_removed_by_who_may_not_look_at_its_socket() {
+    lab(|lab| {
+        let wire = pair();
+        let child = holder(wire.0.try_clone().unwrap());
+        deployed(lab, &filter(lab, of_process(child.id(), 0), 0));
+        let keep = RemoveOptions { keep_maps: true, ..RemoveOptions::default() };
+        limited(lab, "fw", || drop(ouro_deploy::undeploy(&lab.bpffs, "fw", &keep, &mut |_| {}).unwrap()));
+        assert!(arrives(&wire));
+        limited(lab, "fw", || {
+            assert!(ouro_deploy::observe(&lab.bpffs, "fw").unwrap().unseen.is_empty());
+            undeployed(lab, "fw");
+        });
+        end(child);
+    });
+}
+
+/// A killed deploy by force left another's program in the place, which the next one took for ours.
+#[test]
+fn a_deploy_by_force_that_is_stopped_at_any_step_is_finished_by_the_next() {
+    lab(|lab| {
+        let wire = pair();
+        let theirs = named("theirs", filter(lab, at(&wire.0), -1));
+        let bundle = filter(lab, at(&wire.0), 0);
+        let lose = || {
+            let _ = std::fs::remove_dir_all(lab.bpffs.join("ouro"));
+            // Else the program that is left there is told from others by nothing.
+            option(&wire.0, libc::SO_DETACH_FILTER, &0i32.to_ne_bytes());
+        };
+        let mut number = 0;
+        loop {
+            deployed(lab, &theirs);
+            std::fs::remove_dir_all(lab.bpffs.join("ouro")).unwrap();
+            assert!(arrives(&wire) && classic(&wire.0).is_none(), "another's program is there");
+            let was_stopped =
+                stopped_at(number, |progress| drop(ouro_deploy::deploy(&lab.bpffs, &bundle, &forced(), progress).unwrap()));
+            // Before there is a root table nothing can be taken for ours, and the place is refused without force.
+            match deploy(lab, &bundle) {
+                Err(error) => assert!(was_stopped && error.to_string().contains("is a program that is not ours"), "{error}"),
+                Ok(_) => assert!(!arrives(&wire) && status(lab).problems.is_empty(), "step {number}: {:?}", status(lab)),
+            }
+            if !was_stopped {
+                break;
+            }
+            lose();
+            number += 1;
+        }
+        assert!(number > 5, "{number}");
+        undeployed(lab, "fw");
+    });
+}
+
+/// Its stub was told as somebody's filter, though the record says that it is ours.
+#[test]
+fn a_socket_whose_stub_lost_its_pin_is_taken_back_without_force() {
+    lab(|lab| {
+        let wire = pair();
+        let bundle = filter(lab, at(&wire.0), 0);
+        let roots = lab.bpffs.join("ouro/fw/root");
+        for lost in ["stub", ""] {
+            deployed(lab, &bundle);
+            let root = std::fs::read_dir(&roots).unwrap().next().unwrap().unwrap().path();
+            if lost.is_empty() {
+                std::fs::remove_dir_all(&roots).unwrap();
+            } else {
+                std::fs::remove_file(root.join(lost)).unwrap();
+            }
+            let found = status(lab);
+            let is_told = |problem: &Problem| matches!(problem, Problem::StubGone { .. } | Problem::RootGone { .. });
+            assert!(found.problems.iter().any(is_told) && !found.hooks[0].foreign, "{found:?}");
+            deployed(lab, &bundle);
+            assert!(!arrives(&wire) && status(lab).problems.is_empty(), "{:?}", status(lab));
+            undeployed(lab, "fw");
+            assert_eq!(classic(&wire.0), Some(0));
+        }
+    });
+}
+
+#[test]
+fn of_two_sockets_one_may_close() {
+    lab(|lab| {
+        let (stays, goes) = (pair(), pair());
+        let mut bundle = filter(lab, at(&stays.0), 0);
+        bundle.manifest.attach = vec![at(&stays.0), at(&goes.0)];
+        deployed(lab, &bundle);
+        assert!(!arrives(&stays) && !arrives(&goes));
+        drop(goes);
+        assert!(eventually(|| status(lab).problems.len() == 1), "{:?}", status(lab));
+        assert!(matches!(status(lab).problems[..], [Problem::SocketClosed { .. }]), "{:?}", status(lab));
+        bundle.manifest.attach = vec![at(&stays.0)];
+        deployed(lab, &bundle);
+        assert!(!arrives(&stays) && status(lab).problems.is_empty());
+        undeployed(lab, "fw");
+        assert!(arrives(&stays));
+    });
+}
+
+/// What a deployment was attached by before is not its place any more.
+#[test]
+fn a_socket_that_a_deployment_left_is_free() {
+    lab(|lab| {
+        let (before, now) = (pair(), pair());
+        deployed(lab, &filter(lab, at(&before.0), 0));
+        deployed(lab, &filter(lab, at(&now.0), 0));
+        assert!(arrives(&before) && !arrives(&now));
+        deployed(lab, &named("other", filter(lab, at(&before.0), 0)));
+        assert!(!arrives(&before));
+        let error = deploy(lab, &named("other", filter(lab, at(&now.0), 0))).unwrap_err();
+        assert!(error.to_string().contains("it is taken by the deployment `fw`"), "{error}");
+        // And now `fw` cannot go back there.
+        let error = ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("it is taken by the deployment `other`"), "{error}");
     });
 }
 
@@ -287,7 +457,9 @@ fn filters_of_others_are_not_replaced() {
         // Its process puts its own in the place of ours.
         filter_of_its_own(&wire.0);
         let found = status(lab).problems;
-        assert!(found.iter().any(|problem| matches!(problem, Problem::ForeignProgram { program: 0, .. })), "{found:?}");
+        assert!(found.iter().any(|problem| matches!(problem, Problem::ForeignProgram { program: None, .. })), "{found:?}");
+        let hook = status(lab).hooks.remove(0);
+        assert_eq!((hook.foreign, hook.program), (true, None));
         let error = deploy(lab, &bundle).unwrap_err();
         assert!(error.help().unwrap().contains("--force-links"), "{error}");
         let force = Options { force_links: true, ..Options::default() };
@@ -317,8 +489,13 @@ fn a_socket_whose_filter_is_locked_lets_everything_pass_in_the_end() {
         assert!(eventually(|| arrives(&wire)), "and finds nothing to run");
         let force = Options { force_links: true, ..Options::default() };
         let bundle = filter(lab, at(&wire.0), 0);
-        let error = ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap_err();
-        assert!(error.to_string().contains("SO_LOCK_FILTER"), "{error}");
+        for error in [
+            ouro_deploy::plan(&lab.bpffs, &bundle, &force).unwrap_err(),
+            ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::Conflicts(_)) && error.to_string().contains("SO_LOCK_FILTER"), "{error}");
+            assert!(error.help().unwrap().contains("make a new socket"));
+        }
     });
 }
 

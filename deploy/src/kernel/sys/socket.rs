@@ -6,9 +6,12 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::{
-    SO_ATTACH_BPF, SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_EBPF, SO_COOKIE, SO_DETACH_FILTER, SO_DETACH_REUSEPORT_BPF,
-    SO_REUSEPORT, SOL_SOCKET,
+    SO_ATTACH_BPF, SO_ATTACH_FILTER, SO_ATTACH_REUSEPORT_EBPF, SO_BINDTOIFINDEX, SO_COOKIE, SO_DETACH_FILTER,
+    SO_DETACH_REUSEPORT_BPF, SO_LOCK_FILTER, SO_PROTOCOL, SO_REUSEPORT, SOL_SOCKET,
 };
+
+/// include/uapi/linux/sockios.h
+const SIOCGSKNS: u32 = 0x894c;
 
 /// What filters a socket's packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +52,34 @@ pub(in crate::kernel) fn socket_cookie(socket: BorrowedFd<'_>) -> io::Result<u64
 
 /// Whether it can share its port.
 pub(in crate::kernel) fn shares_port(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(number(socket, SO_REUSEPORT)? != 0)
+}
+
+/// Whether its process has given up changing its filter, for itself and for all others.
+pub(in crate::kernel) fn is_filter_locked(socket: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(number(socket, SO_LOCK_FILTER)? != 0)
+}
+
+/// The number of its protocol: 6 of TCP, 17 of UDP.
+pub(in crate::kernel) fn protocol(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    number(socket, SO_PROTOCOL)
+}
+
+/// The index of the device that its packets must come from; 0 if any will do.
+pub(in crate::kernel) fn bound_device(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    number(socket, SO_BINDTOIFINDEX)
+}
+
+/// The network namespace it is in. Linux 4.9.
+pub(in crate::kernel) fn namespace_of(socket: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; gives a new file descriptor that nobody else has.
+    opened(unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS as _) }.into())
+}
+
+fn number(socket: BorrowedFd<'_>, option: i32) -> io::Result<u32> {
     let mut value = [0; 4];
-    get(socket, SO_REUSEPORT, &mut value)?;
-    Ok(value != [0; 4])
+    get(socket, option, &mut value)?;
+    Ok(u32::from_ne_bytes(value))
 }
 
 /// SO_GET_FILTER, which has the number of SO_ATTACH_FILTER, tells how many instructions of the classic BPF there are, and refuses where

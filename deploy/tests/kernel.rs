@@ -1,5 +1,8 @@
 //! Tests on the real kernel, with real packets: need root, clang-19, iproute2, ping and bpftool.
 
+#[macro_use]
+#[path = "kernel/declare.rs"]
+mod declare;
 #[path = "kernel/arena.rs"]
 mod arena;
 #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,5 @@
 //! Arguments of declared probes: programs read, by libbpf's `usdt.bpf.h`, what the probed code has in registers and memory.
 
-use std::arch::asm;
 use std::hint::black_box;
 
 use ouro_deploy::{Error, Options, Problem, Step};
@@ -12,32 +11,6 @@ use crate::probes::{lacks_links_for_events, this_binary};
 use crate::stopped::stopped;
 use crate::support::{Lab, bpftool, lab, sh};
 use crate::{deploy, deployed, map_pin, redeployed, status, undeployed};
-
-/// A probe with a note that says where its arguments are.
-macro_rules! declare {
-    ($name:literal, $arguments:literal $(, $($operand:tt)*)?) => {
-        // SAFETY: an instruction without effect.
-        unsafe {
-            asm!(
-                "990: nop",
-                ".pushsection .note.stapsdt, \"\", \"note\"",
-                ".balign 4",
-                ".4byte 992f-991f, 994f-993f, 3",
-                "991: .asciz \"stapsdt\"",
-                "992: .balign 4",
-                "993: .8byte 990b",
-                ".8byte 0",
-                ".8byte 0",
-                ".asciz \"ouro\"",
-                concat!(".asciz \"", $name, "\""),
-                concat!(".asciz \"", $arguments, "\""),
-                "994: .balign 4",
-                ".popsection",
-                $($($operand)*)?
-            )
-        }
-    };
-}
 
 #[inline(never)]
 fn sizes(number: i64) {

@@ -227,45 +227,18 @@ fn a_session_runs_at_the_call_and_at_the_return() {
     });
 }
 
-/// A probe that the authors of a program declare: a note, and an instruction that does nothing.
-#[cfg(target_arch = "x86_64")]
-macro_rules! declare {
-    ($name:literal) => {
-        std::arch::asm!(
-            "990: nop",
-            ".pushsection .note.stapsdt, \"\", \"note\"",
-            ".balign 4",
-            ".4byte 992f-991f, 994f-993f, 3",
-            "991: .asciz \"stapsdt\"",
-            "992: .balign 4",
-            "993: .8byte 990b",
-            ".8byte 0",
-            ".8byte 0",
-            ".asciz \"ouro\"",
-            concat!(".asciz \"", $name, "\""),
-            ".asciz \"\"",
-            "994: .balign 4",
-            ".popsection",
-        )
-    };
-}
-
 #[inline(never)]
 #[cfg(target_arch = "x86_64")]
 fn declared() {
-    // SAFETY: one instruction without effect.
-    unsafe { declare!("declared") }
+    declare!("declared", "");
 }
 
 /// The same probe twice, as inlined functions have it.
 #[inline(never)]
 #[cfg(target_arch = "x86_64")]
 fn declared_twice() {
-    // SAFETY: two instructions without effect.
-    unsafe {
-        declare!("twice");
-        declare!("twice");
-    }
+    declare!("twice", "");
+    declare!("twice", "");
 }
 
 #[test]

@@ -293,6 +293,25 @@ fn a_finding_keeps_its_place() {
     assert_eq!(looked_at(&workspace.fails(1, &["-v", "build", "//..."])), 1, "the compile");
 }
 
+/// The compiler is linked while other files are still looked at, where one will be needed; nothing is left of it where it was not.
+#[test]
+fn a_compiler_is_started_ahead_of_what_it_compiles() {
+    let workspace = workspace();
+    settle(&workspace);
+    let was_ahead = |words: &[&str]| workspace.ok(words).err.contains("1 process came from a warm compiler");
+    workspace.edit("fw/parse.c", "<ouro/program.h>\n", "<ouro/program.h>\nextern int one;\n");
+    assert!(was_ahead(&["-v", "build", "//..."]));
+    workspace.edit("fw/lib.h", "#define", "extern int two;\n#define");
+    assert!(was_ahead(&["-v", "build", "//..."]), "what a compile read without being told to");
+    workspace.edit("fw/parse.c", "<ouro/program.h>\n", "<ouro/program.h>\nextern int three;\n");
+    assert!(!was_ahead(&["-v", "build", "--no-warm", "//..."]));
+    settle(&workspace);
+    workspace.edit("text/a.txt", "one", "1");
+    let said = build(&workspace);
+    assert!(!said.err.contains("warm") && looked_at(&said) > 0, "no compile needs that file: {}", said.err);
+    assert_eq!(looked_at(&build(&workspace)), 0, "and nothing was disturbed");
+}
+
 #[test]
 fn a_deleted_source_is_told_as_by_the_whole_way() {
     let workspace = workspace();

@@ -42,12 +42,14 @@ use ouro_cache::Store;
 use ouro_rules::Label;
 pub(crate) use outputs::open_plain;
 pub(crate) use sight::Sight;
+pub(crate) use warm::HeadStart;
 
 pub use self::current::Keys;
 pub use self::process::without_colors;
 pub use self::sandbox::{Sandbox, SandboxMode};
 pub use self::warm::{Warmth, warm_trouble};
 
+use self::process::Processes;
 use crate::event::Event;
 use crate::plan::Plan;
 use crate::state::{Lock, Seen, State, StateError, journal};
@@ -149,11 +151,28 @@ pub fn execute(
     state: &mut State,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Summary, ExecuteError> {
+    execute_ahead(site, plan, options, state, None, events)
+}
+
+/// The same with a compiler that waits for its first command.
+pub(crate) fn execute_ahead(
+    site: &Site<'_>,
+    plan: &Plan,
+    options: &Options<'_>,
+    state: &mut State,
+    ahead: Option<HeadStart>,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Summary, ExecuteError> {
     // A missing tool is one error, not one for each action.
     site.toolchain.serves(&plan.actions)?;
     events(Event::Planned { actions: plan.actions.len() });
     let urgencies = priority::urgencies(plan, state);
-    let work = action::Work::new(site, plan, options, state, events);
+    let warm_threads = if options.warm { options.jobs } else { 0 };
+    let processes = match ahead {
+        Some(ahead) => Processes::ahead(warm_threads, ahead),
+        None => Processes::new(warm_threads),
+    };
+    let work = action::Work::new(site, plan, options, state, processes, events);
     let stopped_at = std::cell::OnceCell::new();
     let interrupt = || {
         let stopping = work.is_stopping();

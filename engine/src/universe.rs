@@ -136,7 +136,7 @@ fn key(question: &Question<'_>) -> Option<Digest> {
 
 /// Whether every file is what it was when it was read.
 fn is_as_it_was(snapshot: &Snapshot, root: &Path, threads: usize) -> Option<bool> {
-    let differing = snapshot.differing(root, threads);
+    let differing = snapshot.differing(root, threads, &mut drop);
     if differing.len() > MOST_COMPARED {
         return Some(false);
     }

@@ -2,7 +2,7 @@
 
 mod execute_support;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ fn open(dir: &TempDir) -> Option<Snapshot> {
 }
 
 fn differing(snapshot: &Snapshot, root: &Path) -> Vec<String> {
-    let paths = snapshot.differing(root, 2).into_iter().map(|file| snapshot.path(file).unwrap().to_string());
+    let paths = snapshot.differing(root, 2, &mut drop).into_iter().map(|file| snapshot.path(file).unwrap().to_string());
     let mut paths: Vec<String> = paths.collect();
     paths.sort();
     paths
@@ -406,7 +406,13 @@ fn many_files_are_looked_at_by_several_threads() {
         fs::write(dir.path().join(path), "changed").unwrap();
         changed.push(path);
         for threads in [1, 2, 4, 100] {
-            assert_eq!(snapshot.differing(dir.path(), threads).len(), changed.len());
+            let mut told = BTreeSet::new();
+            let found = snapshot.differing(dir.path(), threads, &mut |file| {
+                told.insert(file);
+            });
+            assert_eq!(found.len(), changed.len());
+            assert!(found.iter().any(|file| told.contains(file)), "one at least is told at once");
+            assert!(told.is_subset(&found.into_iter().collect()));
         }
         assert_eq!(differing(&snapshot, dir.path()), changed);
     }

@@ -119,7 +119,7 @@ pub fn sandbox(workspace: &Workspace, flag: Option<SandboxKind>) -> Result<Sandb
 fn tell_warmth(session: &Session, built: &Built) {
     let Some(warmth) = built.summary.as_ref().map(|summary| &summary.warmth) else { return };
     if warmth.runs > 0 {
-        session.detail(&format!("{} were copies of a warm compiler", count(warmth.runs, "process", "processes")));
+        session.detail(&format!("{} came from a warm compiler", count(warmth.runs, "process", "processes")));
     }
     if let Some(trouble) = &warmth.trouble {
         session.detail(trouble);

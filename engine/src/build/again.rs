@@ -3,6 +3,7 @@
 //! Loads and analyses only packages that a change of what was loaded may mean. Where that may not be all, it leaves everything to
 //! the whole way.
 
+mod guess;
 mod part;
 mod patch;
 mod reload;
@@ -15,12 +16,13 @@ use std::time::{Duration, SystemTime};
 
 use ouro_cache::Digest;
 
+use self::guess::Guess;
 use self::part::Part;
 use self::reload::Reloaded;
 use super::memory::{self, Memory};
 use super::{BuildError, Built, Request, variants};
 use crate::event::{Event, Phase};
-use crate::execute::{self, ExecuteError, Options, Site};
+use crate::execute::{self, ExecuteError, HeadStart, Options, Site};
 use crate::load;
 use crate::state::snapshot::{FileId, Known, Roles, Snapshot, Steps};
 use crate::state::{Lock, Stamp};
@@ -46,14 +48,14 @@ pub(super) fn again(
     options: &Options<'_>,
     events: &(dyn Fn(Event) + Sync),
 ) -> Result<Option<Built>, BuildError> {
-    let Some(mut look) = Look::take(place, options.jobs) else { return Ok(None) };
+    let Some(mut look) = Look::take(place, options) else { return Ok(None) };
     if look.changed.is_empty() && look.gone.is_empty() {
         look.refresh(place.root());
         return Ok(Some(look.nothing_to_do(place, options, events)));
     }
     let lock = Lock::acquire_as_is(place.root(), options.cancelled, events)?;
     if lock.waited() || !look.snapshot.is_current() {
-        let Some(now) = Look::take(place, options.jobs) else { return Ok(None) };
+        let Some(now) = Look::take(place, options) else { return Ok(None) };
         look = now;
     }
     if look.reload.is_empty() {
@@ -79,17 +81,21 @@ struct Look {
     gone: Vec<FileId>,
     /// Those of them that decide what is loaded, or are gone.
     reload: BTreeSet<FileId>,
+    /// A compiler that waits for the first command, if one may come.
+    ahead: Option<HeadStart>,
 }
 
 impl Look {
     /// None when there is no snapshot, or only the whole way can tell what a change means.
-    fn take(place: Place<'_>, threads: usize) -> Option<Look> {
+    fn take(place: Place<'_>, options: &Options<'_>) -> Option<Look> {
         let began = SystemTime::now();
         let snapshot = Snapshot::open(place.root(), place.key)?;
         let memory = Memory::of(&snapshot)?;
-        let (gone, differing) = restore::gone(&snapshot, place.root(), snapshot.differing(place.root(), threads));
+        let (mut guess, root) = (Guess::new(options), place.root());
+        let differing = snapshot.differing(root, options.jobs, &mut |file| guess.saw(file, &snapshot, &memory, root));
+        let (gone, differing) = restore::gone(&snapshot, root, differing);
         let (same, changed, reload) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let mut look = Look { began, snapshot, memory, same, changed, gone, reload };
+        let mut look = Look { began, snapshot, memory, same, changed, gone, reload, ahead: guess.ahead };
         for file in differing {
             look.look_again(file, place.root())?;
         }
@@ -156,7 +162,8 @@ impl Look {
         let (configurations, retold) = (place.request.configurations, memory::retold(&self.snapshot, &part.silent));
         let told = |event| events(part.told(event, retold.len()));
         variants::tell_whose(configurations, 0, &part.outputs(), events);
-        let summary = Phase::Execute.told(events, || execute::execute(&site, &part.plan, options, &mut state, &told))?;
+        let summary = Phase::Execute
+            .told(events, || execute::execute_ahead(&site, &part.plan, options, &mut state, self.ahead.take(), &told))?;
         memory::tell_again(configurations, retold, part.plan.actions.len(), options.color, events);
         if summary.failed + summary.skipped > 0 {
             return Err(BuildError::Failed(summary));

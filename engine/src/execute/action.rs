@@ -109,6 +109,7 @@ impl<'a> Work<'a> {
         plan: &'a Plan,
         options: &'a Options<'a>,
         before: &'a State,
+        processes: Processes,
         events: &'a (dyn Fn(Event) + Sync),
     ) -> Work<'a> {
         let root = site.lock.root();
@@ -119,7 +120,7 @@ impl<'a> Work<'a> {
             before,
             events,
             files: Files::new(root, before),
-            processes: Processes::new(if options.warm { options.jobs } else { 0 }),
+            processes,
             memory: Memory::default(),
             sight: Sight::new(root, site.toolchain, options.sandbox),
             scratch: Scratch::new(root.join(SCRATCH)),

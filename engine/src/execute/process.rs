@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::orphans::{self, Orphans};
 use super::spawn::{Command, Surroundings};
-use super::warm::{Warm, Warmth};
+use super::warm::{HeadStart, Warm, Warmth};
 
 /// What is watched and does not end when asked kindly is killed after this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -55,7 +55,16 @@ pub(super) struct Ended {
 impl Processes {
     /// None run yet. Programs are kept warm for so many threads; none for 0.
     pub(super) fn new(warm_threads: usize) -> Processes {
-        Processes { groups: Mutex::default(), warm: Warm::new(warm_threads), orphans: Orphans::adopt() }
+        Processes::with(Warm::new(warm_threads, None), Orphans::adopt())
+    }
+
+    /// The same with a program that waits for its command.
+    pub(super) fn ahead(warm_threads: usize, HeadStart { waiting, orphans }: HeadStart) -> Processes {
+        Processes::with(Warm::new(warm_threads, Some(waiting)), orphans)
+    }
+
+    fn with(warm: Warm, orphans: Orphans) -> Processes {
+        Processes { groups: Mutex::default(), warm, orphans }
     }
 
     /// Runs a command to its end, and does something else while it runs.

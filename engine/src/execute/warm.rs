@@ -3,6 +3,7 @@
 //! Knows nothing of actions. Nothing depends on it: whatever does not work is started as any other program, and why is kept for
 //! those who ask.
 
+mod ahead;
 mod library;
 mod packet;
 mod server;
@@ -11,10 +12,12 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
+pub(crate) use self::ahead::HeadStart;
+
+use self::ahead::Waiting;
 use self::library::Library;
-use self::server::{Server, Starting};
+use self::server::{Server, Serves, Starting};
 use super::key::FIXED_ENVIRONMENT;
 use super::spawn::Command;
 
@@ -39,6 +42,8 @@ const LONGEST: usize = 128 << 10;
 pub(super) struct Warm {
     /// Servers of one program, for as many threads as there are.
     most_servers: usize,
+    /// Started before the build knew what for.
+    waiting: Mutex<Option<Waiting>>,
     kinds: Mutex<Vec<Kind>>,
     runs: AtomicUsize,
 }
@@ -46,7 +51,7 @@ pub(super) struct Warm {
 /// What can be told of warm programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Warmth {
-    /// How many processes were copies of a warm program.
+    /// How many processes were copies of a warm program, or the one that had been started ahead.
     pub runs: usize,
     /// Why a program that was to be kept warm was not, or no longer.
     pub trouble: Option<String>,
@@ -65,23 +70,30 @@ struct Kind {
 
 impl Warm {
     /// For a build with so many threads; none are kept warm for 0.
-    pub(super) fn new(threads: usize) -> Warm {
-        Warm { most_servers: threads.div_ceil(THREADS_OF_A_SERVER), kinds: Mutex::default(), runs: AtomicUsize::new(0) }
+    pub(super) fn new(threads: usize, waiting: Option<Waiting>) -> Warm {
+        let most_servers = threads.div_ceil(THREADS_OF_A_SERVER);
+        Warm { most_servers, waiting: Mutex::new(waiting), kinds: Mutex::default(), runs: AtomicUsize::new(0) }
     }
 
     /// Starts a copy of the command's program, as [`Command::spawn`] starts the program; nothing when it is not warm.
     pub(super) fn spawn(&self, command: &Command, output: &File) -> Option<libc::pid_t> {
-        if !command.walls().keep_in_a_copy() {
-            return None;
-        }
-        let server = self.server(command)?;
         let words: Vec<u8> = command.arguments().iter().flat_map(|word| word.as_bytes_with_nul()).copied().collect();
-        if words.len() > LONGEST {
+        if !command.walls().keep_in_a_copy() || words.len() > LONGEST {
             return None;
         }
-        let process = server.run(&words, output, command.walls().ruleset()).ok()?;
+        let server = self.server(command);
+        let process = match self.waiting(command) {
+            Some(waiting) => waiting.become_process(command, &words, output)?,
+            None => server?.run(&words, output, command.walls().ruleset()).ok()?,
+        };
         self.runs.fetch_add(1, Ordering::Relaxed);
         Some(process)
+    }
+
+    /// What was started ahead, if for such a command; whoever comes first takes it.
+    fn waiting(&self, command: &Command) -> Option<Waiting> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.take_if(|waiting| waiting.is_for(command))
     }
 
     /// Starts servers of what runs often, and looks after those that were started. To be called again and again, always on a
@@ -151,7 +163,7 @@ impl Kind {
     }
 
     fn start(&mut self) {
-        match Starting::new(&self.like) {
+        match Starting::new(&self.like, Serves::Often) {
             Ok(starting) => self.starting = Some(starting),
             Err(error) => self.give_up(error.to_string()),
         }
@@ -171,10 +183,7 @@ pub fn warm_trouble(program: &Path) -> Option<String> {
             return Err(trouble.to_owned());
         }
         let command = Command::new(program, [], FIXED_ENVIRONMENT, Path::new("/")).map_err(|error| error.to_string())?;
-        let starting = Starting::new(&command).map_err(|error| error.to_string())?;
-        while !starting.is_decided() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let starting = Starting::new(&command, Serves::Often).map_err(|error| error.to_string())?;
         starting.finish(program).map(drop)
     };
     try_it().err()

@@ -267,9 +267,10 @@ impl Snapshot {
         &self.told
     }
 
-    /// The files that no longer have their stamps, and those whose stamps tell nothing.
-    pub fn differing(&self, root: &Path, threads: usize) -> Vec<FileId> {
-        self.files.differing(root, threads)
+    /// The files that no longer have their stamps, and those whose stamps tell nothing. Some are told as soon as they are found, to
+    /// whoever can do something meanwhile.
+    pub fn differing(&self, root: &Path, threads: usize, found: &mut dyn FnMut(FileId)) -> Vec<FileId> {
+        self.files.differing(root, threads, found)
     }
 
     /// How many files there are.

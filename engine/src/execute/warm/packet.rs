@@ -5,6 +5,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 /// The most file descriptors that go with a packet.
 const MOST_FILES: usize = 2;
@@ -24,11 +25,11 @@ pub(super) fn pair() -> io::Result<[UnixDatagram; 2]> {
     Ok(ends.map(|end| unsafe { OwnedFd::from_raw_fd(end) }.into()))
 }
 
-/// Whether a packet, or the other side's end, can be received without waiting.
-pub(super) fn is_readable(end: &UnixDatagram) -> bool {
+/// Whether a packet, or the other side's end, can be received without waiting longer than this.
+pub(super) fn is_readable_within(end: &UnixDatagram, time: Duration) -> bool {
     let mut asked = libc::pollfd { fd: end.as_raw_fd(), events: libc::POLLIN, revents: 0 };
     // SAFETY: there is one entry.
-    unsafe { libc::poll(&raw mut asked, 1, 0) == 1 }
+    unsafe { libc::poll(&raw mut asked, 1, time.as_millis() as libc::c_int) == 1 }
 }
 
 /// Receives a packet of exactly this size.

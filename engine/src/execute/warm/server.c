@@ -10,6 +10,8 @@
  *              error, and perhaps a second one, of a Landlock ruleset that the copy must obey
  *   answer     two i32: the number of the process, or 0 and why there is none
  *
+ * One that is to serve a single command becomes that command itself: it makes no copy, and gives no answer.
+ *
  * Environment, working directory, standard input, signals and limits are those the server was started with.
  */
 #define _GNU_SOURCE
@@ -31,9 +33,10 @@
 
 enum { VERSION = 1 };
 
-/* What is put at the end of the environment to make a program a server; all of it is taken out again. */
+/* What is put at the end of the environment to make a program a server; all of it is taken out again. Behind the socket's number
+ * may stand that it serves once. */
 enum { OWN_VARIABLES = 3 };
-static const char SOCKET_IS[] = "OURO_WARM_SOCKET=";
+static const char SOCKET_IS[] = "OURO_WARM_SOCKET=", ONCE[] = " once";
 
 typedef int Main(int, char **, char **);
 static Main *program;
@@ -204,6 +207,17 @@ static int greet(int socket)
 	return send(socket, words, sizeof words, MSG_NOSIGNAL) == sizeof words;
 }
 
+static int serve_once(int socket)
+{
+	pid_t parent = getppid();
+	int files[2];
+	ssize_t size = greet(socket) ? receive(socket, files) : -1;
+	if (size <= 0)
+		kill(getpid(), SIGKILL);
+	close(socket);
+	return run(size, files, parent);
+}
+
 /* Returns in copies alone. */
 static int serve(int socket)
 {
@@ -227,8 +241,8 @@ static int serve(int socket)
 	}
 }
 
-/* The socket to serve, if this is to be a server. */
-static int take_socket(void)
+/* The socket to serve, if this is to be a server; and whether to serve it once. */
+static int take_socket(int *once)
 {
 	int count = 0;
 	while (environ[count])
@@ -236,14 +250,17 @@ static int take_socket(void)
 	if (count < OWN_VARIABLES || strncmp(environ[count - 1], SOCKET_IS, sizeof SOCKET_IS - 1) != 0)
 		return -1;
 	int socket = atoi(environ[count - 1] + sizeof SOCKET_IS - 1);
+	*once = strstr(environ[count - 1], ONCE) != NULL;
 	environ[count - OWN_VARIABLES] = NULL;
 	return socket;
 }
 
 static int wait_before_main(int argc, char **argv, char **variables)
 {
-	int socket = take_socket();
-	return socket < 0 ? program(argc, argv, variables) : serve(socket);
+	int once, socket = take_socket(&once);
+	if (socket < 0)
+		return program(argc, argv, variables);
+	return once ? serve_once(socket) : serve(socket);
 }
 
 typedef int Start(Main *, int, char **, void (*)(void), void (*)(void), void (*)(void), void *);

@@ -1,10 +1,11 @@
-//! One program that waits before its `main`: starting it, asking it for copies of itself, ending it.
+//! One program that waits before its `main`: starting it, asking it for copies of itself or to be the only one, ending it.
 //!
 //! Knows nothing of when that is worth while. `server.c` beside this file is the other side, and says what they tell each other.
 
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
@@ -24,6 +25,15 @@ const VERSION: u64 = 1;
 const PATIENCE_WITH_GREETING: Duration = Duration::from_secs(10);
 const PATIENCE_WITH_ANSWER: Duration = Duration::from_secs(3);
 
+/// How many commands a program is to serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Serves {
+    /// One: it becomes that itself.
+    Once,
+    /// As many as come, each by a copy of itself.
+    Often,
+}
+
 /// A program that was started, and may become a server.
 #[derive(Debug)]
 pub(super) struct Starting {
@@ -41,7 +51,7 @@ pub(super) struct Server(Mutex<Option<Connection>>);
 struct Connection {
     socket: UnixDatagram,
     /// Ends with the connection.
-    _process: Group,
+    process: Group,
 }
 
 /// A process group of ours, which ends with this value.
@@ -51,17 +61,21 @@ struct Group(libc::pid_t);
 impl Starting {
     /// Starts the program of this command, to serve commands that differ in arguments alone. The calling thread must outlive all
     /// copies: they are killed when it ends.
-    pub(super) fn new(command: &Command) -> io::Result<Starting> {
+    pub(super) fn new(command: &Command, serves: Serves) -> io::Result<Starting> {
         let library = Library::new()?;
         let [socket, theirs] = packet::pair()?;
         socket.set_read_timeout(Some(PATIENCE_WITH_ANSWER))?;
         socket.set_write_timeout(Some(PATIENCE_WITH_ANSWER))?;
         // The server takes these out again; it counts on their number, and on the last one's name.
-        let variables = [
+        let (now, once) = match serves {
+            Serves::Once => ("", " once"),
             // Else each copy would look up again the hundreds of functions that it calls.
-            "LD_BIND_NOW=1".to_owned(),
+            Serves::Often => ("1", ""),
+        };
+        let variables = [
+            format!("LD_BIND_NOW={now}"),
             format!("LD_PRELOAD={}", library.path()),
-            format!("OURO_WARM_SOCKET={}", theirs.as_raw_fd()),
+            format!("OURO_WARM_SOCKET={}{once}", theirs.as_raw_fd()),
         ];
         let variables = variables.map(|variable| CString::new(variable).expect("BUG: numbers and names hold no zero byte"));
         let nowhere = File::options().read(true).write(true).open("/dev/null")?;
@@ -69,18 +83,19 @@ impl Starting {
         let surroundings = Surroundings { input: &nowhere, output: &nowhere, kept };
         // A program that nothing can be preloaded into runs with these arguments, and that must be harmless.
         let process = command.varied(&[c"--version"], &variables).spawn(&surroundings)?;
-        let connection = Connection { socket, _process: Group(process) };
+        let connection = Connection { socket, process: Group(process) };
         Ok(Starting { connection, since: Instant::now(), _library: library })
     }
 
     /// Whether it has greeted, or ended, or will be waited for no longer.
     pub(super) fn is_decided(&self) -> bool {
-        self.since.elapsed() > PATIENCE_WITH_GREETING || packet::is_readable(&self.connection.socket)
+        self.since.elapsed() > PATIENCE_WITH_GREETING || packet::is_readable_within(&self.connection.socket, Duration::ZERO)
     }
 
-    /// The server it became, or why it did not. To be called when it is decided.
+    /// The server it became, or why it did not; waits until that is decided.
     pub(super) fn finish(self, program: &Path) -> Result<Server, String> {
-        if !packet::is_readable(&self.connection.socket) {
+        let left = PATIENCE_WITH_GREETING.saturating_sub(self.since.elapsed());
+        if !packet::is_readable_within(&self.connection.socket, left) {
             return Err(format!("it did not answer within {} s", PATIENCE_WITH_GREETING.as_secs()));
         }
         let Ok(greeting) = packet::receive::<24>(&self.connection.socket) else {
@@ -112,6 +127,14 @@ impl Server {
         process
     }
 
+    /// The same of one that serves once, and is the process itself.
+    pub(super) fn run_once(self, arguments: &[u8], output: &File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
+        let connection = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let Connection { socket, process } = connection.ok_or(io::ErrorKind::NotConnected)?;
+        send(&socket, arguments, output, ruleset)?;
+        Ok(process.into_number())
+    }
+
     /// Whether it failed us. One that is being asked has not yet.
     pub(super) fn has_ended(&self) -> bool {
         self.0.try_lock().is_ok_and(|connection| connection.is_none())
@@ -120,8 +143,7 @@ impl Server {
 
 impl Connection {
     fn ask(&self, arguments: &[u8], output: &File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
-        let files: Vec<BorrowedFd<'_>> = [output.as_fd()].into_iter().chain(ruleset).collect();
-        packet::send(&self.socket, arguments, &files)?;
+        send(&self.socket, arguments, output, ruleset)?;
         let answer = packet::receive::<8>(&self.socket)?;
         let word = |place: usize| i32::from_ne_bytes(std::array::from_fn(|byte| answer[4 * place + byte]));
         match (word(0), word(1)) {
@@ -129,6 +151,11 @@ impl Connection {
             (_, error) => Err(io::Error::from_raw_os_error(error)),
         }
     }
+}
+
+fn send(socket: &UnixDatagram, arguments: &[u8], output: &File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let files: Vec<BorrowedFd<'_>> = [output.as_fd()].into_iter().chain(ruleset).collect();
+    packet::send(socket, arguments, &files)
 }
 
 /// Until here the copy was in the server's group, and would have ended with it: none ever runs that nobody knows of.
@@ -144,6 +171,13 @@ fn lead_own_group(process: libc::pid_t) -> io::Result<libc::pid_t> {
         libc::waitpid(process, ptr::null_mut(), 0);
     }
     Err(error)
+}
+
+impl Group {
+    /// Leaves it to the caller, who must wait for it.
+    fn into_number(self) -> libc::pid_t {
+        ManuallyDrop::new(self).0
+    }
 }
 
 impl Drop for Group {

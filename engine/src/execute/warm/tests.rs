@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::HeadStart;
+use crate::execute::key::FIXED_ENVIRONMENT;
 use crate::execute::process::{Ended, Processes, Start};
 use crate::execute::sandbox::{Confinement, Needs, Sandbox, SandboxMode};
 use crate::execute::spawn::Command;
@@ -46,9 +48,15 @@ impl Bench {
         }
     }
 
+    /// One whose program waits for a command.
+    fn ahead(program: &str) -> Bench {
+        let mut bench = Bench::new(program);
+        bench.processes = Processes::ahead(1, HeadStart::new(Path::new(program), bench.folder.path()).unwrap());
+        bench
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let environment = [("LC_ALL", "C"), ("PATH", "/usr/bin:/bin")];
-        Command::new(&self.program, arguments.iter().copied(), environment, self.folder.path()).unwrap()
+        Command::new(&self.program, arguments.iter().copied(), FIXED_ENVIRONMENT, self.folder.path()).unwrap()
     }
 
     fn run(&self, start: Start, arguments: &[&str]) -> Facts {
@@ -81,23 +89,67 @@ impl Bench {
     }
 }
 
+const SCRIPTS: [&str; 9] = [
+    "echo one; echo two >&2; exit 1",
+    "env; cat /proc/self/environ | tr '\\0' '\\n'",
+    "pwd; cat; echo $# $0 \"$@\"; umask; ulimit -a",
+    "ls -l /proc/$$/fd > list; sed 's/.* \\([0-9]* -> \\)/\\1/; s/[0-9]*$//' list",
+    "grep -E '^(SigPnd|SigBlk|SigIgn|SigCgt|Shd|NoNewPrivs|Threads|Seccomp)' /proc/self/status; readlink /proc/$$/exe",
+    "test $(cut -d' ' -f5 /proc/$$/stat) = $$ && echo leads its group",
+    "test $PPID = $(cut -d' ' -f4 /proc/$$/stat) && cat /proc/$PPID/comm",
+    "kill -TERM $$",
+    "exit 70",
+];
+
 #[test]
 fn a_copy_sees_what_the_program_sees() {
     let bench = Bench::warm("/bin/sh");
-    for script in [
-        "echo one; echo two >&2; exit 1",
-        "env; cat /proc/self/environ | tr '\\0' '\\n'",
-        "pwd; cat; echo $# $0 \"$@\"; umask; ulimit -a",
-        "ls -l /proc/$$/fd > list; sed 's/.* \\([0-9]* -> \\)/\\1/; s/[0-9]*$//' list",
-        "grep -E '^(SigPnd|SigBlk|SigIgn|SigCgt|Shd|NoNewPrivs|Threads|Seccomp)' /proc/self/status; readlink /proc/$$/exe",
-        "test $(cut -d' ' -f5 /proc/$$/stat) = $$ && echo leads its group",
-        "test $PPID = $(cut -d' ' -f4 /proc/$$/stat) && cat /proc/$PPID/comm",
-        "kill -TERM $$",
-        "exit 70",
-    ] {
+    for script in SCRIPTS {
         let arguments = ["-c", script, "zero", "", "a b", "\u{e9}"];
         assert_eq!(bench.copy(&arguments), bench.run(Start::Plain, &arguments), "{script}");
     }
+}
+
+#[test]
+fn so_does_one_that_was_started_ahead() {
+    for script in SCRIPTS {
+        let bench = Bench::ahead("/bin/sh");
+        let arguments = ["-c", script, "zero", "", "a b", "\u{e9}"];
+        let waiting = bench.server();
+        assert_eq!(bench.copy(&arguments), bench.run(Start::Plain, &arguments), "{script}");
+        assert!(!Path::new(&format!("/proc/{waiting}")).exists(), "it was the process");
+    }
+}
+
+#[test]
+fn what_was_started_ahead_serves_one_command_of_its_kind() {
+    let bench = Bench::ahead("/bin/sh");
+    let (arguments, other) = (["-c", "echo $A$$"], [("A", "other ")]);
+    let of_another_kind = Command::new(&bench.program, arguments, other, bench.folder.path()).unwrap();
+    assert!(bench.processes.run(&of_another_kind, Start::Warm, &|| ()).unwrap().printed.starts_with("other "));
+    assert_eq!(bench.processes.warmth().runs, 0);
+    let waiting = bench.server();
+    assert_eq!(bench.copy(&arguments).1, format!("{waiting}\n"));
+    assert_ne!(bench.run(Start::Warm, &arguments).1, format!("{waiting}\n"));
+    assert_eq!(bench.processes.warmth().runs, 1);
+}
+
+#[test]
+fn what_was_started_ahead_for_nothing_ends() {
+    let bench = Bench::ahead("/bin/sh");
+    let waiting = bench.server();
+    assert!(!bench.processes.finish(), "it is no orphan");
+    assert!(!Path::new(&format!("/proc/{waiting}")).exists());
+}
+
+#[test]
+fn what_fails_ahead_costs_a_retry() {
+    let bench = Bench::ahead("/bin/sh");
+    let script = "echo tried; test -e mark || { : > mark; kill -SEGV $$; }; echo fine";
+    assert_eq!(bench.copy(&["-c", script]).1, "tried\nfine\n");
+    let bench = Bench::ahead("/bin/sh");
+    bench.signal(libc::SIGKILL);
+    assert_eq!(bench.run(Start::Warm, &["-c", "echo fine"]).1, "fine\n");
 }
 
 #[test]

@@ -21,18 +21,36 @@ const FILES_PER_THREAD: usize = 1000;
 /// Threads take so many files at a time: one that is slowed down by other work leaves more to the others.
 const SHARE: usize = 64;
 
+/// The number of no file.
+const NONE: usize = usize::MAX;
+
 impl Files {
-    pub(super) fn differing(&self, root: &Path, threads: usize) -> Vec<FileId> {
+    pub(super) fn differing(&self, root: &Path, threads: usize, tell: &mut dyn FnMut(FileId)) -> Vec<FileId> {
         let count = self.base_len();
         let all = || (0..self.len()).map(|file| FileId(file as u32)).collect();
         let Ok(root) = fs::File::open(root).map(OwnedFd::from) else { return all() };
-        let (root, tables, next) = (&root, self.tables(), &AtomicUsize::new(0));
+        let (root, tables, next, found_elsewhere) = (&root, self.tables(), &AtomicUsize::new(0), &AtomicUsize::new(NONE));
         let shares = move || std::iter::from_fn(move || Some(next.fetch_add(SHARE, Relaxed)).filter(|start| *start < count));
-        let look = move || shares().flat_map(|start| tables.differing(root, start..start + SHARE)).collect::<Vec<_>>();
+        let look = move |share: usize| tables.differing(root, share..share + SHARE);
+        let look_elsewhere = move || {
+            let found = shares().flat_map(|share| {
+                let found = look(share);
+                found.first().inspect(|file| found_elsewhere.store(file.index(), Relaxed));
+                found
+            });
+            found.collect::<Vec<_>>()
+        };
         let threads = threads.clamp(1, count / FILES_PER_THREAD + 1);
         let mut found = std::thread::scope(|scope| {
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(look)).collect();
-            let own = look();
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(look_elsewhere)).collect();
+            let mut own = Vec::new();
+            for share in shares() {
+                let found = look(share);
+                let elsewhere = found_elsewhere.swap(NONE, Relaxed);
+                let elsewhere = Some(FileId(elsewhere as u32)).filter(|_| elsewhere != NONE);
+                found.iter().copied().chain(elsewhere).for_each(&mut *tell);
+                own.extend(found);
+            }
             let others = others.into_iter().map(|other| other.join().expect("BUG: looking does not panic"));
             [own].into_iter().chain(others).flatten().collect::<Vec<_>>()
         });

@@ -39,9 +39,7 @@ impl Digest {
         if size > SMALL {
             return Digest::of_reader(file);
         }
-        let mut bytes = Vec::with_capacity(size as usize + 1);
-        file.read_to_end(&mut bytes)?;
-        Ok(Digest::of(&bytes))
+        Ok(Digest::of(&read_all(file, size)?))
     }
 
     /// Of everything a reader still gives.
@@ -63,6 +61,15 @@ impl Digest {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+}
+
+/// All that a file still gives, which should be so many bytes: the standard library would ask the kernel for that again.
+pub fn read_all(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    // It tries whether more comes with so much room to spare.
+    const PROBE: usize = 32;
+    let mut bytes = Vec::with_capacity(size as usize + PROBE);
+    file.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Calls `f` with the reader's bytes, 256 KiB at a time at most: big enough that blake3 works on many lanes at once.

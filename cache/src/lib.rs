@@ -17,7 +17,7 @@ mod usage;
 
 pub mod collect;
 
-pub use digest::{Digest, Hasher, ParseDigestError};
+pub use digest::{Digest, Hasher, ParseDigestError, read_all};
 pub use error::CacheError;
 pub use limits::{Age, Limits, ParseLimitError, Size};
 pub use result::{Absent, ActionResult, Entry, MAX_ENTRIES, Output, Read};

@@ -3,7 +3,7 @@
 //! Knows nothing of the order of actions, nor of how processes are run.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use ouro_cache::{Absent, ActionResult, Digest, Entry, Output, Read};
@@ -19,7 +19,7 @@ use super::schedule::End;
 use super::sight::Sight;
 use super::{Options, SCRATCH, Site, Step, Summary, outputs, priority};
 use crate::event::{self, Event, How};
-use crate::fast::Lists;
+use crate::fast::{FastSet, Lists};
 use crate::plan::Plan;
 use crate::state::journal::{Batch, Ended};
 use crate::state::{File, Remembered, Stamp, State};
@@ -46,6 +46,8 @@ pub(super) struct Work<'a> {
     pub(super) scratch: Scratch,
     /// Set by the first failure that ends the build.
     given_up: AtomicBool,
+    /// All outputs of the plan, once somebody asked.
+    outputs: OnceLock<FastSet<Arc<str>>>,
     /// What actions read, and looked for in vain.
     reads: Mutex<Lists<Read>>,
     absent: Mutex<Lists<Absent>>,
@@ -125,6 +127,7 @@ impl<'a> Work<'a> {
             sight: Sight::new(root, site.toolchain, options.sandbox),
             scratch: Scratch::new(root.join(SCRATCH)),
             given_up: AtomicBool::new(false),
+            outputs: OnceLock::new(),
             reads: Mutex::default(),
             absent: Mutex::default(),
             tally: Mutex::default(),
@@ -166,6 +169,13 @@ impl<'a> Work<'a> {
         self.given_up.fetch_or(!self.options.keep_going, Ordering::Relaxed);
         let (mnemonic, owner) = (action.mnemonic.clone(), action.owner.clone());
         Event::Failed { action: place, mnemonic, owner, output: self.printed(action, printed), findings }
+    }
+
+    /// Whether an action of this build makes the file.
+    pub(super) fn makes(&self, path: &str) -> bool {
+        let outputs =
+            || self.plan.actions.iter().flat_map(|action| &action.outputs).map(|output| output.path().clone()).collect();
+        self.outputs.get_or_init(outputs).contains(path)
     }
 
     /// Whether nothing is to be started any more, and what runs is to end.

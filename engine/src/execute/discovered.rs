@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -15,6 +15,9 @@ use super::action::{Found, Stop, Work};
 use super::process::Ended;
 use super::{depfile, outputs};
 use crate::state::File;
+
+/// Few dependency files are longer.
+const USUAL: u64 = 8 << 10;
 
 impl Work<'_> {
     /// The files the action's dependency file names, sorted.
@@ -28,9 +31,7 @@ impl Work<'_> {
             };
             Stop::Failed { printed: ended.printed.clone(), findings: vec![finding] }
         };
-        let mut text = Vec::new();
-        let read = outputs::open_plain(&place).and_then(|mut file| file.read_to_end(&mut text));
-        read.map_err(failed)?;
+        let text = outputs::open_plain(&place).and_then(|file| ouro_cache::read_all(&file, USUAL)).map_err(failed)?;
         // It has said what it had to say; a leftover would do no harm.
         let _ = fs::remove_file(&place);
         let names = depfile::parse(&String::from_utf8_lossy(&text));

@@ -22,7 +22,7 @@ pub(crate) struct Files<'a> {
     asked: Mutex<FastMap<Digest, Arc<Asked>>>,
     /// Names outside of the workspace that are still absent: nearly all compilers look for the same.
     absent: Mutex<FastSet<Absent>>,
-    /// Files outside of the workspace that were looked for. No action makes one.
+    /// Files that were looked for, and that no action makes.
     glimpsed: Mutex<FastMap<Box<str>, Option<Stamp>>>,
 }
 
@@ -70,16 +70,17 @@ impl<'a> Files<'a> {
 
     /// The stamp of a plain file, which is not read.
     pub(super) fn glimpse(&self, path: &str) -> Option<Stamp> {
-        let look = || Stamp::of(&self.place(path)).ok().flatten().filter(Stamp::is_file);
-        if !path.starts_with('/') {
-            return look();
-        }
-        let known = lock(&self.glimpsed).get(path).copied();
-        known.unwrap_or_else(|| {
-            let found = look();
-            lock(&self.glimpsed).insert(path.into(), found);
-            found
-        })
+        Stamp::of(&self.place(path)).ok().flatten().filter(Stamp::is_file)
+    }
+
+    /// What was glimpsed of a file that stays as it is while this build runs.
+    pub(super) fn glimpsed(&self, path: &str) -> Option<Option<Stamp>> {
+        lock(&self.glimpsed).get(path).copied()
+    }
+
+    /// Says what was glimpsed.
+    pub(super) fn set_glimpsed(&self, path: &str, found: Option<Stamp>) {
+        lock(&self.glimpsed).insert(path.into(), found);
     }
 
     /// What a file with these bytes asks for, if it was read already.

@@ -18,6 +18,7 @@ use super::action::Work;
 use super::includes::{self, Asked, Definitions, How, Include, Macro, SearchPath};
 use super::{depfile, outputs};
 use crate::state::Stamp;
+use crate::workspace::is_output;
 
 /// Folders, each with the names that are not in it.
 type Rows = BTreeMap<String, BTreeSet<String>>;
@@ -191,8 +192,21 @@ impl<'a> Look<'a> {
         self.stamp(path).filter(|_| self.work.sight.is_in_the_way(self.action, path))
     }
 
-    /// Of a plain file; compilers look over anything else.
+    /// Of a plain file; compilers look over anything else. Nearly all look for the same.
     fn stamp(&self, path: &str) -> Option<Stamp> {
+        // Sources may come at any moment, and outputs when they are made.
+        let stays = path.starts_with('/') || is_output(path) && !self.work.makes(path);
+        let known = self.work.files.glimpsed(path).filter(|_| stays);
+        known.unwrap_or_else(|| {
+            let found = self.look_at(path);
+            if stays {
+                self.work.files.set_glimpsed(path, found);
+            }
+            found
+        })
+    }
+
+    fn look_at(&self, path: &str) -> Option<Stamp> {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let known = self.folders.borrow().get(folder).copied();
         if known == Some(false) {

@@ -67,26 +67,53 @@ pub(super) fn not_made(action: &Action, path: &str) -> Diagnostic {
 /// Makes the folder of an output. An output of an earlier plan that stands where the folder must be goes away.
 pub(super) fn make_folder(root: &Path, path: &str) -> Result<(), Diagnostic> {
     let Some((folder, _)) = path.rsplit_once('/') else { return Ok(()) };
-    if let Some(obstacle) = obstacle(root, path) {
+    match Way::to(root, path) {
+        Way::Made => return Ok(()),
+        Way::Missing => {}
         // Another thread may have been faster; then making the folder tells.
-        let _ = fs::remove_file(obstacle);
+        Way::Obstacle(obstacle) => drop(fs::remove_file(obstacle)),
     }
     fs::create_dir_all(root.join(folder)).map_err(|error| trouble("create the folder", folder, &error))
 }
 
-/// What stands where a folder of this output must be: a file, or a link, which would have us write and remove elsewhere. Never the
-/// first part: the folder of all outputs may be a link of the user's, and a file named like it is not ours.
+/// The folders that an output is in. Never the first part: the folder of all outputs may be a link of the user's, and a file named
+/// like it is not ours.
+enum Way {
+    /// They are there.
+    Made,
+    /// One at least is not.
+    Missing,
+    /// What stands where one must be: a file, or a link, which would have us write and remove elsewhere.
+    Obstacle(PathBuf),
+}
+
+impl Way {
+    fn to(root: &Path, path: &str) -> Way {
+        let mut way = Way::Missing;
+        for folder in path.match_indices('/').map(|(end, _)| root.join(&path[..end])).skip(1) {
+            match fs::symlink_metadata(&folder) {
+                Ok(found) if found.is_dir() => way = Way::Made,
+                Ok(_) => return Way::Obstacle(folder),
+                Err(_) => return Way::Missing,
+            }
+        }
+        way
+    }
+}
+
+/// What stands where a folder of this output must be.
 pub(super) fn obstacle(root: &Path, path: &str) -> Option<PathBuf> {
-    let folders = path.match_indices('/').map(|(end, _)| root.join(&path[..end])).skip(1);
-    let mut obstacles = folders.filter(|folder| fs::symlink_metadata(folder).is_ok_and(|found| !found.is_dir()));
-    obstacles.next()
+    match Way::to(root, path) {
+        Way::Obstacle(obstacle) => Some(obstacle),
+        Way::Made | Way::Missing => None,
+    }
 }
 
 /// Makes the folder of an output and removes what is in its place: a tool that fails halfway must not leave the old file,
 /// and none may append to it.
 pub(super) fn make_room(root: &Path, path: &str) -> Result<(), Diagnostic> {
     make_folder(root, path)?;
-    remove(root, path).map_err(|error| trouble("remove", path, &error))
+    remove_at(&root.join(path)).map_err(|error| trouble("remove", path, &error))
 }
 
 /// Removes an output, or the folder an earlier plan made in its place. What a link in its way leads to is no output.
@@ -94,10 +121,13 @@ pub(super) fn remove(root: &Path, path: &str) -> io::Result<()> {
     if obstacle(root, path).is_some() {
         return Ok(());
     }
-    let place = root.join(path);
-    match fs::remove_file(&place) {
+    remove_at(&root.join(path))
+}
+
+fn remove_at(place: &Path) -> io::Result<()> {
+    match fs::remove_file(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(&place),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => fs::remove_dir_all(place),
         other => other,
     }
 }

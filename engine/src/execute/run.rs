@@ -114,14 +114,15 @@ impl Work<'_> {
         let own: &[&str] = if *tool == Tool::Clang { OWN } else { &[] };
         let args = own.iter().copied().chain(args.iter());
         let trouble = |error| outputs::trouble("run", &program.path.display().to_string(), &error);
-        let slot = self.scratch.take().map_err(|error| outputs::trouble("make a folder in", SCRATCH, &error))?;
-        let home = slot.home().to_string_lossy().into_owned();
+        let mut slot = self.scratch.take();
         // The tools of LLVM take longer to start than to work, and have no use for a home.
-        let (start, env) = match is_llvm(action) {
-            true => (Start::Warm, key::environment(env)),
-            false => (Start::Plain, with_home(key::environment(env), &home)),
+        let (start, home) = match is_llvm(action) {
+            true => (Start::Warm, None),
+            false => (Start::Plain, Some(slot.home().map_err(|error| outputs::trouble("make a folder in", SCRATCH, &error))?)),
         };
-        let cage = self.cage(action, &program.path, &slot, apart).map_err(trouble)?;
+        let home_text = home.as_ref().map(|home| home.to_string_lossy());
+        let env = with_home(key::environment(env), home_text.as_deref());
+        let cage = self.cage(action, &program.path, (&mut slot, home.as_deref()), apart).map_err(trouble)?;
         let (folder, start) = cage.folder.as_deref().map_or((root, start), |folder| (folder, Start::Plain));
         let command = Command::new(&program.path, args, env, folder).map_err(trouble)?.within(cage.walls);
         let ended = self.processes.run(&command, start, &|| self.look_ahead(action)).map_err(trouble)?;
@@ -197,13 +198,13 @@ impl Work<'_> {
 }
 
 /// Whether the action runs one of the toolchain's own tools.
-fn is_llvm(action: &Action) -> bool {
+pub(super) fn is_llvm(action: &Action) -> bool {
     matches!(action.kind, ActionKind::Run { tool: Tool::Clang | Tool::LlvmLink, .. })
 }
 
 /// What is to be written by a process that is given no other place finds one here.
-fn with_home<'e>(mut env: BTreeMap<&'e str, &'e str>, home: &'e str) -> BTreeMap<&'e str, &'e str> {
-    for name in ["HOME", "TMPDIR"] {
+fn with_home<'e>(mut env: BTreeMap<&'e str, &'e str>, home: Option<&'e str>) -> BTreeMap<&'e str, &'e str> {
+    for (name, home) in ["HOME", "TMPDIR"].into_iter().zip(home.into_iter().cycle()) {
         env.entry(name).or_insert(home);
     }
     env

@@ -9,25 +9,32 @@ use std::path::{Path, PathBuf};
 use ouro_rules::{Action, ActionKind, Tool};
 
 use super::action::Work;
-use super::run::made_by;
+use super::run::{is_llvm, made_by};
 use super::sandbox::{Cage, Needs, Slot};
 use super::sight::named;
 
 impl Work<'_> {
     /// The cage for an action that runs `program`, perhaps apart from what others make.
-    pub(super) fn cage(&self, action: &Action, program: &Path, slot: &Slot<'_>, apart: bool) -> io::Result<Cage> {
-        let root = self.site.lock.root();
+    pub(super) fn cage(
+        &self,
+        action: &Action,
+        program: &Path,
+        (slot, home): (&mut Slot<'_>, Option<&Path>),
+        apart: bool,
+    ) -> io::Result<Cage> {
+        let (root, confinement) = (self.site.lock.root(), &self.sight.confinement);
         let outputs: BTreeSet<PathBuf> =
             made_by(action).filter_map(|path| Some(root.join(&**path).parent()?.to_owned())).collect();
-        self.sight.confinement.cage(&Needs {
+        confinement.cage(&Needs {
             files: action.inputs.iter().map(|input| root.join(&**input.path())).collect(),
             places: self.places(action, program),
             outputs: outputs.into_iter().collect(),
+            // Compilers never read what they wrote.
             only_writes: is_llvm(action),
-            own: vec![slot.home()],
+            own: home.into_iter().map(Path::to_owned).collect(),
             log: None,
             network: false,
-            work: slot.work(),
+            work: if apart || confinement.hides_files() { slot.work()? } else { PathBuf::new() },
             apart,
         })
     }
@@ -43,9 +50,4 @@ impl Work<'_> {
             Tool::Shell | Tool::File(_) => Vec::new(),
         }
     }
-}
-
-/// Compilers never read what they wrote.
-fn is_llvm(action: &Action) -> bool {
-    matches!(action.kind, ActionKind::Run { tool: Tool::Clang | Tool::LlvmLink, .. })
 }

@@ -1,6 +1,7 @@
 //! Folders for what processes do not keep: each process has one to itself while it runs, and finds it empty.
 //!
-//! Knows nothing of processes. Making and removing a folder for each would take longer than to look whether it is empty.
+//! Knows nothing of processes. Making and removing a folder for each would take longer than to look whether it is empty, and what is
+//! not asked for is not looked at.
 
 use std::fs;
 use std::io;
@@ -25,6 +26,8 @@ struct State {
 pub(crate) struct Slot<'s> {
     scratch: &'s Scratch,
     folder: PathBuf,
+    /// What of it was asked for.
+    used: Vec<PathBuf>,
 }
 
 const HOME: &str = "home";
@@ -36,18 +39,14 @@ impl Scratch {
     }
 
     /// A folder that nobody else has.
-    pub(crate) fn take(&self) -> io::Result<Slot<'_>> {
+    pub(crate) fn take(&self) -> Slot<'_> {
         let mut state = self.state();
         let free = state.free.pop();
         let folder = free.unwrap_or_else(|| {
             state.made += 1;
             self.folder.join(state.made.to_string())
         });
-        drop(state);
-        let slot = Slot { scratch: self, folder };
-        // A build that was killed may have left something.
-        [HOME, WORK].iter().try_for_each(|name| empty(&slot.folder.join(name)))?;
-        Ok(slot)
+        Slot { scratch: self, folder, used: Vec::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -57,20 +56,28 @@ impl Scratch {
 
 impl Slot<'_> {
     /// For what the process writes: its `$HOME` and `$TMPDIR`.
-    pub(crate) fn home(&self) -> PathBuf {
-        self.folder.join(HOME)
+    pub(crate) fn home(&mut self) -> io::Result<PathBuf> {
+        self.found_empty(HOME)
     }
 
     /// For whoever starts the process.
-    pub(crate) fn work(&self) -> PathBuf {
-        self.folder.join(WORK)
+    pub(crate) fn work(&mut self) -> io::Result<PathBuf> {
+        self.found_empty(WORK)
+    }
+
+    /// A build that was killed may have left something.
+    fn found_empty(&mut self, name: &str) -> io::Result<PathBuf> {
+        let folder = self.folder.join(name);
+        empty(&folder)?;
+        self.used.push(folder.clone());
+        Ok(folder)
     }
 }
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
         // What cannot be removed now is tried again, and told, when the folder is taken the next time.
-        let _ = [HOME, WORK].iter().try_for_each(|name| empty(&self.folder.join(name)));
+        let _ = self.used.iter().try_for_each(|folder| empty(folder));
         self.scratch.state().free.push(std::mem::take(&mut self.folder));
     }
 }
@@ -94,17 +101,17 @@ mod tests {
     fn nobody_shares_a_folder_and_each_is_found_empty() {
         let dir = tempfile::TempDir::new().unwrap();
         let scratch = Scratch::new(dir.path().join("scratch"));
-        let (one, two) = (scratch.take().unwrap(), scratch.take().unwrap());
-        assert_ne!(one.home(), two.home());
-        let home = one.home();
+        let (mut one, mut two) = (scratch.take(), scratch.take());
+        let (home, other) = (one.home().unwrap(), two.home().unwrap());
+        assert_ne!(home, other);
+        assert!(!dir.path().join("scratch/1/work").exists(), "nobody asked for it");
         fs::create_dir(home.join("deep")).unwrap();
         fs::write(home.join("deep/file"), "").unwrap();
         drop(one);
-        let again = scratch.take().unwrap();
-        assert_eq!(again.home(), home);
         assert!(fs::read_dir(&home).unwrap().next().is_none());
+        assert_eq!(scratch.take().home().unwrap(), home);
+        fs::write(home.join("of a build that was killed"), "").unwrap();
         let left = Scratch::new(dir.path().join("scratch"));
-        fs::write(two.home().join("of a build that was killed"), "").unwrap();
-        assert_eq!((left.take().unwrap().home(), fs::read_dir(home).unwrap().count()), (again.home(), 0));
+        assert_eq!((left.take().home().unwrap(), fs::read_dir(&home).unwrap().count()), (home, 0));
     }
 }

@@ -59,6 +59,10 @@ mod support;
 mod root;
 #[path = "kernel/share.rs"]
 mod share;
+#[path = "kernel/socket_rights.rs"]
+mod socket_rights;
+#[path = "kernel/socket_stops.rs"]
+mod socket_stops;
 #[path = "kernel/sockets.rs"]
 mod sockets;
 #[path = "kernel/stopped.rs"]

@@ -273,6 +273,15 @@ fn a_claimed_size_costs_nothing() {
     assert_eq!(refusal(&bytes), "not a bundle: `manifest.json` is cut short");
 }
 
+/// A probe whose arguments are read from elements of `size` bytes; where in one of their twelve parts its register stands, in bits.
+fn usdt(probe: &str, size: u32, register: (u32, u32)) -> Attach {
+    let (value, kind, sign, shift) = ((0, 64), (64, 32), (112, 8), (120, 8));
+    let (first, step, most, count, index) = (0, 16, 12, (1600, 16), None);
+    let table = Arguments { size, first, step, most, count, value, kind, register, sign, shift, index };
+    let (binary, provider) = (String::new(), String::new());
+    Attach::Usdt(Usdt { binary, provider, probe: probe.to_owned(), pid: None, arguments: Some(table) })
+}
+
 #[test]
 fn manifests_that_lead_astray_are_refused() {
     let good = files(&link_both(&chain("fw", 0)).unwrap());
@@ -312,30 +321,10 @@ fn manifests_that_lead_astray_are_refused() {
             |m| m.attach = vec![Attach::StructOps(StructOps { table: "../x".to_owned(), ty: String::new() })],
             "`../x` cannot name a table of functions",
         ),
+        (|m| m.attach = vec![usdt("one", 208, (200, 16))], "the table of arguments of probes has members outside of itself"),
         (
-            |m| {
-                let text = String::new;
-                let far = (200, 16);
-                let (value, kind, register, sign, shift) = ((0, 64), (64, 32), far, (112, 8), (120, 8));
-                let (size, step, count) = (208, 16, (1600, 16));
-                let table = Arguments { size, first: 0, step, most: 12, count, value, kind, register, sign, shift, index: None };
-                let arguments = Some(table);
-                m.attach = vec![Attach::Usdt(Usdt { binary: text(), provider: text(), probe: text(), pid: None, arguments })];
-            },
-            "the table of arguments of probes has members outside of itself",
-        ),
-        (
-            |m| {
-                let probe = |probe: &str, size| {
-                    let (value, kind, register, sign, shift) = ((0, 64), (64, 32), (96, 16), (112, 8), (120, 8));
-                    let (first, step, most, count, index) = (0, 16, 12, (1600, 16), None);
-                    let table = Arguments { size, first, step, most, count, value, kind, register, sign, shift, index };
-                    let (binary, provider) = (String::new(), String::new());
-                    Attach::Usdt(Usdt { binary, provider, probe: probe.to_owned(), pid: None, arguments: Some(table) })
-                };
-                // The kernel would read an element of the larger from one of the smaller.
-                m.attach = vec![probe("one", 304), probe("other", 208)];
-            },
+            // The kernel would read an element of the larger from one of the smaller.
+            |m| m.attach = vec![usdt("one", 304, (96, 16)), usdt("other", 208, (96, 16))],
             "arguments of its probes are read from different tables",
         ),
         (

@@ -15,7 +15,7 @@ use crate::meta::Meta;
 use crate::observe::Observed;
 use crate::problem::{problems, record_gone};
 use crate::rehearsal::takes_packets;
-use crate::step::Step;
+use crate::step::{Runs, Step};
 
 /// Characters of a digest that tell two apart well enough for people.
 const SHORT: usize = 12;
@@ -160,82 +160,53 @@ fn settings(manifest: &Manifest) -> Things {
 }
 
 fn attach_points(observed: &Observed, steps: &[Step]) -> Vec<Change> {
-    let what = What::AttachPoint;
-    let comes_back = |hook: &Hook| {
-        let attaches = |step: &Step| matches!(step, Step::Attach { hook: other, .. } | Step::AttachRoot { hook: other, .. } if other.name() == hook.name());
-        steps.iter().any(attaches)
-    };
-    let mut found = Vec::new();
-    for step in steps {
-        let changed =
-            |hook: &Hook, before: String, after: String| Change::Changed { what, name: hook.to_string(), before, after };
-        match step {
-            Step::Attach { hook, generation } => {
-                found.push(Change::Added {
-                    what,
-                    name: hook.to_string(),
-                    after: format!("runs generation {generation}{}", observed.neighbours(hook)),
-                });
-            }
-            Step::AttachRoot { hook, .. } => {
-                let instead = if hook.is_mute() { format!(", in place of {WHATEVER}") } else { String::new() };
-                let after = format!("{FOLLOWS}{instead}");
-                found.push(Change::Added { what, name: hook.to_string(), after });
-            }
-            Step::TakeOver { hook, .. } => match observed.attachments.get(&hook.name()) {
-                Some(_) => found.push(changed(hook, WHATEVER.to_owned(), FOLLOWS.to_owned())),
-                None => {
-                    let after = format!("{FOLLOWS}, in place of {WHATEVER}");
-                    found.push(Change::Added { what, name: hook.to_string(), after });
-                }
-            },
-            Step::Switch { hook, from, to } => {
-                found.push(changed(hook, format!("generation {from}"), format!("generation {to}")))
-            }
-            Step::Rearrange { hook, was, from, to } => {
-                let placed = |hook: &Hook| {
-                    let order = hook.order().map_or_else(String::new, words);
-                    let revision = hook.revision().map_or_else(String::new, |revision| format!(", at revision {revision}"));
-                    format!("{}{order}{revision}", observed.neighbours(hook))
-                };
-                found.push(changed(
-                    hook,
-                    format!("generation {from}{}", placed(was)),
-                    format!("generation {to}{}", placed(hook)),
-                ));
-            }
-            Step::Exchange { hook, to, .. } if !hook.tells_program() => {
-                found.push(changed(hook, WHATEVER.to_owned(), to.to_string()));
-            }
-            Step::Exchange { hook, from, to } => found.push(changed(hook, from.to_string(), to.to_string())),
-            Step::TakeBack { hook, program, generation } => {
-                let is_lost = observed.attachments.get(&hook.name()).is_some_and(|attached| observed.is_lost(attached));
-                let whose = if is_lost { "whose record is gone" } else { "which is not ours" };
-                found.push(changed(hook, format!("program {program}, {whose}"), format!("generation {generation}")));
-            }
-            Step::SwitchRoot { root, from, to } => {
-                let before = from.map_or("a program that is not ours".to_owned(), |from| format!("generation {from}"));
-                let through = observed.attachments.values().filter(|attached| attached.root.as_ref() == Some(root));
-                found.extend(through.map(|attached| changed(&attached.hook, before.clone(), format!("generation {to}"))));
-            }
-            Step::Detach { hook, .. } | Step::DetachRoot { hook, .. } => {
-                found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
-            }
-            Step::RemoveLost { pin } => {
-                let before = ", whose record is gone".to_owned();
-                found.push(Change::Removed { what, name: pin.clone(), before });
-            }
-            Step::RemoveBeside { hook } => {
-                let before = "the second link, which a stopped command left".to_owned();
-                found.push(Change::Removed { what, name: hook.to_string(), before });
-            }
-            Step::RemoveLink { hook } if !comes_back(hook) => {
-                found.push(Change::Removed { what, name: hook.to_string(), before: String::new() });
-            }
-            _ => {}
+    steps.iter().flat_map(|step| attach_point(observed, step, steps)).collect()
+}
+
+fn attach_point(observed: &Observed, step: &Step, steps: &[Step]) -> Vec<Change> {
+    match step {
+        Step::Attach { hook, generation } => {
+            vec![added(hook, format!("runs generation {generation}{}", observed.neighbours(hook)))]
         }
+        Step::AttachRoot { hook, .. } if !hook.is_mute() => vec![added(hook, FOLLOWS)],
+        Step::TakeOver { hook, .. } if observed.attachments.contains_key(&hook.name()) => vec![changed(hook, WHATEVER, FOLLOWS)],
+        Step::AttachRoot { hook, .. } | Step::TakeOver { hook, .. } => {
+            vec![added(hook, format!("{FOLLOWS}, in place of {WHATEVER}"))]
+        }
+        Step::Switch { hook, from, to } => vec![changed(hook, Runs::Generation(*from), Runs::Generation(*to))],
+        Step::Rearrange { hook, was, from, to } => vec![changed(hook, placed(observed, was, *from), placed(observed, hook, *to))],
+        Step::Exchange { hook, to, .. } if !hook.tells_program() => vec![changed(hook, WHATEVER, to)],
+        Step::Exchange { hook, from, to } => vec![changed(hook, from, to)],
+        Step::TakeBack { hook, program, generation } => {
+            vec![changed(hook, taken_back(observed, hook, *program), Runs::Generation(*generation))]
+        }
+        Step::SwitchRoot { root, from, to } => through(observed, root, *from, *to),
+        Step::RemoveLost { pin } => vec![removed(pin, "its record is gone")],
+        Step::RemoveBeside { hook } => vec![removed(hook, "the second link, which a stopped command left")],
+        Step::RemoveLink { hook } if comes_back(hook, steps) => Vec::new(),
+        Step::Detach { hook, .. } | Step::DetachRoot { hook, .. } | Step::RemoveLink { hook } => vec![removed(hook, "")],
+        _ => Vec::new(),
     }
-    found
+}
+
+fn added(name: impl ToString, after: impl ToString) -> Change {
+    Change::Added { what: What::AttachPoint, name: name.to_string(), after: after.to_string() }
+}
+
+fn changed(name: impl ToString, before: impl ToString, after: impl ToString) -> Change {
+    let (before, after) = (before.to_string(), after.to_string());
+    Change::Changed { what: What::AttachPoint, name: name.to_string(), before, after }
+}
+
+fn removed(name: impl ToString, before: impl ToString) -> Change {
+    Change::Removed { what: What::AttachPoint, name: name.to_string(), before: before.to_string() }
+}
+
+/// A generation, and its place among others at the hook.
+fn placed(observed: &Observed, hook: &Hook, generation: u32) -> String {
+    let order = hook.order().map_or_else(String::new, words);
+    let revision = hook.revision().map_or_else(String::new, |revision| format!(", at revision {revision}"));
+    format!("generation {generation}{}{order}{revision}", observed.neighbours(hook))
 }
 
 fn words(order: &Order) -> String {
@@ -245,6 +216,28 @@ fn words(order: &Order) -> String {
         Order::Before(other) => format!(", before `{other}`"),
         Order::After(other) => format!(", after `{other}`"),
     }
+}
+
+/// A program that the hook runs instead of ours, and whose it is.
+fn taken_back(observed: &Observed, hook: &Hook, program: u32) -> String {
+    let is_lost = observed.attachments.get(&hook.name()).is_some_and(|attached| observed.is_lost(attached));
+    format!("program {program}, {}", if is_lost { "whose record is gone" } else { "which is not ours" })
+}
+
+/// All that follow a root lead elsewhere when it does.
+fn through(observed: &Observed, root: &str, from: Option<u32>, to: u32) -> Vec<Change> {
+    let before = from.map_or("a program that is not ours".to_owned(), |from| Runs::Generation(from).to_string());
+    let followers = observed.attachments.values().filter(|attached| attached.root.as_deref() == Some(root));
+    followers.map(|attached| changed(&attached.hook, &before, Runs::Generation(to))).collect()
+}
+
+/// Whether a step attaches again to the same place.
+fn comes_back(gone: &Hook, steps: &[Step]) -> bool {
+    let hooks = steps.iter().filter_map(|step| match step {
+        Step::Attach { hook, .. } | Step::AttachRoot { hook, .. } => Some(hook),
+        _ => None,
+    });
+    hooks.map(Hook::name).any(|name| name == gone.name())
 }
 
 fn removed_map(step: &Step) -> Option<Change> {

@@ -63,6 +63,8 @@ fn a_link_without_its_record_goes_where_the_chain_is_wanted_no_more() {
     assert!(place(&plan.steps, &lost("xdp-eth0")) < place(&plan.steps, &Step::Settle), "{:?}", plan.steps);
     let drift = plan.changes.iter().find(|change| matches!(change, Change::Drift { .. })).unwrap().to_string();
     assert!(drift.contains("the record of `xdp-eth0`"), "{drift}");
+    let removed = plan.changes.iter().find(|change| matches!(change, Change::Removed { .. })).unwrap().to_string();
+    assert_eq!(removed, "attach point xdp-eth0: its record is gone");
 }
 
 /// A place that a program of others has is theirs, also beside a dead link of ours.

@@ -10,7 +10,8 @@ use ouro_rules::manifest::{Attach, Socket};
 
 use crate::chain::count;
 use crate::missing::precedes;
-use crate::sockets::{arrives, option, pair, stopped_anywhere};
+use crate::socket_stops::stopped_anywhere;
+use crate::sockets::{arrives, option, pair};
 use crate::support::{Lab, lab};
 use crate::{counting, deploy, deployed, fires, redeployed, status, undeployed};
 

@@ -3,31 +3,37 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use ouro_deploy::{Change, Error, ErrorKind, Options, Problem, RemoveOptions, Step};
+use ouro_deploy::{Change, Error, Options, Problem, Step};
 use ouro_rules::bundle::Bundle;
 use ouro_rules::manifest::{Attach, Socket};
 
-use crate::chain::{count, save};
-use crate::crash::{CHILD, deploy_anew, for_ever, kill_after, slowness};
+use crate::chain::count;
 use crate::support::{Lab, lab};
 use crate::{counting, deploy, deployed, fires, redeployed, seen, status, undeployed};
-
-fn at(socket: &impl AsRawFd) -> Attach {
+pub fn at(socket: &impl AsRawFd) -> Attach {
     of_process(std::process::id(), socket.as_raw_fd())
 }
 
-fn of_process(pid: u32, fd: i32) -> Attach {
+pub fn of_process(pid: u32, fd: i32) -> Attach {
     Attach::Socket(Socket { pid, fd: u32::try_from(fd).unwrap(), shared_port: false })
 }
 
 /// Counts every packet; `verdict` is how much of each the socket gets.
-fn filter(lab: &Lab, attach: Attach, verdict: i32) -> Bundle {
+pub fn filter(lab: &Lab, attach: Attach, verdict: i32) -> Bundle {
     counting("socket", &format!("{}return {verdict};", count("seen")), attach).bundle(lab.folder())
+}
+
+pub fn named(name: &str, mut bundle: Bundle) -> Bundle {
+    (bundle.manifest.name, bundle.manifest.chain) = (name.to_owned(), format!("//test:{name}"));
+    bundle
+}
+
+pub fn forced() -> Options {
+    Options { force_links: true, ..Options::default() }
 }
 
 /// Two sockets of which the second sends to the first.
@@ -64,7 +70,7 @@ fn filter_of_its_own(socket: &impl AsRawFd) {
 }
 
 /// How many instructions of the classic BPF filter a socket; none if a program does.
-fn classic(socket: &impl AsRawFd) -> Option<u32> {
+pub fn classic(socket: &impl AsRawFd) -> Option<u32> {
     let mut length = 0;
     // SAFETY: the kernel writes the length alone.
     let done = unsafe {
@@ -75,11 +81,11 @@ fn classic(socket: &impl AsRawFd) -> Option<u32> {
 }
 
 /// A process that has a socket as its standard input, and does nothing.
-fn holder(socket: impl Into<OwnedFd>) -> Child {
+pub fn holder(socket: impl Into<OwnedFd>) -> Child {
     Command::new("sleep").arg("600").stdin(Stdio::from(socket.into())).spawn().unwrap()
 }
 
-fn end(mut child: Child) {
+pub fn end(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -119,7 +125,7 @@ fn a_socket_is_filtered_switched_and_given_back() {
 }
 
 /// Sends one packet after another until told to stop; each must arrive. How many there were.
-fn flow(wire: &(UdpSocket, UdpSocket), stop: &AtomicBool) -> u64 {
+pub fn flow(wire: &(UdpSocket, UdpSocket), stop: &AtomicBool) -> u64 {
     let mut sent = 0;
     while !stop.load(Ordering::Relaxed) {
         wire.1.send(b"ouro").unwrap();
@@ -234,146 +240,6 @@ fn what_is_no_socket_is_told_before_anything_is_loaded() {
     });
 }
 
-/// A thread that may not look into a process is told so, instead of taking its socket for closed and leaving the filter there.
-#[test]
-fn who_may_not_take_descriptors_changes_nothing() {
-    lab(|lab| {
-        // This process has no copy, which it could take.
-        let child = holder(pair().0);
-        let bundle = filter(lab, of_process(child.id(), 0), 0);
-        deployed(lab, &bundle);
-        redeployed(lab, &bundle);
-        let help = "run it as root, or give it CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH";
-        std::thread::scope(|scope| {
-            let refused = || {
-                // Gives up all rights but those to deploy what attaches nowhere.
-                ouro_deploy::limit_to_change(&lab.bpffs, "nothing").unwrap();
-                let removed = ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap_err();
-                assert!(removed.help().unwrap().starts_with(help), "{:?}", removed.help());
-                let back = ouro_deploy::rollback(&lab.bpffs, "fw", &mut |_| {}).unwrap_err();
-                for error in [removed, back, deploy(lab, &bundle).unwrap_err()] {
-                    assert_eq!(error.kind(), ErrorKind::NotPermitted, "{error}");
-                    assert!(error.to_string().contains("`descriptor 0 of process"), "which it is: {error}");
-                }
-                let shown = status(lab);
-                assert!(!shown.hooks[0].alive && shown.problems.is_empty() && shown.generation == Some(2), "{shown:?}");
-                assert!(shown.hooks[0].unseen.as_ref().unwrap().contains("which had it, may not be looked into"), "{shown:?}");
-            };
-            scope.spawn(refused).join().unwrap();
-            // What a deploy keeps is enough.
-            let enough = || {
-                ouro_deploy::limit_to_change(&lab.bpffs, "fw").unwrap();
-                redeployed(lab, &bundle);
-                undeployed(lab, "fw");
-            };
-            scope.spawn(enough).join().unwrap();
-        });
-        end(child);
-    });
-}
-
-/// Runs `then` as a thread that may change what is deployed under this name, and no more.
-fn limited(lab: &Lab, name: &str, then: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        let run = || {
-            ouro_deploy::limit_to_change(&lab.bpffs, name).unwrap();
-            then();
-        };
-        scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    });
-}
-
-fn named(name: &str, mut bundle: Bundle) -> Bundle {
-    (bundle.manifest.name, bundle.manifest.chain) = (name.to_owned(), format!("//test:{name}"));
-    bundle
-}
-
-fn forced() -> Options {
-    Options { force_links: true, ..Options::default() }
-}
-
-/// Its filter was told as gone, and stayed when the deployment was removed.
-#[test]
-fn a_socket_that_was_handed_on_is_not_told_as_closed_by_who_may_not_look() {
-    lab(|lab| {
-        let wire = pair();
-        let (first, second) = (holder(wire.0.try_clone().unwrap()), holder(wire.0.try_clone().unwrap()));
-        deployed(lab, &filter(lab, of_process(first.id(), 0), 0));
-        end(first);
-        let near = wire.1;
-        drop(wire.0);
-        limited(lab, "nothing", || {
-            let found = status(lab);
-            assert!(found.problems.is_empty() && found.hooks[0].unseen.is_some(), "{found:?}");
-            let refused = ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), &mut |_| {}).unwrap_err();
-            assert!(refused.to_string().contains("it was not found, and "), "{refused}");
-            assert!(refused.help().unwrap().contains("`ouro undeploy --force` leaves its stub there"), "{refused}");
-        });
-        assert!(status(lab).hooks[0].alive, "who may look sees it");
-        limited(lab, "nothing", || {
-            let force = RemoveOptions { force: true, ..RemoveOptions::default() };
-            let done = ouro_deploy::undeploy(&lab.bpffs, "fw", &force, &mut |_| {}).unwrap();
-            assert_eq!(done.left.len(), 1, "which is said");
-        });
-        assert!(!lab.bpffs.join("ouro").exists());
-        drop(near);
-        end(second);
-    });
-}
-
-/// The record of what was kept names a socket, and nobody kept the rights to look at that.
-#[test]
-fn what_was_kept_is_removed_by_who_may_not_look_at_its_socket() {
-    lab(|lab| {
-        let wire = pair();
-        let child = holder(wire.0.try_clone().unwrap());
-        deployed(lab, &filter(lab, of_process(child.id(), 0), 0));
-        let keep = RemoveOptions { keep_maps: true, ..RemoveOptions::default() };
-        limited(lab, "fw", || drop(ouro_deploy::undeploy(&lab.bpffs, "fw", &keep, &mut |_| {}).unwrap()));
-        assert!(arrives(&wire));
-        limited(lab, "fw", || {
-            assert!(ouro_deploy::observe(&lab.bpffs, "fw").unwrap().unseen.is_empty());
-            undeployed(lab, "fw");
-        });
-        end(child);
-    });
-}
-
-/// A killed deploy by force left another's program in the place, which the next one took for ours.
-#[test]
-fn a_deploy_by_force_that_is_stopped_at_any_step_is_finished_by_the_next() {
-    lab(|lab| {
-        let wire = pair();
-        let theirs = named("theirs", filter(lab, at(&wire.0), -1));
-        let bundle = filter(lab, at(&wire.0), 0);
-        let lose = || {
-            let _ = std::fs::remove_dir_all(lab.bpffs.join("ouro"));
-            // Else the program that is left there is told from others by nothing.
-            option(&wire.0, libc::SO_DETACH_FILTER, &0i32.to_ne_bytes());
-        };
-        let mut number = 0;
-        loop {
-            deployed(lab, &theirs);
-            std::fs::remove_dir_all(lab.bpffs.join("ouro")).unwrap();
-            assert!(arrives(&wire) && classic(&wire.0).is_none(), "another's program is there");
-            let was_stopped =
-                stopped_at(number, |progress| drop(ouro_deploy::deploy(&lab.bpffs, &bundle, &forced(), progress).unwrap()));
-            // Before there is a root table nothing can be taken for ours, and the place is refused without force.
-            match deploy(lab, &bundle) {
-                Err(error) => assert!(was_stopped && error.to_string().contains("is a program that is not ours"), "{error}"),
-                Ok(_) => assert!(!arrives(&wire) && status(lab).problems.is_empty(), "step {number}: {:?}", status(lab)),
-            }
-            if !was_stopped {
-                break;
-            }
-            lose();
-            number += 1;
-        }
-        assert!(number > 5, "{number}");
-        undeployed(lab, "fw");
-    });
-}
-
 /// Its stub was told as somebody's filter, though the record says that it is ours.
 #[test]
 fn a_socket_whose_stub_lost_its_pin_is_taken_back_without_force() {
@@ -449,9 +315,7 @@ fn filters_of_others_are_not_replaced() {
         option(&wire.0, libc::SO_DETACH_FILTER, &0i32.to_ne_bytes());
         deployed(lab, &bundle);
         // Another deployment's is told by its name.
-        let mut other = filter(lab, at(&wire.0), -1);
-        (other.manifest.name, other.manifest.chain) = ("other".to_owned(), "//test:other".to_owned());
-        let error = deploy(lab, &other).unwrap_err();
+        let error = deploy(lab, &named("other", filter(lab, at(&wire.0), -1))).unwrap_err();
         assert!(error.to_string().contains("it is taken by the deployment `fw`"), "{error}");
         assert_eq!(error.help().unwrap(), "undeploy it first: `ouro undeploy fw`");
         // Its process puts its own in the place of ours.
@@ -462,11 +326,10 @@ fn filters_of_others_are_not_replaced() {
         assert_eq!((hook.foreign, hook.program), (true, None));
         let error = deploy(lab, &bundle).unwrap_err();
         assert!(error.help().unwrap().contains("--force-links"), "{error}");
-        let force = Options { force_links: true, ..Options::default() };
-        ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap();
+        ouro_deploy::deploy(&lab.bpffs, &bundle, &forced(), &mut |_| {}).unwrap();
         assert!(!arrives(&wire) && status(lab).problems.is_empty());
         // What nobody can ask is made sure of when asked for.
-        let again = ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap().steps;
+        let again = ouro_deploy::deploy(&lab.bpffs, &bundle, &forced(), &mut |_| {}).unwrap().steps;
         assert!(again.iter().any(|step| matches!(step, Step::Exchange { .. })), "{again:?}");
         filter_of_its_own(&wire.0);
         undeployed(lab, "fw");
@@ -487,11 +350,10 @@ fn a_socket_whose_filter_is_locked_lets_everything_pass_in_the_end() {
         undeployed(lab, "fw");
         assert_eq!(classic(&wire.0), None, "the stub is locked in");
         assert!(eventually(|| arrives(&wire)), "and finds nothing to run");
-        let force = Options { force_links: true, ..Options::default() };
         let bundle = filter(lab, at(&wire.0), 0);
         for error in [
-            ouro_deploy::plan(&lab.bpffs, &bundle, &force).unwrap_err(),
-            ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap_err(),
+            ouro_deploy::plan(&lab.bpffs, &bundle, &forced()).unwrap_err(),
+            ouro_deploy::deploy(&lab.bpffs, &bundle, &forced(), &mut |_| {}).unwrap_err(),
         ] {
             assert!(matches!(error, Error::Conflicts(_)) && error.to_string().contains("SO_LOCK_FILTER"), "{error}");
             assert!(error.help().unwrap().contains("make a new socket"));
@@ -511,8 +373,7 @@ fn a_deployment_whose_pins_are_gone_leaves_a_place_that_can_be_taken() {
         let error = deploy(lab, &bundle).unwrap_err();
         assert!(error.to_string().contains("is a program that is not ours, as far as can be told"), "{error}");
         assert!(error.help().unwrap().contains("--force-links"), "{error}");
-        let force = Options { force_links: true, ..Options::default() };
-        let plan = ouro_deploy::deploy(&lab.bpffs, &bundle, &force, &mut |_| {}).unwrap();
+        let plan = ouro_deploy::deploy(&lab.bpffs, &bundle, &forced(), &mut |_| {}).unwrap();
         let said: Vec<String> = plan.changes.iter().map(Change::to_string).collect();
         assert!(said.iter().any(|said| said.ends_with("in place of whatever program it has")), "{said:?}");
         assert!(!said.iter().any(|said| said.contains("which stay")), "{said:?}");
@@ -537,114 +398,5 @@ fn connections_that_inherit_a_filter_follow_it() {
         undeployed(lab, "fw");
         far.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         far.read_exact(&mut [0; 4]).unwrap();
-    });
-}
-
-/// Runs a command until the step with this number, and is gone then; whether it came so far.
-fn stopped_at(number: usize, command: impl FnOnce(&mut dyn FnMut(&Step))) -> bool {
-    let mut left = number;
-    let mut progress = |_: &Step| {
-        if left == 0 {
-            std::panic::resume_unwind(Box::new("stopped"));
-        }
-        left -= 1;
-    };
-    catch_unwind(AssertUnwindSafe(|| command(&mut progress))).is_err()
-}
-
-fn undeploy(lab: &Lab, progress: &mut dyn FnMut(&Step)) {
-    ouro_deploy::undeploy(&lab.bpffs, "fw", &RemoveOptions::default(), progress).unwrap();
-}
-
-#[test]
-fn a_command_that_is_stopped_at_any_step_is_put_right_by_the_next() {
-    lab(|lab| {
-        let wire = pair();
-        stopped_anywhere(lab, &wire, &|verdict| filter(lab, at(&wire.0), if verdict { -1 } else { 0 }), &|| {
-            assert_eq!(classic(&wire.0), Some(0));
-        });
-    });
-}
-
-/// Stops first deploys, redeploys, rollbacks and undeploys at each of their steps. `bundle` gives a chain that lets all pass, or nothing.
-pub fn stopped_anywhere(lab: &Lab, wire: &(UdpSocket, UdpSocket), bundle: &dyn Fn(bool) -> Bundle, is_free: &dyn Fn()) {
-    let (pass, drop_all) = (bundle(true), bundle(false));
-    let deploy = |bundle: &Bundle, progress: &mut dyn FnMut(&Step)| {
-        let force = Options { force: true, ..Options::default() };
-        ouro_deploy::deploy(&lab.bpffs, bundle, &force, progress).unwrap();
-    };
-    // A first deploy; the next command is the same, or takes all away.
-    for next_is_deploy in [true, false] {
-        let mut number = 0;
-        while stopped_at(number, |progress| deploy(&drop_all, progress)) {
-            if next_is_deploy {
-                deployed(lab, &drop_all);
-                assert!(!arrives(wire), "step {number}");
-                assert_eq!(status(lab).problems, [], "step {number}");
-            }
-            undeploy(lab, &mut |_| {});
-            assert!(arrives(wire), "step {number}");
-            is_free();
-            number += 1;
-        }
-        assert!(number > 5, "{number}");
-        undeploy(lab, &mut |_| {});
-    }
-    // A redeploy: the old or the new one runs; then the next command is the same, or leads back.
-    deployed(lab, &pass);
-    let mut number = 0;
-    while stopped_at(number, |progress| deploy(&drop_all, progress)) {
-        deployed(lab, &drop_all);
-        assert!(!arrives(wire) && status(lab).problems.is_empty(), "step {number}: {:?}", status(lab));
-        deployed(lab, &pass);
-        assert!(arrives(wire) && status(lab).problems.is_empty(), "step {number}: {:?}", status(lab));
-        number += 1;
-    }
-    assert!(number > 5 && !arrives(wire), "{number}");
-    // A rollback, and the same again.
-    let mut number = 0;
-    let back = |progress: &mut dyn FnMut(&Step)| drop(ouro_deploy::rollback(&lab.bpffs, "fw", progress).unwrap());
-    while stopped_at(number, back) {
-        deployed(lab, &drop_all);
-        assert!(!arrives(wire) && status(lab).problems.is_empty(), "step {number}: {:?}", status(lab));
-        number += 1;
-    }
-    assert!(number > 1 && arrives(wire), "{number}");
-    // An undeploy; what it had not taken away the next one does.
-    let mut number = 0;
-    while stopped_at(number, |progress| undeploy(lab, progress)) {
-        undeploy(lab, &mut |_| {});
-        assert!(arrives(wire), "step {number}");
-        is_free();
-        deployed(lab, &drop_all);
-        number += 1;
-    }
-    assert!(number > 3 && arrives(wire), "{number}");
-    is_free();
-}
-
-#[test]
-fn killed_redeploys_of_a_socket_lose_no_packet() {
-    if let Ok(arguments) = std::env::var(CHILD) {
-        return for_ever(&arguments, deploy_anew);
-    }
-    lab(|lab| {
-        let wire = pair();
-        let bundle = filter(lab, at(&wire.0), -1);
-        save(&bundle, lab.folder());
-        deployed(lab, &bundle);
-        let (stop, sent, pace) = (AtomicBool::new(false), AtomicU64::new(0), slowness(lab));
-        std::thread::scope(|scope| {
-            scope.spawn(|| sent.store(flow(&wire, &stop), Ordering::Relaxed));
-            for round in 0..24 / u64::from(pace.min(4)) {
-                let test = "sockets::killed_redeploys_of_a_socket_lose_no_packet";
-                kill_after(lab, test, pace * Duration::from_micros(round * 7919 % 80_000));
-                assert_eq!(status(lab).foreign, Vec::<std::path::PathBuf>::new());
-            }
-            deployed(lab, &bundle);
-            stop.store(true, Ordering::Relaxed);
-        });
-        assert_eq!((seen(lab), status(lab).problems), (sent.load(Ordering::Relaxed), vec![]));
-        undeployed(lab, "fw");
     });
 }

@@ -32,6 +32,13 @@ impl Series {
         median(self.0.iter().map(|cost| cost.cpu).collect())
     }
 
+    /// The median of how many more milliseconds on CPUs a round took than the rival's of its turn.
+    pub fn more(&self, rival: &Series) -> f64 {
+        let mut more: Vec<f64> = self.0.iter().zip(&rival.0).map(|(a, b)| ms(a.cpu) - ms(b.cpu)).collect();
+        more.sort_by(f64::total_cmp);
+        more[more.len() / 2]
+    }
+
     /// The median ratio to a rival that took turns: what slows one round slows both.
     pub fn ratio(&self, rival: &Series) -> f64 {
         let mut ratios: Vec<f64> =

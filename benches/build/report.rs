@@ -38,13 +38,14 @@ impl Report {
         self.line(work, &time(ours), &beside, held, &bound);
     }
 
-    /// What each of `count` pieces of work costs more than a rival's, in time on CPUs, and the most it may be.
-    pub fn each(&mut self, work: &str, ours: &Series, rival: (&str, &Series), count: usize, most: Duration) {
-        let share = |series: &Series| ms(series.cpu()) / count as f64;
-        let more = share(ours) - share(rival.1);
-        let beside = format!("{} {:8.1} ms each", rival.0, share(rival.1));
-        let bound = format!("at most {:.1} ms", ms(most));
-        self.line(work, &format!("{more:8.2} ms more"), &beside, more <= ms(most), &bound);
+    /// What each of `count` pieces of work costs more than a rival's, in time on CPUs; and the most it may be where the rival's
+    /// takes so long: that stretches as the rival's does here.
+    pub fn each(&mut self, work: &str, ours: &Series, rival: (&str, &Series), count: usize, (most, at): (Duration, Duration)) {
+        let (more, theirs) = (ours.more(rival.1) / count as f64, ms(rival.1.cpu()) / count as f64);
+        let bound = ms(most) * theirs / ms(at);
+        let what = format!("at most {bound:.2} ms: {:.1} ms where {} takes {:.0} ms", ms(most), rival.0, ms(at));
+        let beside = format!("{} {theirs:8.1} ms each", rival.0);
+        self.line(work, &format!("{more:8.2} ms more"), &beside, more <= bound, &what);
     }
 
     /// An amount of memory in MB, with the most it may be.

@@ -155,6 +155,47 @@ fn keep_going_goes_past_what_is_wrong_in_build_files() {
     assert!(said.says("xdpp").compiled().is_empty(), "{}", said.err);
 }
 
+/// A BUILD file that cannot be read, a module that cannot, and targets that wait for each other: each takes only what needs it along.
+#[test]
+fn keep_going_goes_past_whole_packages_and_circles() {
+    let workspace = Workspace::example("firewall");
+    let copy = |name: &str, from: &str| {
+        format!("genrule(name = \"{name}\", srcs = [{from}], outs = [\"{name}.txt\"], cmd = \"cat $(SRCS) > $@\")\n")
+    };
+    workspace.write("bad/BUILD.ouro", "genrule(name = \"bad\"\n");
+    workspace.write("bad/there.txt", "there\n");
+    workspace.write("odd/BUILD.ouro", "load(\":none.star\", \"none\")\nnone()\n");
+    workspace.write("good/a.txt", "good\n");
+    workspace.write(
+        "good/BUILD.ouro",
+        &[
+            copy("good", "\"a.txt\""),
+            copy("file", "\"//bad:there.txt\""),
+            copy("needs", "\"//bad:bad\""),
+            copy("above", "\":needs\""),
+            copy("gone", "\"//nowhere:x\""),
+            copy("one", "\":two\""),
+            copy("two", "\":one\""),
+            copy("own", "\":own\""),
+            copy("outside", "\":one\""),
+        ]
+        .concat(),
+    );
+    let whole = workspace.fails(1, &["build", "//..."]);
+    assert!(whole.compiled().is_empty(), "{}", whole.err);
+    let said = workspace.fails(1, &["build", "//...", "-k"]);
+    said.says("bad/BUILD.ouro:").says("none.star").says("no package `//nowhere`").says("in a circle");
+    assert_eq!(said.err.matches("\n --> ").count(), 5, "nothing is told twice, and nothing follows from it: {}", said.err);
+    assert_eq!(said.compiled().len(), 4, "{}", said.err);
+    let there = ["good", "file", "needs", "above", "gone", "one", "two", "own", "outside"]
+        .map(|name| workspace.path(&format!("ouro-out/x86/good/{name}.txt")).exists());
+    assert_eq!(there, [true, false, false, false, false, false, false, false, false]);
+    let said = workspace.fails(1, &["test", "//...", "-k"]);
+    assert!(said.says("bad/BUILD.ouro:").out.contains("//fw:objects_test"), "{}", said.out);
+    // Nothing that was asked for is sound.
+    workspace.fails(1, &["build", "//bad:bad", "-k"]).says("bad/BUILD.ouro:");
+}
+
 #[test]
 fn patterns_select_from_where_one_stands() {
     let workspace = Workspace::example("firewall");

@@ -155,7 +155,7 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     let (request, root) = (place.request, place.root());
     let (lock, found) = locked(request, options, events)?;
     let began = SystemTime::now();
-    let loaded = Phase::Load.told(events, || load(request, options.cancelled))?;
+    let loaded = Phase::Load.told(events, || load(request, (options.keep_going, options.cancelled)))?;
     let toolchain = tools::tools(request, &loaded, found)?;
     let going = variants::Going { request, keep_going: options.keep_going, cancelled: options.cancelled };
     let configured = variants::configured(going, &loaded)?;
@@ -199,16 +199,17 @@ pub(crate) fn locked(
     Ok((lock, toolchain))
 }
 
-/// Loads what a request needs, the packages of the flags it sets and of the toolchains it chooses among it.
-pub fn load(request: &Request<'_>, cancelled: &AtomicBool) -> Result<Loaded, BuildError> {
-    load_with(request, &[], cancelled, None)
+/// Loads what a request needs, the packages of the flags it sets and of the toolchains it chooses among it; without those that
+/// something is wrong with when told to keep going.
+pub fn load(request: &Request<'_>, (keep_going, cancelled): (bool, &AtomicBool)) -> Result<Loaded, BuildError> {
+    load_with(request, &[], (keep_going, cancelled), None)
 }
 
 /// The same, with more labels and what is known of packages.
 fn load_with(
     request: &Request<'_>,
     besides: &[Label],
-    cancelled: &AtomicBool,
+    (keep_going, cancelled): (bool, &AtomicBool),
     recall: Option<Recall<'_>>,
 ) -> Result<Loaded, BuildError> {
     let flags = request.configurations.iter().flat_map(|one| &one.flags);
@@ -216,8 +217,8 @@ fn load_with(
     let toolchains = request.configurations.iter().filter_map(|one| one.toolchain.as_ref());
     let more = toolchains.chain(besides).map(|label| (label.clone(), None));
     let also: Vec<(Label, Option<Span>)> = flags.chain(more).collect();
-    let loaded =
-        load::load_with(request.workspace, request.patterns, request.rules, &load::Options { also: &also, cancelled, recall });
+    let options = load::Options { also: &also, cancelled, recall, keep_going };
+    let loaded = load::load_with(request.workspace, request.patterns, request.rules, &options);
     not_cancelled(cancelled, loaded)
 }
 
@@ -283,7 +284,7 @@ impl<'l> Analysis<'l> {
         };
         let graph = Phase::Graph.told(events, || {
             let (graph, found) = graph::sound(configured, &is_file);
-            go_on(near_files::complete(root, found)).and(graph.ok_or(()))
+            go_on(near_files::complete(root, found)).map(|()| graph)
         });
         let Ok(graph) = graph else { return (None, findings) };
         let analysed = Phase::Analyse.told(events, || {

@@ -85,22 +85,22 @@ impl NodeId {
 /// Builds the graph for one configuration; every finding at once. `is_file` tells whether a path from the workspace root is a file.
 pub fn build<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> Result<Graph<'l>, Vec<Diagnostic>> {
     match sound(configured, is_file) {
-        (Some(graph), findings) if findings.is_empty() => Ok(graph),
+        (graph, findings) if findings.is_empty() => Ok(graph),
         (_, findings) => Err(findings),
     }
 }
 
-/// The same for those who go on with what is not broken; none when targets wait for each other in a circle.
-pub fn sound<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> (Option<Graph<'l>>, Vec<Diagnostic>) {
+/// The same for those who go on with what is not broken.
+pub fn sound<'l>(configured: &'l Configured<'_>, is_file: IsFile<'_>) -> (Graph<'l>, Vec<Diagnostic>) {
     let (mut graph, mut findings) = edges::collect(configured, is_file);
     graph.add_members();
     // Almost always there is an order, and finding it costs less than looking for circles.
-    let Some(order) = graph.find_order() else {
-        findings.extend(cycle::findings(&graph));
-        return (None, sorted(findings));
-    };
-    graph.order = order;
-    (Some(graph), sorted(findings))
+    let order = graph.find_order().or_else(|| {
+        findings.extend(cycle::open(&mut graph));
+        graph.find_order()
+    });
+    graph.order = order.expect("BUG: no circle is left");
+    (graph, sorted(findings))
 }
 
 impl<'l> Graph<'l> {
@@ -271,6 +271,8 @@ mod tests {
             groups: BTreeMap::new(),
             reads: Reads::default(),
             warnings: Vec::new(),
+            left_out: BTreeSet::new(),
+            findings: Vec::new(),
         }
     }
 

@@ -84,6 +84,10 @@ pub struct Loaded {
     pub reads: Reads,
     /// Findings that do not stop the build: what `print()` says.
     pub warnings: Vec<Diagnostic>,
+    /// Packages that are left out, because something is wrong with them, and what that is; none unless told to keep going.
+    pub left_out: BTreeSet<Arc<str>>,
+    /// See there.
+    pub findings: Vec<Diagnostic>,
 }
 
 /// One BUILD file.
@@ -153,10 +157,16 @@ impl Loaded {
         }
     }
 
+    /// Whether the label is of a package that is left out.
+    pub fn leaves_out(&self, label: &Label) -> bool {
+        label.repo.is_empty() && self.left_out.contains(&label.package)
+    }
+
     /// Whether package `to` may depend on something of package `owner` that has this visibility.
     pub fn allows(&self, visibility: &Visibility, owner: &str, to: &str) -> bool {
         let groups = || visibility.groups().iter().filter_map(|(label, _)| self.groups.get(label)).flatten();
-        visibility.allows(owner, to) || groups().any(|group| group.contains(to))
+        let may_be = || visibility.groups().iter().any(|(label, _)| self.leaves_out(label));
+        visibility.allows(owner, to) || groups().any(|group| group.contains(to)) || may_be()
     }
 }
 
@@ -208,6 +218,8 @@ pub struct Options<'a> {
     pub cancelled: &'a AtomicBool,
     /// What is known of packages that need not be loaded.
     pub recall: Option<Recall<'a>>,
+    /// Whether to go on with the packages that nothing is wrong with.
+    pub keep_going: bool,
 }
 
 /// An earlier load of the same patterns, of which a few packages are loaded anew. The patterns select among those alone.
@@ -221,7 +233,8 @@ pub struct Recall<'a> {
 
 /// Loads the packages that `patterns` name and those their targets depend on. Reports all findings at once, sorted.
 pub fn load(workspace: &Workspace, patterns: &[Pattern], table: &RuleTable) -> Result<Loaded, Vec<Diagnostic>> {
-    load_with(workspace, patterns, table, &Options { also: &[], cancelled: &AtomicBool::new(false), recall: None })
+    let cancelled = AtomicBool::new(false);
+    load_with(workspace, patterns, table, &Options { also: &[], cancelled: &cancelled, recall: None, keep_going: false })
 }
 
 /// The same, with options.

@@ -139,7 +139,7 @@ pub fn prepare(
     let events = &|event| events(owners.told(event));
     let root = &request.workspace.root;
     let (lock, found) = build::locked(request, options, events)?;
-    let mut loaded = build::load(request, options.cancelled)?;
+    let mut loaded = build::load(request, (options.keep_going, options.cancelled))?;
     let toolchain = build::tools(request, &loaded, found)?;
     let selected = select::select(&loaded, request.patterns, manner.filter.as_ref())?;
     loaded.requested = selected.tests.union(&selected.through).cloned().collect();
@@ -147,7 +147,8 @@ pub fn prepare(
     let configured = configure(&loaded, configuration)?;
     let config = build::config(request.workspace, configuration, toolchain.of_folder(&configuration.folder).facts());
     let how = (options.keep_going, options.cancelled);
-    let (analysis, findings) = Analysis::sound(root, &configured, &config, how)?;
+    let (analysis, found) = Analysis::sound(root, &configured, &config, how)?;
+    let findings: Vec<Diagnostic> = loaded.findings.iter().cloned().chain(found).collect();
     let (known, unknown): (BTreeSet<Label>, BTreeSet<Label>) =
         selected.tests.into_iter().partition(|test| findings.is_empty() || analysis.providers(test).is_some());
     let tests = case::cases(&analysis, &known, manner)?;

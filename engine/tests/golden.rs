@@ -51,7 +51,7 @@ fn configure_phase() {
         let (patterns, configuration) = (case.patterns(&workspace)?, case.configuration(&workspace)?);
         let (workspace, configurations, rules) = (&workspace, std::slice::from_ref(&configuration), &builtin::table());
         let request = Request { workspace, patterns: &patterns, configurations, rules, search_path: "".as_ref(), program: None };
-        let loaded = build::load(&request, &AtomicBool::new(false)).map_err(findings)?;
+        let loaded = build::load(&request, (false, &AtomicBool::new(false))).map_err(findings)?;
         let configured = configure(&loaded, &configuration)?;
         Ok(format!("{}: {configuration}\n{}", configuration.folder, configured.targets().map(dump::target).collect::<String>()))
     });
@@ -73,7 +73,7 @@ fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<Str
     let configurations = std::slice::from_ref(&configuration);
     let (workspace, patterns, rules) = (&workspace, patterns.as_slice(), &table);
     let request = Request { workspace, patterns, configurations, rules, search_path: "".as_ref(), program: None };
-    let loaded = build::load(&request, &AtomicBool::new(false)).map_err(findings)?;
+    let loaded = build::load(&request, (false, &AtomicBool::new(false))).map_err(findings)?;
     let configured = configure(&loaded, &configuration)?;
     let facts = ToolchainFacts { clang_flags: vec!["--no-default-config".to_owned()], ..ToolchainFacts::default() };
     let config = Config { system_includes: Vec::new(), kernel_btf: None, ..build::config(workspace, &configuration, facts) };

@@ -225,7 +225,7 @@ fn a_load_that_is_cancelled_ends_at_once() {
     let (cancelled, patterns) = (AtomicBool::new(false), [Pattern::parse("//...", "").unwrap()]);
     let began = Instant::now();
     std::thread::scope(|scope| {
-        let options = load::Options { also: &[], cancelled: &cancelled, recall: None };
+        let options = load::Options { also: &[], cancelled: &cancelled, recall: None, keep_going: false };
         let (workspace, patterns) = (&workspace, &patterns);
         let thread = scope.spawn(move || load::load_with(workspace, patterns, &rules::table(), &options).is_ok());
         std::thread::sleep(Duration::from_millis(300));

@@ -54,8 +54,7 @@ pub struct BuildFlags {
     /// Actions run at once; the number of CPUs by default.
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,
-    /// After a failure, or when something is wrong with a target, go on with what does not depend on it. Syntax errors, unknown
-    /// attributes and missing packages end every build.
+    /// After a failure, or when something is wrong with a target or a whole BUILD file, go on with what does not depend on it.
     #[arg(short, long)]
     pub keep_going: bool,
     /// Start every compiler anew, instead of copying one that is linked and initialised already.

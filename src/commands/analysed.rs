@@ -59,7 +59,7 @@ impl<'a> Asker<'a> {
 
     /// The same, saying nothing.
     pub(super) fn load_quietly(&self, patterns: &[Pattern]) -> Result<Loaded, BuildError> {
-        self.ask(patterns, |request| build::load(request, session::interrupted()))
+        self.ask(patterns, |request| build::load(request, (false, session::interrupted())))
     }
 
     fn ask<T>(&self, patterns: &[Pattern], work: impl FnOnce(&Request<'_>) -> Result<T, BuildError>) -> Result<T, BuildError> {

@@ -67,7 +67,7 @@ fn of_workspace(workspace: &Workspace, args: &Doctor) -> Result<Found, CliError>
     let patterns: &[Pattern] = &[];
     let (configurations, rules, search_path) = (slice::from_ref(&configuration), &rules, search_path.as_os_str());
     let request = Request { workspace, patterns, configurations, rules, search_path, program: None };
-    let loaded = build::load(&request, session::interrupted()).map_err(failure)?;
+    let loaded = build::load(&request, (false, session::interrupted())).map_err(failure)?;
     let found = build::tools(&request, &loaded, None).map_err(failure)?;
     Ok(found.tool(&Tool::Clang).map(|_| found))
 }

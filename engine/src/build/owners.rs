@@ -74,7 +74,7 @@ impl<'r> Owners<'r> {
         let load = || {
             let Request { workspace, rules, .. } = *self.request;
             let everything = Pattern::parse("//...", "").ok()?;
-            let options = load::Options { also: &[], cancelled: &AtomicBool::new(false), recall: None };
+            let options = load::Options { also: &[], cancelled: &AtomicBool::new(false), recall: None, keep_going: false };
             load::load_with(workspace, &[everything], rules, &options).ok()
         };
         self.loaded.get_or_init(load).as_ref()

@@ -41,7 +41,7 @@ pub(super) fn configured<'a, 'l>(going: Going<'a>, loaded: &'l Loaded) -> Result
             Err(more) => found.push((configuration, more)),
         }
     }
-    going.on(of, found, &[])
+    going.on(of, found, &loaded.findings)
 }
 
 /// What it means, for each configuration of the request.

@@ -9,12 +9,26 @@ use petgraph::visit::EdgeFiltered;
 
 use super::{Graph, NodeId};
 
-/// One finding for each group of targets that wait for each other.
-pub(super) fn findings(graph: &Graph<'_>) -> Vec<Diagnostic> {
+/// One finding for each group of targets that wait for each other. From then on they are broken, and do not.
+pub(super) fn open(graph: &mut Graph<'_>) -> Vec<Diagnostic> {
     let waiting = EdgeFiltered::from_fn(&graph.nodes, |edge| edge.weight().waits());
     // Kosaraju's algorithm keeps a stack of its own; Tarjan's, as petgraph has it, calls itself once for each target in a row.
-    let groups = petgraph::algo::kosaraju_scc(&waiting);
-    groups.into_iter().filter_map(|group| finding(graph, &group.into_iter().map(NodeId).collect())).collect()
+    let groups: Vec<BTreeSet<NodeId>> =
+        petgraph::algo::kosaraju_scc(&waiting).into_iter().map(|group| group.into_iter().map(NodeId).collect()).collect();
+    let (mut findings, mut circle_of) = (Vec::new(), BTreeMap::new());
+    for (circle, group) in groups.iter().enumerate() {
+        if let Some(finding) = finding(graph, group) {
+            findings.push(finding);
+            circle_of.extend(group.iter().map(|node| (*node, circle)));
+        }
+    }
+    graph.nodes.retain_edges(|nodes, edge| {
+        let circle = |node| circle_of.get(&NodeId(node));
+        let closes = |(from, to)| circle(from).is_some() && circle(from) == circle(to);
+        !nodes[edge].waits() || !nodes.edge_endpoints(edge).is_some_and(closes)
+    });
+    graph.broken.extend(circle_of.into_keys());
+    findings
 }
 
 fn finding(graph: &Graph<'_>, members: &BTreeSet<NodeId>) -> Option<Diagnostic> {

@@ -114,9 +114,13 @@ impl<'l> Builder<'_, 'l> {
             Some(To::Generated(maker)) => self.add_generated(label, maker),
             Some(To::File) => self.add_file(label),
             None => {
-                let finding = self.missing(by, kind, label, span);
                 self.graph.broken.insert(node);
-                return self.findings.push(by.blamed(finding));
+                // Else what is wrong has been found.
+                if !self.resolver.configured.loaded().leaves_out(label) {
+                    let finding = self.missing(by, kind, label, span);
+                    self.findings.push(by.blamed(finding));
+                }
+                return;
             }
         };
         self.graph.connect(node, to, Edge { kind, attr: Some(attr.clone()), span: span.clone() });

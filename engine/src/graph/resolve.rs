@@ -109,7 +109,7 @@ impl<'l> Resolver<'_, 'l> {
     fn look_up(&self, (by, from): (&Target, &str), mut mention: Mention<'l>, resolved: &mut Resolved<'l>) {
         mention.to = match self.target(mention.label) {
             Some(found) => Some(To::Target(found)),
-            None if mention.kind.takes_files() => self.file(mention.label),
+            None if mention.kind.takes_files() && !self.configured.loaded().leaves_out(mention.label) => self.file(mention.label),
             None => None,
         };
         let finding = match mention.to {

@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
         let mut session =
             Session { workspace, patterns, table, globals, crew, modules, packages, broken, recall, recalled, reads, findings };
         session.waves(wanted, options);
-        session.finish(patterns)
+        session.finish(patterns, options.keep_going)
     }
 
     fn waves(&mut self, mut wanted: Vec<Wanted>, options: &Options<'_>) {
@@ -92,21 +92,29 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn finish(mut self, patterns: &[Pattern]) -> Result<Loaded, Vec<Diagnostic>> {
+    fn finish(mut self, patterns: &[Pattern], keep_going: bool) -> Result<Loaded, Vec<Diagnostic>> {
         let (mut findings, mut of_groups) = (std::mem::take(&mut self.findings), Vec::new());
         let Session { workspace, packages, broken, table, .. } = &self;
         let select = || request::select(workspace, packages, patterns, broken, &mut findings);
         let mut group = || groups::groups(packages, broken, table, &workspace.settings.repositories, &mut of_groups);
         let (requested, (groups, rules)) = self.crew.both(packages.len(), select, || (group(), self.rules()));
         findings.append(&mut of_groups);
-        let mut findings = sorted(findings);
+        let (mut findings, mut warnings) = (sorted(findings), Vec::new());
+        let (mut requested, mut left_out) = (requested, BTreeSet::new());
         if findings.iter().any(|finding| finding.severity == Severity::Error) {
             self.blame(&mut findings);
             definers::complete(workspace, &self.modules.met(), &mut findings);
-            return Err(findings);
+            requested.retain(|label| !self.broken.contains(&label.package));
+            if !keep_going || requested.is_empty() {
+                return Err(findings);
+            }
+            self.packages.retain(|name, _| !self.broken.contains(name));
+            left_out = self.broken;
+        } else {
+            std::mem::swap(&mut findings, &mut warnings);
         }
         self.packages.append(&mut self.recalled);
-        Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings: findings })
+        Ok(Loaded { packages: self.packages, requested, rules, groups, reads: self.reads, warnings, left_out, findings })
     }
 
     /// Adds the calls inside macros to findings about labels that macros wrote: their places are the calls in BUILD files.

@@ -146,7 +146,7 @@ impl Run<'_> {
         let known = |name: &str| stubs.package(name);
         let recall = Recall { packages, known: &known };
         let besides: Vec<Label> = self.near(packages).collect();
-        let mut loaded = build::load_with(self.request, &besides, self.cancelled, Some(recall)).ok()?;
+        let mut loaded = build::load_with(self.request, &besides, (false, self.cancelled), Some(recall)).ok()?;
         stubs.add_rules(&mut loaded.rules);
         let selected = std::mem::take(&mut loaded.requested);
         loaded.warnings.is_empty().then_some((loaded, selected))

@@ -61,6 +61,21 @@ fn build(workspace: &Workspace, program: &Path, path: &str) -> Said {
     Said::of(command.output().unwrap())
 }
 
+/// The first build makes the folders of the outputs and the state, and with them changes the root, which it lists. The second went the
+/// whole way, too.
+#[test]
+fn after_the_first_build_there_is_nothing_to_do() {
+    let workspace = workspace();
+    workspace.write("ouro.toml", "[cache]\ndir = \".cache\"\n");
+    std::thread::sleep(Duration::from_millis(50));
+    let build = || {
+        let mut command = workspace.command(&["build", "//..."]);
+        Said::of(command.env_remove("OURO_CACHE").output().unwrap()).err
+    };
+    assert!(build().contains("built 2 targets"));
+    assert!(build().contains(NOTHING));
+}
+
 #[test]
 fn every_change_of_the_workspace_is_noticed() {
     let workspace = workspace();

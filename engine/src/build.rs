@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
-use ouro_cache::{Digest, Hasher};
+use ouro_cache::{Digest, Hasher, Store};
 use ouro_rules::provider::Providers;
 use ouro_rules::rule::FirstWords;
 use ouro_rules::{ActionKind, Artifact, Config, Configuration, Diagnostic, Label, Pattern, RuleTable, Span};
@@ -38,7 +38,7 @@ use crate::graph::{self, Graph, NodeId};
 use crate::load::{self, Loaded, Recall};
 use crate::looked_for::LookedFor;
 use crate::plan::Plan;
-use crate::state::{Lock, State, StateError};
+use crate::state::{Lock, State, StateError, make_fresh};
 use crate::toolchain::{Toolchain, ToolchainError, ToolchainFacts, kernel_btf, system_includes};
 use crate::workspace::{OUT_FOLDER, Workspace};
 
@@ -154,6 +154,7 @@ pub fn build(
 fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync)) -> Result<Built, BuildError> {
     let (request, root) = (place.request, place.root());
     let (lock, found) = locked(request, options, events)?;
+    let store = stored(root, place.cache, options.cancelled, events)?;
     let began = SystemTime::now();
     let loaded = Phase::Load.told(events, || load(request, (options.keep_going, options.cancelled)))?;
     let toolchain = tools::tools(request, &loaded, found)?;
@@ -162,7 +163,6 @@ fn whole(place: Place<'_>, options: &Options<'_>, events: &(dyn Fn(Event) + Sync
     let analysed = not_cancelled(options.cancelled, variants::analysed(going, &configured, &toolchain, events))?;
     let (configurations, analyses): (Vec<&Configuration>, Vec<Analysis<'_>>) = analysed.of.into_iter().unzip();
     let planned = Phase::Plan.told(events, || variants::planned(request, &configurations, &analyses, &analysed.findings))?;
-    let store = execute::open_store(place.cache, options.cancelled, events)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let told = |event| events(with_places(event, &|action| &analyses[planned.configuration_of(action)].graph));
@@ -197,6 +197,22 @@ pub(crate) fn locked(
     // They may be others by now.
     let toolchain = if lock.waited() { find() } else { toolchain };
     Ok((lock, toolchain))
+}
+
+/// The store, and the folder of all outputs: made before anything is looked at. Later they would change the root, which loading
+/// lists, and the first build would leave no snapshot.
+pub(crate) fn stored(
+    root: &Path,
+    cache: &Path,
+    cancelled: &AtomicBool,
+    events: &(dyn Fn(Event) + Sync),
+) -> Result<Store, BuildError> {
+    let store = execute::open_store(cache, cancelled, events)?;
+    // What cannot be made is told when the first output cannot be written.
+    let _ = make_fresh(root, OUT_FOLDER);
+    // All of them may have been made just now.
+    let _ = again::settled(root);
+    Ok(store)
 }
 
 /// Loads what a request needs, the packages of the flags it sets and of the toolchains it chooses among it; without those that

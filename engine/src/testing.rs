@@ -139,6 +139,7 @@ pub fn prepare(
     let events = &|event| events(owners.told(event));
     let root = &request.workspace.root;
     let (lock, found) = build::locked(request, options, events)?;
+    let store = build::stored(root, cache, options.cancelled, events)?;
     let mut loaded = build::load(request, (options.keep_going, options.cancelled))?;
     let toolchain = build::tools(request, &loaded, found)?;
     let selected = select::select(&loaded, request.patterns, manner.filter.as_ref())?;
@@ -153,7 +154,6 @@ pub fn prepare(
         selected.tests.into_iter().partition(|test| findings.is_empty() || analysis.providers(test).is_some());
     let tests = case::cases(&analysis, &known, manner)?;
     let plan = plan::plan(&analysis.graph, &analysis.analysed)?;
-    let store = execute::open_store(cache, options.cancelled, events)?;
     let mut state = State::load(root);
     let site = Site { lock: &lock, toolchain: &toolchain, store: &store };
     let (built, failed) =

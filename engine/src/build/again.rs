@@ -220,7 +220,7 @@ pub(crate) fn look_again(root: &Path, path: &str, before: &Known) -> Option<Know
 
 /// The stamp of what is loaded, once it can be trusted. One that cannot makes builds look again and again; waiting for the clock to tick
 /// takes less. None when the file changes all the time, or its clock goes ahead.
-fn settled(place: &Path) -> Option<Option<Stamp>> {
+pub(super) fn settled(place: &Path) -> Option<Option<Stamp>> {
     const PAUSE: Duration = Duration::from_millis(2);
     for _ in 0..20 {
         let stamp = Stamp::of(place).ok()?;

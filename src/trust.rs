@@ -50,9 +50,14 @@ impl Trust {
         Ok(trust)
     }
 
+    /// Whether it matters who signed a bundle.
+    pub fn asks(&self) -> bool {
+        !self.keys.is_empty() && !self.allow_unsigned
+    }
+
     /// Fails unless one of the signers is trusted, or nobody need be; `name` is where the bundle came from.
     pub fn require(&self, signers: &[PublicKey], name: &str) -> Result<(), CliError> {
-        if self.keys.is_empty() || self.allow_unsigned || signers.iter().any(|signer| self.keys.contains(signer)) {
+        if !self.asks() || signers.iter().any(|signer| self.keys.contains(signer)) {
             return Ok(());
         }
         let why = match signers {

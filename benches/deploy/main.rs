@@ -66,6 +66,12 @@ fn libbpf(folder: &Path) -> std::path::PathBuf {
 /// The kernel lets go of a device a moment after the last pin of its link is gone: nobody is to wait for what another removed.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Attaching ends at a tick of the timer, and so does what cleans up: rounds after pauses of whole ticks would all begin at the same
+/// part of one, which may be the best for one rival and the worst for the other. Each round begins at another.
+fn pause(round: usize) {
+    thread::sleep(PAUSE + Duration::from_micros(round as u64 * 1_300 % 8_000));
+}
+
 /// ouro in the laboratory, timed.
 fn ouro(lab: &Lab, words: &[&str]) -> Cost {
     run(Command::new(OURO).args(words).arg("--bpffs").arg(&lab.bpffs))
@@ -74,24 +80,24 @@ fn ouro(lab: &Lab, words: &[&str]) -> Cost {
 fn first_deploy(report: &mut Report, lab: &Lab, folder: &Path, rival: &Path, count: usize) {
     let chain = Chain::star(&folder.join(format!("star{count}")), count);
     let bundle = chain.bundle.to_str().expect("a plain path");
-    let ours = |_| {
-        thread::sleep(PAUSE);
+    let ours = |round| {
+        pause(round);
         let cost = ouro(lab, &["deploy", "--bundle", bundle, "--interface", NEAR]);
         ouro(lab, &["undeploy", &chain.name]);
         cost
     };
     let pins = lab.bpffs.join("rival");
-    let timed = |command: &mut Command| {
-        thread::sleep(PAUSE);
+    let timed = |round, command: &mut Command| {
+        pause(round);
         let cost = run(command);
         fs::remove_dir_all(&pins).expect("pins");
         cost
     };
-    let libbpf = |_| timed(Command::new(rival).arg(&pins).arg(NEAR).args(chain.words()));
+    let libbpf = |round| timed(round, Command::new(rival).arg(&pins).arg(NEAR).args(chain.words()));
     let [theirs, fast] = in_turns(ROUNDS, libbpf, ours);
     let work = format!("chain of {count} programs");
     report.row(&work, &fast, Some(("libbpf", &theirs)), Some(Bound::OfRival(1.0)));
-    let bpftool = |_| timed(Command::new("sh").arg("-ec").arg(chain.script(&pins, NEAR)));
+    let bpftool = |round| timed(round, Command::new("sh").arg("-ec").arg(chain.script(&pins, NEAR)));
     let [theirs, fast] = in_turns(FEW_ROUNDS, bpftool, ours);
     report.row("", &fast, Some(("bpftool", &theirs)), Some(Bound::OfRival(0.2)));
 }

@@ -104,11 +104,14 @@ fn parse_manifest(text: &[u8]) -> Result<Manifest, BundleError> {
         format: u32,
     }
     let malformed = |error: serde_json::Error| BundleError::Malformed(format!("manifest.json: {error}"));
-    let version: Version = serde_json::from_slice(text).map_err(malformed)?;
-    if version.format != FORMAT {
-        return Err(BundleError::Format(version.format));
+    match serde_json::from_slice::<Manifest>(text) {
+        Ok(manifest) if manifest.format == FORMAT => Ok(manifest),
+        // Another format may look like anything.
+        known => match serde_json::from_slice::<Version>(text).map_err(malformed)? {
+            Version { format: FORMAT } => known.map_err(malformed),
+            Version { format } => Err(BundleError::Format(format)),
+        },
     }
-    serde_json::from_slice(text).map_err(malformed)
 }
 
 /// What is wrong with an archive. Not in the reader's words: they hold what stands in the file, which may be anything.

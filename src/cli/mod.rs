@@ -46,7 +46,7 @@ const EXCLUDE: &str = "\u{1}";
 
 /// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them, and
 /// behind `--` there are none.
-pub fn arguments() -> impl Iterator<Item = OsString> {
+fn arguments() -> impl Iterator<Item = OsString> {
     let mut flags_over = false;
     std::env::args_os().map(move |argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
         _ if flags_over => argument,
@@ -57,6 +57,31 @@ pub fn arguments() -> impl Iterator<Item = OsString> {
         Some(rest) if rest.starts_with(['/', ':', '@', '.']) => format!("{EXCLUDE}{rest}").into(),
         _ => argument,
     })
+}
+
+/// What the command line says. Ends the process where that is nothing, or the wish for help.
+pub fn parse() -> Cli {
+    let arguments: Vec<OsString> = arguments().collect();
+    deploy_alone(&arguments).unwrap_or_else(|| Cli::parse_from(&arguments))
+}
+
+/// `ouro deploy`, where all it says is right, without a word of the other commands: they would all be told what applies to every command,
+/// which takes as long as the kernel to verify ten programs.
+fn deploy_alone(arguments: &[OsString]) -> Option<Cli> {
+    let [program, command, rest @ ..] = arguments else { return None };
+    if command != "deploy" {
+        return None;
+    }
+    let DeployAlone { global, deploy } = DeployAlone::try_parse_from(std::iter::once(program).chain(rest)).ok()?;
+    Some(Cli { global, command: Command::Deploy(deploy) })
+}
+
+#[derive(Debug, Parser)]
+struct DeployAlone {
+    #[command(flatten)]
+    global: Global,
+    #[command(flatten)]
+    deploy: Deploy,
 }
 
 /// Takes the disguise off again.
@@ -162,4 +187,35 @@ pub enum Command {
     Detach(Detach),
     /// Build an executable (`sh_binary`, a test) and run it; of a chain: deploy, show the counts as they change, undeploy on Ctrl-C.
     Run(Run),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deploy_is_read_as_among_all_commands() {
+        let lines = [
+            "deploy //fw:chain",
+            "deploy --bundle a.bundle --interface eth0 --bpffs /x -v --set a=1 --set b.c=2",
+            "deploy -C folder --color never --plan //fw:chain --confirm 30",
+            "deploy --dry-run --message-format json --quiet -- //fw:chain",
+        ];
+        for line in lines {
+            let words: Vec<OsString> = format!("ouro {line}").split(' ').map(OsString::from).collect();
+            let (alone, among) = (deploy_alone(&words).expect(line), Cli::try_parse_from(&words).expect(line));
+            assert_eq!(format!("{alone:?}"), format!("{among:?}"));
+        }
+    }
+
+    /// All that is told of it then is told by the whole command line.
+    #[test]
+    fn what_is_wrong_or_asks_for_help_is_left_to_all_commands() {
+        for line in
+            ["deploy --help", "deploy --version", "deploy --dry-run --plan x", "deploy -q -v x", "-v deploy x", "status", ""]
+        {
+            let words: Vec<OsString> = format!("ouro {line}").split_whitespace().map(OsString::from).collect();
+            assert!(deploy_alone(&words).is_none(), "{line}");
+        }
+    }
 }

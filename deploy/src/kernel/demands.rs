@@ -14,7 +14,7 @@ use crate::object::{Extern, ExternKind, Object, Reason};
 /// What these objects name.
 pub(crate) fn of_objects<'a>(objects: impl IntoIterator<Item = &'a [u8]>) -> BTreeSet<Right> {
     let types = KernelTypes::default();
-    let externs = objects.into_iter().filter_map(|bytes| Object::read(bytes).ok()).flat_map(|object| object.externs);
+    let externs = objects.into_iter().filter_map(|bytes| Object::externs(bytes).ok()).flatten();
     externs.filter_map(|wanted| of_extern(&types, &wanted)).collect()
 }
 

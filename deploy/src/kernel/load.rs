@@ -21,6 +21,9 @@ use crate::Error;
 use crate::object::Reason;
 use crate::rejection::{Rejection, is_statistic};
 
+/// Descriptors of a process that has loaded nothing.
+const OTHER_DESCRIPTORS: usize = 32;
+
 /// How objects are loaded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LoadOptions {
@@ -125,6 +128,8 @@ impl<'a> Loader<'a> {
     pub(crate) fn load_all(&mut self, requests: &[Request<'a>]) -> Vec<Result<Loaded, Error>> {
         let (extensions, others): (Vec<_>, Vec<_>) =
             requests.iter().enumerate().partition(|(_, request)| request.replaces.is_some());
+        // A program, the types of its object, and a map or two.
+        sys::reserve_descriptors(OTHER_DESCRIPTORS + 4 * requests.len());
         let mut results = self.load_wave(&others);
         results.extend(self.load_wave(&extensions));
         results.sort_by_key(|(number, _)| *number);

@@ -31,10 +31,10 @@ fn exchange(message: u16, flags: u16, body: &[u8]) -> io::Result<Vec<Vec<u8>>> {
     sys::send(socket.as_fd(), &encode(message, flags, body))?;
     let mut bodies = Vec::new();
     // The kernel never sends more in one piece than 32 KiB, unless asked by a larger buffer.
-    let mut buffer = vec![0; 64 << 10];
+    let mut buffer = Vec::with_capacity(64 << 10);
     loop {
-        let length = sys::receive(socket.as_fd(), &mut buffer)?;
-        if take(&buffer[..length], &mut bodies)? {
+        sys::receive(socket.as_fd(), &mut buffer)?;
+        if take(&buffer, &mut bodies)? {
             return Ok(bodies);
         }
     }

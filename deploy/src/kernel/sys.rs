@@ -293,6 +293,33 @@ pub(super) fn lift_memory_limit() {
     }
 }
 
+/// Has the process's table of descriptors room for this many at least. A table that is full is made twice as large, and where threads
+/// share it, each time waits for all CPUs (`expand_fdtable` of fs/file.c): 10 ms. Without more room everything works as well.
+pub(super) fn reserve_descriptors(count: usize) {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel fills the structure, and the other calls give new file descriptors that nobody else has.
+    unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        let count = i32::try_from(limit.rlim_cur.saturating_sub(1).min(count as u64)).unwrap_or(i32::MAX);
+        let first = libc::eventfd(0, libc::EFD_CLOEXEC);
+        let last = libc::fcntl(first, libc::F_DUPFD_CLOEXEC, count);
+        [first, last].into_iter().filter(|fd| *fd >= 0).for_each(|fd| drop(OwnedFd::from_raw_fd(fd)));
+    }
+}
+
+/// The CPUs that this process may run on. A share of their time that bounds it, too, bounds how long it takes, whatever threads there
+/// are, and takes as long to be found out as a program to be verified.
+pub(super) fn cores() -> usize {
+    let mut set = std::mem::MaybeUninit::<libc::cpu_set_t>::zeroed();
+    // SAFETY: the kernel fills the set within its size, which is valid when zero as well. More CPUs than a set has are an error.
+    unsafe {
+        match libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), set.as_mut_ptr()) {
+            0 => usize::try_from(libc::CPU_COUNT(set.assume_init_ref())).unwrap_or(1),
+            _ => std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
 /// How long the machine has been up, sleep included.
 pub(super) fn uptime() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -341,10 +368,15 @@ pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
-    // SAFETY: the kernel writes into `buffer` within its length.
-    let received = unsafe { libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-    usize::try_from(received).map_err(|_| io::Error::last_os_error())
+/// Has `buffer` hold what comes next, as far as it has room: memory that nothing comes to is never touched.
+pub(super) fn receive(socket: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.clear();
+    // SAFETY: the kernel writes into `buffer` within its capacity, and says how much of it.
+    unsafe {
+        let received = libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.capacity(), 0);
+        buffer.set_len(usize::try_from(received).map_err(|_| io::Error::last_os_error())?);
+    }
+    Ok(())
 }
 
 /// Loads `return 0` as a program of this type, for this attach type and this type of the kernel's BTF (0 for none).
@@ -389,6 +421,20 @@ pub(super) fn limit_capabilities(keep: u64) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Programs that were loaded on two cores waited twice for all CPUs, when 64 and 128 descriptors were open.
+    #[test]
+    fn there_is_room_for_descriptors_at_once() {
+        let room = || {
+            let facts = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = facts.lines().find_map(|line| line.strip_prefix("FDSize:")).unwrap();
+            line.trim().parse::<usize>().unwrap()
+        };
+        let before = room();
+        reserve_descriptors(before + 50);
+        assert!(room() >= before + 50, "{} after {before}", room());
+        assert!(cores() > 0);
+    }
 
     /// The soft limit stayed at 64 KB, and the first map of a process with few rights was refused before kernel 5.11.
     #[test]

@@ -126,19 +126,24 @@ fn text(log: &[u8]) -> String {
 /// Does `work` on all cores for what `items` gives; the results are in order. This thread takes the items, and works, too, when
 /// there are no more.
 pub(super) fn on_all_cores<I: Send, T: Send>(items: impl ExactSizeIterator<Item = I>, work: impl Fn(I) -> T + Sync) -> Vec<T> {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let helpers = cores.min(items.len()).saturating_sub(1);
+    let helpers = sys::cores().min(items.len()).saturating_sub(1);
     let (sender, receiver) = mpsc::channel::<(usize, I)>();
-    let receiver = Mutex::new(receiver);
+    let (receiver, done) = (Mutex::new(receiver), Mutex::new(Vec::with_capacity(items.len())));
     let next = || receiver.lock().ok()?.recv().ok();
-    let worker = || std::iter::from_fn(next).map(|(number, item)| (number, work(item))).collect::<Vec<_>>();
-    let mut done = thread::scope(|scope| {
-        let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(worker)).collect();
+    let worker = || {
+        for (number, item) in std::iter::from_fn(next) {
+            let result = work(item);
+            done.lock().expect("BUG: nobody panics with it").push((number, result));
+        }
+    };
+    // Waits for what helpers do, and not until each of them is gone.
+    thread::scope(|scope| {
+        (0..helpers).for_each(|_| drop(scope.spawn(worker)));
         items.enumerate().for_each(|item| sender.send(item).expect("BUG: the receiver is there"));
         drop(sender);
-        let own = worker();
-        helpers.into_iter().flat_map(|helper| helper.join().expect("BUG: loading does not panic")).chain(own).collect::<Vec<_>>()
+        worker();
     });
+    let mut done = done.into_inner().expect("BUG: nobody panics with it");
     done.sort_by_key(|(number, _)| *number);
     done.into_iter().map(|(_, result)| result).collect()
 }

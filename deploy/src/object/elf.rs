@@ -46,6 +46,13 @@ pub(super) struct Symbol<'a> {
     pub(super) is_hidden: bool,
 }
 
+impl Symbol<'_> {
+    /// Whether somebody else is to define it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.section.is_none() && !self.name.is_empty() && !self.is_local
+    }
+}
+
 /// The instructions of a section, and the symbols that they refer to.
 pub(super) struct Code {
     pub(super) insns: Vec<Insn>,
@@ -82,6 +89,11 @@ impl<'a> Elf<'a> {
 }
 
 type File<'a> = ElfFile64<'a, NativeEndian>;
+
+/// Whether a file defines all that its code may refer to.
+pub(super) fn is_closed(bytes: &[u8]) -> Result<bool, Reason> {
+    Ok(!symbols(&parse(bytes)?)?.iter().any(Symbol::is_wanted))
+}
 
 fn parse(bytes: &[u8]) -> Result<File<'_>, Reason> {
     if !bytes.starts_with(b"\x7fELF") {

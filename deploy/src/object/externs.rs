@@ -60,7 +60,7 @@ pub(super) fn read(elf: &Elf<'_>, types: Option<&Btf>) -> Result<Vec<Extern>, Re
     let mut externs: Vec<Extern> = elf
         .symbols
         .iter()
-        .filter(|symbol| symbol.section.is_none() && !symbol.name.is_empty() && !symbol.is_local)
+        .filter(|symbol| symbol.is_wanted())
         .map(|symbol| Extern { name: symbol.name.to_owned(), is_weak: symbol.is_weak, kind: ExternKind::Unknown })
         .collect();
     externs.sort_by(|a, b| a.name.cmp(&b.name));

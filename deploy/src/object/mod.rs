@@ -100,6 +100,11 @@ impl Object {
         Ok(object)
     }
 
+    /// What an object file wants of the kernel. Most want nothing, and of them nothing else is looked at.
+    pub(crate) fn externs(bytes: &[u8]) -> Result<Vec<Extern>, Reason> {
+        if elf::is_closed(bytes)? { Ok(Vec::new()) } else { Object::read(bytes).map(|object| object.externs) }
+    }
+
     /// The functions the kernel can be asked to run, in the order of the file.
     pub(crate) fn programs(&self) -> impl Iterator<Item = &Function> {
         self.functions.iter().filter(|function| function.is_program())

@@ -28,7 +28,7 @@ mod tail;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::ops::{BitOr, Range};
+use std::ops::{BitOr, ControlFlow, Range};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -268,8 +268,8 @@ impl Snapshot {
     }
 
     /// The files that no longer have their stamps, and those whose stamps tell nothing. Some are told as soon as they are found, to
-    /// whoever can do something meanwhile.
-    pub fn differing(&self, root: &Path, threads: usize, found: &mut dyn FnMut(FileId)) -> Vec<FileId> {
+    /// whoever can do something meanwhile; with a break the others' threads do the rest, so that there is a core for that.
+    pub fn differing(&self, root: &Path, threads: usize, found: &mut dyn FnMut(FileId) -> ControlFlow<()>) -> Vec<FileId> {
         self.files.differing(root, threads, found)
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of actions: those are read only when all files have been looked at.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use ouro_rules::Tool;
@@ -27,9 +28,11 @@ impl Guess {
         Guess { tries: if may_wait { Guess::TRIES } else { 0 }, ahead: None }
     }
 
-    /// Starts the compiler for the first file that has other bytes, if only compilers read it.
-    pub(super) fn saw(&mut self, file: FileId, snapshot: &Snapshot, memory: &Memory, root: &Path) {
-        let Some(before) = snapshot.known(file).filter(|before| self.tries > 0 && is_source(before)) else { return };
+    /// Starts the compiler for the first file that has other bytes, if only compilers read it; and leaves it a core.
+    pub(super) fn saw(&mut self, file: FileId, snapshot: &Snapshot, memory: &Memory, root: &Path) -> ControlFlow<()> {
+        let Some(before) = snapshot.known(file).filter(|before| self.tries > 0 && is_source(before)) else {
+            return ControlFlow::Continue(());
+        };
         self.tries -= 1;
         let now = snapshot.path(file).and_then(|path| look_again(root, &path, &before));
         if now.is_some_and(|now| now.stamp.is_some() && !is_same(&before, &now)) {
@@ -37,6 +40,7 @@ impl Guess {
             let clang = memory.toolchain.tool(&Tool::Clang).ok();
             self.ahead = clang.and_then(|clang| HeadStart::new(&clang.path, root));
         }
+        if self.ahead.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 

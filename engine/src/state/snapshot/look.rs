@@ -5,7 +5,7 @@
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::mem::MaybeUninit;
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -25,7 +25,7 @@ const SHARE: usize = 64;
 const NONE: usize = usize::MAX;
 
 impl Files {
-    pub(super) fn differing(&self, root: &Path, threads: usize, tell: &mut dyn FnMut(FileId)) -> Vec<FileId> {
+    pub(super) fn differing(&self, root: &Path, threads: usize, tell: &mut dyn FnMut(FileId) -> ControlFlow<()>) -> Vec<FileId> {
         let count = self.base_len();
         let all = || (0..self.len()).map(|file| FileId(file as u32)).collect();
         let Ok(root) = fs::File::open(root).map(OwnedFd::from) else { return all() };
@@ -48,8 +48,11 @@ impl Files {
                 let found = look(share);
                 let elsewhere = found_elsewhere.swap(NONE, Relaxed);
                 let elsewhere = Some(FileId(elsewhere as u32)).filter(|_| elsewhere != NONE);
-                found.iter().copied().chain(elsewhere).for_each(&mut *tell);
+                let told = found.iter().copied().chain(elsewhere).try_for_each(&mut *tell);
                 own.extend(found);
+                if told.is_break() && !others.is_empty() {
+                    break;
+                }
             }
             let others = others.into_iter().map(|other| other.join().expect("BUG: looking does not panic"));
             [own].into_iter().chain(others).flatten().collect::<Vec<_>>()

@@ -9,12 +9,13 @@ use std::io::{self, Seek};
 use std::os::fd::FromRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::orphans::{self, Orphans};
 use super::spawn::{Command, Surroundings};
-use super::warm::{HeadStart, Warm, Warmth};
+use super::warm::{Copy, Foretold, HeadStart, Warm, Warmth};
 
 /// What is watched and does not end when asked kindly is killed after this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -30,6 +31,10 @@ pub(super) struct Processes {
     groups: Mutex<BTreeMap<libc::pid_t, bool>>,
     warm: Warm,
     orphans: Orphans,
+    /// How many were run.
+    runs: AtomicUsize,
+    /// One that has ended as far as it can tell, and that the kernel still takes apart.
+    leaving: Mutex<Option<libc::pid_t>>,
 }
 
 /// How a process is started.
@@ -64,7 +69,7 @@ impl Processes {
     }
 
     fn with(warm: Warm, orphans: Orphans) -> Processes {
-        Processes { groups: Mutex::default(), warm, orphans }
+        Processes { groups: Mutex::default(), warm, orphans, runs: AtomicUsize::new(0), leaving: Mutex::default() }
     }
 
     /// Runs a command to its end, and does something else while it runs.
@@ -74,16 +79,17 @@ impl Processes {
             Start::Plain => None,
             Start::Warm => self.warm.spawn(command, &printed),
         };
+        self.runs.fetch_add(1, Ordering::Relaxed);
         match copy {
-            Some(group) => self.believe(self.wait(group, printed, meanwhile)?, command),
+            Some(copy) => self.believe(self.wait(copy, printed, meanwhile)?, command),
             None => self.run_plain(command, printed, meanwhile),
         }
     }
 
     fn run_plain(&self, command: &Command, printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         let nothing = File::open("/dev/null")?;
-        let group = command.spawn(&Surroundings { input: &nothing, output: &printed, kept: None })?;
-        self.wait(group, printed, meanwhile)
+        let process = command.spawn(&Surroundings { input: &nothing, output: &printed, kept: None })?;
+        self.wait(Copy { process, end: None }, printed, meanwhile)
     }
 
     /// The end of a copy, if it is a usual one: a crash may be the copy's own, and so may what compilers make of crashes.
@@ -99,14 +105,29 @@ impl Processes {
     }
 
     /// Waits for the end of a process of ours that leads a group.
-    fn wait(&self, group: libc::pid_t, mut printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
+    fn wait(&self, Copy { process: group, end }: Copy, mut printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         self.groups().insert(group, false);
         meanwhile();
+        if end.and_then(Foretold::code) == Some(0) && self.leaves(group) {
+            return Ok(Ended { status: ExitStatus::from_raw(0), printed: contents(&mut printed)?, stopped: false });
+        }
         let waited = wait_without_reaping(group);
         // Until it is reaped its number is not given to another process: nobody else can be hit by `stop`.
         let stopped = self.groups().remove(&group).unwrap_or(false);
         let status = waited.and_then(|()| end_group(group))?;
         Ok(Ended { status, printed: contents(&mut printed)?, stopped })
+    }
+
+    /// Waits no longer for a process that told that it ends well; false when it was told to stop.
+    fn leaves(&self, group: libc::pid_t) -> bool {
+        let mut groups = self.groups();
+        let leaves = groups.get(&group) == Some(&false);
+        if leaves {
+            groups.remove(&group);
+            signal(group, libc::SIGKILL);
+            *self.leaving.lock().unwrap_or_else(PoisonError::into_inner) = Some(group);
+        }
+        leaves
     }
 
     /// Looks after warm programs. To be called again and again, on a thread that outlives all that run processes.
@@ -123,6 +144,15 @@ impl Processes {
     /// have written until now.
     pub(super) fn finish(self) -> bool {
         drop(self.warm);
+        let leaving = self.leaving.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(group) = leaving {
+            let end = move || end_group(group).is_ok();
+            // Where it was alone nobody left anything behind, and nobody waits for its memory.
+            if self.runs.into_inner() == 1 && std::thread::Builder::new().spawn(end).is_ok() {
+                return false;
+            }
+            end();
+        }
         self.orphans.end()
     }
 

@@ -17,6 +17,7 @@ pub(crate) use self::ahead::HeadStart;
 
 use self::ahead::Waiting;
 use self::library::Library;
+pub(super) use self::server::Foretold;
 use self::server::{Server, Serves, Starting};
 use super::key::FIXED_ENVIRONMENT;
 use super::spawn::Command;
@@ -48,6 +49,14 @@ pub(super) struct Warm {
     runs: AtomicUsize,
 }
 
+/// A process that was linked before it was wanted.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) process: libc::pid_t,
+    /// Who tells of its end before the kernel does, if anybody.
+    pub(super) end: Option<Foretold>,
+}
+
 /// What can be told of warm programs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Warmth {
@@ -76,18 +85,18 @@ impl Warm {
     }
 
     /// Starts a copy of the command's program, as [`Command::spawn`] starts the program; nothing when it is not warm.
-    pub(super) fn spawn(&self, command: &Command, output: &File) -> Option<libc::pid_t> {
+    pub(super) fn spawn(&self, command: &Command, output: &File) -> Option<Copy> {
         let words: Vec<u8> = command.arguments().iter().flat_map(|word| word.as_bytes_with_nul()).copied().collect();
         if !command.walls().keep_in_a_copy() || words.len() > LONGEST {
             return None;
         }
         let server = self.server(command);
-        let process = match self.waiting(command) {
+        let copy = match self.waiting(command) {
             Some(waiting) => waiting.become_process(command, &words, output)?,
-            None => server?.run(&words, output, command.walls().ruleset()).ok()?,
+            None => Copy { process: server?.run(&words, output, command.walls().ruleset()).ok()?, end: None },
         };
         self.runs.fetch_add(1, Ordering::Relaxed);
-        Some(process)
+        Some(copy)
     }
 
     /// What was started ahead, if for such a command; whoever comes first takes it.

@@ -5,8 +5,8 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::Library;
 use super::server::{Serves, Starting};
+use super::{Copy, Library};
 use crate::execute::key::FIXED_ENVIRONMENT;
 use crate::execute::orphans::Orphans;
 use crate::execute::spawn::Command;
@@ -45,8 +45,9 @@ impl Waiting {
     }
 
     /// Becomes the process of this command; nothing when it did not come so far.
-    pub(super) fn become_process(self, command: &Command, words: &[u8], output: &File) -> Option<libc::pid_t> {
+    pub(super) fn become_process(self, command: &Command, words: &[u8], output: &File) -> Option<Copy> {
         let server = self.starting.finish(self.like.program()).ok()?;
-        server.run_once(words, output, command.walls().ruleset()).ok()
+        let (process, end) = server.run_once(words, output, command.walls().ruleset()).ok()?;
+        Some(Copy { process, end: Some(end) })
     }
 }

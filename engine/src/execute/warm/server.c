@@ -10,18 +10,21 @@
  *              error, and perhaps a second one, of a Landlock ruleset that the copy must obey
  *   answer     two i32: the number of the process, or 0 and why there is none
  *
- * One that is to serve a single command becomes that command itself: it makes no copy, and gives no answer.
+ * One that is to serve a single command becomes that command itself: it makes no copy, and its answer is one i32, the exit code,
+ * when it has nothing more to do than to give its memory back. That takes the kernel some milliseconds, and nobody need wait for them.
  *
  * Environment, working directory, standard input, signals and limits are those the server was started with.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <link.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -198,6 +201,24 @@ static int run(ssize_t size, const int files[2], pid_t parent)
 	return program(count, arguments, environ);
 }
 
+/* Who is to be told of this process's end; and how it ends. */
+static struct { int socket; pid_t of; int32_t code; } end = { .socket = -1 };
+
+static void remember_code(int code, void *unused)
+{
+	(void)unused;
+	end.code = code;
+}
+
+/* Runs behind all handlers that a program has registered. Its children have them, too. */
+__attribute__((destructor)) static void tell_end(void)
+{
+	if (end.socket < 0 || end.of != getpid())
+		return;
+	fflush(NULL);
+	send(end.socket, &end.code, sizeof end.code, MSG_NOSIGNAL);
+}
+
 static int greet(int socket)
 {
 	struct stat self;
@@ -214,7 +235,13 @@ static int serve_once(int socket)
 	ssize_t size = greet(socket) ? receive(socket, files) : -1;
 	if (size <= 0)
 		kill(getpid(), SIGKILL);
-	close(socket);
+	/* Where another program takes this one's place, or it ends in another way, the other side learns of that alone. */
+	if (fcntl(socket, F_SETFD, FD_CLOEXEC) == 0 && on_exit(remember_code, NULL) == 0) {
+		end.socket = socket;
+		end.of = getpid();
+	} else {
+		close(socket);
+	}
 	return run(size, files, parent);
 }
 

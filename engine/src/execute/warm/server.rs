@@ -127,17 +127,34 @@ impl Server {
         process
     }
 
-    /// The same of one that serves once, and is the process itself.
-    pub(super) fn run_once(self, arguments: &[u8], output: &File, ruleset: Option<BorrowedFd<'_>>) -> io::Result<libc::pid_t> {
+    /// The same of one that serves once, and is the process itself. Who holds its end is told before the kernel has taken it apart.
+    pub(super) fn run_once(
+        self,
+        arguments: &[u8],
+        output: &File,
+        ruleset: Option<BorrowedFd<'_>>,
+    ) -> io::Result<(libc::pid_t, Foretold)> {
         let connection = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Connection { socket, process } = connection.ok_or(io::ErrorKind::NotConnected)?;
         send(&socket, arguments, output, ruleset)?;
-        Ok(process.into_number())
+        Ok((process.into_number(), Foretold(socket)))
     }
 
     /// Whether it failed us. One that is being asked has not yet.
     pub(super) fn has_ended(&self) -> bool {
         self.0.try_lock().is_ok_and(|connection| connection.is_none())
+    }
+}
+
+/// The end of a process, as it tells of it itself.
+#[derive(Debug)]
+pub(in crate::execute) struct Foretold(UnixDatagram);
+
+impl Foretold {
+    /// Waits until the process is about to end, and tells its exit code; nothing when it ended, or went on, in another way.
+    pub(in crate::execute) fn code(self) -> Option<i32> {
+        self.0.set_read_timeout(None).ok()?;
+        packet::receive::<4>(&self.0).ok().map(i32::from_ne_bytes)
     }
 }
 

@@ -115,9 +115,36 @@ fn so_does_one_that_was_started_ahead() {
     for script in SCRIPTS {
         let bench = Bench::ahead("/bin/sh");
         let arguments = ["-c", script, "zero", "", "a b", "\u{e9}"];
+        let (mut ahead, plain) = (bench.copy(&arguments), bench.run(Start::Plain, &arguments));
+        // It tells of its end by one.
+        ahead.1 = ahead.1.lines().filter(|line| !line.contains("socket:")).map(|line| format!("{line}\n")).collect();
+        assert_eq!(ahead, plain, "{script}");
+    }
+}
+
+/// What its children do on their way out is not its own end, and what it writes there is not lost.
+#[test]
+fn what_was_started_ahead_tells_of_its_own_end() {
+    let folder = TempDir::new().unwrap();
+    let [source, program] = ["source.c", "program"].map(|name| folder.path().join(name));
+    let text = "#include <stdio.h>\n#include <stdlib.h>\n#include <sys/wait.h>\n#include <unistd.h>\n\
+        static void late(void) { puts(\"late\"); }\n\
+        int main(int count, char **words) { atexit(late); if (fork() == 0) exit(0); wait(0); puts(\"in time\");\n\
+        if (words[2]) execl(\"/bin/sh\", \"sh\", \"-c\", words[2], NULL); exit(atoi(words[1])); }\n";
+    fs::write(&source, text).unwrap();
+    assert!(std::process::Command::new("cc").arg(&source).arg("-o").arg(&program).status().unwrap().success());
+    let program = program.to_str().unwrap();
+    for arguments in [&["0"][..], &["3"], &["0", "sleep 0.1; echo another; exit 5"]] {
+        let bench = Bench::ahead(program);
         let waiting = bench.server();
-        assert_eq!(bench.copy(&arguments), bench.run(Start::Plain, &arguments), "{script}");
-        assert!(!Path::new(&format!("/proc/{waiting}")).exists(), "it was the process");
+        let ahead = bench.copy(arguments);
+        assert_eq!(ahead, Bench::new(program).run(Start::Plain, arguments));
+        assert!(!bench.processes.finish());
+        let start = Instant::now();
+        while Path::new(&format!("/proc/{waiting}")).exists() {
+            assert!(start.elapsed() < Duration::from_secs(10), "nobody waits for it");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -125,9 +125,10 @@ pub struct What {
     /// Deploy this bundle instead; needs no workspace.
     #[arg(long, value_name = "FILE", conflicts_with = "chain")]
     pub bundle: Option<PathBuf>,
-    /// Attach to this device instead of the one in the BUILD file.
+    /// Attach to this device instead of the one in the BUILD file; may be repeated. The next deploy without it is refused if it would
+    /// leave the device.
     #[arg(long, value_name = "DEVICE")]
-    pub interface: Option<String>,
+    pub interface: Vec<String>,
     /// Sign what was built with this private key, where bundles must be signed; may be repeated.
     #[arg(long, value_name = "KEY", conflicts_with = "bundle")]
     pub sign: Vec<PathBuf>,
@@ -299,9 +300,9 @@ pub struct Attach {
     /// The device.
     #[arg(long, value_name = "DEVICE")]
     pub interface: String,
-    /// For XDP: where in the receive path.
-    #[arg(long, short, value_enum, default_value_t = Mode::Native)]
-    pub mode: Mode,
+    /// For XDP: where in the receive path; by default where the chain is attached already, else in the driver.
+    #[arg(long, short, value_enum)]
+    pub mode: Option<Mode>,
     /// For traffic control: which way packets go.
     #[arg(long, value_enum, default_value_t = Direction::Ingress)]
     pub direction: Direction,

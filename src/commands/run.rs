@@ -42,7 +42,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     // Undeploying takes them, too.
     ouro_deploy::limit_to_deploy(&bpffs, &bundle, &Options::default(), false).map_err(failure)?;
     let plan = deploy(session, &bpffs, &bundle, &Options::default(), false)?;
-    tell(session, &bundle, &plan);
+    tell(session, &bundle, args.place.netns.as_deref(), &plan);
     session.output.status("press Ctrl-C to undeploy\n");
     let followed = follow(session, &bpffs, name, &args.place);
     // Whatever ended the following, nothing is left behind.

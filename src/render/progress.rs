@@ -159,10 +159,17 @@ impl<'a> Progress<'a> {
             state.counts.failed += 1;
         });
         let failed = paint(self.output.settings().err.color, Ink::Red, "failed");
-        self.output.say(&format!("{name} {failed}\n{}", whole_lines(output)));
+        let json = self.output.settings().json;
+        // People read from above: what is told with a remedy comes first, and what the tool says of the same not at all.
+        let said = if json { output.to_owned() } else { compiler::without(output, findings) };
+        let (before, after) = if json { (said.as_str(), "") } else { ("", said.as_str()) };
+        self.output.say(&format!("{name} {failed}\n{}", whole_lines(before)));
         self.printed(output);
         // Standard output can only be closed; the build's own result says what to do then.
         let _ = self.output.findings(findings, self.sources);
+        if !after.is_empty() {
+            self.output.say(&whole_lines(after));
+        }
     }
 
     /// What an action does and for whom; for which configuration, when there are several.

@@ -24,6 +24,9 @@ fn a_jump_or_map_that_is_not_listed_is_told_with_what_to_add() {
         ("lib/BUILD.ouro", "bpf_map(name = \"stats\", type = \"array\", max_entries = 1)\n"),
     ]);
     let said = workspace.fails(1, &["build", "//fw:first"]);
+    assert!(!said.err.contains("<scratch space>") && !said.err.contains("ouro_no_such_jump"), "{}", said.err);
+    let order = ["names `second`", "undeclared identifier 'other'"].map(|words| said.err.find(words).unwrap());
+    assert!(order.is_sorted(), "what has a remedy comes first: {}", said.err);
     said.says("`//fw:first` names `second`, which is not among its `jumps`").says("add `\":second\"` to `jumps` of `//fw:first`");
     said.says("`//fw:first` names `stats`, which is not among its `maps`");
     said.says("add `\"//lib:stats\"` to `maps` of `//fw:first`, and `//fw:__pkg__` to `visibility` of `//lib:stats`");
@@ -85,6 +88,12 @@ fn near_mistakes_are_told_with_what_was_meant() {
     let fails = |arguments: &[&str]| workspace.fails(2, arguments);
     fails(&["build", "--platform", "foo"]).says("`x86` (`x86_64`)").says("`arm64` (`aarch64`)");
     fails(&["build", "//fw:nope"]).says("the package has `p1`, `texts`");
+    fails(&["build", ":limits"]).says("did you mean `//lib:limits`?");
+    fails(&["build", "//...:all"]).says("write `//...`, which selects their targets");
+    fails(&["build", "//fw:texts.bundle"]).says("if an output of `//fw:texts` is meant, name that target");
+    fails(&["deploy", "fw/p1.bundle"]).says("there is no such file; give one with `--bundle FILE`");
+    workspace.write("fw/p1.bundle", "");
+    fails(&["plan", "fw/p1.bundle"]).says("give the file with `--bundle fw/p1.bundle`");
     fails(&["build", "//fw:p1.c"]).says("name the target that uses it: `//fw:p1` or `//fw:texts`");
     fails(&["build", "fw/p1.c"]).says("no package `//fw/p1.c`: it is a file").says("ouro query 'owner(fw/p1.c)'");
     fails(&["query", "lib/limts.h"]).says("did you mean the file `lib/limits.h`?");

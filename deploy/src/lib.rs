@@ -58,7 +58,7 @@ pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use resolve::resolve;
-pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities};
+pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities, require_all_capabilities};
 pub use root::Root;
 pub use status::{
     Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, deployed, status,

@@ -208,9 +208,25 @@ pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
 pub fn bytes(session: &Session, what: &What) -> Result<(Vec<u8>, String), CliError> {
     match (&what.bundle, &what.chain) {
         (Some(file), _) => Ok((bundle::from_file(file)?, file.display().to_string())),
-        (None, Some(chain)) => Ok((built(session, chain, &what.how)?, chain.clone())),
+        (None, Some(chain)) => {
+            require_label(chain)?;
+            Ok((built(session, chain, &what.how)?, chain.clone()))
+        }
         (None, None) => Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
     }
+}
+
+/// Whoever has a bundle's file needs a flag.
+fn require_label(chain: &str) -> Result<(), CliError> {
+    let path = Path::new(chain);
+    if chain.starts_with("//") || chain.contains(':') || path.extension().is_none_or(|ending| ending != "bundle") {
+        return Ok(());
+    }
+    let error = CliError::new(Kind::Usage, format!("`{chain}` is a bundle's file, and no label of a chain"));
+    Err(match path.is_file() {
+        true => error.help(format!("give the file with `--bundle {chain}`")),
+        false => error.help("there is no such file; give one with `--bundle FILE`, or the label of a chain: `//package:name`"),
+    })
 }
 
 /// These bytes, signed now if the command line says so, when somebody who is trusted has signed them.

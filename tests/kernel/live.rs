@@ -36,8 +36,7 @@ fn devices_that_a_flag_named_are_left_only_when_asked_for() {
     lab(|lab| {
         let workspace = Workspace::example("01-hello-xdp");
         workspace.edit("BUILD.ouro", "\"eth0\"", "\"lo\"");
-        ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR])
-            .says("generation 1 is live at near0 (xdp generic); ");
+        ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR]).says("generation 1 is live at near0 (xdp generic); ");
         for command in ["plan", "deploy"] {
             let said = ouro(lab, &workspace, &[command, "//:hello"]);
             assert_eq!(said.code, 1, "{command}\n{}", said.err);

@@ -1,7 +1,8 @@
 //! Places that are others', elsewhere, or not there.
 
 use ouro_deploy::{
-    Attachment, Change, Conflict, Device, Error, Generation, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
+    Attachment, Change, Conflict, Device, Error, Generation, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff,
+    way_back,
 };
 use ouro_rules::bundle::Bundle;
 use ouro_rules::chain::{MAX_DEPTH, longest_run};

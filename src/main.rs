@@ -20,8 +20,6 @@ mod render;
 mod scaffold;
 mod view;
 
-use clap::Parser;
-
 use crate::cli::Cli;
 use crate::error::{CliError, Kind};
 use crate::session::Session;
@@ -32,7 +30,7 @@ static ALLOCATOR: memory::Bounded = memory::Bounded;
 fn main() {
     overflow::name_the_file();
     memory::give_back_early();
-    let cli = Cli::parse_from(cli::arguments());
+    let cli = cli::parse();
     let session = Session::new(&cli.global);
     let result = enter(&cli).and_then(|()| commands::run(cli.command, &session));
     let code = match result {

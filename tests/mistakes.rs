@@ -109,6 +109,31 @@ fn near_mistakes_are_told_with_what_was_meant() {
     workspace.fails(1, &["build", "//fw:a"]).says("this `(` is never closed").says("1 | filegroup(name = \"a\",");
 }
 
+/// Who does not know which values there are, or what a command is called here, is told.
+#[test]
+fn what_there_is_to_choose_from_is_told() {
+    let workspace = Workspace::with(&[
+        ("BUILD.ouro", "sh_test(name = \"t\", srcs = [\"t.sh\"], timeout = 1)\n"),
+        ("t.sh", ""),
+        ("lib/BUILD.ouro", "bpf_program(name = \"p\", srcs = [\"p.c\", \"p.c\"], type = \"xdp\")\n"),
+        ("lib/p.c", ""),
+    ]);
+    workspace.fails(1, &["build", "//:t"]).says("use one of `short`, `moderate`, `long`, `eternal`");
+    workspace.fails(1, &["build", "//lib:p"]).says("`//lib:p.c` is listed twice in `srcs`").says("first listed here");
+    workspace.fails(2, &["version"]).says("`ouro --version` says it");
+    workspace.fails(2, &["targets"]).says("`ouro query //...` lists them");
+    for command in ["attach", "detach"] {
+        workspace.fails(2, &[command, "fw", "veth0"]).says("name the device with `--interface veth0`");
+    }
+    workspace.fails(2, &["verfy"]).says("'verify'");
+    for command in [&["help", "rollback"][..], &["deploy", "--help"], &["help", "confirm"]] {
+        let said = workspace.ok(command).out;
+        assert!(!said.starts_with('`') && !said.starts_with("Usage"), "{said}");
+    }
+    let said = workspace.fails(2, &["build", "//none"]).err;
+    assert!(!said.ends_with("\n\n"), "{said:?}");
+}
+
 /// A network card has maps and no other memory; the deploy would be told by the verifier, without the variable's name.
 #[test]
 fn a_global_variable_of_a_chain_for_a_card_is_a_finding_of_the_build() {

@@ -9,7 +9,7 @@ use ouro_rules::configuration::KernelVersion;
 
 use super::{CONFIGURATION, Place, What, pattern};
 
-/// `ouro init`
+// `ouro init`
 #[derive(Debug, Args)]
 pub struct Init {
     /// The folder; made if missing.
@@ -17,7 +17,7 @@ pub struct Init {
     pub folder: PathBuf,
 }
 
-/// `ouro add`
+// `ouro add`
 #[derive(Debug, Args)]
 pub struct Add {
     /// The program's name, in the package of this folder or with its package: `limit`, `//fw:limit`.
@@ -30,7 +30,7 @@ pub struct Add {
     pub after: Option<String>,
 }
 
-/// `ouro build`
+// `ouro build`
 #[derive(Debug, Args)]
 pub struct Build {
     /// Target patterns: `//fw:parse`, `//fw:all`, `//fw/...`, `//...`, `:parse`; one with `-` in front takes away.
@@ -123,7 +123,7 @@ pub enum BuildMode {
     Opt,
 }
 
-/// `ouro test`
+// `ouro test`
 #[derive(Debug, Args)]
 pub struct Test {
     /// Target patterns; suites stand for their tests. All tests from this folder down when none is given.
@@ -175,7 +175,7 @@ pub enum TestOutput {
     Summary,
 }
 
-/// `ouro doctor`
+// `ouro doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Facts as JSON.
@@ -192,7 +192,7 @@ pub struct Doctor {
     pub config: ConfigFlags,
 }
 
-/// `ouro cache`
+// `ouro cache`
 #[derive(Debug, Args)]
 pub struct Cache {
     /// What to do.
@@ -223,7 +223,7 @@ pub struct CachePlace {
     pub json: bool,
 }
 
-/// `ouro cache gc`
+// `ouro cache gc`
 #[derive(Debug, Args)]
 pub struct CacheGc {
     /// How large it may be: `10GB`, `512MiB`; else `[cache] max_size` in ouro.toml, or 10GB.
@@ -237,7 +237,7 @@ pub struct CacheGc {
     pub place: CachePlace,
 }
 
-/// `ouro generate`
+// `ouro generate`
 #[derive(Debug, Args)]
 pub struct Generate {
     /// Target patterns.
@@ -248,7 +248,7 @@ pub struct Generate {
     pub config: ConfigFlags,
 }
 
-/// `ouro run`
+// `ouro run`
 #[derive(Debug, Args)]
 pub struct Run {
     /// What is run, or deployed.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{BuildFlags, pattern};
 
-/// `ouro bundle`
+// `ouro bundle`
 #[derive(Debug, Args)]
 pub struct Bundle {
     /// The chain's label; built first.
@@ -44,7 +44,7 @@ pub struct Trust {
     pub allow_unsigned: bool,
 }
 
-/// `ouro key`
+// `ouro key`
 #[derive(Debug, Args)]
 pub struct Key {
     /// What to do.
@@ -67,7 +67,7 @@ pub enum KeyCommand {
     },
 }
 
-/// `ouro verify`
+// `ouro verify`
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Target patterns; everything from this folder down when none is given. Built first.
@@ -188,7 +188,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 /// The longest trial, in seconds.
 const WEEK: u64 = 7 * 24 * 3600;
 
-/// `ouro deploy`
+// `ouro deploy`
 #[derive(Debug, Args)]
 pub struct Deploy {
     /// What is deployed.
@@ -208,7 +208,7 @@ pub struct Deploy {
     pub place: Place,
 }
 
-/// `ouro plan`
+// `ouro plan`
 #[derive(Debug, Args)]
 pub struct Plan {
     /// What would be deployed.
@@ -225,7 +225,7 @@ pub struct Plan {
     pub place: Place,
 }
 
-/// `ouro rollback` and `ouro confirm`
+// `ouro rollback` and `ouro confirm`
 #[derive(Debug, Args)]
 pub struct Named {
     /// The deployment's name, or its chain's label.
@@ -235,7 +235,7 @@ pub struct Named {
     pub place: Place,
 }
 
-/// `ouro systemd`
+// `ouro systemd`
 #[derive(Debug, Args)]
 pub struct Systemd {
     /// What is deployed.
@@ -255,7 +255,7 @@ pub struct Systemd {
     pub netns: Option<String>,
 }
 
-/// `ouro status`
+// `ouro status`
 #[derive(Debug, Args)]
 pub struct Status {
     /// One deployment's name, or its chain's label; all by default.
@@ -265,7 +265,7 @@ pub struct Status {
     pub place: Place,
 }
 
-/// `ouro hooks`
+// `ouro hooks`
 #[derive(Debug, Args)]
 pub struct Hooks {
     /// Facts as JSON.
@@ -273,7 +273,7 @@ pub struct Hooks {
     pub json: bool,
 }
 
-/// `ouro undeploy`
+// `ouro undeploy`
 #[derive(Debug, Args)]
 pub struct Undeploy {
     /// The deployment's name, or its chain's label.
@@ -292,7 +292,7 @@ pub struct Undeploy {
     pub place: Place,
 }
 
-/// `ouro attach`
+// `ouro attach`
 #[derive(Debug, Args)]
 pub struct Attach {
     /// The deployment's name, or its chain's label.
@@ -331,7 +331,7 @@ pub enum Direction {
     Egress,
 }
 
-/// `ouro detach`
+// `ouro detach`
 #[derive(Debug, Args)]
 pub struct Detach {
     /// The deployment's name, or its chain's label.

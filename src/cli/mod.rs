@@ -9,6 +9,7 @@ mod deploy;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use ask::{Affected, AffectedOutput, Aquery, AqueryOutput, Explain, Graph, GraphFormat, Query, QueryOutput};
@@ -46,7 +47,7 @@ const EXCLUDE: &str = "\u{1}";
 
 /// The command line with exclusions such as `-//fw:parse` disguised, which clap would take for flags. No flag begins like them, and
 /// behind `--` there are none.
-pub fn arguments() -> impl Iterator<Item = OsString> {
+fn arguments() -> impl Iterator<Item = OsString> {
     let mut flags_over = false;
     std::env::args_os().map(move |argument| match argument.to_str().and_then(|text| text.strip_prefix('-')) {
         _ if flags_over => argument,
@@ -57,6 +58,38 @@ pub fn arguments() -> impl Iterator<Item = OsString> {
         Some(rest) if rest.starts_with(['/', ':', '@', '.']) => format!("{EXCLUDE}{rest}").into(),
         _ => argument,
     })
+}
+
+/// What was said. One that is wrong ends the process.
+pub fn parse() -> Cli {
+    Cli::try_parse_from(arguments()).unwrap_or_else(|error| with_tip(error).exit())
+}
+
+/// What others call commands.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("version", "`ouro --version` says it"),
+    ("targets", "`ouro query //...` lists them"),
+    ("list", "`ouro query //...` lists targets, `ouro status` what is deployed"),
+];
+
+/// The error, with what was probably meant where clap cannot know.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => String::new(),
+    };
+    let (command, argument) = (word(ContextKind::InvalidSubcommand), word(ContextKind::InvalidArg));
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let tip = match ELSEWHERE.iter().find(|(word, _)| *word == command) {
+        Some((_, tip)) => (*tip).to_owned(),
+        None if usage.contains("--interface <DEVICE>") && !argument.is_empty() && !argument.starts_with('-') => {
+            format!("name the device with `--interface {argument}`")
+        }
+        None => return error,
+    };
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 /// Takes the disguise off again.

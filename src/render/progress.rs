@@ -313,7 +313,7 @@ mod tests {
         let (text, counts) = drawn(Settings::default(), &events);
         let waiting = "waiting for another ouro that works in this workspace (process 7)\n";
         let text = text.strip_prefix(waiting).unwrap();
-        assert_eq!(text, "compile //fw:parse 34 ms\ninspect //fw:block failed\nerror: undeclared jump\n\n");
+        assert_eq!(text, "compile //fw:parse 34 ms\ninspect //fw:block failed\nerror: undeclared jump\n");
         assert_eq!(counts, Counts { ran: 1, cached: 1, up_to_date: 1, failed: 1, written: 0, restored: 0 });
         let (text, _) = drawn(Settings { verbosity: Verbosity::Verbose, ..Settings::default() }, &events[4..6]);
         assert_eq!(text, "compile //fw:allow cached\ncompile //fw:limit up to date\n");

@@ -48,7 +48,7 @@ pub struct Build {
     pub how: BuildFlags,
 }
 
-/// How a build runs.
+// How a build runs.
 #[derive(Debug, Clone, Args)]
 pub struct BuildFlags {
     /// Actions run at once; the number of CPUs by default.
@@ -90,8 +90,8 @@ pub enum SandboxKind {
     Off,
 }
 
-/// What is built for. `--platform`, `--config` and `--toolchain` may be given several times: each named configuration is then built
-/// for each platform and by each toolchain, side by side.
+// What is built for. `--platform`, `--config` and `--toolchain` may be given several times: each named configuration is then built
+// for each platform and by each toolchain, side by side.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigFlags {
     /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. `ouro build` takes several.
@@ -200,7 +200,7 @@ pub struct Cache {
     pub what: CacheCommand,
 }
 
-/// What can be done with the cache.
+// What can be done with the cache.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
     /// Say how much is in it.
@@ -212,7 +212,7 @@ pub enum CacheCommand {
     Verify(CachePlace),
 }
 
-/// Which cache, and how facts are shown.
+// Which cache, and how facts are shown.
 #[derive(Debug, Args)]
 pub struct CachePlace {
     /// The folder of the action cache, as for `ouro build`.

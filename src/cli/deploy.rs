@@ -32,7 +32,7 @@ pub struct Bundle {
     pub how: BuildFlags,
 }
 
-/// Whose bundles are deployed.
+// Whose bundles are deployed.
 #[derive(Debug, Clone, Args)]
 pub struct Trust {
     /// Trust this key, too: its line `ssh-ed25519 AAAA...`, or a file of such lines; may be repeated. Others are in
@@ -52,7 +52,7 @@ pub struct Key {
     pub command: KeyCommand,
 }
 
-/// What can be done with keys.
+// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key to sign bundles with (Ed25519, in PEM), and its public half in FILE.pub, as ssh writes them.
@@ -93,7 +93,7 @@ pub struct Verify {
     pub how: BuildFlags,
 }
 
-/// Where deployments live.
+// Where deployments live.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
     /// The mounted bpffs; `[deploy] bpffs` in ouro.toml, else /sys/fs/bpf.
@@ -116,7 +116,7 @@ impl Place {
     }
 }
 
-/// What is deployed.
+// What is deployed.
 #[derive(Debug, Clone, Args)]
 pub struct What {
     /// The chain's label; built first.
@@ -143,7 +143,7 @@ pub struct What {
     pub how: BuildFlags,
 }
 
-/// How it is deployed.
+// How it is deployed.
 #[derive(Debug, Clone, Args)]
 pub struct Manner {
     /// Make a new generation even when the same bundle is live.

@@ -1,4 +1,5 @@
-//! The command line: what can be said to ouro. Doc comments here are the help.
+//! The command line: what can be said to ouro. Doc comments here are the help. What stands on what commands take are plain comments:
+//! clap would show them as what the command does.
 //!
 //! Knows nothing of what commands do.
 
@@ -195,4 +196,24 @@ pub enum Command {
     Detach(Detach),
     /// Build an executable (`sh_binary`, a test) and run it; of a chain: deploy, show the counts as they change, undeploy on Ctrl-C.
     Run(Run),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// `ouro help deploy` began with "`ouro deploy`", and `ouro help rollback` with the name of another command.
+    #[test]
+    fn help_begins_with_what_a_command_does() {
+        let listed = Cli::command();
+        let mut built = Cli::command();
+        built.build();
+        for (listed, built) in listed.get_subcommands().zip(built.get_subcommands()) {
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            assert!(about(listed).is_some(), "{}", listed.get_name());
+            assert_eq!((about(listed), built.get_long_about().map(ToString::to_string)), (about(built), None));
+        }
+    }
 }

@@ -92,6 +92,7 @@ fn near_mistakes_are_told_with_what_was_meant() {
     fails(&["build", "//...:all"]).says("write `//...`, which selects their targets");
     fails(&["build", "//fw:texts.bundle"]).says("if an output of `//fw:texts` is meant, name that target");
     fails(&["deploy", "fw/p1.bundle"]).says("there is no such file; give one with `--bundle FILE`");
+    fails(&["run", "fw/p1.bundle"]).says("there is no such file");
     workspace.write("fw/p1.bundle", "");
     fails(&["plan", "fw/p1.bundle"]).says("give the file with `--bundle fw/p1.bundle`");
     fails(&["build", "//fw:p1.c"]).says("name the target that uses it: `//fw:p1` or `//fw:texts`");

@@ -68,16 +68,17 @@ impl Rejection {
 
 /// What an error means that no line of the log explains.
 fn silent(error: &io::Error, log: &str) -> (String, Option<String>) {
-    // The verifier has been through the program.
-    let verified = !log.trim().is_empty();
+    let mut lines = log.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+    let verified = lines.peek().is_some();
     let (reason, help) = match error.raw_os_error() {
-        // The kernel refuses a table owned by programs of another kind after verifying all of the program, and prints nothing.
-        Some(libc::EINVAL) if log.contains(JUMP) => (
+        // The kernel refuses a table owned by programs of another kind after verifying all of the program, and prints nothing. Of a
+        // program that the verifier has nothing against only a whole log keeps more than how much there was to do.
+        Some(libc::EINVAL) if verified && (lines.all(is_statistic) || log.contains(JUMP)) => (
             "it cannot use the chain's jump table, which belongs to programs of another type",
             "all programs of a chain must have the same type: `xdp` and `xdp.frags` do not mix, nor `tc` and `tcx/ingress`",
         ),
         Some(libc::EINVAL) if verified => {
-            return ("the verifier has been through it, and the kernel refuses it without a word".to_owned(), None);
+            return ("the verifier's log does not say why".to_owned(), None);
         }
         Some(libc::EINVAL) => (
             "the kernel does not know its type, the place it is attached to, or a flag it is loaded with",
@@ -110,7 +111,7 @@ fn silent(error: &io::Error, log: &str) -> (String, Option<String>) {
 }
 
 /// What the verifier prints of a jump.
-const JUMP: &str = "bpf_tail_call#";
+const JUMP: &str = "call bpf_tail_call#";
 
 /// The kernel's own error, which has no text in the C library.
 const ENOTSUPP: i32 = 524;
@@ -171,16 +172,19 @@ mod tests {
 
     #[test]
     fn a_log_without_an_error_means_a_foreign_table() {
-        let found = rejection(libc::EINVAL, "0: (85) call bpf_tail_call#12\n1: (95) exit\nprocessed 5 insns (limit 1000000)\n");
-        assert!(found.reason.contains("another type"), "{found}");
-        assert_eq!(found.place, None);
+        for trace in ["", "0: (85) call bpf_tail_call#12\n1: (95) exit\n"] {
+            let found =
+                rejection(libc::EINVAL, &format!("{trace}verification time 123 usec\nprocessed 30 insns (limit 1000000)\n"));
+            assert!(found.reason.contains("another type"), "{found}");
+            assert_eq!(found.place, None);
+        }
     }
 
     /// Of a program that never jumps it was said that the jump table is not for it.
     #[test]
-    fn who_does_not_jump_is_told_nothing_of_the_jump_table() {
+    fn what_the_verifier_stopped_at_is_not_taken_for_a_foreign_table() {
         let found = rejection(libc::EINVAL, "0: (b7) r0 = 2\n1: (95) exit\nprocessed 5 insns (limit 1000000)\n");
-        assert!(found.reason.contains("without a word") && !found.to_string().contains("table"), "{found}");
+        assert!(found.reason.contains("does not say why") && !found.to_string().contains("table"), "{found}");
     }
 
     /// The reason stood behind the last instruction, in its line, and was taken for a part of it.

@@ -216,8 +216,8 @@ pub fn bytes(session: &Session, what: &What) -> Result<(Vec<u8>, String), CliErr
     }
 }
 
-/// Whoever has a bundle's file needs a flag.
-fn require_label(chain: &str) -> Result<(), CliError> {
+/// An error for a bundle's file in place of a label: whoever has one needs a flag.
+pub fn require_label(chain: &str) -> Result<(), CliError> {
     let path = Path::new(chain);
     if chain.starts_with("//") || chain.contains(':') || path.extension().is_none_or(|ending| ending != "bundle") {
         return Ok(());

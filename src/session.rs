@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use ouro_engine::state::STATE_FOLDER;
 use ouro_engine::workspace::{SETTINGS_FILE, Workspace};
 use ouro_rules::Diagnostic;
 use ouro_rules::label::{Label, Pattern, Scope};
@@ -155,10 +156,23 @@ pub fn cache_folder_of(workspace: Option<&Workspace>, flag: Option<&PathBuf>) ->
     {
         return Ok(workspace.root.join(folder));
     }
-    own_cache_folder().ok_or_else(|| {
-        CliError::new(Kind::Usage, "there is no folder for the action cache: neither `XDG_CACHE_HOME` nor `HOME` is set")
-            .help("name one with `--cache-dir DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml")
-    })
+    let of_workspace = || workspace.map(|workspace| workspace.root.join(STATE_FOLDER).join("cache"));
+    own_cache_folder().or_else(of_workspace).ok_or_else(|| CliError { kind: Kind::Usage, findings: vec![no_cache_folder()] })
+}
+
+/// The same, for a build: it is told that it shares nothing with others where the user has no folder.
+pub fn cache_folder_to_fill(session: &Session, workspace: &Workspace, flag: Option<&PathBuf>) -> Result<PathBuf, CliError> {
+    let folder = cache_folder(workspace, flag)?;
+    if own_cache_folder().is_none() && folder.starts_with(workspace.root.join(STATE_FOLDER)) {
+        let warning = no_cache_folder().warning().note("this workspace has a cache of its own, which `ouro clean` removes");
+        session.findings(&[warning])?;
+    }
+    Ok(folder)
+}
+
+fn no_cache_folder() -> Diagnostic {
+    Diagnostic::bare("there is no folder for the action cache: neither `XDG_CACHE_HOME` nor `HOME` is set")
+        .help("name one with `--cache-dir DIR`, `OURO_CACHE`, or `[cache] dir` in ouro.toml")
 }
 
 /// The same without a flag, where there may be no workspace; nothing when there is no such folder.

@@ -72,7 +72,8 @@ fn a_rebuild_after_clean_runs_no_compiler() {
     let object = fs::read(workspace.path("ouro-out/x86/fw/parse.o"))
         .or_else(|_| fs::read(workspace.path("ouro-out/arm64/fw/parse.o")))
         .unwrap();
-    workspace.ok(&["clean"]);
+    workspace.ok(&["clean"]).says("removed ouro-out and .ouro, ").says("B\n");
+    workspace.ok(&["clean"]).says("nothing was there to remove");
     assert!(!workspace.path("ouro-out").exists());
     let said = workspace.ok(&["build", "//..."]);
     assert!(said.compiled().is_empty(), "{}", said.err);
@@ -80,6 +81,24 @@ fn a_rebuild_after_clean_runs_no_compiler() {
         .or_else(|_| fs::read(workspace.path("ouro-out/arm64/fw/parse.o")))
         .unwrap();
     assert_eq!(object, restored);
+}
+
+/// Without a home, as in a unit of systemd's, nothing was built at all, where a cache that cannot be written is a warning.
+#[test]
+fn without_a_home_the_workspace_has_a_cache_of_its_own() {
+    let workspace = Workspace::example("01-hello-xdp");
+    let run = |arguments: &[&str]| {
+        let mut command = workspace.command(arguments);
+        Said::of(command.env_remove("HOME").env_remove("XDG_CACHE_HOME").output().unwrap())
+    };
+    let said = run(&["build", "//..."]);
+    assert_eq!(said.code, 0, "{}", said.err);
+    said.says("warning: there is no folder for the action cache").says("`--cache-dir DIR`");
+    fs::remove_dir_all(workspace.path("ouro-out")).unwrap();
+    fs::write(workspace.path("ouro.toml"), "[build]\njobs = 1\n").unwrap();
+    let said = run(&["build", "//..."]);
+    assert!(said.code == 0 && said.compiled().is_empty(), "{}", said.err);
+    assert_eq!(run(&["-C", "/", "cache", "stat"]).code, 2);
 }
 
 #[test]

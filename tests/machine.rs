@@ -120,6 +120,18 @@ fn a_missing_capability_is_named_with_the_command_that_grants_it() {
     });
 }
 
+/// Without rights every hook was told as refused, each for the same reason, with exit code 0.
+#[test]
+fn who_may_not_ask_for_hooks_is_told_so_once() {
+    lab(|lab| {
+        let place = place(lab);
+        let said = said(limited(NOBODY, "", &place.ouro).arg("hooks"));
+        assert_eq!((said.code, said.out.as_str()), (3, ""), "{}", said.err);
+        said.says("this process lacks CAP_BPF and CAP_NET_ADMIN");
+        assert_eq!(said.err.matches("not permitted").count(), 1, "{}", said.err);
+    });
+}
+
 /// The capabilities that a process holds or could take back.
 fn permitted(process: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;

@@ -24,6 +24,9 @@ fn a_jump_or_map_that_is_not_listed_is_told_with_what_to_add() {
         ("lib/BUILD.ouro", "bpf_map(name = \"stats\", type = \"array\", max_entries = 1)\n"),
     ]);
     let said = workspace.fails(1, &["build", "//fw:first"]);
+    assert!(!said.err.contains("<scratch space>") && !said.err.contains("ouro_no_such_jump"), "{}", said.err);
+    let order = ["names `second`", "undeclared identifier 'other'"].map(|words| said.err.find(words).unwrap());
+    assert!(order.is_sorted(), "what has a remedy comes first: {}", said.err);
     said.says("`//fw:first` names `second`, which is not among its `jumps`").says("add `\":second\"` to `jumps` of `//fw:first`");
     said.says("`//fw:first` names `stats`, which is not among its `maps`");
     said.says("add `\"//lib:stats\"` to `maps` of `//fw:first`, and `//fw:__pkg__` to `visibility` of `//lib:stats`");
@@ -85,6 +88,13 @@ fn near_mistakes_are_told_with_what_was_meant() {
     let fails = |arguments: &[&str]| workspace.fails(2, arguments);
     fails(&["build", "--platform", "foo"]).says("`x86` (`x86_64`)").says("`arm64` (`aarch64`)");
     fails(&["build", "//fw:nope"]).says("the package has `p1`, `texts`");
+    fails(&["build", ":limits"]).says("did you mean `//lib:limits`?");
+    fails(&["build", "//...:all"]).says("write `//...`, which selects their targets");
+    fails(&["build", "//fw:texts.bundle"]).says("if an output of `//fw:texts` is meant, name that target");
+    fails(&["deploy", "fw/p1.bundle"]).says("there is no such file; give one with `--bundle FILE`");
+    fails(&["run", "fw/p1.bundle"]).says("there is no such file");
+    workspace.write("fw/p1.bundle", "");
+    fails(&["plan", "fw/p1.bundle"]).says("give the file with `--bundle fw/p1.bundle`");
     fails(&["build", "//fw:p1.c"]).says("name the target that uses it: `//fw:p1` or `//fw:texts`");
     fails(&["build", "fw/p1.c"]).says("no package `//fw/p1.c`: it is a file").says("ouro query 'owner(fw/p1.c)'");
     fails(&["query", "lib/limts.h"]).says("did you mean the file `lib/limits.h`?");
@@ -98,6 +108,31 @@ fn near_mistakes_are_told_with_what_was_meant() {
     workspace.fails(1, &["build", "//fw:m"]).says("write `16`, without quotes");
     workspace.write("fw/BUILD.ouro", "filegroup(name = \"a\",\n\nfilegroup(name = \"b\", srcs = [])\nfilegroup = 1\n");
     workspace.fails(1, &["build", "//fw:a"]).says("this `(` is never closed").says("1 | filegroup(name = \"a\",");
+}
+
+/// Who does not know which values there are, or what a command is called here, is told.
+#[test]
+fn what_there_is_to_choose_from_is_told() {
+    let workspace = Workspace::with(&[
+        ("BUILD.ouro", "sh_test(name = \"t\", srcs = [\"t.sh\"], timeout = 1)\n"),
+        ("t.sh", ""),
+        ("lib/BUILD.ouro", "bpf_program(name = \"p\", srcs = [\"p.c\", \"p.c\"], type = \"xdp\")\n"),
+        ("lib/p.c", ""),
+    ]);
+    workspace.fails(1, &["build", "//:t"]).says("use one of `short`, `moderate`, `long`, `eternal`");
+    workspace.fails(1, &["build", "//lib:p"]).says("`//lib:p.c` is listed twice in `srcs`").says("first listed here");
+    workspace.fails(2, &["version"]).says("`ouro --version` says it");
+    workspace.fails(2, &["targets"]).says("`ouro query //...` lists them");
+    for command in ["attach", "detach"] {
+        workspace.fails(2, &[command, "fw", "veth0"]).says("name the device with `--interface veth0`");
+    }
+    workspace.fails(2, &["verfy"]).says("'verify'");
+    for command in [&["help", "rollback"][..], &["deploy", "--help"], &["help", "confirm"]] {
+        let said = workspace.ok(command).out;
+        assert!(!said.starts_with('`') && !said.starts_with("Usage"), "{said}");
+    }
+    let said = workspace.fails(2, &["build", "//none"]).err;
+    assert!(!said.ends_with("\n\n"), "{said:?}");
 }
 
 /// A network card has maps and no other memory; the deploy would be told by the verifier, without the variable's name.

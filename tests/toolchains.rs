@@ -218,6 +218,12 @@ fn what_cannot_compile_is_told_with_a_remedy() {
     build("//tools:gcc", 3).says("does not say that it is clang: `gcc (Debian 12.2.0-14) 12.2.0`");
     build("//tools:hosts", 3).says("cannot make BPF code: `bpf` is not among its targets");
     build("//tools:gone", 3).says("`tools/bin/gone`, which `//tools:gone` names, is no program");
+    script(&workspace, "tools/versions/clang-14", "");
+    script(&workspace, "tools/versions/clang-19", "");
+    workspace.write("ouro.toml", "[toolchain]\nclang = \"clang-99\"\n");
+    let missing = workspace.command(&["build", "//fw:a"]).env("PATH", workspace.path("tools/versions")).output().unwrap();
+    Said::of(missing).says("`clang-99`, which `[toolchain] clang` in `ouro.toml` names").says("there are `clang-14`, `clang-19`");
+    workspace.write("ouro.toml", "");
     build("//tools:broken", 3).says("failed: no libLLVM");
     build("//tools:oldd", 2).says("there is no toolchain `//tools:oldd`").says("did you mean `old`?");
     build("//tools:files", 1).says("`//tools:files` is a `filegroup`, which is no toolchain").says("tools/BUILD.ouro:6");

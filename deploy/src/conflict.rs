@@ -53,6 +53,17 @@ pub enum Conflict {
         /// All there are.
         existing: Vec<String>,
     },
+    /// A command line named the devices of what is live, this one names none, and the bundle's are others.
+    Leaves {
+        /// The deployment's name.
+        name: String,
+        /// What was named.
+        named: Vec<String>,
+        /// The devices that nothing would run on.
+        left: Vec<String>,
+        /// The device of the bundle's only attach point, which a command line may name, too.
+        to: Option<String>,
+    },
     /// Two attach points are the same.
     Twice {
         /// The hook.
@@ -146,6 +157,10 @@ pub enum Conflict {
         /// What `ip netns` calls that namespace; none of one without a name.
         #[serde(skip_serializing_if = "Option::is_none")]
         netns: Option<String>,
+        /// Its inode.
+        namespace: u64,
+        /// Whether it is the one the command was started in, and left for another.
+        is_own: bool,
     },
     /// The device it is attached to has another name now, or is in another network namespace.
     Moved {
@@ -197,6 +212,14 @@ impl Conflict {
         matches!(self, Conflict::Unseen { is_curable: true, .. })
     }
 
+    /// The same, seen by who left this network namespace for another.
+    pub(crate) fn seen_from(mut self, home: u64) -> Conflict {
+        if let Conflict::OtherNamespace { namespace, is_own, .. } = &mut self {
+            *is_own = *namespace == home;
+        }
+        self
+    }
+
     /// What to do about it.
     pub fn help(&self) -> String {
         match self {
@@ -215,6 +238,12 @@ impl Conflict {
             }
             Conflict::NoPlace { help, .. } => help.clone().unwrap_or_else(|| "make it be there, or attach elsewhere".to_owned()),
             Conflict::NoDevice { existing, .. } => format!("there are: {}", existing.join(", ")),
+            Conflict::Leaves { named, to: Some(to), .. } => {
+                format!("`{}` stays there, `--interface {to}` moves it", flags(named))
+            }
+            Conflict::Leaves { name, left, to: None, .. } => {
+                format!("detach it from there first: `ouro detach {name} {}`", flags(&left[..1]))
+            }
             Conflict::Twice { .. } => "remove one of them".to_owned(),
             Conflict::NoTcx { .. } => {
                 "TCX came with kernel 6.6; use `tc(...)`, which takes clsact where there is no TCX".to_owned()
@@ -247,6 +276,7 @@ impl Conflict {
             Conflict::Unseen { help, .. } => {
                 format!("{help}; `ouro undeploy` leaves its stub there, which then lets everything pass")
             }
+            Conflict::OtherNamespace { is_own: true, .. } => "leave out `--netns`: it is the namespace this was started in".to_owned(),
             Conflict::OtherNamespace { netns: Some(name), .. } => format!("say which with `--netns {name}`"),
             Conflict::OtherNamespace { netns: None, .. } => {
                 "say which with `--netns NAME`, as `ip netns list` has it; if it is gone, undeploy with `--force`".to_owned()
@@ -275,6 +305,11 @@ impl Conflict {
             }
         }
     }
+}
+
+/// As a command line names devices.
+fn flags(devices: &[String]) -> String {
+    devices.iter().map(|device| format!("--interface {device}")).collect::<Vec<_>>().join(" ")
 }
 
 /// How to get a place that a program has already.
@@ -313,6 +348,10 @@ impl fmt::Display for Conflict {
             }
             Conflict::Unreadable { generation, why } => write!(f, "the record of generation {generation} cannot be read: {why}"),
             Conflict::NoDevice { interface, .. } => write!(f, "there is no network device `{interface}`"),
+            Conflict::Leaves { name, named, left, .. } => {
+                let left: Vec<String> = left.iter().map(|device| format!("`{device}`")).collect();
+                write!(f, "`{name}` was deployed with `{}`, and without it would leave {}", flags(named), left.join(", "))
+            }
             Conflict::Twice { hook } => write!(f, "two attach points are {hook}"),
             Conflict::NoPlace { hook, what, .. } => write!(f, "cannot attach to {hook}: {what}"),
             Conflict::NoTcx { hook } => write!(f, "{hook} needs TCX, which this kernel does not have"),

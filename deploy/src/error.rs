@@ -144,6 +144,14 @@ impl Error {
         }
     }
 
+    /// The same, for a command that was started in the network namespace with this inode, and left it for another.
+    pub fn seen_from(self, home: u64) -> Error {
+        match self {
+            Error::Conflicts(found) => Error::Conflicts(found.into_iter().map(|one| one.seen_from(home)).collect()),
+            other => other,
+        }
+    }
+
     /// What to do about it.
     pub fn help(&self) -> Option<String> {
         match self {

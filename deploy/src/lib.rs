@@ -58,7 +58,7 @@ pub use observe::{Attachment, Generation, Observed, observe};
 pub use problem::Problem;
 pub use rejection::{Place, Rejection};
 pub use resolve::resolve;
-pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities};
+pub use rights::{limit_to_change, limit_to_deploy, needed_capabilities, require_all_capabilities};
 pub use root::Root;
 pub use status::{
     Counts, DeploymentStatus, EdgeStatus, HookStatus, MapStatus, PreviousStatus, ProgramStatus, TrialStatus, deployed, status,
@@ -183,7 +183,7 @@ pub fn reattach(
     observed.look_at(&layout, &manifest.attach);
     // Everything is loaded already, so the objects are not missed.
     let bundle = Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: meta.digest };
-    let options = Options { origin: meta.origin, ..Options::default() };
+    let options = Options { origin: meta.origin, placed: true, ..Options::default() };
     let plan = diff(&bundle, &observed, &options).map_err(Error::Conflicts)?;
     let mut target = apply::Target::new(&layout, &observed.host, Some(&bundle));
     target.come_from(options.origin);

@@ -54,7 +54,7 @@ impl Rejection {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
         let program = program.to_owned();
         let Some((reason, said)) = trace.said.split_last() else {
-            let (reason, help) = silent(error, !log.trim().is_empty());
+            let (reason, help) = silent(error, &log);
             let (place, instruction, registers, said) = (None, None, Vec::new(), Vec::new());
             return Rejection { program, reason, help, place, instruction, registers, said, log };
         };
@@ -66,14 +66,20 @@ impl Rejection {
     }
 }
 
-/// What an error means that no line of the log explains. `verified` tells that the verifier has been through the program.
-fn silent(error: &io::Error, verified: bool) -> (String, Option<String>) {
+/// What an error means that no line of the log explains.
+fn silent(error: &io::Error, log: &str) -> (String, Option<String>) {
+    let mut lines = log.lines().map(str::trim).filter(|line| !line.is_empty()).peekable();
+    let verified = lines.peek().is_some();
     let (reason, help) = match error.raw_os_error() {
-        // The kernel refuses a table owned by programs of another kind after verifying all of the program, and prints nothing.
-        Some(libc::EINVAL) if verified => (
+        // The kernel refuses a table owned by programs of another kind after verifying all of the program, and prints nothing. Of a
+        // program that the verifier has nothing against only a whole log keeps more than how much there was to do.
+        Some(libc::EINVAL) if verified && (lines.all(is_statistic) || log.contains(JUMP)) => (
             "it cannot use the chain's jump table, which belongs to programs of another type",
             "all programs of a chain must have the same type: `xdp` and `xdp.frags` do not mix, nor `tc` and `tcx/ingress`",
         ),
+        Some(libc::EINVAL) if verified => {
+            return ("the verifier's log does not say why".to_owned(), None);
+        }
         Some(libc::EINVAL) => (
             "the kernel does not know its type, the place it is attached to, or a flag it is loaded with",
             "`ouro doctor --kernel` says what this kernel has",
@@ -103,6 +109,9 @@ fn silent(error: &io::Error, verified: bool) -> (String, Option<String>) {
     };
     (reason.to_owned(), Some(help.to_owned()))
 }
+
+/// What the verifier prints of a jump.
+const JUMP: &str = "call bpf_tail_call#";
 
 /// The kernel's own error, which has no text in the C library.
 const ENOTSUPP: i32 = 524;
@@ -163,9 +172,31 @@ mod tests {
 
     #[test]
     fn a_log_without_an_error_means_a_foreign_table() {
+        for trace in ["", "0: (85) call bpf_tail_call#12\n1: (95) exit\n"] {
+            let found =
+                rejection(libc::EINVAL, &format!("{trace}verification time 123 usec\nprocessed 30 insns (limit 1000000)\n"));
+            assert!(found.reason.contains("another type"), "{found}");
+            assert_eq!(found.place, None);
+        }
+    }
+
+    /// Of a program that never jumps it was said that the jump table is not for it.
+    #[test]
+    fn what_the_verifier_stopped_at_is_not_taken_for_a_foreign_table() {
         let found = rejection(libc::EINVAL, "0: (b7) r0 = 2\n1: (95) exit\nprocessed 5 insns (limit 1000000)\n");
-        assert!(found.reason.contains("another type"), "{found}");
-        assert_eq!(found.place, None);
+        assert!(found.reason.contains("does not say why") && !found.to_string().contains("table"), "{found}");
+    }
+
+    /// The reason stood behind the last instruction, in its line, and was taken for a part of it.
+    #[test]
+    fn a_reason_behind_an_instruction_is_found() {
+        let log = "; while (ctx->rx_queue_index < 5) @ count.c:4\n4: (61) r2 = *(u32 *)(r1 +16)\n\
+                   5: (a6) if w2 < 0x5 goto pc-2 infinite loop detected at insn 4\n\
+                   cur state: R1=ctx() R10=fp0\nold state: R1=ctx() R10=fp0\nprocessed 12 insns (limit 1000000)\n";
+        let found = rejection(libc::EINVAL, log);
+        assert_eq!(found.reason, "infinite loop detected at insn 4");
+        assert_eq!(found.help.as_deref(), Some("give the loop a constant bound"));
+        assert_eq!(found.instruction.as_deref(), Some("5: (a6) if w2 < 0x5 goto pc-2"));
     }
 
     #[test]

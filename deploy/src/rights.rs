@@ -43,6 +43,11 @@ fn of_deployed(bpffs: &Path, name: &str) -> BTreeSet<Right> {
     metas.flat_map(|meta| of_manifest(&meta.manifest)).collect()
 }
 
+/// Fails if this process lacks any of the capabilities that programs of some type take.
+pub fn require_all_capabilities() -> Result<(), Error> {
+    kernel::require_capabilities(kernel::needed_capabilities(true))
+}
+
 /// The capabilities that deploying a chain on another machine takes, without trying it there.
 pub fn needed_capabilities(manifest: &Manifest) -> Vec<&'static str> {
     let rights: BTreeSet<Right> = manifest.attach.iter().flat_map(of_place).collect();

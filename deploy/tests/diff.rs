@@ -88,6 +88,7 @@ fn bundle(digest: &str, attach: &[Attach]) -> Bundle {
         tests: Vec::new(),
         btf: None,
         card: None,
+        devices: Vec::new(),
     };
     Bundle { manifest, objects: BTreeMap::new(), btf: None, digest: digest.to_owned() }
 }

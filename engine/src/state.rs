@@ -162,16 +162,29 @@ impl State {
     }
 }
 
-/// Removes what builds made, and what is remembered of them; the cache stays. Takes the lock, so that no build runs.
-pub fn clean(lock: Lock) -> Result<(), StateError> {
+/// Removes what builds made, and what is remembered of them; the cache stays. Takes the lock, so that no build runs. Gives how many
+/// bytes the files had.
+pub fn clean(lock: Lock) -> Result<u64, StateError> {
+    let mut bytes = 0;
     for folder in [OUT_FOLDER, STATE_FOLDER] {
         let path = lock.root().join(folder);
+        bytes += size(&path);
         match fs::remove_dir_all(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(StateError::at("remove", &path)(source)),
             _ => {}
         }
     }
-    Ok(())
+    Ok(bytes)
+}
+
+/// The bytes of all files in a folder, as far as they can be told.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let each = entries.filter_map(|entry| {
+        let facts = entry.metadata().ok()?;
+        Some(if facts.is_dir() { size(&entry.path()) } else { facts.len() })
+    });
+    each.sum()
 }
 
 /// Has git leave the state out of the workspace, whether its user thought of that or not. It is all the same to us.

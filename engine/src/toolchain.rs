@@ -52,6 +52,8 @@ pub enum ToolchainError {
         by: String,
         /// The folders searched, when it is named without one.
         path: Option<String>,
+        /// The versions of clang that are there, where one is named that is not.
+        there: Vec<u32>,
     },
     /// The compiler lacks what is asked of it.
     #[error("`{clang}` is too old: `{version}`")]
@@ -111,6 +113,10 @@ impl ToolchainError {
         let install = "install it (`apt-get install clang`), or name it in `ouro.toml`: `[toolchain] clang = \"/path/to/clang\"`";
         match self {
             ToolchainError::NoClang { .. } => Some(install.to_owned()),
+            ToolchainError::NotThere { there, .. } if !there.is_empty() => {
+                let there: Vec<String> = there.iter().map(|version| format!("`clang-{version}`")).collect();
+                Some(format!("there are {}; without the name the `clang` in `PATH` is used", there.join(", ")))
+            }
             ToolchainError::NotThere { .. } => Some("correct its name, or remove it to use the `clang` in `PATH`".to_owned()),
             ToolchainError::TooOld { .. } => {
                 Some(format!("use clang {OLDEST_CLANG} or newer; `ouro doctor` lists what is there"))

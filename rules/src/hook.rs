@@ -222,6 +222,11 @@ impl Hook {
         }
     }
 
+    /// The name of a verdict that people use: of several the last, `drop` and not `shot`.
+    pub fn common_name(&self, number: i32) -> Option<&'static str> {
+        self.verdict_names().into_iter().rfind(|name| self.verdict(name) == Some(number))
+    }
+
     /// Whether the kernel can run a packet through it that never was on a wire (BPF_PROG_TEST_RUN).
     pub fn takes_packets(&self) -> bool {
         let types =

@@ -99,6 +99,9 @@ pub struct Manifest {
     /// The index of the network device whose card it is loaded for; never in a bundle, as a deployer finds it on its machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<u32>,
+    /// The devices that a command line named in place of the one in `attach`; never in a bundle, and recorded with what is deployed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
 }
 
 impl Manifest {

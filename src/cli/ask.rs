@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::{ConfigFlags, pattern};
 
-/// `ouro explain`
+// `ouro explain`
 #[derive(Debug, Args)]
 pub struct Explain {
     /// A target's label, or the path of a file that was built.
@@ -23,7 +23,7 @@ pub struct Explain {
     pub cache: Option<PathBuf>,
 }
 
-/// `ouro graph`
+// `ouro graph`
 #[derive(Debug, Args)]
 pub struct Graph {
     /// The chain's label.
@@ -52,7 +52,7 @@ pub enum GraphFormat {
     Svg,
 }
 
-/// `ouro query`
+// `ouro query`
 #[derive(Debug, Args)]
 pub struct Query {
     /// What is asked, in Bazel's query language: `deps(//fw:parse)`, `rdeps(//..., fw/packet.h)`, `kind("bpf_map rule", //...)`.
@@ -90,7 +90,7 @@ pub enum QueryOutput {
     Mermaid,
 }
 
-/// `ouro aquery`
+// `ouro aquery`
 #[derive(Debug, Args)]
 pub struct Aquery {
     /// Whose actions: an expression as for `ouro query`, or conditions around one: `mnemonic("compile", deps(//fw:fw))`,
@@ -119,7 +119,7 @@ pub enum AqueryOutput {
     Mermaid,
 }
 
-/// `ouro affected`
+// `ouro affected`
 #[derive(Debug, Args)]
 pub struct Affected {
     /// The git revision to compare the files of the workspace with, changes that are not committed included.

@@ -9,7 +9,7 @@ use ouro_rules::configuration::KernelVersion;
 
 use super::{CONFIGURATION, Place, What, pattern};
 
-/// `ouro init`
+// `ouro init`
 #[derive(Debug, Args)]
 pub struct Init {
     /// The folder; made if missing.
@@ -17,7 +17,7 @@ pub struct Init {
     pub folder: PathBuf,
 }
 
-/// `ouro add`
+// `ouro add`
 #[derive(Debug, Args)]
 pub struct Add {
     /// The program's name, in the package of this folder or with its package: `limit`, `//fw:limit`.
@@ -30,7 +30,7 @@ pub struct Add {
     pub after: Option<String>,
 }
 
-/// `ouro build`
+// `ouro build`
 #[derive(Debug, Args)]
 pub struct Build {
     /// Target patterns: `//fw:parse`, `//fw:all`, `//fw/...`, `//...`, `:parse`; one with `-` in front takes away.
@@ -48,7 +48,7 @@ pub struct Build {
     pub how: BuildFlags,
 }
 
-/// How a build runs.
+// How a build runs.
 #[derive(Debug, Clone, Args)]
 pub struct BuildFlags {
     /// Actions run at once; the number of CPUs by default.
@@ -89,8 +89,8 @@ pub enum SandboxKind {
     Off,
 }
 
-/// What is built for. `--platform`, `--config` and `--toolchain` may be given several times: each named configuration is then built
-/// for each platform and by each toolchain, side by side.
+// What is built for. `--platform`, `--config` and `--toolchain` may be given several times: each named configuration is then built
+// for each platform and by each toolchain, side by side.
 #[derive(Debug, Clone, Args)]
 pub struct ConfigFlags {
     /// The machine that will run it: `x86_64`, `aarch64`, `s390x`; this one by default. `ouro build` takes several.
@@ -122,7 +122,7 @@ pub enum BuildMode {
     Opt,
 }
 
-/// `ouro test`
+// `ouro test`
 #[derive(Debug, Args)]
 pub struct Test {
     /// Target patterns; suites stand for their tests. All tests from this folder down when none is given.
@@ -174,7 +174,7 @@ pub enum TestOutput {
     Summary,
 }
 
-/// `ouro doctor`
+// `ouro doctor`
 #[derive(Debug, Args)]
 pub struct Doctor {
     /// Facts as JSON.
@@ -191,7 +191,7 @@ pub struct Doctor {
     pub config: ConfigFlags,
 }
 
-/// `ouro cache`
+// `ouro cache`
 #[derive(Debug, Args)]
 pub struct Cache {
     /// What to do.
@@ -199,7 +199,7 @@ pub struct Cache {
     pub what: CacheCommand,
 }
 
-/// What can be done with the cache.
+// What can be done with the cache.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
     /// Say how much is in it.
@@ -211,7 +211,7 @@ pub enum CacheCommand {
     Verify(CachePlace),
 }
 
-/// Which cache, and how facts are shown.
+// Which cache, and how facts are shown.
 #[derive(Debug, Args)]
 pub struct CachePlace {
     /// The folder of the action cache, as for `ouro build`.
@@ -222,7 +222,7 @@ pub struct CachePlace {
     pub json: bool,
 }
 
-/// `ouro cache gc`
+// `ouro cache gc`
 #[derive(Debug, Args)]
 pub struct CacheGc {
     /// How large it may be: `10GB`, `512MiB`; else `[cache] max_size` in ouro.toml, or 10GB.
@@ -236,7 +236,7 @@ pub struct CacheGc {
     pub place: CachePlace,
 }
 
-/// `ouro generate`
+// `ouro generate`
 #[derive(Debug, Args)]
 pub struct Generate {
     /// Target patterns.
@@ -247,7 +247,7 @@ pub struct Generate {
     pub config: ConfigFlags,
 }
 
-/// `ouro run`
+// `ouro run`
 #[derive(Debug, Args)]
 pub struct Run {
     /// What is run, or deployed.

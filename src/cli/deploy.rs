@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::{BuildFlags, pattern};
 
-/// `ouro bundle`
+// `ouro bundle`
 #[derive(Debug, Args)]
 pub struct Bundle {
     /// The chain's label; built first.
@@ -32,7 +32,7 @@ pub struct Bundle {
     pub how: BuildFlags,
 }
 
-/// Whose bundles are deployed.
+// Whose bundles are deployed.
 #[derive(Debug, Clone, Args)]
 pub struct Trust {
     /// Trust this key, too: its line `ssh-ed25519 AAAA...`, or a file of such lines; may be repeated. Others are in
@@ -44,7 +44,7 @@ pub struct Trust {
     pub allow_unsigned: bool,
 }
 
-/// `ouro key`
+// `ouro key`
 #[derive(Debug, Args)]
 pub struct Key {
     /// What to do.
@@ -52,7 +52,7 @@ pub struct Key {
     pub command: KeyCommand,
 }
 
-/// What can be done with keys.
+// What can be done with keys.
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key to sign bundles with (Ed25519, in PEM), and its public half in FILE.pub, as ssh writes them.
@@ -67,7 +67,7 @@ pub enum KeyCommand {
     },
 }
 
-/// `ouro verify`
+// `ouro verify`
 #[derive(Debug, Args)]
 pub struct Verify {
     /// Target patterns; everything from this folder down when none is given. Built first.
@@ -93,7 +93,7 @@ pub struct Verify {
     pub how: BuildFlags,
 }
 
-/// Where deployments live.
+// Where deployments live.
 #[derive(Debug, Clone, Args)]
 pub struct Place {
     /// The mounted bpffs; `[deploy] bpffs` in ouro.toml, else /sys/fs/bpf.
@@ -116,7 +116,7 @@ impl Place {
     }
 }
 
-/// What is deployed.
+// What is deployed.
 #[derive(Debug, Clone, Args)]
 pub struct What {
     /// The chain's label; built first.
@@ -125,9 +125,10 @@ pub struct What {
     /// Deploy this bundle instead; needs no workspace.
     #[arg(long, value_name = "FILE", conflicts_with = "chain")]
     pub bundle: Option<PathBuf>,
-    /// Attach to this device instead of the one in the BUILD file.
+    /// Attach to this device instead of the one in the BUILD file; may be repeated. The next deploy without it is refused if it would
+    /// leave the device.
     #[arg(long, value_name = "DEVICE")]
-    pub interface: Option<String>,
+    pub interface: Vec<String>,
     /// Sign what was built with this private key, where bundles must be signed; may be repeated.
     #[arg(long, value_name = "KEY", conflicts_with = "bundle")]
     pub sign: Vec<PathBuf>,
@@ -142,7 +143,7 @@ pub struct What {
     pub how: BuildFlags,
 }
 
-/// How it is deployed.
+// How it is deployed.
 #[derive(Debug, Clone, Args)]
 pub struct Manner {
     /// Make a new generation even when the same bundle is live.
@@ -187,7 +188,7 @@ fn seconds(text: &str) -> Result<u64, String> {
 /// The longest trial, in seconds.
 const WEEK: u64 = 7 * 24 * 3600;
 
-/// `ouro deploy`
+// `ouro deploy`
 #[derive(Debug, Args)]
 pub struct Deploy {
     /// What is deployed.
@@ -207,7 +208,7 @@ pub struct Deploy {
     pub place: Place,
 }
 
-/// `ouro plan`
+// `ouro plan`
 #[derive(Debug, Args)]
 pub struct Plan {
     /// What would be deployed.
@@ -224,7 +225,7 @@ pub struct Plan {
     pub place: Place,
 }
 
-/// `ouro rollback` and `ouro confirm`
+// `ouro rollback` and `ouro confirm`
 #[derive(Debug, Args)]
 pub struct Named {
     /// The deployment's name, or its chain's label.
@@ -234,7 +235,7 @@ pub struct Named {
     pub place: Place,
 }
 
-/// `ouro systemd`
+// `ouro systemd`
 #[derive(Debug, Args)]
 pub struct Systemd {
     /// What is deployed.
@@ -254,7 +255,7 @@ pub struct Systemd {
     pub netns: Option<String>,
 }
 
-/// `ouro status`
+// `ouro status`
 #[derive(Debug, Args)]
 pub struct Status {
     /// One deployment's name, or its chain's label; all by default.
@@ -264,7 +265,7 @@ pub struct Status {
     pub place: Place,
 }
 
-/// `ouro hooks`
+// `ouro hooks`
 #[derive(Debug, Args)]
 pub struct Hooks {
     /// Facts as JSON.
@@ -272,7 +273,7 @@ pub struct Hooks {
     pub json: bool,
 }
 
-/// `ouro undeploy`
+// `ouro undeploy`
 #[derive(Debug, Args)]
 pub struct Undeploy {
     /// The deployment's name, or its chain's label.
@@ -291,7 +292,7 @@ pub struct Undeploy {
     pub place: Place,
 }
 
-/// `ouro attach`
+// `ouro attach`
 #[derive(Debug, Args)]
 pub struct Attach {
     /// The deployment's name, or its chain's label.
@@ -299,9 +300,9 @@ pub struct Attach {
     /// The device.
     #[arg(long, value_name = "DEVICE")]
     pub interface: String,
-    /// For XDP: where in the receive path.
-    #[arg(long, short, value_enum, default_value_t = Mode::Native)]
-    pub mode: Mode,
+    /// For XDP: where in the receive path; by default where the chain is attached already, else in the driver.
+    #[arg(long, short, value_enum)]
+    pub mode: Option<Mode>,
     /// For traffic control: which way packets go.
     #[arg(long, value_enum, default_value_t = Direction::Ingress)]
     pub direction: Direction,
@@ -330,7 +331,7 @@ pub enum Direction {
     Egress,
 }
 
-/// `ouro detach`
+// `ouro detach`
 #[derive(Debug, Args)]
 pub struct Detach {
     /// The deployment's name, or its chain's label.

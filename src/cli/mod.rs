@@ -1,4 +1,5 @@
-//! The command line: what can be said to ouro. Doc comments here are the help.
+//! The command line: what can be said to ouro. Doc comments here are the help. What stands on what commands take are plain comments:
+//! clap would show them as what the command does.
 //!
 //! Knows nothing of what commands do.
 
@@ -9,6 +10,7 @@ mod deploy;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use ask::{Affected, AffectedOutput, Aquery, AqueryOutput, Explain, Graph, GraphFormat, Query, QueryOutput};
@@ -62,7 +64,8 @@ fn arguments() -> impl Iterator<Item = OsString> {
 /// What the command line says. Ends the process where that is nothing, or the wish for help.
 pub fn parse() -> Cli {
     let arguments: Vec<OsString> = arguments().collect();
-    deploy_alone(&arguments).unwrap_or_else(|| Cli::parse_from(&arguments))
+    let all = || Cli::try_parse_from(&arguments).unwrap_or_else(|error| with_tip(error).exit());
+    deploy_alone(&arguments).unwrap_or_else(all)
 }
 
 /// `ouro deploy`, where all it says is right, without a word of the other commands: they would all be told what applies to every command,
@@ -82,6 +85,33 @@ struct DeployAlone {
     global: Global,
     #[command(flatten)]
     deploy: Deploy,
+}
+
+/// What others call commands.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("version", "`ouro --version` says it"),
+    ("targets", "`ouro query //...` lists them"),
+    ("list", "`ouro query //...` lists targets, `ouro status` what is deployed"),
+];
+
+/// The error, with what was probably meant where clap cannot know.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => String::new(),
+    };
+    let (command, argument) = (word(ContextKind::InvalidSubcommand), word(ContextKind::InvalidArg));
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let tip = match ELSEWHERE.iter().find(|(word, _)| *word == command) {
+        Some((_, tip)) => (*tip).to_owned(),
+        None if usage.contains("--interface <DEVICE>") && !argument.is_empty() && !argument.starts_with('-') => {
+            format!("name the device with `--interface {argument}`")
+        }
+        None => return error,
+    };
+    error.remove(ContextKind::SuggestedSubcommand);
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
 }
 
 /// Takes the disguise off again.
@@ -191,6 +221,8 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]
@@ -216,6 +248,19 @@ mod tests {
         {
             let words: Vec<OsString> = format!("ouro {line}").split_whitespace().map(OsString::from).collect();
             assert!(deploy_alone(&words).is_none(), "{line}");
+        }
+    }
+
+    /// `ouro help deploy` began with "`ouro deploy`", and `ouro help rollback` with the name of another command.
+    #[test]
+    fn help_begins_with_what_a_command_does() {
+        let listed = Cli::command();
+        let mut built = Cli::command();
+        built.build();
+        for (listed, built) in listed.get_subcommands().zip(built.get_subcommands()) {
+            let about = |command: &clap::Command| command.get_about().map(ToString::to_string);
+            assert!(about(listed).is_some(), "{}", listed.get_name());
+            assert_eq!((about(listed), built.get_long_about().map(ToString::to_string)), (about(built), None));
         }
     }
 }

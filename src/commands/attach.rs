@@ -76,13 +76,23 @@ fn way(direction: Direction) -> manifest::Direction {
     }
 }
 
+/// Where in the receive path a chain is attached already.
+fn own_mode(point: &manifest::Attach) -> Option<XdpMode> {
+    match point {
+        manifest::Attach::Xdp { mode, .. } => Some(*mode),
+        manifest::Attach::SharedXdp(place) => Some(place.mode),
+        _ => None,
+    }
+}
+
 /// The attach point of a chain that devices run; none of any other.
 fn point(live: &Manifest, args: &Attach) -> Option<manifest::Attach> {
     let interface = args.interface.clone();
     let mode = match args.mode {
-        Mode::Native => XdpMode::Native,
-        Mode::Generic => XdpMode::Generic,
-        Mode::Offload => XdpMode::Offload,
+        None => live.attach.iter().find_map(own_mode).unwrap_or(XdpMode::Native),
+        Some(Mode::Native) => XdpMode::Native,
+        Some(Mode::Generic) => XdpMode::Generic,
+        Some(Mode::Offload) => XdpMode::Offload,
     };
     let tcx = |interface, direction| manifest::Attach::Tcx { interface, direction, order: Order::Last, revision: None };
     Some(match live.program_type.as_str() {

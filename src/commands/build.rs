@@ -45,7 +45,7 @@ pub fn run(session: &Session, args: &Build) -> Result<(), CliError> {
 pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], flags: &BuildFlags) -> Result<Built, CliError> {
     session::catch_interrupts();
     let began = Instant::now();
-    let cache = session::cache_folder(workspace, flags.cache.as_ref())?;
+    let cache = session::cache_folder_to_fill(session, workspace, flags.cache.as_ref())?;
     let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
     let configurations = configurations::all(workspace, &flags.config)?;
     let request = Request {

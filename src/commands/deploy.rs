@@ -8,7 +8,7 @@ use ouro_deploy::{Change, ErrorKind, Hook, Options, Plan, Rejection, Step};
 use ouro_rules::Diagnostic;
 use ouro_rules::bundle::Bundle;
 use ouro_rules::diagnostic::did_you_mean;
-use ouro_rules::manifest::Attach;
+use ouro_rules::manifest::{Attach, Manifest};
 use ouro_rules::object::{globals, unknown_global};
 
 use crate::cli::{Deploy, Manner, Place, What};
@@ -52,7 +52,7 @@ fn make_live(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Options
         // What follows is talk, and whom one talks to may take their time.
         ouro_deploy::drop_capabilities().map_err(failure)?;
     }
-    tell(session, bundle, &plan);
+    tell(session, bundle, args.place.netns.as_deref(), &plan);
     if args.how.explain {
         session.output.status(&plan::explained(&plan.choices));
     }
@@ -78,7 +78,8 @@ fn trial(step: &Step) -> Option<(u32, u64)> {
 pub fn options(session: &Session, what: &What, how: &Manner) -> Result<Options, CliError> {
     let Manner { force, force_links, no_tests, confirm, btf, take_over, .. } = how.clone();
     require_types(btf.as_deref())?;
-    Ok(Options { force, btf, force_links, no_tests, confirm, take_over, origin: origin(session, what)? })
+    let (origin, placed) = (origin(session, what)?, !what.interface.is_empty());
+    Ok(Options { force, btf, force_links, no_tests, confirm, take_over, origin, placed })
 }
 
 /// Fails if the file with a kernel's types that the command line names is not there.
@@ -104,17 +105,37 @@ pub fn deploy(session: &Session, bpffs: &Path, bundle: &Bundle, options: &Option
 }
 
 /// Says what was done.
-pub fn tell(session: &Session, bundle: &Bundle, plan: &Plan) {
+pub fn tell(session: &Session, bundle: &Bundle, netns: Option<&str>, plan: &Plan) {
     let (name, chain) = (&bundle.manifest.name, &bundle.manifest.chain);
     match plan.is_empty() {
         true => session.output.status(&format!("`{chain}` is live already as `{name}`; nothing to do\n")),
-        false => session.output.status(&format!("deployed `{chain}` as `{name}`: {}\n", plan::summary(plan))),
+        false => {
+            let live = live(&bundle.manifest, netns, plan);
+            session.output.status(&format!("deployed `{chain}` as `{name}`: {live}{}\n", plan::summary(plan)));
+        }
     }
     let is_told = |change: &&Change| change.falls_short() || matches!(change, Change::Chosen { .. } | Change::LeftOut { .. });
     for change in plan.changes.iter().filter(is_told) {
         session.output.status(&format!("note: {change}\n"));
     }
     tell_detached(session, &plan.steps);
+}
+
+/// What is live now, and where.
+fn live(manifest: &Manifest, netns: Option<&str>, plan: &Plan) -> String {
+    let number = |step: &Step| match step {
+        Step::MarkLive { generation, .. } | Step::AskConfirmation { generation, .. } => Some(*generation),
+        _ => None,
+    };
+    let words = |point: &Attach| {
+        let (place, how) = point.words();
+        format!("{place} ({how})")
+    };
+    let at: Vec<String> = manifest.attach.iter().map(words).collect();
+    let at = if at.is_empty() { "attached nowhere".to_owned() } else { format!("live at {}", at.join(", ")) };
+    let netns = netns.map(|name| format!(" in network namespace `{name}`")).unwrap_or_default();
+    let generation = plan.steps.iter().find_map(number);
+    generation.map(|generation| format!("generation {generation} is {at}{netns}; ")).unwrap_or_default()
 }
 
 /// Loads and verifies a bundle, tries it, and says so; then all of it is gone again.
@@ -187,9 +208,25 @@ pub fn bundle(session: &Session, what: &What) -> Result<Bundle, CliError> {
 pub fn bytes(session: &Session, what: &What) -> Result<(Vec<u8>, String), CliError> {
     match (&what.bundle, &what.chain) {
         (Some(file), _) => Ok((bundle::from_file(file)?, file.display().to_string())),
-        (None, Some(chain)) => Ok((built(session, chain, &what.how)?, chain.clone())),
+        (None, Some(chain)) => {
+            require_label(chain)?;
+            Ok((built(session, chain, &what.how)?, chain.clone()))
+        }
         (None, None) => Err(CliError::new(Kind::Usage, "name a chain, or a bundle with `--bundle`")),
     }
+}
+
+/// An error for a bundle's file in place of a label: whoever has one needs a flag.
+pub fn require_label(chain: &str) -> Result<(), CliError> {
+    let path = Path::new(chain);
+    if chain.starts_with("//") || chain.contains(':') || path.extension().is_none_or(|ending| ending != "bundle") {
+        return Ok(());
+    }
+    let error = CliError::new(Kind::Usage, format!("`{chain}` is a bundle's file, and no label of a chain"));
+    Err(match path.is_file() {
+        true => error.help(format!("give the file with `--bundle {chain}`")),
+        false => error.help("there is no such file; give one with `--bundle FILE`, or the label of a chain: `//package:name`"),
+    })
 }
 
 /// These bytes, signed now if the command line says so, when somebody who is trusted has signed them. Whether signatures nobody asks for
@@ -206,8 +243,8 @@ pub fn trusted(session: &Session, what: &What, bytes: Vec<u8>, name: &str) -> Re
 /// The bundle in these bytes, which came from `name` and are trusted; attached where the command line says.
 pub fn bundle_of(what: &What, bytes: &[u8], name: &str) -> Result<Bundle, CliError> {
     let mut bundle = bundle::read(bytes, name)?;
-    if let Some(interface) = &what.interface {
-        attach_to(&mut bundle.manifest.attach, interface)?;
+    if !what.interface.is_empty() {
+        attach_to(&mut bundle.manifest, &what.interface)?;
     }
     // What is said of one program counts, whichever was said first.
     let names_program = |text: &&String| text.split('=').next().is_some_and(|place| place.contains('.'));
@@ -252,10 +289,10 @@ fn set_twice(all: &[String]) -> Vec<Diagnostic> {
     twice.map(|place| Diagnostic::bare(format!("`--set {place}` is given twice")).help("leave one of them out")).collect()
 }
 
-/// Replaces the device of a chain's only attach point.
-fn attach_to(attach: &mut [Attach], device: &str) -> Result<(), CliError> {
-    let count = attach.len();
-    let [point] = attach else {
+/// Replaces the device of a chain's only attach point, and has it recorded unless it is the very same.
+fn attach_to(manifest: &mut Manifest, devices: &[String]) -> Result<(), CliError> {
+    let count = manifest.attach.len();
+    let [point] = &manifest.attach[..] else {
         let message = format!("`--interface` replaces the device of one attach point, and the chain has {count}");
         return Err(CliError::new(Kind::Usage, message).help("name the devices in the BUILD file's `attach`"));
     };
@@ -264,7 +301,10 @@ fn attach_to(attach: &mut [Attach], device: &str) -> Result<(), CliError> {
         let message = format!("`--interface` replaces a network device, and the chain is attached to {place} ({how})");
         return Err(CliError::new(Kind::Usage, message).help("leave `--interface` out"));
     }
-    *point = point.on(device);
+    let attach: Vec<Attach> = devices.iter().map(|device| point.on(device)).collect();
+    if attach != manifest.attach {
+        (manifest.attach, manifest.devices) = (attach, devices.to_vec());
+    }
     Ok(())
 }
 
@@ -280,6 +320,10 @@ pub fn bpffs(session: &Session, place: &Place) -> Result<PathBuf, CliError> {
 
 /// A deployer's error as the command's failure.
 pub fn failure(error: ouro_deploy::Error) -> CliError {
+    let error = match netns::left() {
+        Some(home) => error.seen_from(home),
+        None => error,
+    };
     let kind = match error.kind() {
         ErrorKind::Failed => Kind::Failed,
         ErrorKind::NotPermitted => Kind::Refused,

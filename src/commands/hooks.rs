@@ -3,6 +3,7 @@
 use ouro_deploy::{Offer, Offered};
 
 use crate::cli::Hooks;
+use crate::commands::deploy::failure;
 use crate::error::{CliError, Kind};
 use crate::render::output::{Ink, paint};
 use crate::session::Session;
@@ -10,6 +11,10 @@ use crate::session::Session;
 /// Says which attach constructors this kernel has.
 pub fn run(session: &Session, args: &Hooks) -> Result<(), CliError> {
     let offers = ouro_deploy::offered();
+    // Who may ask for nothing gets no answer, and so is told that instead.
+    if offers.iter().all(|offer| offer.state == Offered::Refused) {
+        ouro_deploy::require_all_capabilities().map_err(failure)?;
+    }
     if args.json {
         let text = serde_json::to_string_pretty(&offers).map_err(|error| CliError::new(Kind::Failed, error.to_string()))?;
         return session.fact(&format!("{text}\n"));

@@ -63,7 +63,7 @@ pub fn built(session: &Session, args: &Run, label: &str) -> Result<Built, CliErr
 /// What only makes sense for chains.
 fn refuse_flags(args: &Run, label: &Label) -> Result<(), CliError> {
     let flags = [
-        ("--interface", args.what.interface.is_some()),
+        ("--interface", !args.what.interface.is_empty()),
         ("--bpffs", args.place.bpffs.is_some()),
         ("--netns", args.place.netns.is_some()),
         ("--json", args.place.json),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use ouro_deploy::{DeploymentStatus, Options, RemoveOptions};
 
 use crate::cli::{Place, Run};
-use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, tell, trusted};
+use crate::commands::deploy::{bpffs, bundle, bundle_of, deploy, failure, require_label, tell, trusted};
 use crate::commands::program::{self, Built};
 use crate::commands::status::draw;
 use crate::commands::undeploy::undeploy;
@@ -23,7 +23,7 @@ const WAKE: Duration = Duration::from_millis(50);
 /// Runs a program in place of this one; or deploys a chain, follows the counts, and undeploys when interrupted.
 pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     let bundle = match &args.what.chain {
-        Some(label) => match program::built(session, args, label)? {
+        Some(label) => match require_label(label).and_then(|()| program::built(session, args, label))? {
             Built::Program(program) => return Err(program.become_it()),
             Built::Chain(bytes) => bundle_of(&args.what, &trusted(session, &args.what, bytes, label)?, label)?,
         },
@@ -42,7 +42,7 @@ pub fn run(session: &Session, args: &Run) -> Result<(), CliError> {
     // Undeploying takes them, too.
     ouro_deploy::limit_to_deploy(&bpffs, &bundle, &Options::default(), false).map_err(failure)?;
     let plan = deploy(session, &bpffs, &bundle, &Options::default(), false)?;
-    tell(session, &bundle, &plan);
+    tell(session, &bundle, args.place.netns.as_deref(), &plan);
     session.output.status("press Ctrl-C to undeploy\n");
     let followed = follow(session, &bpffs, name, &args.place);
     // Whatever ended the following, nothing is left behind.

@@ -72,6 +72,9 @@ pub fn draw(deployment: &DeploymentStatus, place: &Place, color: bool) -> String
     for problem in &deployment.problems {
         text += &format!("  {} {problem}\n", paint(color, Ink::Red, "drift:"));
     }
+    if deployment.generation.is_some() && deployment.hooks.is_empty() {
+        text += &format!("  {}  attached nowhere\n", paint(color, Ink::Dim, "hook   "));
+    }
     text += &section(color, "hook", &deployment.hooks.iter().map(|status| hook(status, place)).collect::<Vec<_>>());
     let programs = deployment.programs.iter().map(|program| {
         let slot = match (&program.replaces, program.slot) {

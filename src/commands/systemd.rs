@@ -107,7 +107,7 @@ impl Unit<'_> {
 
     fn deploy(&self) -> Result<String, CliError> {
         let mut line = format!("deploy --bundle {} --bpffs {}", word(self.bundle)?, word(self.bpffs)?);
-        if let Some(interface) = &self.args.what.interface {
+        for interface in &self.args.what.interface {
             line += &format!(" --interface {}", quoted(interface));
         }
         for value in &self.args.what.set {

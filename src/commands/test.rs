@@ -101,7 +101,7 @@ fn prepare(
 ) -> Result<Ready, CliError> {
     let began = Instant::now();
     let patterns = session::patterns(workspace, &args.patterns)?;
-    let cache = session::cache_folder(workspace, args.how.cache.as_ref())?;
+    let cache = session::cache_folder_to_fill(session, workspace, args.how.cache.as_ref())?;
     let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
     let configuration = configurations::one(workspace, &args.how.config, "`ouro test`")?;
     let request = Request {

@@ -40,6 +40,40 @@ pub fn findings(output: &str) -> Vec<Diagnostic> {
     findings
 }
 
+/// The output without what is said at places that these findings tell of already, and without the count of errors if nothing else
+/// is left.
+pub fn without(output: &str, findings: &[Diagnostic]) -> String {
+    if findings.is_empty() {
+        return output.to_owned();
+    }
+    let is_told = |place: &Span| findings.iter().filter_map(|finding| finding.span.as_ref()).any(|span| is_same(span, place));
+    let (mut kept, mut way, mut told) = (String::new(), String::new(), false);
+    for line in output.split_inclusive('\n') {
+        let plain = without_colors(line);
+        // The way to a place belongs to what is said there.
+        if plain.starts_with("In file included from ") {
+            way.push_str(line);
+            continue;
+        }
+        if let Some((place, Some(_), _)) = said(plain.trim_end()) {
+            told = place.as_ref().is_some_and(is_told);
+        }
+        let way = std::mem::take(&mut way);
+        let is_left = if is_count(&plain) { !kept.trim().is_empty() } else { !told };
+        kept.extend(is_left.then_some([way.as_str(), line]).into_iter().flatten());
+    }
+    kept
+}
+
+fn is_same(one: &Span, other: &Span) -> bool {
+    (&one.file, one.line, one.column) == (&other.file, other.line, other.column)
+}
+
+/// `2 errors generated.`
+fn is_count(line: &str) -> bool {
+    line.trim_end().ends_with(" generated.") && line.starts_with(|c: char| c.is_ascii_digit())
+}
+
 /// Place, severity (none for a note) and message of a line that says something.
 fn said(line: &str) -> Option<(Option<Span>, Option<Severity>, &str)> {
     // The earliest word counts: messages quote others. `fatal error: ` comes before the `error: ` inside it.
@@ -116,6 +150,24 @@ fw/a.c:4:12: warning: unused variable 'y' [-Wunused-variable]
             (Some(Span::point("a:b.c", 7, 1)), "w"),
         ];
         assert_eq!(found, expected);
+    }
+
+    /// clang's words for a jump that is not declared are those of a macro's inside, and stood above the finding.
+    #[test]
+    fn what_a_finding_tells_is_not_told_again() {
+        let jump = "fw/a.c:3:1: \x1b[1;31merror: \x1b[0mcall to undeclared function 'ouro_no_such_jump__nope'\n    3 | OURO_JUMP(ctx, nope);\n\
+                    <scratch space>:69:1: note: expanded from here\n";
+        let other = "In file included from fw/a.c:1:\nfw/b.h:7:2: error: bad\n    7 |  bad\n";
+        let findings = [Diagnostic::error(&Span::point("fw/a.c", 3, 1), "no such jump")];
+        assert_eq!(without(&format!("{jump}1 error generated.\n"), &findings), "");
+        let both = format!("{jump}{other}2 errors generated.\n");
+        assert_eq!(without(&both, &findings), format!("{other}2 errors generated.\n"));
+        assert_eq!(without(&format!("{other}{jump}"), &findings), other);
+        for all in [&*both, "", "some words\n", "1 error generated.\n"] {
+            assert_eq!(without(all, &[]), all);
+        }
+        let included = "In file included from fw/a.c:1:\nfw/b.h:7:2: error: bad\n";
+        assert_eq!(without(included, &[Diagnostic::error(&Span::point("fw/b.h", 7, 2), "why")]), "");
     }
 
     #[test]

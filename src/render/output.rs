@@ -139,6 +139,8 @@ struct Streams {
     out: Box<dyn Write + Send>,
     err: Box<dyn Write + Send>,
     bar: Option<ProgressBar>,
+    /// Whether a finding stands above: what follows is set apart from it.
+    apart: bool,
 }
 
 impl Output {
@@ -149,7 +151,7 @@ impl Output {
 
     /// Any streams.
     pub fn new(settings: Settings, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Output {
-        Output { settings, streams: Mutex::new(Streams { out, err, bar: None }) }
+        Output { settings, streams: Mutex::new(Streams { out, err, bar: None, apart: false }) }
     }
 
     /// What the streams can show and how much is said.
@@ -171,8 +173,19 @@ impl Output {
 
     /// Says something on standard error in any case.
     pub fn say(&self, text: &str) {
+        self.tell(text, false);
+    }
+
+    /// Says something on standard error, behind an empty line if a finding stands above.
+    fn tell(&self, text: &str, is_finding: bool) {
+        if text.is_empty() {
+            return;
+        }
         // Nobody is left to tell that standard error is closed.
-        let _ = self.with(|streams| streams.err.write_all(text.as_bytes()).and_then(|()| streams.err.flush()));
+        let _ = self.with(|streams| {
+            let gap = if std::mem::replace(&mut streams.apart, is_finding) { "\n" } else { "" };
+            streams.err.write_all(format!("{gap}{text}").as_bytes()).and_then(|()| streams.err.flush())
+        });
     }
 
     /// Writes findings in the order given: drawn on standard error, or as JSON lines on standard output.
@@ -183,7 +196,8 @@ impl Output {
         let look = Look { color: self.settings.err.color, width: self.settings.width };
         let shown =
             findings.iter().filter(|finding| self.settings.verbosity > Verbosity::Quiet || finding.severity == Severity::Error);
-        self.say(&shown.map(|finding| diagnostic::draw(finding, &|file| sources.text(file), look) + "\n").collect::<String>());
+        let drawn: Vec<String> = shown.map(|finding| diagnostic::draw(finding, &|file| sources.text(file), look)).collect();
+        self.tell(&drawn.join("\n"), true);
         Ok(())
     }
 
@@ -261,7 +275,13 @@ mod tests {
         output.status("working\n");
         output.findings(&warning_and_error(), &Sources::default()).unwrap();
         assert_eq!(out.text(), "4\n");
-        assert_eq!(err.text(), "working\nwarning: odd\n\nerror: bad\n\n");
+        output.status("done\n");
+        output.findings(&warning_and_error()[..1], &Sources::default()).unwrap();
+        assert_eq!(
+            err.text(),
+            "working\nwarning: odd\n\nerror: bad\n\ndone\nwarning: odd\n",
+            "nothing but what follows a finding is set apart"
+        );
     }
 
     #[test]
@@ -270,7 +290,7 @@ mod tests {
         output.fact("4\n").unwrap();
         output.status("working\n");
         output.findings(&warning_and_error(), &Sources::default()).unwrap();
-        assert_eq!((out.text().as_str(), err.text().as_str()), ("4\n", "error: bad\n\n"));
+        assert_eq!((out.text().as_str(), err.text().as_str()), ("4\n", "error: bad\n"));
     }
 
     #[test]

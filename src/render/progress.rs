@@ -159,10 +159,17 @@ impl<'a> Progress<'a> {
             state.counts.failed += 1;
         });
         let failed = paint(self.output.settings().err.color, Ink::Red, "failed");
-        self.output.say(&format!("{name} {failed}\n{}", whole_lines(output)));
+        let json = self.output.settings().json;
+        // People read from above: what is told with a remedy comes first, and what the tool says of the same not at all.
+        let said = if json { output.to_owned() } else { compiler::without(output, findings) };
+        let (before, after) = if json { (said.as_str(), "") } else { ("", said.as_str()) };
+        self.output.say(&format!("{name} {failed}\n{}", whole_lines(before)));
         self.printed(output);
         // Standard output can only be closed; the build's own result says what to do then.
         let _ = self.output.findings(findings, self.sources);
+        if !after.is_empty() {
+            self.output.say(&whole_lines(after));
+        }
     }
 
     /// What an action does and for whom; for which configuration, when there are several.
@@ -306,7 +313,7 @@ mod tests {
         let (text, counts) = drawn(Settings::default(), &events);
         let waiting = "waiting for another ouro that works in this workspace (process 7)\n";
         let text = text.strip_prefix(waiting).unwrap();
-        assert_eq!(text, "compile //fw:parse 34 ms\ninspect //fw:block failed\nerror: undeclared jump\n\n");
+        assert_eq!(text, "compile //fw:parse 34 ms\ninspect //fw:block failed\nerror: undeclared jump\n");
         assert_eq!(counts, Counts { ran: 1, cached: 1, up_to_date: 1, failed: 1, written: 0, restored: 0 });
         let (text, _) = drawn(Settings { verbosity: Verbosity::Verbose, ..Settings::default() }, &events[4..6]);
         assert_eq!(text, "compile //fw:allow cached\ncompile //fw:limit up to date\n");

@@ -20,7 +20,7 @@ const GITIGNORE: &str = ".gitignore";
 const SETTINGS: &str = "# The folder with this file is the root of the workspace; labels such as `//fw:count` start here.\n\
     # The name tells deployments of this project, from any checkout, from those of others.\n";
 
-const IGNORED: &str = "/ouro-out\n/.ouro\n/compile_commands.json\n";
+const IGNORED: &str = "/ouro-out\n/.ouro\n/compile_commands.json\n# Private keys, as `ouro key new` makes them.\n*.key\n";
 
 const BUILD: &str = r#"# `ouro build //fw:all` compiles, `ouro deploy //fw:fw` loads and attaches, `ouro add` adds a program.
 

@@ -156,8 +156,7 @@ pub(super) fn jump_words(spec: &ChainSpec, edge: &Edge) -> Vec<String> {
     words
 }
 
-/// The name of the verdict a missed jump returns. Of several the last, which is the one people use: `drop`, not `shot`.
+/// The name of the verdict a missed jump returns.
 pub(super) fn verdict(spec: &ChainSpec, edge: &Edge) -> Option<&'static str> {
-    let hook = hook::find(&spec.programs.get(edge.from as usize)?.ty)?;
-    hook.verdict_names().into_iter().rfind(|name| hook.verdict(name) == Some(edge.on_miss))
+    hook::find(&spec.programs.get(edge.from as usize)?.ty)?.common_name(edge.on_miss)
 }

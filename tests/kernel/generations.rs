@@ -36,7 +36,7 @@ fn a_plan_says_what_a_deploy_does_and_changes_nothing() {
         let second = plan(10, &[]).out;
         assert!(second.contains("~ program `no_ping`") && !second.contains("program `ipv4`"), "{second}");
         ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR])
-            .says("deployed `//:two` as `two`: 1 added, 2 changed, 0 removed");
+            .says("deployed `//:two` as `two`: generation 2 is live at near0 (xdp generic); 1 added, 2 changed, 0 removed");
         fs::remove_file(lab.bpffs.join("ouro/two/links").join(format!("xdp-{NEAR}"))).unwrap();
         assert!(plan(10, &[]).out.contains("! drift: nothing is attached"));
         ok(lab, &workspace, &["undeploy", "two"]);

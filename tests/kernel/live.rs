@@ -1,6 +1,7 @@
 //! What lives in the kernel: changed while packets flow, looked at, and undone.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -26,6 +27,57 @@ fn a_redeploy_keeps_map_contents_and_an_unchanged_one_does_nothing() {
         assert!(per_cpu_sum(&map(lab, "hello", "packets"), 0) >= 10);
         assert_eq!(second[0]["previous"]["generation"], 1, "the old generation stays for a rollback");
         ok(lab, &workspace, &["undeploy", "hello"]);
+    });
+}
+
+/// A chain that was tried on a device by a flag left it at the next deploy without the flag, and nobody was told.
+#[test]
+fn devices_that_a_flag_named_are_left_only_when_asked_for() {
+    lab(|lab| {
+        let workspace = Workspace::example("01-hello-xdp");
+        workspace.edit("BUILD.ouro", "\"eth0\"", "\"lo\"");
+        ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR]).says("generation 1 is live at near0 (xdp generic); ");
+        for command in ["plan", "deploy"] {
+            let said = ouro(lab, &workspace, &[command, "//:hello"]);
+            assert_eq!(said.code, 1, "{command}\n{}", said.err);
+            said.says("`hello` was deployed with `--interface near0`, and without it would leave `near0`")
+                .says("`--interface near0` stays there, `--interface lo` moves it");
+        }
+        assert_eq!(status(lab, &workspace)[0]["hooks"][0]["name"], "xdp-near0");
+        ok(lab, &workspace, &["deploy", "//:hello", "--interface", NEAR, "--interface", "lo"]).says("lo (xdp generic)");
+        ok(lab, &workspace, &["deploy", "//:hello", "--interface", "lo"]).says("detached from generic XDP of `near0`");
+        ok(lab, &workspace, &["deploy", "//:hello"]).says("nothing to do");
+        // Where it is attached in generic mode, no other is tried at the next device.
+        ok(lab, &workspace, &["attach", "hello", "--interface", NEAR]);
+        assert_eq!(status(lab, &workspace)[0]["hooks"][1]["mode"], "generic");
+        ok(lab, &workspace, &["detach", "hello", "--interface", NEAR]);
+        ok(lab, &workspace, &["detach", "hello", "--interface", "lo"]);
+        assert!(ok(lab, &workspace, &["status", "hello"]).out.contains("  hook     attached nowhere\n"));
+        let said = ouro(lab, &workspace, &["attach", "hello", NEAR]);
+        assert_eq!(said.code, 2);
+        ok(lab, &workspace, &["undeploy", "hello"]);
+    });
+}
+
+/// Whoever deployed without `--netns`, and then with one, was told to name the namespace they stood in, or to undeploy.
+#[test]
+fn a_deployment_of_the_own_namespace_wants_no_flag() {
+    lab(|lab| {
+        let workspace = Workspace::example("01-hello-xdp");
+        workspace.edit("BUILD.ouro", "\"eth0\"", "\"lo\"");
+        ok(lab, &workspace, &["deploy", "//:hello"]);
+        let mut holder = Command::new("unshare").args(["--net", "sleep", "600"]).spawn().unwrap();
+        let netns = format!("/proc/{}/ns/net", holder.id());
+        let own = fs::metadata("/proc/thread-self/ns/net").unwrap().ino();
+        while fs::metadata(&netns).unwrap().ino() == own {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let said = ouro(lab, &workspace, &["deploy", "//:hello", "--netns", &netns]);
+        assert_eq!(said.code, 1, "{}", said.err);
+        said.says("was attached in another network namespace").says("leave out `--netns`");
+        ok(lab, &workspace, &["undeploy", "hello"]);
+        holder.kill().unwrap();
+        holder.wait().unwrap();
     });
 }
 
@@ -108,7 +160,7 @@ fn a_deploy_that_detaches_says_so_and_an_unknown_name_is_an_error() {
         let workspace = Workspace::example("02-two-program-chain");
         ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]);
         ok(lab, &workspace, &["attach", "two", "--interface", "near1"]);
-        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]).says("detached from native XDP of `near1`");
+        ok(lab, &workspace, &["deploy", "//:two", "--interface", NEAR]).says("detached from generic XDP of `near1`");
         for command in [&["undeploy", "tow"][..], &["status", "tow"], &["detach", "tow", "--interface", NEAR]] {
             let said = ouro(lab, &workspace, command);
             assert_eq!(said.code, 2, "{command:?}: {}", said.err);

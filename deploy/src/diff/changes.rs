@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ouro_rules::hook;
 use ouro_rules::manifest::{Edge, Manifest, ManifestProgram, MapSpec, Order, Settled};
 
 use super::moves::moves_map;
@@ -127,7 +128,9 @@ fn jumps(manifest: &Manifest) -> Things {
     let name = |index: u32| manifest.programs.get(index as usize).map_or("", |program| program.name.as_str());
     let about = |edge: &Edge| {
         let bound = edge.bound.map(|bound| format!(", at most {bound} times")).unwrap_or_default();
-        format!("{} when missed{bound}", edge.on_miss)
+        let hook = manifest.programs.get(edge.from as usize).and_then(|program| hook::find(&program.ty));
+        let verdict = hook.and_then(|hook| hook.common_name(edge.on_miss));
+        format!("{} when missed{bound}", verdict.map_or_else(|| edge.on_miss.to_string(), str::to_owned))
     };
     let named = |edge: &Edge| match edge.name == name(edge.to) {
         true => format!("{} -> {}", name(edge.from), edge.name),

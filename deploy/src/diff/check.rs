@@ -23,6 +23,7 @@ pub(super) fn check(bundle: &Bundle, observed: &Observed, wanted: &[Hook], optio
     found.extend(program_types(bundle));
     found.extend(unreadable(observed));
     found.extend(other_chain(bundle, observed, options));
+    found.extend(leaves(bundle, observed, wanted, options));
     found.extend(twice(wanted));
     found.extend(hooks(observed, wanted).into_iter().filter(|conflict| !options.force_links || !is_of_socket(conflict)));
     found.extend(wanted.iter().filter_map(|hook| other_card(observed, hook, &bundle.manifest)));
@@ -88,6 +89,18 @@ fn other_chain(bundle: &Bundle, observed: &Observed, options: &Options) -> Optio
         }
         _ => None,
     }
+}
+
+/// Who named devices on a command line does not want them left because a later one says nothing of them.
+fn leaves(bundle: &Bundle, observed: &Observed, wanted: &[Hook], options: &Options) -> Option<Conflict> {
+    let current = observed.current().and_then(|number| observed.generations[&number].meta.as_ref());
+    let named = &current.filter(|_| !options.placed)?.manifest.devices;
+    let stays = |device: &str| wanted.iter().any(|hook| hook.interface() == Some(device));
+    let alive = observed.attachments.values().filter(|attached| attached.is_alive() && !named.is_empty());
+    let left: BTreeSet<&str> = alive.filter_map(|attached| attached.hook.interface()).filter(|device| !stays(device)).collect();
+    let to = if let [point] = &bundle.manifest.attach[..] { point.interface().map(str::to_owned) } else { None };
+    let (name, left) = (observed.name.clone(), left.into_iter().map(str::to_owned).collect::<Vec<_>>());
+    (!left.is_empty()).then(|| Conflict::Leaves { name, named: named.clone(), left, to })
 }
 
 fn twice(hooks: &[Hook]) -> impl Iterator<Item = Conflict> {
@@ -197,7 +210,8 @@ pub(super) fn attachments(observed: &Observed) -> impl Iterator<Item = Conflict>
 }
 
 fn other_namespace(observed: &Observed, hook: &Hook, namespace: u64) -> Conflict {
-    Conflict::OtherNamespace { hook: hook.clone(), netns: observed.namespaces.get(&namespace).cloned() }
+    let netns = observed.namespaces.get(&namespace).cloned();
+    Conflict::OtherNamespace { hook: hook.clone(), netns, namespace, is_own: false }
 }
 
 fn attachment(observed: &Observed, attached: &Attachment) -> Option<Conflict> {

@@ -46,6 +46,8 @@ pub struct Options {
     pub take_over: bool,
     /// Where the sources are, of a workspace that has no name to be told by.
     pub origin: Option<String>,
+    /// Whether somebody says where the chain is to be attached, whatever its bundle says.
+    pub placed: bool,
     /// How many seconds `confirm` has before the previous generation is made live again; no trial if there are none.
     pub confirm: Option<u64>,
 }
@@ -94,13 +96,13 @@ fn reusable(bundle: &Bundle, observed: &Observed, hooks: &[Hook], options: &Opti
 /// A whole generation that differs from the bundle at most in where it is attached: the one that is live, or the newest.
 fn same_code(bundle: &Bundle, observed: &Observed) -> Option<u32> {
     let same = |meta: &crate::Meta| {
-        let attach = bundle.manifest.attach.clone();
+        let (attach, devices) = (bundle.manifest.attach.clone(), bundle.manifest.devices.clone());
         // Tables of functions are attached, and yet part of what a generation is.
         meta.manifest.tables().eq(bundle.manifest.tables())
             // So is what tells where the arguments of probes are.
             && arguments(&meta.manifest) == arguments(&bundle.manifest)
             && meta.digest == bundle.digest
-            && Manifest { attach, ..meta.manifest.clone() } == bundle.manifest
+            && Manifest { attach, devices, ..meta.manifest.clone() } == bundle.manifest
     };
     let whole = |generation: &Generation| generation.is_whole() && generation.meta.as_ref().is_some_and(same);
     let maps_there = maps::are_there(bundle, observed);

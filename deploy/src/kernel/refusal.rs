@@ -27,6 +27,9 @@ pub(super) fn other_table(hook: &Hook) -> Error {
 }
 
 /// What the kernel's answer means for this hook.
+/// What every device has.
+const GENERIC: &str = "use `mode = \"generic\"` in the BUILD file, or `ouro attach --mode generic`";
+
 pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
     let offloaded = matches!(hook, Hook::Xdp { mode: XdpMode::Offload, .. });
     let native = matches!(hook, Hook::Xdp { mode: XdpMode::Native, .. });
@@ -43,9 +46,9 @@ pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
         Some(libc::ENODEV) if hook.interface().is_some() => "there is no such device any more".to_owned(),
         Some(libc::ESTALE) => "the place has another revision than expected: somebody attached or detached there".to_owned(),
         Some(libc::ESRCH) => "there is no such process".to_owned(),
-        Some(libc::EOPNOTSUPP) if native => "the device's driver has no XDP; use `mode = \"generic\"`".to_owned(),
+        Some(libc::EOPNOTSUPP) if native => format!("the device's driver has no XDP; {GENERIC}"),
         Some(libc::ERANGE) if matches!(hook, Hook::Xdp { .. }) => {
-            "the device's MTU is too large for XDP; lower it, or use `mode = \"generic\"`".to_owned()
+            format!("the device's MTU is too large for XDP; lower it, or {GENERIC}")
         }
         Some(libc::EINVAL | libc::EOPNOTSUPP) | None => refused(hook, &error),
         Some(libc::ENOENT) if matches!(hook, Hook::PerfEvent(_)) => "this machine does not count it".to_owned(),

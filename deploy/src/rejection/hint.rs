@@ -19,6 +19,13 @@ fn of_message(message: &str) -> Option<&'static str> {
     HINTS.iter().find(|(parts, _)| parts.iter().all(|part| message.contains(part))).map(|(_, hint)| *hint)
 }
 
+/// Where in a line a message begins that stands behind other words, by the first part of it that is known; none if the line has no
+/// such message.
+pub(super) fn begins(line: &str) -> Option<usize> {
+    let (parts, _) = HINTS.iter().find(|(parts, _)| parts.iter().all(|part| line.contains(part)))?;
+    line.find(parts.first()?).filter(|at| *at > 0)
+}
+
 /// What a register held, or how that began, and what to change. Kernels before 5.19 write `inv0`, some `invP0`.
 const POINTERS: &[(&[&str], &str)] = &[
     // A helper that may move the packet makes numbers of all pointers into it, which no line of the log says.

@@ -2,7 +2,7 @@
 //!
 //! Knows how kernels from 5.9 print; what messages mean is `hint`'s.
 
-use super::Place;
+use super::{Place, hint};
 
 /// What a log tells of the place where the verifier stopped.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(super) struct Trace<'a> {
 pub(super) fn read(log: &str) -> Trace<'_> {
     let place = log.lines().rev().find_map(source_line);
     let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty() && !is_statistic(line)).collect();
+    let lines = with_last_words_apart(lines);
     let end = lines.iter().rposition(|line| is_trace(line)).map_or(0, |at| at + 1);
     let said = lines[end..].to_vec();
     let at = lines[..end].iter().rposition(|line| is_instruction(line));
@@ -31,6 +32,18 @@ pub(super) fn read(log: &str) -> Trace<'_> {
     // What an instruction that failed did is not printed behind it, so what stands last is what it found.
     let values = registers.into_iter().filter_map(|register| value(&lines[..end], register)).collect();
     Trace { place, instruction, said, registers: values }
+}
+
+/// Where the log ends with an instruction, and the reason stands behind it in the same line: `5: (a6) if w2 < 0x5 goto pc-2
+/// infinite loop detected at insn 4`. What is said becomes a line of its own.
+fn with_last_words_apart(mut lines: Vec<&str>) -> Vec<&str> {
+    let Some(last) = lines.last_mut().filter(|line| is_instruction(line)) else { return lines };
+    if let Some(at) = hint::begins(last) {
+        let (instruction, said) = last.split_at(at);
+        *last = instruction.trim_end();
+        lines.push(said);
+    }
+    lines
 }
 
 /// The part of an instruction that reads: what a load overwrites says nothing.

@@ -1,7 +1,8 @@
 //! Places that are others', elsewhere, or not there.
 
 use ouro_deploy::{
-    Attachment, Change, Conflict, Device, Generation, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff, way_back,
+    Attachment, Change, Conflict, Device, Error, Generation, Hook, Missing, NotAtomic, Observed, Options, Runs, Step, diff,
+    way_back,
 };
 use ouro_rules::bundle::Bundle;
 use ouro_rules::chain::{MAX_DEPTH, longest_run};
@@ -190,14 +191,40 @@ fn another_namespace_has_other_devices() {
     let wanted = bundle("b", &[xdp("eth0")]);
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.namespace += 1;
-    let other = |netns| Conflict::OtherNamespace { hook: hook("eth0"), netns };
+    let other = |netns| Conflict::OtherNamespace { hook: hook("eth0"), netns, namespace: NAMESPACE, is_own: false };
     assert_eq!(conflicts(&wanted, &observed), [other(None)]);
     observed.namespaces.insert(NAMESPACE, "lan".to_owned());
     let found = conflicts(&wanted, &observed);
     assert_eq!((found[0].help(), found), ("say which with `--netns lan`".to_owned(), vec![other(Some("lan".to_owned()))]));
+    let help = |home| Error::Conflicts(conflicts(&wanted, &observed)).seen_from(home).help().unwrap();
+    assert!(help(NAMESPACE).starts_with("leave out `--netns`") && help(7).starts_with("say which"), "{}", help(7));
     let mut observed = deployed(&bundle("a", &[xdp("eth0")]));
     observed.host.devices.get_mut("eth0").unwrap().index = 9;
     assert_eq!(conflicts(&wanted, &observed), [Conflict::Moved { hook: hook("eth0"), ifindex: 2 }]);
+}
+
+/// A chain was tried on another device, and a deploy without the flag took it from there, with exit code 0.
+#[test]
+fn a_device_that_a_command_line_named_is_not_left_in_silence() {
+    let placed = |device: &str| {
+        let mut bundle = bundle("a", &[xdp(device)]);
+        bundle.manifest.devices = vec![device.to_owned()];
+        bundle
+    };
+    let observed = deployed(&placed("eth1"));
+    let found = conflicts(&bundle("b", &[xdp("eth0")]), &observed);
+    assert_eq!(found[0].to_string(), "`fw` was deployed with `--interface eth1`, and without it would leave `eth1`");
+    assert_eq!((found[0].help().as_str(), found.len()), ("`--interface eth1` stays there, `--interface eth0` moves it", 1));
+    let several = conflicts(&bundle("b", &[xdp("eth0"), xdp("lo")]), &observed);
+    assert_eq!(several[0].help(), "detach it from there first: `ouro detach fw --interface eth1`");
+    // Who names a device says so, and what stays where it is needs no word.
+    let said = Options { placed: true, ..Options::default() };
+    assert!(diff(&bundle("b", &[xdp("eth0")]), &observed, &said).is_ok());
+    assert!(diff(&bundle("b", &[xdp("eth1")]), &observed, &Options::default()).is_ok());
+    assert!(diff(&bundle("b", &[xdp("eth0")]), &deployed(&bundle("a", &[xdp("eth1")])), &Options::default()).is_ok());
+    let mut detached = observed;
+    detached.attachments.clear();
+    assert!(diff(&bundle("b", &[xdp("eth0")]), &detached, &Options::default()).is_ok());
 }
 
 #[test]

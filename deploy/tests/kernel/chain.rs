@@ -171,6 +171,7 @@ impl Chain {
             tests: self.tests.clone(),
             btf: None,
             card: None,
+            devices: Vec::new(),
         };
         let digest = Digest::of(format!("{manifest:?}").as_bytes()).to_string();
         Bundle { manifest, objects, btf: None, digest }

@@ -79,8 +79,7 @@ impl Slot<'_> {
         if allowed.is_empty() || allowed.iter().any(|one| one == text) {
             return Some(Attr::Str(text.into()));
         }
-        let list = allowed.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", ");
-        let help = did_you_mean(text, allowed.iter().map(String::as_str)).unwrap_or_else(|| format!("use one of {list}"));
+        let help = did_you_mean(text, allowed.iter().map(String::as_str)).unwrap_or_else(|| one_of(allowed));
         self.report(Diagnostic::error(&place.span(), format!("`{text}` is no value of `{}`", self.attr.name)).help(help))
     }
 
@@ -165,13 +164,21 @@ impl Slot<'_> {
             return Diagnostic::error(span, "`select()` stands inside of another value")
                 .help("let it choose the whole value, or a part: `[...] + select({\"//:condition\": [...]})`");
         }
-        mismatch(&self.attr.name, ty, value, span)
+        let finding = mismatch(&self.attr.name, ty, value, span);
+        match &finding.help {
+            None if !self.attr.allowed.is_empty() => finding.help(one_of(&self.attr.allowed)),
+            _ => finding,
+        }
     }
 
     pub(super) fn report<T>(&self, finding: Diagnostic) -> Option<T> {
         self.context.report(finding);
         None
     }
+}
+
+fn one_of(allowed: &[String]) -> String {
+    format!("use one of {}", allowed.iter().map(|one| format!("`{one}`")).collect::<Vec<_>>().join(", "))
 }
 
 /// What a key can be where a list cannot.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use ouro_rules::attr::{AttrSpec, AttrType, Record, Spanned, Value as Attr};
-use ouro_rules::diagnostic::{Diagnostic, did_you_mean};
+use ouro_rules::diagnostic::{Diagnostic, nearest};
 use ouro_rules::label::Label;
 use ouro_rules::named::Named;
 use ouro_rules::rule::Role;
@@ -82,11 +82,11 @@ pub(super) fn record<'v>(call: &Call<'_>, args: &Arguments<'v, '_>, heap: Heap<'
         call.context.report(finding.help("give the others by name"));
         complete = false;
     }
-    complete &= call.report_unknown(&given, "argument", &[]);
     if let (Some(value), Some((name, _))) = (first, call.schema.attrs.first()) {
         complete &= !call.is_twice(&given, name);
         given.insert(0, Argument { name, value, by_position: true });
     }
+    complete &= call.report_unknown(&given, "argument", &[]);
     let fields = call.attributes(&given).filter(|_| complete);
     let sorted = |fields| Named::from(fields).into_iter().collect();
     Ok(fields.map(|fields| Record { kind: call.schema.name.clone(), fields: sorted(fields) }))
@@ -115,18 +115,39 @@ impl Call<'_> {
 
     /// Reports what the schema does not have; whether there was nothing to report.
     fn report_unknown(&self, given: &[Argument<'_, '_>], what: &str, common: &[&str]) -> bool {
-        // What begins with `_` is between a rule and its defaults.
-        let own = || self.schema.attrs.iter().map(|(name, _)| &**name).filter(|name| !name.starts_with('_'));
-        let known = || own().chain(common.iter().copied());
         let mut fine = true;
-        for name in given.iter().map(|argument| argument.name).filter(|name| !known().any(|other| other == *name)) {
+        for name in given.iter().map(|argument| argument.name).filter(|name| !self.known(common).any(|other| other == *name)) {
             let finding =
                 Diagnostic::error(&self.site.name_of(name), format!("unknown {what} `{name}` of `{}`", self.schema.name));
-            let list = || format!("known are {}", known().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "));
-            self.context.report(finding.help(did_you_mean(name, known()).unwrap_or_else(list)));
+            let list = self.known(common).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            self.context.report(finding.help(match (nearest(name, self.known(common)), self.only_missing(given)) {
+                (Some(near), _) => format!("did you mean `{near}`?"),
+                (None, Some(missing)) => format!("did you mean `{missing}`, which is missing? known are {list}"),
+                (None, None) => format!("known are {list}"),
+            }));
             fine = false;
         }
         fine
+    }
+
+    /// What can be given. What begins with `_` is between a rule and its defaults.
+    fn known<'k>(&'k self, common: &'k [&'k str]) -> impl Iterator<Item = &'k str> {
+        let own = self.schema.attrs.iter().map(|(name, _)| &**name).filter(|name| !name.starts_with('_'));
+        own.chain(common.iter().copied())
+    }
+
+    /// The attribute that must be given and is not, if there is one of them.
+    fn only_missing(&self, given: &[Argument<'_, '_>]) -> Option<&str> {
+        let is_missing = |attr: &&AttrSpec| attr.required && find(given, &attr.name).is_none();
+        let mut missing = self.schema.attrs.iter().map(|(_, attr)| attr).filter(is_missing);
+        missing.next().filter(|_| missing.next().is_none()).map(|attr| &*attr.name)
+    }
+
+    /// Whether an argument that nobody knows is told to be this one: that it is missing need not be told, too.
+    fn is_meant(&self, given: &[Argument<'_, '_>], name: &str) -> bool {
+        let mut unknown =
+            given.iter().map(|argument| argument.name).filter(|name| !self.known(COMMON).any(|other| other == *name));
+        unknown.any(|unknown| nearest(unknown, self.known(COMMON)).or_else(|| self.only_missing(given)) == Some(name))
     }
 
     /// Every attribute of the schema; `None` when a finding was reported.
@@ -147,7 +168,7 @@ impl Call<'_> {
                     false => slot.configurable(argument.value, self.place(argument)),
                 }
             }
-            None if attr.required => self.missing(&attr.name, &attr.ty),
+            None if attr.required => self.missing(given, &attr.name, &attr.ty),
             None => Some(Spanned { value: attr.default.clone(), span: self.site.span.clone() }),
         }
     }
@@ -161,7 +182,10 @@ impl Call<'_> {
         if argument.by_position { self.site.positional() } else { self.site.argument(argument.name) }
     }
 
-    fn missing<T>(&self, name: &str, ty: &AttrType) -> Option<T> {
+    fn missing<T>(&self, given: &[Argument<'_, '_>], name: &str, ty: &AttrType) -> Option<T> {
+        if self.is_meant(given, name) {
+            return None;
+        }
         let example = match ty {
             AttrType::List(_) => "[...]",
             AttrType::Bool => "True",
@@ -175,7 +199,7 @@ impl Call<'_> {
     }
 
     fn name(&self, given: &[Argument<'_, '_>]) -> Option<Arc<str>> {
-        let Some(argument) = find(given, "name") else { return self.missing("name", &AttrType::String) };
+        let Some(argument) = find(given, "name") else { return self.missing(given, "name", &AttrType::String) };
         let place = self.place(argument);
         let attr = AttrSpec::new("name", AttrType::String, "");
         let name = Slot { context: self.context, attr: &attr }.coerce(argument.value, place)?;

@@ -2,6 +2,7 @@
 //!
 //! Reads folders and probes for BUILD files; parses nothing.
 
+use std::fs;
 use std::sync::Arc;
 
 use ouro_rules::diagnostic::{Diagnostic, nearest};
@@ -89,6 +90,10 @@ pub(crate) fn is_walked_alike(workspace: &Workspace, path: &str, folders: &[&str
 
 /// Why there is no package of this name, and what was meant. `asked` is the label or pattern that needs it.
 pub(super) fn no_package(workspace: &Workspace, package: &str, asked: Option<&Label>) -> Diagnostic {
+    if let Some(root) = package.strip_suffix("...") {
+        return Diagnostic::bare(format!("no package `//{package}`: `...` stands for all packages below a folder"))
+            .help(format!("write `//{root}...`, which selects their targets, or `//package:name` for one"));
+    }
     if workspace.root.join(package).is_file() {
         return Diagnostic::bare(format!("no package `//{package}`: it is a file"))
             .help(format!("name the target that uses it; `ouro query 'owner({package})'` tells which"));
@@ -123,6 +128,22 @@ pub(super) fn folder_meant(workspace: &Workspace, label: &Label) -> Option<Strin
     let listing = folder::list(&workspace.root.join(folder)).ok()?;
     told(&join(folder, nearest(name, listing.folders())?))
 }
+
+/// The targets of a name that is looked for where no package is: what other BUILD files give it, as far as their texts tell.
+pub(super) fn elsewhere(workspace: &Workspace, crew: &Crew, label: &Label) -> Option<String> {
+    let found = below(workspace, crew, "", &mut Reads::default(), &mut Vec::new());
+    let written = [format!("name = \"{}\"", label.name), format!("name=\"{}\"", label.name)];
+    let labels = crew.map(found, |Found { package, build_file, .. }| {
+        let text = fs::read_to_string(workspace.root.join(join(&package, build_file))).unwrap_or_default();
+        written.iter().any(|words| text.contains(words)).then(|| format!("`//{package}:{}`", label.name))
+    });
+    let mut labels: Vec<String> = labels.into_iter().flatten().collect();
+    labels.sort();
+    (1..=FEW).contains(&labels.len()).then(|| format!("did you mean {}?", labels.join(" or ")))
+}
+
+/// So many targets of one name are told.
+const FEW: usize = 3;
 
 /// The nearest package above a folder.
 fn enclosing<'p>(workspace: &Workspace, package: &'p str) -> Option<&'p str> {

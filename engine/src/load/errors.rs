@@ -58,7 +58,10 @@ pub(super) fn syntax(error: &starlark::Error, language: Language) -> Diagnostic 
         (text, Language::Build) if text.starts_with("type annotations") => {
             ("a BUILD file has no type annotations".to_owned(), None)
         }
-        (text, _) => (format!("syntax error: {}", text.strip_prefix("parse error: ").unwrap_or(text)), None),
+        (text, _) => {
+            let help = lacks_comma(text).then_some("is a comma missing before it?");
+            (format!("syntax error: {}", text.strip_prefix("parse error: ").unwrap_or(text)), help)
+        }
     };
     let finding = Diagnostic::error(&first_line(at), message).maybe_help(help.map(str::to_owned));
     match open_before(at) {
@@ -79,6 +82,13 @@ fn open_before(at: &FileSpan) -> Option<(Span, &str)> {
     let text = at.file.source();
     let bracket = nesting::unclosed(text).filter(|bracket| *bracket < at.span.begin().get() as usize)?;
     Some((span(&at.file.file_span(bytes(bracket, bracket + 1))), &text[bracket..=bracket]))
+}
+
+/// Whether a value stands where a bracket could only be closed.
+fn lacks_comma(text: &str) -> bool {
+    let met = ["identifier", "string literal", "integer literal", "float literal"].map(|what| format!("unexpected {what} "));
+    met.iter().any(|met| text.contains(met))
+        && [')', ']', '}'].iter().any(|end| text.ends_with(&format!("expected symbol '{end}'")))
 }
 
 /// The word in backticks at the start of a message, with them.

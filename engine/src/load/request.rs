@@ -129,6 +129,13 @@ fn users<'p>(package: &'p Package, file: &'p Label) -> impl Iterator<Item = &'p 
     package.targets.values().filter(names).map(|target| &target.label)
 }
 
+/// The target whose output is probably meant: outputs are called after it.
+fn maker(package: &Package, label: &Label) -> Option<String> {
+    let (stem, _) = label.name.rsplit_once('.')?;
+    let target = package.targets.get(stem)?;
+    Some(format!("if an output of `{}` is meant, name that target", target.label))
+}
+
 /// So many targets are told by their names.
 const FEW: usize = 6;
 
@@ -140,7 +147,8 @@ fn no_target(workspace: &Workspace, package: &Package, label: &Label) -> Diagnos
         return finding.help(format!("`{}` is a file; name the target that uses it{which}", label.path()));
     }
     let names = package.targets.keys().map(|name| &**name).chain(made(package));
-    let near = did_you_mean(&label.name, names).or_else(|| discover::folder_meant(workspace, label));
+    let near = did_you_mean(&label.name, names).or_else(|| maker(package, label));
+    let near = near.or_else(|| discover::folder_meant(workspace, label));
     finding.help(near.unwrap_or_else(|| match package.targets.len() {
         0 => "the package has no targets".to_owned(),
         1..=FEW => format!("the package has `{}`", package.targets.keys().map(|name| &**name).collect::<Vec<_>>().join("`, `")),

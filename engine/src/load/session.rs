@@ -191,7 +191,10 @@ impl<'a> Session<'a> {
                 Scope::Target(label) if label.package == *package => Some(label),
                 _ => None,
             });
-            let meant = label.and_then(|label| discover::folder_meant(self.workspace, label));
+            let meant = label.and_then(|label| {
+                let folder = discover::folder_meant(self.workspace, label);
+                folder.or_else(|| discover::elsewhere(self.workspace, &self.crew, label))
+            });
             return self.findings.push(discover::no_package(self.workspace, package, None).maybe_help(meant).named_at(None));
         };
         for (label, span) in labels {

@@ -18,7 +18,7 @@ use super::{Found, SHELL, ToolchainError, build_id, host, system_includes};
 use crate::state::{self, STATE_FOLDER, Stamp};
 
 /// The kind of record the memory is; the number changes with what goes into an identity.
-const KIND: &str = "ouro toolchain v2";
+const KIND: &str = "ouro toolchain v3";
 
 /// What a BPF program includes of the system, below the folders with headers. Other headers there stand with what read them.
 const SYSTEM_HEADERS: [&str; 4] = ["asm", "asm-generic", "bpf", "linux"];

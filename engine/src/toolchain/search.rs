@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what they are. Every path that had a say is told, so that who remembers what was found knows when to look again.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -45,7 +46,8 @@ pub(super) fn program(
         let settings = || "`[toolchain] clang` in `ouro.toml`".to_owned();
         let by = wanted.target.as_ref().map_or_else(settings, |(label, _)| format!("`{label}`"));
         let path = matches!(named, ProgramSpec::Name(_)).then(|| search.to_string_lossy().into_owned());
-        ToolchainError::NotThere { name: name.to_owned(), by, path }
+        let there = if path.is_some() && name.starts_with("clang") { clangs(&folders).into_keys().collect() } else { Vec::new() };
+        ToolchainError::NotThere { name: name.to_owned(), by, path, there }
     })
 }
 
@@ -63,11 +65,20 @@ fn program_in(folders: &[PathBuf], name: &str) -> Option<Search> {
 
 /// `clang-19` rather than `clang-18`; of two in several folders the first.
 fn highest_clang(folders: Vec<PathBuf>) -> Option<Search> {
+    let best = clangs(&folders).into_iter().next_back();
+    best.map(|(_, found)| Search { found, looked_at: folders })
+}
+
+/// Every `clang-<version>`, by its version.
+fn clangs(folders: &[PathBuf]) -> BTreeMap<u32, PathBuf> {
     let version = |path: &Path| path.file_name()?.to_str()?.strip_prefix("clang-")?.parse::<u32>().ok();
     let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
     let versions = entries.filter_map(|entry| Some((version(&entry.path())?, entry.path())));
-    let best = versions.filter(|(_, path)| is_program(path)).reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map(|(_, found)| Search { found, looked_at: folders })
+    let mut found = BTreeMap::new();
+    for (version, path) in versions.filter(|(_, path)| is_program(path)) {
+        found.entry(version).or_insert(path);
+    }
+    found
 }
 
 pub(super) fn is_program(path: &Path) -> bool {

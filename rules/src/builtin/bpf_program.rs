@@ -10,7 +10,7 @@ use super::is_c_identifier;
 use super::jumps::jumps;
 use super::vmlinux_header::shadowed;
 use crate::action::Artifact;
-use crate::attr::{AttrSpec, AttrType, EdgeKind, Value};
+use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
 use crate::chain::check_jump;
 use crate::diagnostic::{Diagnostic, Span, did_you_mean, nearest};
 use crate::hook::{self, HOOKS, Hook};
@@ -101,6 +101,7 @@ impl Rule for BpfProgram {
         let copts = ctx.target.get("copts").items().iter();
         findings.extend(copts.filter_map(|item| refused_copt(item.value.as_str().unwrap_or_default(), &item.span)));
         findings.extend(unknown_endings(ctx, "srcs", &[".c", ".h"]));
+        findings.extend(listed_twice(ctx));
         let given = ctx.target.get("type").as_str().unwrap_or_default();
         let ty = program_type(given, ctx.target.span_of("type")).map_err(|finding| findings.push(finding)).ok();
         let on_miss = ctx.target.attrs.get("on_miss").filter(|attr| attr.value != Value::None);
@@ -216,6 +217,18 @@ fn sources(ctx: &Context<'_>, headers: &mut Headers, findings: &mut Vec<Diagnost
             .push(Diagnostic::error(ctx.target.span_of("srcs"), "`srcs` names no C source").help("name at least one `.c` file"));
     }
     sources
+}
+
+/// A source counts once, so whoever lists it twice means another.
+fn listed_twice(ctx: &Context<'_>) -> Vec<Diagnostic> {
+    let items = ctx.target.get("srcs").items();
+    let first = |at: usize| items[..at].iter().find(|other| other.value == items[at].value);
+    let twice = items.iter().enumerate().filter_map(|(at, item)| Some((item, item.value.as_label()?, first(at)?)));
+    let finding = |(item, label, first): (&Spanned, &Label, &Spanned)| {
+        let finding = Diagnostic::error(&item.span, format!("`{label}` is listed twice in `srcs`"));
+        finding.related(&first.span, "first listed here").help("remove one")
+    };
+    twice.map(finding).collect()
 }
 
 /// What a program says of itself beside its sources.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::action::{Action, ActionKind, Artifact, Tool};
 use crate::attr::{AttrSpec, AttrType, EdgeKind, Spanned, Value};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::label::Label;
 use crate::provider::Providers;
 use crate::rule::{Analysis, Context, Rule};
@@ -116,7 +116,7 @@ fn expand(ctx: &Context<'_>, inputs: &[Artifact], outs: &[String]) -> Result<Str
         rest = after;
         match replacement(ctx, variable, inputs, outs) {
             Ok(value) => command.push_str(&value),
-            Err(message) => findings.push(finding(message).help("write `$$` for a dollar sign the shell should see")),
+            Err(message) => findings.push(finding(message).help(remedy(variable))),
         }
     }
     command.push_str(rest);
@@ -138,6 +138,16 @@ pub(super) fn variable_len(rest: &str) -> usize {
         }
         first => first.map_or(0, char::len_utf8),
     }
+}
+
+/// What a command may say behind a dollar sign.
+fn remedy(variable: &str) -> String {
+    let near = nearest(variable, ["(SRCS)", "(OUTS)"]).filter(|near| *near != variable);
+    let near = near.map(|near| format!("did you mean `${near}`? ")).unwrap_or_default();
+    format!(
+        "{near}known are `$(SRCS)`, `$(OUTS)`, `$(@D)`, `$<`, `$@` and `$(location LABEL)`; write `$$` for a dollar sign the shell \
+         should see"
+    )
 }
 
 fn replacement(ctx: &Context<'_>, variable: &str, inputs: &[Artifact], outs: &[String]) -> Result<String, String> {

@@ -185,5 +185,6 @@ fn manifest(spec: &ChainSpec, programs: Vec<ManifestProgram>, maps: Vec<MapSpec>
         tests: spec.tests.clone(),
         btf: btf.map(|btf| Digest::of(btf).to_string()),
         card: None,
+        devices: Vec::new(),
     }
 }

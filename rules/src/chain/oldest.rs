@@ -34,7 +34,9 @@ pub(super) fn check(draft: &Draft<'_>, graph: &Graph<'_>) -> Vec<Diagnostic> {
     let extended = extensions().map(|extension| (extension.item, since::EXTENSION));
     needs.extend(attached.chain(extended).filter_map(|(item, since)| of_constructor(item, since)));
     needs.retain(is_newer);
-    needs.iter().map(|need| finding(draft, need, oldest)).collect()
+    // Whoever follows one remedy shall not meet the next.
+    let enough = needs.iter().map(|need| need.since).max().unwrap_or(oldest);
+    needs.iter().map(|need| finding(draft, need, oldest, enough)).collect()
 }
 
 fn of_program(program: &ProgramInfo) -> Vec<Need<'_>> {
@@ -62,11 +64,11 @@ fn of_map(map: &MapInfo) -> Option<Need<'_>> {
     Some(Need { what, since: since::map(&map.spec.ty)?, at: &map.span })
 }
 
-fn finding(draft: &Draft<'_>, need: &Need<'_>, oldest: KernelVersion) -> Diagnostic {
+fn finding(draft: &Draft<'_>, need: &Need<'_>, oldest: KernelVersion, enough: KernelVersion) -> Diagnostic {
     let Need { what, since, at } = need;
     let message = format!("{what} takes kernel {since}, and `{}` is built for {oldest} and newer", draft.chain);
     Diagnostic::error(at, message).help(format!(
-        "build for {since} (`--min-kernel`, or `min_kernel` in ouro.toml), or give kernels before it something else: by `select()`, \
-         `bpf_variants` or `optional`"
+        "`--min-kernel {enough}` (or `min_kernel` in ouro.toml) serves all of the chain; or give kernels before {since} something \
+         else: by `select()`, `bpf_variants` or `optional`"
     ))
 }

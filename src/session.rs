@@ -5,13 +5,13 @@
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, OnceLock};
 
 use ouro_engine::state::STATE_FOLDER;
 use ouro_engine::workspace::{SETTINGS_FILE, Workspace};
-use ouro_rules::Diagnostic;
 use ouro_rules::label::{Label, Pattern, Scope};
+use ouro_rules::{Diagnostic, RuleTable, builtin};
 
 use crate::cli::{Global, MessageFormat, When};
 use crate::error::{CliError, Kind, io};
@@ -205,6 +205,12 @@ pub fn current_folder() -> Result<PathBuf, CliError> {
 /// Where folders for what is temporary are made.
 pub fn temporary_folder() -> Result<PathBuf, CliError> {
     std::path::absolute(env::temp_dir()).map_err(io("cannot tell the folder for temporary files"))
+}
+
+/// What BUILD files can call. Telling it all takes as long as looking at a thousand files, so it is told to who reads a BUILD file.
+pub fn rules() -> &'static LazyLock<RuleTable> {
+    static RULES: LazyLock<RuleTable> = LazyLock::new(builtin::table);
+    &RULES
 }
 
 /// Where tools are searched.

@@ -18,8 +18,8 @@ mod watch;
 
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
 use ouro_cache::{Digest, Hasher, Store};
@@ -59,8 +59,8 @@ pub struct Request<'a> {
     pub patterns: &'a [Pattern],
     /// What it is built for; one at least, no two with the same folder.
     pub configurations: &'a [Configuration],
-    /// What BUILD files can call.
-    pub rules: &'a RuleTable,
+    /// What BUILD files can call; made when one is read.
+    pub rules: &'a LazyLock<RuleTable>,
     /// Where tools are searched: a `PATH`.
     pub search_path: &'a OsStr,
     /// The program that asks, when it can tell: another one may mean something else by the same request.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 
 use ouro_engine::build::{self, Analysis, BuildError, Request};
@@ -11,7 +12,7 @@ use ouro_engine::configure::configure;
 use ouro_engine::load;
 use ouro_engine::plan::{self, Plan};
 use ouro_engine::toolchain::ToolchainFacts;
-use ouro_rules::{Config, Diagnostic, builtin};
+use ouro_rules::{Config, Diagnostic, RuleTable, builtin};
 use support::golden::{Case, run};
 use support::{analysis, dump, rules};
 
@@ -49,7 +50,7 @@ fn configure_phase() {
     run("configure", |case: &Case| {
         let workspace = case.workspace()?;
         let (patterns, configuration) = (case.patterns(&workspace)?, case.configuration(&workspace)?);
-        let (workspace, configurations, rules) = (&workspace, std::slice::from_ref(&configuration), &builtin::table());
+        let (workspace, configurations, rules) = (&workspace, std::slice::from_ref(&configuration), &RULES);
         let request = Request { workspace, patterns: &patterns, configurations, rules, search_path: "".as_ref(), program: None };
         let loaded = build::load(&request, (false, &AtomicBool::new(false))).map_err(findings)?;
         let configured = configure(&loaded, &configuration)?;
@@ -64,14 +65,15 @@ fn findings(error: BuildError) -> Vec<Diagnostic> {
     }
 }
 
+static RULES: LazyLock<RuleTable> = LazyLock::new(builtin::table);
+
 /// Takes a workspace through all phases that need no compiler, with the real rules.
 fn analysed(case: &Case, show: fn(&Analysis<'_>, &Plan) -> String) -> Result<String, Vec<Diagnostic>> {
     let workspace = case.workspace()?;
     let patterns = case.patterns(&workspace)?;
-    let table = builtin::table();
     let configuration = case.configuration(&workspace)?;
     let configurations = std::slice::from_ref(&configuration);
-    let (workspace, patterns, rules) = (&workspace, patterns.as_slice(), &table);
+    let (workspace, patterns, rules) = (&workspace, patterns.as_slice(), &RULES);
     let request = Request { workspace, patterns, configurations, rules, search_path: "".as_ref(), program: None };
     let loaded = build::load(&request, (false, &AtomicBool::new(false))).map_err(findings)?;
     let configured = configure(&loaded, &configuration)?;

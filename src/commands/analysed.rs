@@ -12,7 +12,7 @@ use ouro_engine::load::Loaded;
 use ouro_engine::toolchain::Toolchain;
 use ouro_engine::workspace::Workspace;
 use ouro_rules::label::Pattern;
-use ouro_rules::{Action, Configuration, Diagnostic, Label, builtin};
+use ouro_rules::{Action, Configuration, Diagnostic, Label};
 
 use crate::cli::ConfigFlags;
 use crate::commands::build::{failure, no_toolchain};
@@ -63,9 +63,9 @@ impl<'a> Asker<'a> {
     }
 
     fn ask<T>(&self, patterns: &[Pattern], work: impl FnOnce(&Request<'_>) -> Result<T, BuildError>) -> Result<T, BuildError> {
-        let (rules, search_path) = (builtin::table(), session::search_path());
+        let (rules, search_path) = (session::rules(), session::search_path());
         let configurations = slice::from_ref(&self.configuration);
-        let (workspace, rules, search_path) = (self.workspace, &rules, search_path.as_os_str());
+        let (workspace, rules, search_path) = (self.workspace, rules, search_path.as_os_str());
         work(&Request { workspace, patterns, configurations, rules, search_path, program: None })
     }
 

@@ -11,7 +11,7 @@ use ouro_engine::toolchain::ToolchainError;
 use ouro_engine::unused;
 use ouro_engine::workspace::{OUT_FOLDER, Workspace};
 use ouro_rules::label::Pattern;
-use ouro_rules::{Configuration, Diagnostic, builtin};
+use ouro_rules::{Configuration, Diagnostic};
 
 use crate::cli::{Build, BuildFlags, ConfigFlags, SandboxKind};
 use crate::commands::analysed::{Asker, View, analysed};
@@ -46,13 +46,13 @@ pub fn build(session: &Session, workspace: &Workspace, patterns: &[Pattern], fla
     session::catch_interrupts();
     let began = Instant::now();
     let cache = session::cache_folder_to_fill(session, workspace, flags.cache.as_ref())?;
-    let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
+    let (rules, search_path, program) = (session::rules(), session::search_path(), session::program());
     let configurations = configurations::all(workspace, &flags.config)?;
     let request = Request {
         workspace,
         patterns,
         configurations: &configurations,
-        rules: &rules,
+        rules,
         search_path: &search_path,
         program: program.as_deref(),
     };

@@ -8,7 +8,7 @@ use std::slice;
 use ouro_engine::build::{self, Request};
 use ouro_engine::toolchain::{Toolchain, ToolchainError};
 use ouro_engine::workspace::Workspace;
-use ouro_rules::builtin::{self, ToolchainSpec};
+use ouro_rules::builtin::ToolchainSpec;
 use ouro_rules::{Configuration, Tool, label::Pattern};
 use serde_json::json;
 use tempfile::TempDir;
@@ -63,9 +63,9 @@ type Found = Result<Toolchain, ToolchainError>;
 /// The toolchain that builds of the workspace use.
 fn of_workspace(workspace: &Workspace, args: &Doctor) -> Result<Found, CliError> {
     let configuration: Configuration = configurations::one(workspace, &args.config, "`ouro doctor`")?;
-    let (rules, search_path) = (builtin::table(), session::search_path());
+    let (rules, search_path) = (session::rules(), session::search_path());
     let patterns: &[Pattern] = &[];
-    let (configurations, rules, search_path) = (slice::from_ref(&configuration), &rules, search_path.as_os_str());
+    let (configurations, rules, search_path) = (slice::from_ref(&configuration), rules, search_path.as_os_str());
     let request = Request { workspace, patterns, configurations, rules, search_path, program: None };
     let loaded = build::load(&request, (false, session::interrupted())).map_err(failure)?;
     let found = build::tools(&request, &loaded, None).map_err(failure)?;

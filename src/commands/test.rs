@@ -10,7 +10,6 @@ use ouro_engine::build::Request;
 use ouro_engine::execute::Options;
 use ouro_engine::testing::{self, Filter, Manner, Ready, Report, Status, TestEvent};
 use ouro_engine::workspace::Workspace;
-use ouro_rules::builtin;
 
 use crate::cli::{Test, TestOutput};
 use crate::commands::build::{failure, options};
@@ -102,13 +101,13 @@ fn prepare(
     let began = Instant::now();
     let patterns = session::patterns(workspace, &args.patterns)?;
     let cache = session::cache_folder_to_fill(session, workspace, args.how.cache.as_ref())?;
-    let (rules, search_path, program) = (builtin::table(), session::search_path(), session::program());
+    let (rules, search_path, program) = (session::rules(), session::search_path(), session::program());
     let configuration = configurations::one(workspace, &args.how.config, "`ouro test`")?;
     let request = Request {
         workspace,
         patterns: &patterns,
         configurations: slice::from_ref(&configuration),
-        rules: &rules,
+        rules,
         search_path: &search_path,
         program: program.as_deref(),
     };

@@ -12,6 +12,13 @@ pub struct Cost {
     pub cpu: Duration,
 }
 
+impl Cost {
+    /// The rest of it when a part has cost so much.
+    pub fn without(self, part: Cost) -> Cost {
+        Cost { wall: self.wall.saturating_sub(part.wall), cpu: self.cpu.saturating_sub(part.cpu) }
+    }
+}
+
 /// What rounds of the same work cost.
 #[derive(Debug, Clone, Default)]
 pub struct Series(Vec<Cost>);

@@ -84,9 +84,9 @@ pub struct Loaded {
     pub reads: Reads,
     /// Findings that do not stop the build: what `print()` says.
     pub warnings: Vec<Diagnostic>,
-    /// Packages that are left out, because something is wrong with them, and what that is; none unless told to keep going.
+    /// Packages that are left out, because something is wrong with them; none unless told to keep going.
     pub left_out: BTreeSet<Arc<str>>,
-    /// See there.
+    /// What is wrong with those.
     pub findings: Vec<Diagnostic>,
 }
 

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub use ask::{Affected, AffectedOutput, Aquery, AqueryOutput, Explain, Graph, GraphFormat, Query, QueryOutput};
 pub use build::{
@@ -65,26 +65,16 @@ fn arguments() -> impl Iterator<Item = OsString> {
 pub fn parse() -> Cli {
     let arguments: Vec<OsString> = arguments().collect();
     let all = || Cli::try_parse_from(&arguments).unwrap_or_else(|error| with_tip(error).exit());
-    deploy_alone(&arguments).unwrap_or_else(all)
+    asked_alone(&arguments).unwrap_or_else(all)
 }
 
-/// `ouro deploy`, where all it says is right, without a word of the other commands: they would all be told what applies to every command,
-/// which takes as long as the kernel to verify ten programs.
-fn deploy_alone(arguments: &[OsString]) -> Option<Cli> {
-    let [program, command, rest @ ..] = arguments else { return None };
-    if command != "deploy" {
-        return None;
-    }
-    let DeployAlone { global, deploy } = DeployAlone::try_parse_from(std::iter::once(program).chain(rest)).ok()?;
-    Some(Cli { global, command: Command::Deploy(deploy) })
-}
-
-#[derive(Debug, Parser)]
-struct DeployAlone {
-    #[command(flatten)]
-    global: Global,
-    #[command(flatten)]
-    deploy: Deploy,
+/// The same where the first word is a command and all is right, without a word of the other commands: each would be told what applies to
+/// every command, which takes as long as the kernel to verify ten programs.
+fn asked_alone(arguments: &[OsString]) -> Option<Cli> {
+    let asked = Cli::command().find_subcommand(arguments.get(1)?)?.clone();
+    let alone = Global::augment_args(clap::Command::new("ouro")).subcommand(asked);
+    let matches = alone.try_get_matches_from(arguments).ok()?;
+    Cli::from_arg_matches(&matches).ok()
 }
 
 /// What others call commands.
@@ -221,21 +211,23 @@ pub enum Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
-    fn a_deploy_is_read_as_among_all_commands() {
+    fn a_command_is_read_as_among_all() {
         let lines = [
             "deploy //fw:chain",
             "deploy --bundle a.bundle --interface eth0 --bpffs /x -v --set a=1 --set b.c=2",
             "deploy -C folder --color never --plan //fw:chain --confirm 30",
             "deploy --dry-run --message-format json --quiet -- //fw:chain",
+            "build //... --keep-going -v -j 3",
+            "query -C folder deps(//...) --output json",
+            "cache gc --color always",
+            "status",
         ];
         for line in lines {
             let words: Vec<OsString> = format!("ouro {line}").split(' ').map(OsString::from).collect();
-            let (alone, among) = (deploy_alone(&words).expect(line), Cli::try_parse_from(&words).expect(line));
+            let (alone, among) = (asked_alone(&words).expect(line), Cli::try_parse_from(&words).expect(line));
             assert_eq!(format!("{alone:?}"), format!("{among:?}"));
         }
     }
@@ -244,10 +236,10 @@ mod tests {
     #[test]
     fn what_is_wrong_or_asks_for_help_is_left_to_all_commands() {
         for line in
-            ["deploy --help", "deploy --version", "deploy --dry-run --plan x", "deploy -q -v x", "-v deploy x", "status", ""]
+            ["deploy --help", "deploy --version", "deploy --dry-run --plan x", "deploy -q -v x", "-v deploy x", "help deploy", ""]
         {
             let words: Vec<OsString> = format!("ouro {line}").split_whitespace().map(OsString::from).collect();
-            assert!(deploy_alone(&words).is_none(), "{line}");
+            assert!(asked_alone(&words).is_none(), "{line}");
         }
     }
 

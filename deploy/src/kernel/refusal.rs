@@ -26,10 +26,10 @@ pub(super) fn other_table(hook: &Hook) -> Error {
     Error::Attach { hook: hook.to_string(), reason: reason.to_owned() }
 }
 
-/// What the kernel's answer means for this hook.
 /// What every device has.
 const GENERIC: &str = "use `mode = \"generic\"` in the BUILD file, or `ouro attach --mode generic`";
 
+/// What the kernel's answer means for this hook.
 pub(super) fn not_attached(hook: &Hook, error: io::Error) -> Error {
     let offloaded = matches!(hook, Hook::Xdp { mode: XdpMode::Offload, .. });
     let native = matches!(hook, Hook::Xdp { mode: XdpMode::Native, .. });

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::orphans::{self, Orphans};
 use super::spawn::{Command, Surroundings};
-use super::warm::{Copy, Foretold, HeadStart, Warm, Warmth};
+use super::warm::{Foretold, HeadStart, Linked, Warm, Warmth};
 
 /// What is watched and does not end when asked kindly is killed after this time.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -89,7 +89,7 @@ impl Processes {
     fn run_plain(&self, command: &Command, printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         let nothing = File::open("/dev/null")?;
         let process = command.spawn(&Surroundings { input: &nothing, output: &printed, kept: None })?;
-        self.wait(Copy { process, end: None }, printed, meanwhile)
+        self.wait(Linked { process, end: None }, printed, meanwhile)
     }
 
     /// The end of a copy, if it is a usual one: a crash may be the copy's own, and so may what compilers make of crashes.
@@ -105,7 +105,7 @@ impl Processes {
     }
 
     /// Waits for the end of a process of ours that leads a group.
-    fn wait(&self, Copy { process: group, end }: Copy, mut printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
+    fn wait(&self, Linked { process: group, end }: Linked, mut printed: File, meanwhile: &dyn Fn()) -> io::Result<Ended> {
         self.groups().insert(group, false);
         meanwhile();
         if end.and_then(Foretold::code) == Some(0) && self.leaves(group) {

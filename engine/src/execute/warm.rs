@@ -51,7 +51,7 @@ pub(super) struct Warm {
 
 /// A process that was linked before it was wanted.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(super) struct Linked {
     pub(super) process: libc::pid_t,
     /// Who tells of its end before the kernel does, if anybody.
     pub(super) end: Option<Foretold>,
@@ -85,7 +85,7 @@ impl Warm {
     }
 
     /// Starts a copy of the command's program, as [`Command::spawn`] starts the program; nothing when it is not warm.
-    pub(super) fn spawn(&self, command: &Command, output: &File) -> Option<Copy> {
+    pub(super) fn spawn(&self, command: &Command, output: &File) -> Option<Linked> {
         let words: Vec<u8> = command.arguments().iter().flat_map(|word| word.as_bytes_with_nul()).copied().collect();
         if !command.walls().keep_in_a_copy() || words.len() > LONGEST {
             return None;
@@ -93,7 +93,7 @@ impl Warm {
         let server = self.server(command);
         let copy = match self.waiting(command) {
             Some(waiting) => waiting.become_process(command, &words, output)?,
-            None => Copy { process: server?.run(&words, output, command.walls().ruleset()).ok()?, end: None },
+            None => Linked { process: server?.run(&words, output, command.walls().ruleset()).ok()?, end: None },
         };
         self.runs.fetch_add(1, Ordering::Relaxed);
         Some(copy)

@@ -28,7 +28,7 @@ impl Guess {
         Guess { tries: if may_wait { Guess::TRIES } else { 0 }, ahead: None }
     }
 
-    /// Starts the compiler for the first file that has other bytes, if only compilers read it; and leaves it a core.
+    /// Starts the compiler for the first source that has other bytes, and leaves it a core.
     pub(super) fn saw(&mut self, file: FileId, snapshot: &Snapshot, memory: &Memory, root: &Path) -> ControlFlow<()> {
         let Some(before) = snapshot.known(file).filter(|before| self.tries > 0 && is_source(before)) else {
             return ControlFlow::Continue(());
@@ -44,7 +44,7 @@ impl Guess {
     }
 }
 
-/// Whether a change of the file is one of what is compiled, and of nothing else.
+/// Whether only actions read the file: most of those compile.
 fn is_source(known: &Known) -> bool {
     known.roles.any(Roles::INPUT | Roles::READ) && !known.roles.any(Roles::LOAD | Roles::FOLDER | Roles::TOOL | Roles::MADE)
 }

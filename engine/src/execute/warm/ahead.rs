@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::Path;
 
 use super::server::{Serves, Starting};
-use super::{Copy, Library};
+use super::{Library, Linked};
 use crate::execute::key::FIXED_ENVIRONMENT;
 use crate::execute::orphans::Orphans;
 use crate::execute::spawn::Command;
@@ -45,9 +45,9 @@ impl Waiting {
     }
 
     /// Becomes the process of this command; nothing when it did not come so far.
-    pub(super) fn become_process(self, command: &Command, words: &[u8], output: &File) -> Option<Copy> {
+    pub(super) fn become_process(self, command: &Command, words: &[u8], output: &File) -> Option<Linked> {
         let server = self.starting.finish(self.like.program()).ok()?;
         let (process, end) = server.run_once(words, output, command.walls().ruleset()).ok()?;
-        Some(Copy { process, end: Some(end) })
+        Some(Linked { process, end: Some(end) })
     }
 }
